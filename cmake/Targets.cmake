@@ -1,0 +1,43 @@
+# birkhoff_library(NAME SOURCES ... DEPENDS ...): a static library of this project, warnings as errors.
+# birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin.
+# birkhoff_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a gtest program run by ctest.
+add_library(birkhoff_flags INTERFACE)
+target_include_directories(birkhoff_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(birkhoff_flags INTERFACE -Wall -Wextra -Wshadow -Werror -fno-math-errno -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  target_compile_options(birkhoff_flags INTERFACE -Wthread-safety)
+endif()
+if(BIRKHOFF_SANITIZE)
+  add_compile_options(-fsanitize=${BIRKHOFF_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${BIRKHOFF_SANITIZE})
+endif()
+
+function(birkhoff_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  if(arg_SOURCES)
+    add_library(${name} STATIC ${arg_SOURCES})
+    target_link_libraries(${name} PUBLIC birkhoff_flags ${arg_DEPENDS})
+  else()
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE birkhoff_flags ${arg_DEPENDS})
+  endif()
+endfunction()
+
+function(birkhoff_program name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE birkhoff_flags ${arg_DEPENDS})
+endfunction()
+
+function(birkhoff_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE birkhoff_flags ${arg_DEPENDS} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/bin)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
+    ENVIRONMENT "OPENBLAS_NUM_THREADS=1;BIRKHOFF_BIN=${CMAKE_BINARY_DIR}/bin;${arg_ENVIRONMENT}")
+endfunction()

@@ -1,0 +1,58 @@
+// Runs one program of a plan: one loop, one switch over instruction kinds.  Knows no schedule, derives nothing.
+//
+// The host only enqueues: every stream of the plan is a Stream of the device, every wait an Event.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/plan/plan.h"
+#include "worker/device.h"
+#include "worker/stage.h"
+#include "worker/transport.h"
+
+namespace birkhoff {
+
+// What instructions other than compute and transfers mean to the job; implemented by the rank (rank.h).  Calls only enqueue.
+class StepHooks {
+ public:
+  virtual ~StepHooks() = default;
+  // Fills the kBatch buffer of (stage, micro-batch).
+  virtual void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) = 0;
+  virtual void Agree(Stream& stream) = 0;
+  virtual void Optimizer(Stream& stream) = 0;
+  virtual void Snapshot(Stream& stream) = 0;
+};
+
+// When an instruction ran, sampled from the events of the last program.
+struct InstructionTime {
+  int64_t start_ns = 0;
+  int64_t end_ns = 0;
+};
+
+class Executor {
+ public:
+  // The plan, device, transport, stages (by plan stage index, null where this rank has none) and store must outlive it.
+  struct Parts {
+    const Plan* plan = nullptr;
+    int rank = 0;             // pipeline rank
+    int replica = 0;
+    int attempt = 0;
+    Device* device = nullptr;
+    Transport* transport = nullptr;
+    ParameterStore* store = nullptr;
+    std::vector<StageModule*> stages;
+    StepHooks* hooks = nullptr;
+  };
+  static absl::StatusOr<std::unique_ptr<Executor>> Create(const Parts& parts);
+  virtual ~Executor() = default;
+
+  // Enqueues the whole program and waits for its end.  Errors: the transport's first error, with the instruction named.
+  virtual absl::Status RunTrain(int64_t target_tokens) = 0;
+  virtual absl::Status RunEvaluate() = 0;
+  virtual const std::vector<InstructionTime>& times() const = 0;  // of the last program, by instruction index
+};
+
+}  // namespace birkhoff

@@ -1,0 +1,77 @@
+// Moves messages between ranks.  Implementations: transport/local (ranks are threads), transport/gloo (processes, pods).
+//
+// A Link is one end of one Channel of the plan.  Messages match by order alone: the k-th Send meets the k-th Receive.  A
+// Send completes when its bytes have left the buffer; the k-th Send may complete before its Receive is posted only into a
+// receive slot, so a correct program never relies on it (the checker proves plans under rendezvous semantics).
+//
+// Errors: work that fails records the first error (Transport::status), with peer and operation named; all later work on
+// any link or group of this transport becomes a no-op, so that streams always drain.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/plan/plan.h"
+#include "worker/device.h"
+
+namespace birkhoff {
+
+// What debug builds stamp on every message and compare on arrival.
+struct MessageStamp {
+  int32_t attempt = 0;
+  int32_t kind = 0;         // ChannelKind
+  int32_t stage = 0;        // stage that produced the message
+  int32_t microbatch = 0;
+};
+
+class Link {
+ public:
+  virtual ~Link() = default;
+  // Enqueue on `stream`; `data` must stay untouched until the stream has passed the operation.
+  virtual void Send(Stream& stream, const std::byte* data, int64_t bytes, const MessageStamp& stamp) = 0;
+  virtual void Receive(Stream& stream, std::byte* data, int64_t bytes, const MessageStamp& stamp) = 0;
+};
+
+// A fixed set of ranks that act together, in the same order on all of them.  Sums are added in ascending rank order on
+// every rank, whatever the implementation, so that results are the same bits on all transports and all members.
+// Cost for p members and B bytes: AllReduce 2 (p-1)/p B each way (reduce-scatter in rank order, then all-gather);
+// AllGather (p-1) B in.
+class Group {
+ public:
+  virtual ~Group() = default;
+  virtual void AllReduceSum(Stream& stream, float* data, int64_t count) = 0;
+  // `in`: count values of this rank; `out`: size() x count values, by member index.
+  virtual void AllGather(Stream& stream, const double* in, int64_t count, double* out) = 0;
+  virtual int size() const = 0;
+  virtual int index() const = 0;  // of this rank among the members
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  // Links by index into plan.channels; null for channels that this rank has no end of.
+  virtual Link* link(int channel) = 0;
+  // The group of the given global ranks (ascending, this rank among them); all were named when the transport was made.
+  virtual Group* group(const std::vector<int>& global_ranks) = 0;
+  virtual absl::Status status() const = 0;         // first error, or OK
+  virtual void Abort(absl::Status reason) = 0;     // wakes everything that waits; idempotent; any thread
+};
+
+// The groups that a rank needs for a plan, in the one order in which all ranks create them: world, replicas, copies.
+std::vector<std::vector<int>> GroupsOfPlan(const Plan& plan);
+
+// Everybody's bytes to everybody: the coordinator's rendezvous as the transport sees it.
+class Rendezvous {
+ public:
+  virtual ~Rendezvous() = default;
+  // Blocks until all ranks have called with the same key; returns their bytes by rank.  Errors: ABORTED the attempt is over.
+  virtual absl::StatusOr<std::vector<std::string>> Meet(const std::string& key, const std::string& bytes) = 0;
+};
+
+}  // namespace birkhoff
