@@ -1,5 +1,5 @@
-// The coordinator as a running server: store, driver, services, metrics and health, wired once for birkhoffd and for
-// `birkhoff run`, which embeds it.
+// The coordinator as a running server: store, driver, services, metrics and health, wired once for
+// birkhoffd and for `birkhoff run`, which embeds it.
 #pragma once
 
 #include <memory>
@@ -16,16 +16,16 @@ struct DaemonOptions {
   std::string metrics_listen = "127.0.0.1:9464";  // empty: no metrics endpoint; port 0: ephemeral
   std::string store_path = "birkhoff.db";         // ":memory:" keeps nothing
   absl::Duration heartbeat = absl::Seconds(1);
-  absl::Duration lease = absl::Seconds(5);        // a worker silent for this long is dead
-  bool allow_plaintext = false;                   // non-loopback addresses without TLS
+  absl::Duration lease = absl::Seconds(5);  // a worker silent for this long is dead
+  bool allow_plaintext = false;             // non-loopback addresses without TLS
 };
 
 class Daemon {
  public:
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(const DaemonOptions& options);
-  virtual ~Daemon() = default;                    // shuts down
+  virtual ~Daemon() = default;  // shuts down
   virtual Coordinator& coordinator() = 0;
-  virtual std::string address() const = 0;        // "127.0.0.1:43211"
+  virtual std::string address() const = 0;  // "127.0.0.1:43211"
   virtual std::string metrics_address() const = 0;
   virtual void Shutdown(absl::Duration grace) = 0;  // health NOT_SERVING, drain, stop
 };

@@ -1,5 +1,6 @@
-// Which tokens stand in which sample.  A pure function of (spec, files, sample number): the position of a job in its data is
-// its step number, whatever the plan, so every rank opens the files itself and resuming needs no state.
+// Which tokens stand in which sample.  A pure function of (spec, files, sample number): the
+// position of a job in its data is its step number, whatever the plan, so every rank opens the
+// files itself and resuming needs no state.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,14 @@ namespace birkhoff {
 class DataSource {
  public:
   virtual ~DataSource() = default;
-  // Sample `index` >= 0 of the endless training order: inputs[i] is followed by targets[i]; both spans are
-  // sequence_length long.  Step s (0-based) uses samples [s * global_batch_size, (s + 1) * global_batch_size).
-  virtual void Train(int64_t index, std::span<int32_t> inputs, std::span<int32_t> targets) const = 0;
+  // Sample `index` >= 0 of the endless training order: inputs[i] is followed by targets[i]; both
+  // spans are sequence_length long.  Step s (0-based) uses samples [s * global_batch_size, (s + 1)
+  // * global_batch_size).
+  virtual void Train(int64_t index, std::span<int32_t> inputs,
+                     std::span<int32_t> targets) const = 0;
   // Sample `index` of the fixed validation order (wraps around).
-  virtual void Validation(int64_t index, std::span<int32_t> inputs, std::span<int32_t> targets) const = 0;
+  virtual void Validation(int64_t index, std::span<int32_t> inputs,
+                          std::span<int32_t> targets) const = 0;
   virtual int64_t num_validation_samples() const = 0;  // 0: there is none
 };
 

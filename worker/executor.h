@@ -1,4 +1,5 @@
-// Runs one program of a plan: one loop, one switch over instruction kinds.  Knows no schedule, derives nothing.
+// Runs one program of a plan: one loop, one switch over instruction kinds.  Knows no schedule,
+// derives nothing.
 //
 // The host only enqueues: every stream of the plan is a Stream of the device, every wait an Event.
 #pragma once
@@ -15,7 +16,8 @@
 
 namespace birkhoff {
 
-// What instructions other than compute and transfers mean to the job; implemented by the rank (rank.h).  Calls only enqueue.
+// What instructions other than compute and transfers mean to the job; implemented by the rank
+// (rank.h).  Calls only enqueue.
 class StepHooks {
  public:
   virtual ~StepHooks() = default;
@@ -34,10 +36,11 @@ struct InstructionTime {
 
 class Executor {
  public:
-  // The plan, device, transport, stages (by plan stage index, null where this rank has none) and store must outlive it.
+  // The plan, device, transport, stages (by plan stage index, null where this rank has none) and
+  // store must outlive it.
   struct Parts {
     const Plan* plan = nullptr;
-    int rank = 0;             // pipeline rank
+    int rank = 0;  // pipeline rank
     int replica = 0;
     int attempt = 0;
     Device* device = nullptr;
@@ -49,10 +52,12 @@ class Executor {
   static absl::StatusOr<std::unique_ptr<Executor>> Create(const Parts& parts);
   virtual ~Executor() = default;
 
-  // Enqueues the whole program and waits for its end.  Errors: the transport's first error, with the instruction named.
+  // Enqueues the whole program and waits for its end.  Errors: the transport's first error, with
+  // the instruction named.
   virtual absl::Status RunTrain(int64_t target_tokens) = 0;
   virtual absl::Status RunEvaluate() = 0;
-  virtual const std::vector<InstructionTime>& times() const = 0;  // of the last program, by instruction index
+  virtual const std::vector<InstructionTime>& times()
+      const = 0;  // of the last program, by instruction index
 };
 
 }  // namespace birkhoff

@@ -1,6 +1,6 @@
-// One rank of one attempt: builds stages, store, transport and executor from its assignment, resumes from the last committed
-// checkpoint, and trains.  No process, socket or gRPC in here: main.cc runs it in a child process of the supervisor, tests
-// run several as threads.
+// One rank of one attempt: builds stages, store, transport and executor from its assignment,
+// resumes from the last committed checkpoint, and trains.  No process, socket or gRPC in here:
+// main.cc runs it in a child process of the supervisor, tests run several as threads.
 #pragma once
 
 #include <cstdint>
@@ -15,28 +15,33 @@
 
 namespace birkhoff {
 
-// Where a rank's news go: over a pipe to the supervisor, or straight into a test.  Called from any thread of the rank.
+// Where a rank's news go: over a pipe to the supervisor, or straight into a test.  Called from any
+// thread of the rank.
 class RankListener {
  public:
   virtual ~RankListener() = default;
-  virtual void Send(WorkerPayload payload) = 0;  // RankReady, StepDone, ShardDurable, CheckpointCommitted
+  virtual void Send(
+      WorkerPayload payload) = 0;  // RankReady, StepDone, ShardDurable, CheckpointCommitted
 };
 
 class Rank {
  public:
-  struct Environment {           // all must outlive the rank
+  struct Environment {  // all must outlive the rank
     Device* device = nullptr;
     Transport* transport = nullptr;
     Disk* disk = nullptr;
     Clock* clock = nullptr;
     RankListener* listener = nullptr;
   };
-  // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport says.
-  static absl::StatusOr<std::unique_ptr<Rank>> Create(const Assignment& assignment, const Environment& environment);
+  // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport
+  // says.
+  static absl::StatusOr<std::unique_ptr<Rank>> Create(const Assignment& assignment,
+                                                      const Environment& environment);
   virtual ~Rank() = default;
 
-  // One optimizer step, with validation and snapshot when they are due.  True while there is another.
-  // Errors: ABORTED/UNAVAILABLE a peer or the attempt is gone; OUT_OF_RANGE the stability limits are used up (exit code 73).
+  // One optimizer step, with validation and snapshot when they are due.  True while there is
+  // another. Errors: ABORTED/UNAVAILABLE a peer or the attempt is gone; OUT_OF_RANGE the stability
+  // limits are used up (exit code 73).
   virtual absl::StatusOr<bool> RunStep() = 0;
   // Asks for a checkpoint after the running step and an end with kStopped.  Any thread.
   virtual void RequestStop() = 0;

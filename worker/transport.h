@@ -1,11 +1,14 @@
-// Moves messages between ranks.  Implementations: transport/local (ranks are threads), transport/gloo (processes, pods).
+// Moves messages between ranks.  Implementations: transport/local (ranks are threads),
+// transport/gloo (processes, pods).
 //
-// A Link is one end of one Channel of the plan.  Messages match by order alone: the k-th Send meets the k-th Receive.  A
-// Send completes when its bytes have left the buffer; the k-th Send may complete before its Receive is posted only into a
-// receive slot, so a correct program never relies on it (the checker proves plans under rendezvous semantics).
+// A Link is one end of one Channel of the plan.  Messages match by order alone: the k-th Send meets
+// the k-th Receive.  A Send completes when its bytes have left the buffer; the k-th Send may
+// complete before its Receive is posted only into a receive slot, so a correct program never relies
+// on it (the checker proves plans under rendezvous semantics).
 //
-// Errors: work that fails records the first error (Transport::status), with peer and operation named; all later work on
-// any link or group of this transport becomes a no-op, so that streams always drain.
+// Errors: work that fails records the first error (Transport::status), with peer and operation
+// named; all later work on any link or group of this transport becomes a no-op, so that streams
+// always drain.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +28,8 @@ namespace birkhoff {
 // What debug builds stamp on every message and compare on arrival.
 struct MessageStamp {
   int32_t attempt = 0;
-  int32_t kind = 0;         // ChannelKind
-  int32_t stage = 0;        // stage that produced the message
+  int32_t kind = 0;   // ChannelKind
+  int32_t stage = 0;  // stage that produced the message
   int32_t microbatch = 0;
 };
 
@@ -34,14 +37,16 @@ class Link {
  public:
   virtual ~Link() = default;
   // Enqueue on `stream`; `data` must stay untouched until the stream has passed the operation.
-  virtual void Send(Stream& stream, const std::byte* data, int64_t bytes, const MessageStamp& stamp) = 0;
-  virtual void Receive(Stream& stream, std::byte* data, int64_t bytes, const MessageStamp& stamp) = 0;
+  virtual void Send(Stream& stream, const std::byte* data, int64_t bytes,
+                    const MessageStamp& stamp) = 0;
+  virtual void Receive(Stream& stream, std::byte* data, int64_t bytes,
+                       const MessageStamp& stamp) = 0;
 };
 
-// A fixed set of ranks that act together, in the same order on all of them.  Sums are added in ascending rank order on
-// every rank, whatever the implementation, so that results are the same bits on all transports and all members.
-// Cost for p members and B bytes: AllReduce 2 (p-1)/p B each way (reduce-scatter in rank order, then all-gather);
-// AllGather (p-1) B in.
+// A fixed set of ranks that act together, in the same order on all of them.  Sums are added in
+// ascending rank order on every rank, whatever the implementation, so that results are the same
+// bits on all transports and all members. Cost for p members and B bytes: AllReduce 2 (p-1)/p B
+// each way (reduce-scatter in rank order, then all-gather); AllGather (p-1) B in.
 class Group {
  public:
   virtual ~Group() = default;
@@ -57,21 +62,26 @@ class Transport {
   virtual ~Transport() = default;
   // Links by index into plan.channels; null for channels that this rank has no end of.
   virtual Link* link(int channel) = 0;
-  // The group of the given global ranks (ascending, this rank among them); all were named when the transport was made.
+  // The group of the given global ranks (ascending, this rank among them); all were named when the
+  // transport was made.
   virtual Group* group(const std::vector<int>& global_ranks) = 0;
-  virtual absl::Status status() const = 0;         // first error, or OK
-  virtual void Abort(absl::Status reason) = 0;     // wakes everything that waits; idempotent; any thread
+  virtual absl::Status status() const = 0;  // first error, or OK
+  virtual void Abort(
+      absl::Status reason) = 0;  // wakes everything that waits; idempotent; any thread
 };
 
-// The groups that a rank needs for a plan, in the one order in which all ranks create them: world, replicas, copies.
+// The groups that a rank needs for a plan, in the one order in which all ranks create them: world,
+// replicas, copies.
 std::vector<std::vector<int>> GroupsOfPlan(const Plan& plan);
 
 // Everybody's bytes to everybody: the coordinator's rendezvous as the transport sees it.
 class Rendezvous {
  public:
   virtual ~Rendezvous() = default;
-  // Blocks until all ranks have called with the same key; returns their bytes by rank.  Errors: ABORTED the attempt is over.
-  virtual absl::StatusOr<std::vector<std::string>> Meet(const std::string& key, const std::string& bytes) = 0;
+  // Blocks until all ranks have called with the same key; returns their bytes by rank.  Errors:
+  // ABORTED the attempt is over.
+  virtual absl::StatusOr<std::vector<std::string>> Meet(const std::string& key,
+                                                        const std::string& bytes) = 0;
 };
 
 }  // namespace birkhoff

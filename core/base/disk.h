@@ -1,4 +1,5 @@
-// Files as a seam, so that tests can fail, tear and forget writes.  Paths are UTF-8; relative ones start at the working directory.
+// Files as a seam, so that tests can fail, tear and forget writes.  Paths are UTF-8; relative ones
+// start at the working directory.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +22,25 @@ class WritableFile {
   virtual absl::Status Close() = 0;  // without Sync; the destructor closes too and drops the error
 };
 
-// Thread-safe.  Errors carry the path: NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full), else INTERNAL.
+// Thread-safe.  Errors carry the path: NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED,
+// RESOURCE_EXHAUSTED (disk full), else INTERNAL.
 class Disk {
  public:
   virtual ~Disk() = default;
-  virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;    // truncates
-  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(const std::string& path) = 0;  // creates
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(
+      const std::string& path) = 0;  // truncates
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(
+      const std::string& path) = 0;  // creates
   virtual absl::StatusOr<std::string> Read(const std::string& path) = 0;
-  virtual absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset, int64_t length) = 0;
+  virtual absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset,
+                                                int64_t length) = 0;
   virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
   virtual bool Exists(const std::string& path) = 0;
-  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;  // names, sorted
+  virtual absl::StatusOr<std::vector<std::string>> List(
+      const std::string& directory) = 0;  // names, sorted
   virtual absl::Status CreateDirectories(const std::string& path) = 0;
-  virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;  // atomic; durable after SyncDirectory
+  virtual absl::Status Rename(const std::string& from,
+                              const std::string& to) = 0;  // atomic; durable after SyncDirectory
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
   virtual absl::Status RemoveAll(const std::string& path) = 0;  // OK when there is nothing
 };
@@ -44,7 +51,8 @@ class PosixDisk final : public Disk {
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(const std::string& path) override;
   absl::StatusOr<std::string> Read(const std::string& path) override;
-  absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset, int64_t length) override;
+  absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset,
+                                        int64_t length) override;
   absl::StatusOr<int64_t> Size(const std::string& path) override;
   bool Exists(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override;

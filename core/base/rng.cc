@@ -5,9 +5,7 @@
 
 namespace birkhoff {
 
-Rng::Rng(uint64_t seed, std::string_view name) : state_(seed) {
-  state_ = StableHash(name, Next());
-}
+Rng::Rng(uint64_t seed, std::string_view name) : state_(seed) { state_ = StableHash(name, Next()); }
 
 uint64_t Rng::Next() {
   state_ += 0x9e3779b97f4a7c15ULL;
@@ -18,7 +16,8 @@ uint64_t Rng::Next() {
 }
 
 uint64_t Rng::Below(uint64_t limit) {
-  const uint64_t rest = (0 - limit) % limit;  // 2^64 mod limit: draws below it would favour small values
+  const uint64_t rest =
+      (0 - limit) % limit;  // 2^64 mod limit: draws below it would favour small values
   uint64_t draw = Next();
   while (draw < rest) draw = Next();
   return draw % limit;

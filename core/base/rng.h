@@ -1,4 +1,5 @@
-// Seeded random numbers whose bits depend on nothing but (seed, name): not on the plan, the rank or the standard library.
+// Seeded random numbers whose bits depend on nothing but (seed, name): not on the plan, the rank or
+// the standard library.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +13,10 @@ class Rng {
   explicit Rng(uint64_t seed) : state_(seed) {}
   Rng(uint64_t seed, std::string_view name);  // an independent sequence for each name
 
-  uint64_t Next();                   // uniform over all 64-bit values
-  uint64_t Below(uint64_t limit);    // uniform in [0, limit), limit > 0, without modulo bias
-  double Uniform();                  // [0, 1)
-  double Normal();                   // mean 0, variance 1 (Box-Muller, one value per two draws)
+  uint64_t Next();                 // uniform over all 64-bit values
+  uint64_t Below(uint64_t limit);  // uniform in [0, limit), limit > 0, without modulo bias
+  double Uniform();                // [0, 1)
+  double Normal();                 // mean 0, variance 1 (Box-Muller, one value per two draws)
 
  private:
   uint64_t state_;

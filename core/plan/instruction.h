@@ -1,6 +1,7 @@
 // One instruction of a plan: the words that the executor, the checker and the simulator share.
 //
-// Text form, one line each (text.h):  `17 backward-input stage=3 units=9:13 microbatch=2 stream=compute waits=11,16 reads=b4,b9 fills=b12`
+// Text form, one line each (text.h):  `17 backward-input stage=3 units=9:13 microbatch=2
+// stream=compute waits=11,16 reads=b4,b9 fills=b12`
 #pragma once
 
 #include <cstdint>
@@ -13,30 +14,33 @@ namespace birkhoff {
 
 // Numbers are on the wire and in stored plans: never change one.
 enum class Op {
-  kLoad = 1,                 // fills kBatch
-  kForward = 2,              // batch, input -> saved, kept, output
-  kBackwardInput = 3,        // saved, kept, input, gradient-in, recompute -> gradient-out, pending
-  kBackwardWeight = 4,       // kept, pending -> parameter gradients
-  kBackward = 5,             // both at once, without pending
-  kRecompute = 6,            // input or stored X, saved -> recompute (and the kept norm outputs)
+  kLoad = 1,            // fills kBatch
+  kForward = 2,         // batch, input -> saved, kept, output
+  kBackwardInput = 3,   // saved, kept, input, gradient-in, recompute -> gradient-out, pending
+  kBackwardWeight = 4,  // kept, pending -> parameter gradients
+  kBackward = 5,        // both at once, without pending
+  kRecompute = 6,       // input or stored X, saved -> recompute (and the kept norm outputs)
   kSendActivation = 7,
   kReceiveActivation = 8,
   kSendGradient = 9,
   kReceiveGradient = 10,
-  kHandOffActivation = 11,   // same rank: output of stage s -> input of stage s + 1
-  kHandOffGradient = 12,     // same rank: gradient-out of stage s + 1 -> gradient-in of stage s
-  kFree = 13,                // the buffers in `reads` hold nothing any more
-  kExchangeCopies = 14,      // sums a bucket's gradients over the ranks of one replica that hold copies
-  kReduceGradient = 15,      // sums a bucket's gradients over the data-parallel replicas
-  kAgree = 16,               // loss, tokens, squared norm, non-finite count, gains: the same on all ranks afterwards
-  kOptimizer = 17,           // clip, skip or step
-  kSnapshot = 18,            // copies weights and optimizer state for the checkpointer; runs when a checkpoint is due
-  kOverlapBegin = 19,        // the instructions up to the matching end may run beside each other
+  kHandOffActivation = 11,  // same rank: output of stage s -> input of stage s + 1
+  kHandOffGradient = 12,    // same rank: gradient-out of stage s + 1 -> gradient-in of stage s
+  kFree = 13,               // the buffers in `reads` hold nothing any more
+  kExchangeCopies = 14,  // sums a bucket's gradients over the ranks of one replica that hold copies
+  kReduceGradient = 15,  // sums a bucket's gradients over the data-parallel replicas
+  kAgree =
+      16,  // loss, tokens, squared norm, non-finite count, gains: the same on all ranks afterwards
+  kOptimizer = 17,  // clip, skip or step
+  kSnapshot =
+      18,  // copies weights and optimizer state for the checkpointer; runs when a checkpoint is due
+  kOverlapBegin = 19,  // the instructions up to the matching end may run beside each other
   kOverlapEnd = 20,
 };
 const char* OpName(Op op);  // "backward-input"
 
-// Which part of a sub-layer an instruction covers.  Only kWhole is used today; experts need the others.
+// Which part of a sub-layer an instruction covers.  Only kWhole is used today; experts need the
+// others.
 enum class Phase { kWhole = 0, kAttention = 1, kDispatch = 2, kExperts = 3, kCombine = 4 };
 
 struct Segment {
@@ -45,20 +49,25 @@ struct Segment {
   friend bool operator==(const Segment&, const Segment&) = default;
 };
 
-// Ordered queues of a rank.  Instructions of one stream run in program order; between streams only `waits` order them.
+// Ordered queues of a rank.  Instructions of one stream run in program order; between streams only
+// `waits` order them.
 enum class StreamKind { kCompute = 0, kComputeHigh = 1, kChannel = 2, kCollective = 3, kCopy = 4 };
-const char* StreamName(StreamKind stream);  // "compute" | "compute-high" | "channel" | "collective" | "copy"
+const char* StreamName(
+    StreamKind stream);  // "compute" | "compute-high" | "channel" | "collective" | "copy"
 
 struct Instruction {
   Op op = Op::kLoad;
-  int stage = -1;              // -1 where it has no meaning (agree, optimizer, snapshot, overlap marks, reductions)
-  int microbatch = -1;         // -1 likewise
-  Segment segment;             // empty range where it has no meaning
-  std::vector<int> waits;      // indices, in the same program, of instructions on other streams that must have finished
-  std::vector<int> reads;      // indices into RankPlan::buffers
+  int stage =
+      -1;  // -1 where it has no meaning (agree, optimizer, snapshot, overlap marks, reductions)
+  int microbatch = -1;     // -1 likewise
+  Segment segment;         // empty range where it has no meaning
+  std::vector<int> waits;  // indices, in the same program, of instructions on other streams that
+                           // must have finished
+  std::vector<int> reads;  // indices into RankPlan::buffers
   std::vector<int> fills;
-  int channel = -1;            // index into Plan::channels: sends, receives; kChannel streams are one per channel
-  int bucket = -1;             // index into Plan::buckets: exchange-copies, reduce-gradient
+  int channel =
+      -1;  // index into Plan::channels: sends, receives; kChannel streams are one per channel
+  int bucket = -1;  // index into Plan::buckets: exchange-copies, reduce-gradient
   StreamKind stream = StreamKind::kCompute;
   int64_t estimated_ns = 0;
 

@@ -1,8 +1,8 @@
-// What coordinator and worker say to each other, as plain values.  core/net/convert.h puts them on the wire; the
-// simulated network of the tests carries them as they are.
+// What coordinator and worker say to each other, as plain values.  core/net/convert.h puts them on
+// the wire; the simulated network of the tests carries them as they are.
 //
 //   worker                          coordinator
-//     Hello ------------------------>   (registers; incarnation and, after a reconnect, the attempt still running)
+//     Hello ------------------------>   (registers; after a reconnect names the running attempt)
 //     <------------------- Welcome      (lease, heartbeat interval)
 //     <-------------- StartAttempt      (its rank, the plan, the spec, where to resume)
 //     Meet{key} -------------------->   (rendezvous: everybody's bytes to everybody)
@@ -11,7 +11,8 @@
 //     StepDone, ShardDurable ------->
 //     <---------- CommitCheckpoint      (to rank 0, once all shards are durable)
 //     CheckpointCommitted ---------->
-//     <---------------- StopAttempt     (commit a checkpoint, then leave) or AbortAttempt (leave at once)
+//     <---------------- StopAttempt     (commit a checkpoint, then leave)
+//     <--------------- AbortAttempt     (leave at once)
 //     RankExited ------------------->
 //     Heartbeat -------------------->   (at every interval)
 #pragma once
@@ -31,27 +32,27 @@ namespace birkhoff {
 
 // Everything that one rank process needs for one attempt.
 struct Assignment {
-  std::string job;                // "jobs/tiny"
-  int attempt = 0;                // fencing epoch, 1-based
-  int rank = 0;                   // global: replica * num_ranks + pipeline rank
+  std::string job;  // "jobs/tiny"
+  int attempt = 0;  // fencing epoch, 1-based
+  int rank = 0;     // global: replica * num_ranks + pipeline rank
   int world_size = 1;
-  JobSpec spec;                   // resolved
+  JobSpec spec;  // resolved
   Plan plan;
   std::string plan_hash;
-  std::string output_directory;   // metrics.jsonl and checkpoints/ live here
-  bool fresh = false;             // forget checkpoints found there
-  std::string peer_address;       // address of this worker that peers can reach
+  std::string output_directory;  // metrics.jsonl and checkpoints/ live here
+  bool fresh = false;            // forget checkpoints found there
+  std::string peer_address;      // address of this worker that peers can reach
 };
 
 // worker -> coordinator
 struct Hello {
   WorkerResources resources;
-  std::string address;            // that peers can reach, without a port
-  std::string job;                // of the rank still running, empty if none
+  std::string address;  // that peers can reach, without a port
+  std::string job;      // of the rank still running, empty if none
   int attempt = 0;
 };
 struct Heartbeat {};
-struct Meet {                     // contributes `bytes` under `key`; answered when all ranks of the attempt have met
+struct Meet {  // contributes `bytes` under `key`; answered when all ranks of the attempt have met
   std::string job;
   int attempt = 0;
   int rank = 0;
@@ -62,7 +63,7 @@ struct RankReady {
   std::string job;
   int attempt = 0;
   int rank = 0;
-  int64_t resumed_step = 0;       // 0: from the beginning
+  int64_t resumed_step = 0;  // 0: from the beginning
 };
 struct StepDone {
   std::string job;
@@ -70,13 +71,13 @@ struct StepDone {
   int rank = 0;
   StepReport report;
 };
-struct ShardDurable {             // this rank's shard of the checkpoint of `step` is on disk
+struct ShardDurable {  // this rank's shard of the checkpoint of `step` is on disk
   std::string job;
   int attempt = 0;
   int rank = 0;
   int64_t step = 0;
-  std::string file;               // name inside the checkpoint's directory
-  std::string checksum;           // of the file's bytes
+  std::string file;      // name inside the checkpoint's directory
+  std::string checksum;  // of the file's bytes
   int64_t bytes = 0;
 };
 struct CheckpointCommitted {
@@ -84,19 +85,20 @@ struct CheckpointCommitted {
   int attempt = 0;
   int64_t step = 0;
   std::string path;
-  std::string checksum;           // of manifest.json
+  std::string checksum;  // of manifest.json
 };
 struct RankExited {
   std::string job;
   int attempt = 0;
   int rank = 0;
   ExitCode code = ExitCode::kInternal;
-  std::string reason;             // one sentence: instruction, peer, signal
+  std::string reason;  // one sentence: instruction, peer, signal
 };
-using WorkerPayload = std::variant<Hello, Heartbeat, Meet, RankReady, StepDone, ShardDurable, CheckpointCommitted, RankExited>;
+using WorkerPayload = std::variant<Hello, Heartbeat, Meet, RankReady, StepDone, ShardDurable,
+                                   CheckpointCommitted, RankExited>;
 struct WorkerMessage {
-  std::string worker;             // "workers/host-0"
-  uint64_t incarnation = 0;       // which life of the worker process speaks; larger is newer
+  std::string worker;        // "workers/host-0"
+  uint64_t incarnation = 0;  // which life of the worker process speaks; larger is newer
   WorkerPayload payload;
 };
 
@@ -112,7 +114,7 @@ struct MeetResult {
   std::string job;
   int attempt = 0;
   std::string key;
-  std::vector<std::string> bytes; // by rank
+  std::vector<std::string> bytes;  // by rank
 };
 struct Shard {
   int rank = 0;
@@ -124,21 +126,21 @@ struct CommitCheckpoint {
   std::string job;
   int attempt = 0;
   int64_t step = 0;
-  std::vector<Shard> shards;      // by rank
+  std::vector<Shard> shards;  // by rank
 };
-struct StopAttempt {              // finish the running step, commit a checkpoint, exit with kStopped
+struct StopAttempt {  // finish the running step, commit a checkpoint, exit with kStopped
   std::string job;
   int attempt = 0;
 };
-struct AbortAttempt {             // kill the rank process
+struct AbortAttempt {  // kill the rank process
   std::string job;
   int attempt = 0;
   std::string reason;
 };
-struct Refused {                  // a stale incarnation or attempt spoke: leave with kFenced
+struct Refused {  // a stale incarnation or attempt spoke: leave with kFenced
   std::string reason;
 };
-using CoordinatorMessage =
-    std::variant<Welcome, StartAttempt, MeetResult, CommitCheckpoint, StopAttempt, AbortAttempt, Refused>;
+using CoordinatorMessage = std::variant<Welcome, StartAttempt, MeetResult, CommitCheckpoint,
+                                        StopAttempt, AbortAttempt, Refused>;
 
 }  // namespace birkhoff

@@ -1,7 +1,8 @@
-// A plan: for each pipeline rank the stages it owns, its buffers and its two ordered programs.  Pure data.
+// A plan: for each pipeline rank the stages it owns, its buffers and its two ordered programs. Pure
+// data.
 //
-// Data-parallel replicas run the same plan: the worker with global rank g has replica g / num_ranks and pipeline rank
-// g % num_ranks; channels join pipeline ranks of one replica.
+// Data-parallel replicas run the same plan: the worker with global rank g has replica g / num_ranks
+// and pipeline rank g % num_ranks; channels join pipeline ranks of one replica.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +17,14 @@ namespace birkhoff {
 
 struct Stage {
   UnitRange units;
-  std::vector<int> ranks;     // holders by direction: one, or DualPipe's two (direction 0, direction 1)
+  std::vector<int>
+      ranks;  // holders by direction: one, or DualPipe's two (direction 0, direction 1)
 };
 
 enum class ChannelKind { kActivation = 0, kGradient = 1 };
 
-// A directed, ordered pair of pipeline ranks.  The k-th send meets the k-th receive of the same program.
+// A directed, ordered pair of pipeline ranks.  The k-th send meets the k-th receive of the same
+// program.
 struct Channel {
   int source = 0;
   int destination = 0;
@@ -33,7 +36,7 @@ struct Channel {
 // A piece of memory of one rank, reused by successive micro-batches.
 struct Buffer {
   Home home = Home::kBatch;
-  int stage = -1;             // -1: scratch
+  int stage = -1;  // -1: scratch
   int64_t bytes = 0;
   friend bool operator==(const Buffer&, const Buffer&) = default;
 };
@@ -42,36 +45,39 @@ enum class ParameterKind { kGradient = 0, kAccumulated = 1 };
 
 struct PlannedParameter {
   ParameterSpec spec;
-  std::vector<int> stages;    // that use it (two with tied embeddings)
-  std::vector<int> ranks;     // pipeline ranks that hold it, ascending; the first writes it and counts its norm
+  std::vector<int> stages;  // that use it (two with tied embeddings)
+  std::vector<int>
+      ranks;  // pipeline ranks that hold it, ascending; the first writes it and counts its norm
   int bucket = 0;
   ParameterKind kind = ParameterKind::kGradient;
 };
 
-// Parameters whose gradients are summed in one go.  On each holder, buckets are reduced in ascending order.
+// Parameters whose gradients are summed in one go.  On each holder, buckets are reduced in
+// ascending order.
 struct Bucket {
   std::vector<int> parameters;  // indices into Plan::parameters
-  std::vector<int> ranks;       // holders within a replica; more than one: exchange-copies before reduce-gradient
+  std::vector<int>
+      ranks;  // holders within a replica; more than one: exchange-copies before reduce-gradient
 };
 
 struct RankPlan {
-  std::vector<int> stages;          // ascending
+  std::vector<int> stages;  // ascending
   std::vector<Buffer> buffers;
   std::vector<Instruction> train;
   std::vector<Instruction> evaluate;
-  int64_t peak_buffer_bytes = 0;    // all buffers together
-  int64_t parameter_bytes = 0;      // weights, gradients and both moments
+  int64_t peak_buffer_bytes = 0;  // all buffers together
+  int64_t parameter_bytes = 0;    // weights, gradients and both moments
 };
 
 struct Plan {
-  std::string model_hash;           // of the fields that shape tensors
+  std::string model_hash;  // of the fields that shape tensors
   ScheduleKind schedule = ScheduleKind::k1F1B;
-  int num_ranks = 1;                // pipeline ranks
+  int num_ranks = 1;  // pipeline ranks
   int num_replicas = 1;
-  int num_microbatches = 1;         // per replica and step
+  int num_microbatches = 1;  // per replica and step
   int num_evaluation_microbatches = 0;
   int64_t tokens_per_microbatch = 0;
-  int recompute_block = 0;          // L_r; 0: none
+  int recompute_block = 0;  // L_r; 0: none
   std::vector<Stage> stages;
   std::vector<Channel> channels;
   std::vector<PlannedParameter> parameters;
@@ -80,13 +86,14 @@ struct Plan {
   int64_t predicted_step_ns = 0;
   double predicted_idle_share = 0.0;
 
-  // Which pipeline rank runs `stage` for `microbatch` of a program with `microbatches` of them: DualPipe sends the first
-  // half in direction 0, the second in direction 1.
+  // Which pipeline rank runs `stage` for `microbatch` of a program with `microbatches` of them:
+  // DualPipe sends the first half in direction 0, the second in direction 1.
   int RankOf(int stage, int microbatch, int microbatches) const;
   int NumStages() const { return static_cast<int>(stages.size()); }
 };
 
-// SHA-free stable hash (64-bit FNV-1a in hex) of the text form: two plans with the same hash are the same plan.
+// SHA-free stable hash (64-bit FNV-1a in hex) of the text form: two plans with the same hash are
+// the same plan.
 std::string PlanHash(const Plan& plan);
 std::string ModelHash(const ModelSpec& model);
 

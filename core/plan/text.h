@@ -1,4 +1,5 @@
-// The text form of plans: one line per instruction, parses back to the same plan.  Grammar in docs/plan.md.
+// The text form of plans: one line per instruction, parses back to the same plan.  Grammar in
+// docs/plan.md.
 #pragma once
 
 #include <string>
@@ -13,7 +14,8 @@ std::string PlanToText(const Plan& plan);
 absl::StatusOr<Plan> PlanFromText(std::string_view text);  // INVALID_ARGUMENT names the line
 std::string InstructionToText(const Instruction& instruction);
 
-// The rank x time grid of a program in the notation of docs/plan.md (f0 B3 [F4+b0] ...), for people.
+// The rank x time grid of a program in the notation of docs/plan.md (f0 B3 [F4+b0] ...), for
+// people.
 std::string PlanGrid(const Plan& plan);
 
 }  // namespace birkhoff

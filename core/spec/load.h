@@ -11,10 +11,12 @@
 
 namespace birkhoff {
 
-// Parses YAML text, then applies overrides ("model.residual.kind=hc", values are YAML scalars or flow collections).
-// Everything wrong with the text is appended to `problems`, all at once: unknown keys with the nearest valid name, wrong
-// types with what is allowed, reserved keys by name.  The returned spec has defaults where a field was refused.
-JobSpec LoadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides, std::vector<Problem>* problems);
+// Parses YAML text, then applies overrides ("model.residual.kind=hc", values are YAML scalars or
+// flow collections). Everything wrong with the text is appended to `problems`, all at once: unknown
+// keys with the nearest valid name, wrong types with what is allowed, reserved keys by name.  The
+// returned spec has defaults where a field was refused.
+JobSpec LoadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,
+                    std::vector<Problem>* problems);
 
 // The resolved spec: every field, in the order of DESIGN section 11; loads back to the same values.
 std::string JobSpecToYaml(const JobSpec& spec);

@@ -1,8 +1,8 @@
 // The model as a row of units: what the partition cuts, the planner weighs and the worker builds.
 //
 //   unit 0            embedding
-//   unit 1 .. 2N      sub-layers l = unit - 1: even l attention, odd l feed-forward   (N = num_hidden_layers)
-//   unit 2N + 1       head: contraction of the streams, final norm, logits, loss
+//   unit 1 .. 2N      sub-layers l = unit - 1: even l attention, odd l feed-forward   (N =
+//   num_hidden_layers) unit 2N + 1       head: contraction of the streams, final norm, logits, loss
 //
 // Everything here follows from the ModelSpec alone, never from the plan.
 #pragma once
@@ -20,45 +20,48 @@ enum class UnitKind { kEmbedding, kAttention, kFeedForward, kHead };
 int NumSubLayers(const ModelSpec& model);  // L = 2 N
 int NumUnits(const ModelSpec& model);      // L + 2
 UnitKind KindOfUnit(const ModelSpec& model, int unit);
-int HeadDim(const ModelSpec& model);       // hidden_size / num_attention_heads
-int NumStreams(const ModelSpec& model);    // n; 1 for the plain residual
-// Columns of the stream-mixing logits: n^2 (Sinkhorn, hc), n! (permutations), 0 (identity, residual).
+int HeadDim(const ModelSpec& model);     // hidden_size / num_attention_heads
+int NumStreams(const ModelSpec& model);  // n; 1 for the plain residual
+// Columns of the stream-mixing logits: n^2 (Sinkhorn, hc), n! (permutations), 0 (identity,
+// residual).
 int NumResidualLogits(const ModelSpec& model);
 
 // How a parameter starts.  Seeded by (training.seed, name) alone.
 enum class Initializer {
-  kNormal,            // N(0, scale^2)
-  kConstant,          // scale
-  kOneHotBias,        // sub-layer l: bias_on at stream l mod n, bias_off elsewhere, for pre then post; then the residual part
-  kHcBias,            // hc: pre one-hot at l mod n, post 1, residual identity
+  kNormal,      // N(0, scale^2)
+  kConstant,    // scale
+  kOneHotBias,  // sub-layer l: bias_on at stream l mod n, bias_off elsewhere, for pre then post;
+                // then the residual part
+  kHcBias,      // hc: pre one-hot at l mod n, post 1, residual identity
 };
 
 struct ParameterSpec {
-  std::string name;             // plan-independent, e.g. "sublayers.3.ffn.gate_up.weight"; checkpoints use it
-  std::vector<int64_t> shape;   // row-major
-  bool decay = false;           // weight decay: matrices and phi; not norms, biases, alphas
+  std::string name;  // plan-independent, e.g. "sublayers.3.ffn.gate_up.weight"; checkpoints use it
+  std::vector<int64_t> shape;  // row-major
+  bool decay = false;          // weight decay: matrices and phi; not norms, biases, alphas
   Initializer initializer = Initializer::kConstant;
-  double scale = 0.0;           // of the initializer
+  double scale = 0.0;  // of the initializer
 
   int64_t NumElements() const;
 };
 
-// In a fixed order.  With tied embeddings, unit 0 and the head both list "embedding.weight": one logical parameter.
+// In a fixed order.  With tied embeddings, unit 0 and the head both list "embedding.weight": one
+// logical parameter.
 //   embedding.weight [V, C];   final_norm.weight [C];   head.weight [V, C]
 //   sublayers.{l}.norm.weight [C]
-//   sublayers.{l}.attention.qkv.weight [(Hq + 2 Hkv) D, C]   rows: q heads, k heads, v heads;  y = x W^T
-//   sublayers.{l}.attention.out.weight [C, Hq D]
-//   sublayers.{l}.ffn.gate_up.weight [2 F, C]                rows: gate, then up
-//   sublayers.{l}.ffn.down.weight [C, F]
-//   mhc: sublayers.{l}.mhc.{phi [nC, 2n + K_res], alpha [3], bias [2n + K_res]}
-//   hc:  sublayers.{l}.hc.{theta [2 + n, C] (pre, post, res rows), alpha [3], bias [2n + n^2]}
+//   sublayers.{l}.attention.qkv.weight [(Hq + 2 Hkv) D, C]   rows: q heads, k heads, v heads;  y =
+//   x W^T sublayers.{l}.attention.out.weight [C, Hq D] sublayers.{l}.ffn.gate_up.weight [2 F, C]
+//   rows: gate, then up sublayers.{l}.ffn.down.weight [C, F] mhc: sublayers.{l}.mhc.{phi [nC, 2n +
+//   K_res], alpha [3], bias [2n + K_res]} hc:  sublayers.{l}.hc.{theta [2 + n, C] (pre, post, res
+//   rows), alpha [3], bias [2n + n^2]}
 std::vector<ParameterSpec> ParametersOfUnit(const ModelSpec& model, int unit);
 
 // Distinct logical parameters of the model.
 int64_t NumParameters(const ModelSpec& model);
 
-// Floating-point operations of the matrix products of one unit's forward pass, per token of a full sequence; causal
-// attention counts half, the embedding look-up and mHC count nothing (MFU's definition, DESIGN section 1).
+// Floating-point operations of the matrix products of one unit's forward pass, per token of a full
+// sequence; causal attention counts half, the embedding look-up and mHC count nothing (MFU's
+// definition, DESIGN section 1).
 double ForwardFlopsPerToken(const ModelSpec& model, int unit, int sequence_length);
 
 // Forward and backward (three times forward) of the whole model, per token.

@@ -1,4 +1,5 @@
-// One thing that is wrong with what somebody gave us.  Problems are collected and shown all at once.
+// One thing that is wrong with what somebody gave us.  Problems are collected and shown all at
+// once.
 #pragma once
 
 #include <string>
@@ -15,7 +16,8 @@ struct Problem {
   std::string remedy;   // "did you mean model.residual.streams?"; may be empty
 };
 
-// "model.residual.streams: 9 is not allowed; need 1 to 8"; with the remedy in parentheses where there is one.
+// "model.residual.streams: 9 is not allowed; need 1 to 8"; with the remedy in parentheses where
+// there is one.
 std::string ProblemToString(const Problem& problem);
 
 // INVALID_ARGUMENT with one line per problem; OK for none.

@@ -1,4 +1,5 @@
-// What one optimizer step looked like: the row of metrics.jsonl, of the watch stream and of Prometheus.
+// What one optimizer step looked like: the row of metrics.jsonl, of the watch stream and of
+// Prometheus.
 #pragma once
 
 #include <cstdint>
@@ -8,36 +9,39 @@
 
 namespace birkhoff {
 
-// Gains over all tokens of all micro-batches and replicas of one step; definitions in docs/metrics.md.
+// Gains over all tokens of all micro-batches and replicas of one step; definitions in
+// docs/metrics.md.
 struct GainReport {
-  double forward = 1.0;                        // largest composite gain over sub-layers
+  double forward = 1.0;  // largest composite gain over sub-layers
   double backward = 1.0;
-  std::vector<double> forward_by_sublayer;     // composite, mean over tokens of the per-token gain; L values
+  std::vector<double>
+      forward_by_sublayer;  // composite, mean over tokens of the per-token gain; L values
   std::vector<double> backward_by_sublayer;
   std::vector<double> single_forward_by_sublayer;
   std::vector<double> single_backward_by_sublayer;
-  double mean_matrix_forward = 1.0;            // largest gain over sub-layers of the token-mean composite matrix
+  double mean_matrix_forward =
+      1.0;  // largest gain over sub-layers of the token-mean composite matrix
   double mean_matrix_backward = 1.0;
-  double row_sum_min = 1.0;                    // smallest composite row sum (forward) of any token and sub-layer
-  double column_sum_min = 1.0;                 // smallest composite column sum (backward)
+  double row_sum_min = 1.0;     // smallest composite row sum (forward) of any token and sub-layer
+  double column_sum_min = 1.0;  // smallest composite column sum (backward)
 };
 
 struct StepReport {
-  int64_t step = 0;                // 1-based: the number of the step that has been finished
-  double loss = 0.0;               // nats per target token
-  double grad_norm = 0.0;          // before clipping
+  int64_t step = 0;        // 1-based: the number of the step that has been finished
+  double loss = 0.0;       // nats per target token
+  double grad_norm = 0.0;  // before clipping
   double lr = 0.0;
-  int64_t tokens = 0;              // target tokens of this step
-  int64_t total_tokens = 0;        // since step 1
+  int64_t tokens = 0;        // target tokens of this step
+  int64_t total_tokens = 0;  // since step 1
   double step_seconds = 0.0;
   double tokens_per_second = 0.0;
-  std::optional<double> mfu;       // empty where no peak is known
-  double bubble = 0.0;             // share of rank time between first load and agree without compute
-  bool skipped = false;            // a non-finite loss or gradient: the weights were left alone
+  std::optional<double> mfu;  // empty where no peak is known
+  double bubble = 0.0;        // share of rank time between first load and agree without compute
+  bool skipped = false;       // a non-finite loss or gradient: the weights were left alone
   int64_t skipped_total = 0;
   std::optional<double> validation_loss;
   GainReport gain;
-  int64_t memory_bytes = 0;        // of this rank: parameters and buffers
+  int64_t memory_bytes = 0;  // of this rank: parameters and buffers
 };
 
 // One JSON object, no newline, keys as DESIGN section 11; non-finite numbers become null.
