@@ -40,4 +40,13 @@ function(birkhoff_test name)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
     ENVIRONMENT "OPENBLAS_NUM_THREADS=1;BIRKHOFF_BIN=${CMAKE_BINARY_DIR}/bin;${arg_ENVIRONMENT}")
+  # The rooms that CI runs under sanitizers have one target that builds just their tests.
+  cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE folder)
+  if(folder MATCHES "^tests/(core|coordinator|kernels)" AND NOT "long" IN_LIST arg_LABELS)
+    set_property(TEST ${name} APPEND PROPERTY LABELS sanitized)
+    if(NOT TARGET sanitized_tests)
+      add_custom_target(sanitized_tests)
+    endif()
+    add_dependencies(sanitized_tests ${name})
+  endif()
 endfunction()

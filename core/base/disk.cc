@@ -1,0 +1,212 @@
+// PosixDisk: the Disk seam over open, write, fsync and rename.  Every error names path and call.
+#include "core/base/disk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+
+namespace birkhoff {
+namespace {
+
+absl::StatusCode CodeOf(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::StatusCode::kNotFound;
+    case EEXIST:
+      return absl::StatusCode::kAlreadyExists;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::StatusCode::kPermissionDenied;
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+      return absl::StatusCode::kResourceExhausted;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+absl::Status DiskError(const std::string& path, const std::string& action, int error) {
+  return absl::Status(CodeOf(error), absl::StrCat(path, ": ", action, ": ", std::strerror(error)));
+}
+
+// A file descriptor that is closed with its owner.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(other.Release()) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int Release() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
+
+ private:
+  int fd_;
+};
+
+absl::StatusOr<Descriptor> Open(const std::string& path, int flags) {
+  int fd = -1;
+  do {
+    fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return DiskError(path, "open", errno);
+  return Descriptor(fd);
+}
+
+class PosixWritableFile final : public WritableFile {
+ public:
+  PosixWritableFile(std::string path, Descriptor fd)
+      : path_(std::move(path)), fd_(std::move(fd)) {}
+
+  absl::Status Append(std::string_view bytes) override {
+    while (!bytes.empty()) {
+      const ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return DiskError(path_, "write", errno);
+      bytes.remove_prefix(static_cast<size_t>(written));
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Sync() override {
+    if (::fsync(fd_.get()) != 0) return DiskError(path_, "fsync", errno);
+    return absl::OkStatus();
+  }
+  absl::Status Close() override {
+    const int fd = fd_.Release();
+    if (fd >= 0 && ::close(fd) != 0) return DiskError(path_, "close", errno);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::string path_;
+  Descriptor fd_;
+};
+
+absl::StatusOr<std::unique_ptr<WritableFile>> OpenForWriting(const std::string& path, int flags) {
+  ASSIGN_OR_RETURN(Descriptor fd, Open(path, O_WRONLY | O_CREAT | flags));
+  return std::make_unique<PosixWritableFile>(path, std::move(fd));
+}
+
+absl::StatusOr<int64_t> SizeOf(const std::string& path, int fd) {
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return DiskError(path, "stat", errno);
+  if (S_ISDIR(info.st_mode)) {
+    return absl::InternalError(absl::StrCat(path, ": is a directory; need a file"));
+  }
+  return static_cast<int64_t>(info.st_size);
+}
+
+absl::StatusOr<std::string> ReadFrom(const std::string& path, int fd, int64_t offset,
+                                     int64_t length) {
+  std::string bytes(static_cast<size_t>(length), '\0');
+  int64_t done = 0;
+  while (done < length) {
+    const ssize_t got = ::pread(fd, bytes.data() + done, static_cast<size_t>(length - done),
+                                static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return DiskError(path, "read", errno);
+    if (got == 0) {
+      return absl::InternalError(absl::StrCat(path, ": ends at byte ", offset + done, "; need ",
+                                              length, " bytes from byte ", offset));
+    }
+    done += got;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<WritableFile>> PosixDisk::Create(const std::string& path) {
+  return OpenForWriting(path, O_TRUNC);
+}
+
+absl::StatusOr<std::unique_ptr<WritableFile>> PosixDisk::OpenAppend(const std::string& path) {
+  return OpenForWriting(path, O_APPEND);
+}
+
+absl::StatusOr<std::string> PosixDisk::Read(const std::string& path) {
+  ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
+  ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
+  return ReadFrom(path, fd.get(), 0, size);
+}
+
+absl::StatusOr<std::string> PosixDisk::ReadRange(const std::string& path, int64_t offset,
+                                                 int64_t length) {
+  ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
+  ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
+  if (offset < 0 || length < 0 || offset > size || length > size - offset) {
+    return absl::InternalError(absl::StrCat(path, ": holds ", size, " bytes; need ", length,
+                                            " bytes from byte ", offset));
+  }
+  return ReadFrom(path, fd.get(), offset, length);
+}
+
+absl::StatusOr<int64_t> PosixDisk::Size(const std::string& path) {
+  ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
+  return SizeOf(path, fd.get());
+}
+
+bool PosixDisk::Exists(const std::string& path) {
+  struct stat info;
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+absl::StatusOr<std::vector<std::string>> PosixDisk::List(const std::string& directory) {
+  DIR* handle = ::opendir(directory.c_str());
+  if (handle == nullptr) return DiskError(directory, "list", errno);
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(handle)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  ::closedir(handle);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::Status PosixDisk::CreateDirectories(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return DiskError(path, "create directory", error.value());
+  return absl::OkStatus();
+}
+
+absl::Status PosixDisk::Rename(const std::string& from, const std::string& to) {
+  if (std::rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+  return DiskError(from, absl::StrCat("rename to ", to), errno);
+}
+
+absl::Status PosixDisk::SyncDirectory(const std::string& path) {
+  ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY | O_DIRECTORY));
+  if (::fsync(fd.get()) != 0) return DiskError(path, "fsync", errno);
+  return absl::OkStatus();
+}
+
+absl::Status PosixDisk::RemoveAll(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (error) return DiskError(path, "remove", error.value());
+  return absl::OkStatus();
+}
+
+}  // namespace birkhoff
