@@ -13,6 +13,7 @@
 #include "worker/device.h"
 #include "worker/stage.h"
 #include "worker/transport.h"
+#include "worker/transport/wire_transport.h"
 
 namespace birkhoff {
 
@@ -34,6 +35,12 @@ struct InstructionTime {
   int64_t end_ns = 0;
 };
 
+// How well this rank's compute streams were used, so far in the running program or in the last one.
+struct Utilization {
+  int64_t busy_ns = 0;     // inside forward, backward and recompute instructions
+  int64_t elapsed_ns = 0;  // from the start of the first instruction to the end of the last compute
+};
+
 class Executor {
  public:
   // The plan, device, transport, stages (by plan stage index, null where this rank has none) and
@@ -48,6 +55,7 @@ class Executor {
     ParameterStore* store = nullptr;
     std::vector<StageModule*> stages;
     StepHooks* hooks = nullptr;
+    bool poison = kDebugBuild;  // fill freed buffers with NaN, so that a use after free shows
   };
   static absl::StatusOr<std::unique_ptr<Executor>> Create(const Parts& parts);
   virtual ~Executor() = default;
@@ -58,6 +66,8 @@ class Executor {
   virtual absl::Status RunEvaluate() = 0;
   virtual const std::vector<InstructionTime>& times()
       const = 0;  // of the last program, by instruction index
+  // Also from work that a hook has enqueued, about the instructions before it.
+  virtual Utilization utilization() const = 0;
 };
 
 }  // namespace birkhoff

@@ -45,6 +45,8 @@ class Rank {
   virtual absl::StatusOr<bool> RunStep() = 0;
   // Asks for a checkpoint after the running step and an end with kStopped.  Any thread.
   virtual void RequestStop() = 0;
+  // After RunStep has returned false: whether steps are left, because some rank was asked to stop.
+  virtual bool stopped() const = 0;
   // The coordinator's word that all shards of `step` are durable (rank 0 renames).  Any thread.
   virtual void CommitCheckpoint(const birkhoff::CommitCheckpoint& commit) = 0;
   // Waits until the last checkpoint is committed or has failed.

@@ -31,6 +31,7 @@ struct MessageStamp {
   int32_t kind = 0;   // ChannelKind
   int32_t stage = 0;  // stage that produced the message
   int32_t microbatch = 0;
+  int32_t instruction = -1;  // of this end, named in its errors; not compared
 };
 
 class Link {
@@ -50,9 +51,11 @@ class Link {
 class Group {
  public:
   virtual ~Group() = default;
-  virtual void AllReduceSum(Stream& stream, float* data, int64_t count) = 0;
+  // `instruction` is named in errors; -1 for none.
+  virtual void AllReduceSum(Stream& stream, float* data, int64_t count, int instruction) = 0;
   // `in`: count values of this rank; `out`: size() x count values, by member index.
-  virtual void AllGather(Stream& stream, const double* in, int64_t count, double* out) = 0;
+  virtual void AllGather(Stream& stream, const double* in, int64_t count, double* out,
+                         int instruction) = 0;
   virtual int size() const = 0;
   virtual int index() const = 0;  // of this rank among the members
 };

@@ -55,14 +55,21 @@ enum class StreamKind { kCompute = 0, kComputeHigh = 1, kChannel = 2, kCollectiv
 const char* StreamName(
     StreamKind stream);  // "compute" | "compute-high" | "channel" | "collective" | "copy"
 
+//
+// `stage` is the stage whose buffer stands at this rank: a send names the stage that made the
+// message, a receive the stage that will use it, a hand-off the stage that it reads from.
+// `reads` and `fills` together hold every buffer that the instruction touches, at most one of each
+// home; a rank's scratch stands in `fills` of every compute instruction that needs it.  A buffer
+// that later segments of a backward pass advance in place (gradient-out, pending) is filled by the
+// first segment and read by the others.  A load, a receive and a hand-off each fill one buffer.
 struct Instruction {
   Op op = Op::kLoad;
   int stage =
       -1;  // -1 where it has no meaning (agree, optimizer, snapshot, overlap marks, reductions)
   int microbatch = -1;     // -1 likewise
   Segment segment;         // empty range where it has no meaning
-  std::vector<int> waits;  // indices, in the same program, of instructions on other streams that
-                           // must have finished
+  std::vector<int> waits;  // earlier indices, in the same program, of instructions on other streams
+                           // that must have finished
   std::vector<int> reads;  // indices into RankPlan::buffers
   std::vector<int> fills;
   int channel =

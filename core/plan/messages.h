@@ -14,6 +14,7 @@
 //     <---------------- StopAttempt     (commit a checkpoint, then leave)
 //     <--------------- AbortAttempt     (leave at once)
 //     RankExited ------------------->
+//     <------------------- JobEnded      (the job is over: nothing more to do or to repeat)
 //     Heartbeat -------------------->   (at every interval)
 #pragma once
 
@@ -64,6 +65,7 @@ struct RankReady {
   int attempt = 0;
   int rank = 0;
   int64_t resumed_step = 0;  // 0: from the beginning
+  std::string note;          // damaged checkpoints that were passed over; empty: none
 };
 struct StepDone {
   std::string job;
@@ -140,7 +142,13 @@ struct AbortAttempt {  // kill the rank process
 struct Refused {  // a stale incarnation or attempt spoke: leave with kFenced
   std::string reason;
 };
+struct JobEnded {  // to every worker of the last attempt; with --once it leaves with `code`
+  std::string job;
+  int attempt = 0;
+  ExitCode code = ExitCode::kDone;
+  std::string reason;
+};
 using CoordinatorMessage = std::variant<Welcome, StartAttempt, MeetResult, CommitCheckpoint,
-                                        StopAttempt, AbortAttempt, Refused>;
+                                        StopAttempt, AbortAttempt, Refused, JobEnded>;
 
 }  // namespace birkhoff

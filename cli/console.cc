@@ -1,0 +1,70 @@
+// Exit codes and numbers for people.
+#include "cli/console.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace birkhoff {
+namespace {
+
+std::string Scaled(double value, const char* unit) {
+  static constexpr const char* kPrefixes[] = {"", "k", "M", "G", "T", "P"};
+  size_t prefix = 0;
+  while (std::abs(value) >= 999.5 && prefix + 1 < std::size(kPrefixes)) {
+    value /= 1000.0;
+    ++prefix;
+  }
+  const int digits = prefix == 0 || std::abs(value) >= 99.95 ? 0 : std::abs(value) >= 9.995 ? 1 : 2;
+  return absl::StrFormat("%.*f %s%s", digits, value, kPrefixes[prefix], unit);
+}
+
+}  // namespace
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return ExitCode::kDone;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kDataLoss:
+      return ExitCode::kBadSpec;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kCancelled:
+      return ExitCode::kInfrastructure;
+    case absl::StatusCode::kAborted:
+      return ExitCode::kFenced;
+    default:
+      return ExitCode::kInternal;
+  }
+}
+
+int Finish(const Console& console, const absl::Status& status) {
+  if (!status.ok()) *console.err << "birkhoff: " << std::string(status.message()) << "\n";
+  return static_cast<int>(ExitCodeOf(status));
+}
+
+std::string ShortCount(double value) {
+  std::string text = Scaled(value, "");
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+std::string ShortBytes(double bytes) { return Scaled(bytes, "B"); }
+
+std::string ShortDuration(double seconds) {
+  const int64_t whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole < 60) return absl::StrCat(whole, " s");
+  if (whole < 3600) return absl::StrFormat("%dm %02ds", whole / 60, whole % 60);
+  return absl::StrFormat("%dh %02dm", whole / 3600, whole % 3600 / 60);
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,31 @@
+// Where a verb writes: data to `out`, words to `err`.  Tests give string streams.
+#pragma once
+
+#include <ostream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "core/base/exit_code.h"
+
+namespace birkhoff {
+
+struct Console {
+  std::ostream* out = nullptr;
+  std::ostream* err = nullptr;
+  bool terminal = false;          // err is a terminal: progress may overwrite itself
+  std::string program_directory;  // where birkhoff-worker and birkhoff-data stand
+};
+
+// The exit code that an error means to scripts: the request's fault 64, the world's 71, ours 70.
+ExitCode ExitCodeOf(const absl::Status& status);
+
+// Writes "birkhoff: MESSAGE" to err unless OK; returns the exit code of the process.
+int Finish(const Console& console, const absl::Status& status);
+
+// "1.5 GB", "12.3 k": three digits, decimal units.
+std::string ShortCount(double value);
+std::string ShortBytes(double bytes);
+// "1h 02m", "3m 05s", "12 s".
+std::string ShortDuration(double seconds);
+
+}  // namespace birkhoff

@@ -1,0 +1,144 @@
+// fork, exec and waitpid for local workers.
+#include "cli/local_workers.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr absl::Duration kEarly = absl::Seconds(2);
+constexpr int kMaxEarlyDeaths = 5;
+constexpr absl::Duration kRestartInterval = absl::Seconds(1);
+constexpr int kNotExecuted = 127;
+
+// In the child: nothing but calls that are safe after fork.
+[[noreturn]] void Become(char* const* argv, int log, pid_t parent) {
+  ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(kNotExecuted);  // the parent died before the line above
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  const int null = ::open("/dev/null", O_RDONLY);
+  ::dup2(null, STDIN_FILENO);
+  ::dup2(log, STDOUT_FILENO);
+  ::dup2(log, STDERR_FILENO);
+  ::execv(argv[0], argv);
+  ::_exit(kNotExecuted);
+}
+
+void Pause(absl::Duration duration) {
+  ::poll(nullptr, 0, static_cast<int>(absl::ToInt64Milliseconds(duration)));
+}
+
+}  // namespace
+
+ChildProcess::ChildProcess(std::vector<std::string> command, std::string log_path)
+    : command_(std::move(command)), log_path_(std::move(log_path)) {}
+
+ChildProcess::ChildProcess(ChildProcess&& other) noexcept
+    : command_(std::move(other.command_)),
+      log_path_(std::move(other.log_path_)),
+      pid_(other.pid_),
+      wait_status_(other.wait_status_) {
+  other.pid_ = -1;
+}
+
+ChildProcess::~ChildProcess() {
+  if (!running()) return;
+  Signal(SIGKILL);
+  ::waitpid(pid_, &wait_status_, 0);
+}
+
+absl::Status ChildProcess::Start() {
+  const int log = ::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (log < 0) {
+    return absl::UnavailableError(absl::StrCat(log_path_, ": open: ", std::strerror(errno)));
+  }
+  std::vector<char*> argv;
+  for (std::string& word : command_) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid == 0) Become(argv.data(), log, parent);
+  ::close(log);
+  if (pid < 0) return absl::UnavailableError(absl::StrCat("fork: ", std::strerror(errno)));
+  pid_ = pid;
+  return absl::OkStatus();
+}
+
+bool ChildProcess::running() {
+  if (pid_ < 0) return false;
+  const pid_t got = ::waitpid(pid_, &wait_status_, WNOHANG);
+  if (got == 0) return true;
+  pid_ = -1;
+  return false;
+}
+
+void ChildProcess::Signal(int signal) {
+  if (pid_ > 0) ::kill(pid_, signal);
+}
+
+LocalWorkers::LocalWorkers(const Options& options, const Clock& clock)
+    : options_(options), clock_(clock) {}
+
+absl::Status LocalWorkers::Start() {
+  if (::access(options_.program.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat(options_.program, ": ", std::strerror(errno),
+                                            "; need birkhoff-worker beside birkhoff"));
+  }
+  for (int i = 0; i < options_.count; ++i) {
+    const std::string name = absl::StrCat("local-", i);
+    const std::string log = absl::StrCat(options_.log_directory, "/", name, ".log");
+    const std::vector<std::string> command = {
+        options_.program, "--coordinator", options_.coordinator, "--name", name,
+        "--advertise",    "127.0.0.1"};
+    workers_.push_back({ChildProcess(command, log), log, clock_.Now(), 0});
+  }
+  for (Worker& worker : workers_) RETURN_IF_ERROR(Restart(&worker));
+  return absl::OkStatus();
+}
+
+absl::Status LocalWorkers::Restart(Worker* worker) {
+  worker->started = clock_.Now();
+  return worker->process.Start();
+}
+
+absl::Status LocalWorkers::Supervise() {
+  for (Worker& worker : workers_) {
+    if (worker.process.running()) continue;
+    const absl::Duration lived = clock_.Now() - worker.started;
+    if (lived < kRestartInterval) continue;
+    worker.early_deaths = lived < kEarly ? worker.early_deaths + 1 : 0;
+    if (worker.early_deaths >= kMaxEarlyDeaths) {
+      return absl::UnavailableError(absl::StrCat("a local worker dies as soon as it starts; see ",
+                                                 worker.log_path));
+    }
+    RETURN_IF_ERROR(Restart(&worker));
+  }
+  return absl::OkStatus();
+}
+
+void LocalWorkers::Stop(absl::Duration grace) {
+  for (Worker& worker : workers_) worker.process.Signal(SIGTERM);
+  const Instant end = clock_.Now() + grace;
+  for (Worker& worker : workers_) {
+    while (worker.process.running() && clock_.Now() < end) Pause(absl::Milliseconds(10));
+  }
+  Kill();
+}
+
+void LocalWorkers::Kill() { workers_.clear(); }
+
+}  // namespace birkhoff

@@ -1,0 +1,96 @@
+// Guarding an output directory against other specs and other processes.
+#include "cli/output_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/status_macros.h"
+#include "core/spec/field.h"
+#include "core/spec/load.h"
+
+namespace birkhoff {
+namespace {
+
+bool ChangesTheResult(const Field& field) {
+  for (const char* section : {"parallelism.", "checkpoint.", "stability.", "device"}) {
+    if (field.path.starts_with(section)) return false;
+  }
+  return true;
+}
+
+std::vector<std::string> Differences(const JobSpec& before, const JobSpec& now) {
+  std::vector<std::string> lines;
+  for (const Field& field : Fields()) {
+    const std::string old_value = FieldValue(field, before), value = FieldValue(field, now);
+    if (ChangesTheResult(field) && old_value != value) {
+      lines.push_back(absl::StrCat("  ", field.path, ": ", old_value, " there, ", value, " now"));
+    }
+  }
+  return lines;
+}
+
+// Whether a run of the same spec is there; an error where it is another one.
+absl::StatusOr<bool> Resumes(const std::string& path, const JobSpec& spec, Disk& disk) {
+  const std::string job_path = path + "/job.yaml";
+  if (!disk.Exists(job_path)) return false;
+  ASSIGN_OR_RETURN(const std::string text, disk.Read(job_path));
+  std::vector<Problem> problems;
+  const JobSpec before = LoadJobSpec(text, {}, &problems);
+  const std::string remedy = absl::StrCat("give another --out, or --fresh to forget what is in ",
+                                          path);
+  if (!problems.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        job_path, ": is damaged: ", ProblemToString(problems[0]), "; ", remedy));
+  }
+  const std::vector<std::string> differences = Differences(before, spec);
+  if (differences.empty()) return true;
+  return absl::InvalidArgumentError(absl::StrCat(path, ": holds a run of another spec:\n",
+                                                 absl::StrJoin(differences, "\n"), "\n  ", remedy));
+}
+
+absl::StatusOr<int> Lock(const std::string& path) {
+  const int lock = ::open((path + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock < 0) {
+    return absl::PermissionDeniedError(absl::StrCat(path, "/.lock: ", std::strerror(errno)));
+  }
+  if (::flock(lock, LOCK_EX | LOCK_NB) == 0) return lock;
+  ::close(lock);
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, ": another run is using it; wait for it, or give another --out"));
+}
+
+absl::Status WriteJobFile(const std::string& path, const JobSpec& spec, Disk& disk) {
+  const std::string part = path + "/job.yaml.part";
+  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, disk.Create(part));
+  RETURN_IF_ERROR(file->Append(JobSpecToYaml(spec)));
+  RETURN_IF_ERROR(file->Sync());
+  RETURN_IF_ERROR(file->Close());
+  RETURN_IF_ERROR(disk.Rename(part, path + "/job.yaml"));
+  return disk.SyncDirectory(path);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<OutputDirectory>> OutputDirectory::Open(const Options& options,
+                                                                       const JobSpec& spec,
+                                                                       Disk& disk) {
+  RETURN_IF_ERROR(disk.CreateDirectories(options.path));
+  ASSIGN_OR_RETURN(const int lock, Lock(options.path));
+  std::unique_ptr<OutputDirectory> directory(new OutputDirectory(options.path, lock));
+  if (!options.fresh) {
+    ASSIGN_OR_RETURN(directory->resumes_, Resumes(options.path, spec, disk));
+  }
+  RETURN_IF_ERROR(WriteJobFile(options.path, spec, disk));
+  return directory;
+}
+
+OutputDirectory::~OutputDirectory() { ::close(lock_); }
+
+}  // namespace birkhoff

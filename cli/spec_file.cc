@@ -1,0 +1,115 @@
+// Job files, and the files that they name.
+#include "cli/spec_file.h"
+
+#include <google/protobuf/unknown_field_set.h>
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/format/token_file.h"
+#include "core/spec/validate.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int kPiecesField = 1;  // ModelProto.pieces of sentencepiece_model.proto
+
+void ResolveTokenizer(Disk& disk, JobSpec* spec, std::vector<Problem>* problems) {
+  if (ResolveVocabulary(spec)) return;
+  const absl::StatusOr<int> pieces = CountPieces(disk, spec->data.tokenizer);
+  if (pieces.ok()) {
+    spec->model.vocab_size = *pieces;
+    return;
+  }
+  problems->push_back({"data.tokenizer", spec->data.tokenizer,
+                       "a SentencePiece .model, to take model.vocab_size from",
+                       absl::StrCat(std::string(pieces.status().message()),
+                                    "; or give model.vocab_size")});
+}
+
+void MakePathsAbsolute(JobSpec* spec) {
+  for (WeightedPath& source : spec->data.train) source.path = AbsolutePath(source.path);
+  spec->data.validation = AbsolutePath(spec->data.validation);
+  spec->checkpoint.directory = AbsolutePath(spec->checkpoint.directory);
+  if (spec->data.tokenizer != "bytes") spec->data.tokenizer = AbsolutePath(spec->data.tokenizer);
+}
+
+std::string PrepareRemedy(const JobSpec& spec, const std::string& path) {
+  return absl::StrCat("prepare it with: birkhoff data tokenize --input TEXT --tokenizer ",
+                      spec.data.tokenizer, " --output ", path,
+                      "; the text of the quick start: bash deploy/corpus.sh");
+}
+
+void CheckTokenFile(const JobSpec& spec, const std::string& field, const std::string& path,
+                    std::vector<Problem>* problems) {
+  const absl::StatusOr<std::unique_ptr<TokenFile>> file = TokenFile::Open(path);
+  if (!file.ok()) {
+    problems->push_back({field, std::string(file.status().message()), "a token file",
+                         PrepareRemedy(spec, path)});
+    return;
+  }
+  if (const absl::Status status = (*file)->CheckVocabulary(spec.model.vocab_size); !status.ok()) {
+    problems->push_back({field, std::string(status.message()), "tokens of data.tokenizer",
+                         PrepareRemedy(spec, path)});
+  }
+  if ((*file)->num_tokens() <= spec.training.sequence_length) {
+    problems->push_back({field, absl::StrCat(path, " with ", (*file)->num_tokens(), " tokens"),
+                         absl::StrCat("more than training.sequence_length, ",
+                                      spec.training.sequence_length),
+                         "use more text or shorter sequences"});
+  }
+}
+
+}  // namespace
+
+std::string AbsolutePath(const std::string& path) {
+  if (path.empty()) return path;
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.lexically_normal().string();
+}
+
+absl::StatusOr<int> CountPieces(Disk& disk, const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string bytes, disk.Read(path));
+  google::protobuf::UnknownFieldSet fields;
+  if (!fields.ParseFromString(bytes)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is not a SentencePiece .model"));
+  }
+  int pieces = 0;
+  for (int i = 0; i < fields.field_count(); ++i) pieces += fields.field(i).number() == kPiecesField;
+  if (pieces > 0) return pieces;
+  return absl::InvalidArgumentError(absl::StrCat(path, ": holds no pieces"));
+}
+
+std::vector<Problem> ReadSpecFile(const SpecFile& file, Disk& disk, JobSpec* spec) {
+  const absl::StatusOr<std::string> text = disk.Read(file.path);
+  if (!text.ok()) {
+    return {{file.path, std::string(text.status().message()), "a job file that can be read",
+             "configs/ has examples"}};
+  }
+  std::vector<Problem> problems = ReadJobSpec(*text, file.overrides, spec);
+  if (!problems.empty()) return problems;
+  MakePathsAbsolute(spec);
+  if (!file.spec_only) {
+    ResolveTokenizer(disk, spec, &problems);
+    if (problems.empty()) problems = CheckTokenFiles(*spec);
+  } else {
+    ResolveVocabulary(spec);
+  }
+  return problems;
+}
+
+std::vector<Problem> CheckTokenFiles(const JobSpec& spec) {
+  std::vector<Problem> problems;
+  for (size_t i = 0; i < spec.data.train.size(); ++i) {
+    CheckTokenFile(spec, absl::StrCat("data.train[", i, "].path"), spec.data.train[i].path,
+                   &problems);
+  }
+  if (!spec.data.validation.empty()) {
+    CheckTokenFile(spec, "data.validation", spec.data.validation, &problems);
+  }
+  return problems;
+}
+
+}  // namespace birkhoff

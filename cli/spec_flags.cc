@@ -1,0 +1,51 @@
+// Job file arguments, and problems for people or as JSON.
+#include "cli/spec_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+
+namespace birkhoff {
+namespace {
+
+void ShowProblems(const std::vector<Problem>& problems, const Program& program) {
+  if (program.output != "json") {
+    for (const Problem& problem : problems) {
+      *program.console.err << ProblemToString(problem) << "\n";
+    }
+    return;
+  }
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Problem& problem : problems) {
+    list.push_back({{"field", problem.field},
+                    {"value", problem.value},
+                    {"allowed", problem.allowed},
+                    {"remedy", problem.remedy}});
+  }
+  const nlohmann::ordered_json answer = {{"valid", false}, {"problems", list}};
+  *program.console.out << answer.dump(-1, ' ', false,
+                                      nlohmann::ordered_json::error_handler_t::replace)
+                       << "\n";
+}
+
+}  // namespace
+
+void AddSpecFlags(CLI::App& verb, SpecFile* file) {
+  verb.add_option("job", file->path, "Job file (YAML)")->required();
+  verb.add_option("--set", file->overrides,
+                  "path=value: replaces one field, e.g. --set model.residual.kind=hc")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec* spec) {
+  PosixDisk disk;
+  const std::vector<Problem> problems = ReadSpecFile(file, disk, spec);
+  if (problems.empty()) return absl::OkStatus();
+  ShowProblems(problems, program);
+  return absl::InvalidArgumentError(absl::StrCat(
+      file.path, ": ", problems.size(), problems.size() == 1 ? " problem" : " problems"));
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,16 @@
+// The arguments of verbs that take a job file.
+#pragma once
+
+#include "cli/program.h"
+#include "cli/spec_file.h"
+
+namespace birkhoff {
+
+// JOB.yaml and --set.
+void AddSpecFlags(CLI::App& verb, SpecFile* file);
+
+// Reads the file; where it has problems, shows all of them (as -o asks) and returns
+// INVALID_ARGUMENT with a one-line summary.
+absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec* spec);
+
+}  // namespace birkhoff

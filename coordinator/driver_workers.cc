@@ -1,0 +1,205 @@
+// What workers say, and what is sent to them.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/driver.h"
+#include "core/base/status_macros.h"
+
+namespace birkhoff {
+namespace {
+
+template <class... Functions>
+struct Overloaded : Functions... {
+  using Functions::operator()...;
+};
+template <class... Functions>
+Overloaded(Functions...) -> Overloaded<Functions...>;
+
+}  // namespace
+
+absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
+  absl::Status status;
+  Aftermath aftermath;
+  {
+    absl::MutexLock lock(&mutex_);
+    status = HandleLocked(message, link);
+    aftermath = TakeAftermath();
+  }
+  Finish(aftermath);
+  // Only these can make a placement possible.
+  if (std::holds_alternative<Hello>(message.payload) ||
+      std::holds_alternative<RankExited>(message.payload)) {
+    Schedule();
+  }
+  return status;
+}
+
+void Driver::Disconnected(WorkerLink* link) {
+  absl::MutexLock lock(&mutex_);
+  // The lease goes on: the worker may come back in time.
+  std::erase_if(links_, [&](const auto& entry) { return entry.second == link; });
+}
+
+absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link) {
+  if (const Hello* hello = std::get_if<Hello>(&message.payload)) {
+    return OnHello(message, *hello, link);
+  }
+  const auto known = links_.find(message.worker);
+  absl::Status heard = registry_.Heard(clock_.Now(), clock_.WallTime(), message.worker,
+                                       message.incarnation);
+  if (heard.ok() && (known == links_.end() || known->second != link)) {
+    heard = absl::AbortedError(absl::StrCat(message.worker, " speaks over another connection"));
+  }
+  if (!heard.ok()) {
+    link->Send(Refused{std::string(heard.message())});
+    return absl::OkStatus();
+  }
+  // Clang's analysis does not look into lambdas; the lock is held throughout.
+  return std::visit(
+      Overloaded{
+          [](const Hello&) { return absl::OkStatus(); },
+          [](const Heartbeat&) { return absl::OkStatus(); },
+          [&](const Meet& m) ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnMeet(message, m, link); },
+          [&](const CheckpointCommitted& m) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+            return OnEvent(message, m, 0, link);
+          },
+          [&](const auto& m) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+            return OnEvent(message, m, m.rank, link);
+          },
+      },
+      message.payload);
+}
+
+absl::Status Driver::OnHello(const WorkerMessage& message, const Hello& hello, WorkerLink* link) {
+  Hello named = hello;
+  named.resources.name = message.worker;
+  absl::StatusOr<bool> replaced =
+      registry_.Register(clock_.Now(), clock_.WallTime(), message.incarnation, named);
+  if (!replaced.ok()) {
+    link->Send(Refused{std::string(replaced.status().message())});
+    return absl::OkStatus();
+  }
+  links_[message.worker] = link;
+  link->Send(Welcome{absl::ToDoubleSeconds(options_.heartbeat),
+                     absl::ToDoubleSeconds(options_.lease)});
+  const RegisteredWorker worker = *registry_.Find(message.worker);
+  if (!hello.job.empty() && (hello.job != worker.job || hello.attempt != worker.attempt)) {
+    AnswerStale(hello.job, hello.attempt, link);
+  }
+  if (worker.job.empty()) return absl::OkStatus();
+  JobRecord& record = *jobs_.at(worker.job);
+  if (*replaced) return LoseSilentWorkers(record);
+  Perform(record, record.job.Resync(worker.rank));
+  return absl::OkStatus();
+}
+
+// The job whose rank speaks, or null where another attempt, worker or life speaks.
+JobRecord* Driver::RecordOfRank(const WorkerMessage& message, const std::string& job, int attempt,
+                                int rank) {
+  const auto found = jobs_.find(job);
+  if (found == jobs_.end() || found->second->job.attempt() != attempt) return nullptr;
+  const std::vector<JobRank>& ranks = found->second->job.ranks();
+  if (rank < 0 || rank >= static_cast<int>(ranks.size())) return nullptr;
+  const PlacedWorker speaker{message.worker, message.incarnation};
+  return ranks[rank].worker == speaker ? found->second.get() : nullptr;
+}
+
+void Driver::AnswerStale(const std::string& job, int attempt, WorkerLink* link) {
+  const auto found = jobs_.find(job);
+  if (found != jobs_.end()) {
+    const Job& state = found->second->job;
+    if (IsOver(state.state()) && state.attempt() == attempt) {
+      link->Send(JobEnded{job, attempt, state.exit_code(), state.reason().sentence});
+      return;
+    }
+  }
+  link->Send(AbortAttempt{job, attempt, absl::StrCat("attempt ", attempt, " of ", job,
+                                                     " is not the one that runs")});
+}
+
+template <typename Said>
+absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int rank,
+                             WorkerLink* link) {
+  JobRecord* record = RecordOfRank(message, said.job, said.attempt, rank);
+  if (record == nullptr) {
+    AnswerStale(said.job, said.attempt, link);
+    return absl::OkStatus();
+  }
+  if constexpr (std::is_same_v<Said, StepDone>) {
+    // All ranks see the same step; the history keeps rank 0's word.
+    record->metrics.memory.resize(record->job.ranks().size());
+    record->metrics.memory[rank] = {message.worker, said.report.memory_bytes};
+    if (rank != 0) return absl::OkStatus();
+  }
+  const absl::Status status = Apply(*record, said);
+  if (absl::IsAborted(status)) AnswerStale(said.job, said.attempt, link);
+  return absl::IsUnavailable(status) ? status : absl::OkStatus();
+}
+
+absl::Status Driver::OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link) {
+  JobRecord* record = RecordOfRank(message, meet.job, meet.attempt, meet.rank);
+  if (record == nullptr || record->job.ranks()[meet.rank].gone) {
+    AnswerStale(meet.job, meet.attempt, link);
+    return absl::OkStatus();
+  }
+  std::map<int, std::string>& met = record->meets[meet.key];
+  const bool repeated = met.contains(meet.rank);
+  met[meet.rank] = meet.bytes;
+  const int world = static_cast<int>(record->job.ranks().size());
+  if (static_cast<int>(met.size()) < world) return absl::OkStatus();
+  MeetResult result{meet.job, meet.attempt, meet.key, {}};
+  for (const auto& [rank, bytes] : met) result.bytes.push_back(bytes);
+  for (int rank = 0; rank < world; ++rank) {
+    if (!repeated || rank == meet.rank) SendToRankOf(*record, rank, result);
+  }
+  return absl::OkStatus();
+}
+
+void Driver::SendToRankOf(const JobRecord& record, int rank, CoordinatorMessage message) {
+  const PlacedWorker& placed = record.job.ranks()[rank].worker;
+  const auto link = links_.find(placed.worker);
+  if (link == links_.end()) return;  // it hears it when it comes back
+  const RegisteredWorker* worker = registry_.Find(placed.worker);
+  if (worker != nullptr && worker->incarnation == placed.incarnation) {
+    link->second->Send(std::move(message));
+  }
+}
+
+StartAttempt Driver::MakeStart(JobRecord& record, int rank) {
+  const Job& job = record.job;
+  StartAttempt start;
+  Assignment& assignment = start.assignment;
+  assignment.job = job.name();
+  assignment.attempt = job.attempt();
+  assignment.rank = rank;
+  assignment.world_size = static_cast<int>(job.ranks().size());
+  assignment.spec = job.spec();
+  if (const std::shared_ptr<const Plan> plan = PlanOf(record); plan != nullptr) {
+    assignment.plan = *plan;
+  }
+  assignment.plan_hash = job.plan_hash();
+  assignment.output_directory = job.request().output_directory;
+  assignment.fresh = job.fresh();
+  if (const RegisteredWorker* worker = registry_.Find(job.ranks()[rank].worker.worker)) {
+    assignment.peer_address = worker->address;
+  }
+  return start;
+}
+
+void Driver::Perform(JobRecord& record, const std::vector<JobEffect>& effects) {
+  for (const JobEffect& effect : effects) {
+    if (const auto* start = std::get_if<StartRank>(&effect)) {
+      const int rank = start->rank;
+      registry_.Assign(record.job.ranks()[rank].worker.worker, record.job.name(),
+                       record.job.attempt(), rank);
+      SendToRankOf(record, rank, MakeStart(record, rank));
+    } else if (const auto* send = std::get_if<SendToRank>(&effect)) {
+      SendToRankOf(record, send->rank, send->message);
+    } else if (const auto* release = std::get_if<ReleaseRank>(&effect)) {
+      registry_.Release(record.job.ranks()[release->rank].worker.worker, record.job.name(),
+                        record.job.attempt());
+    }
+  }
+}
+
+}  // namespace birkhoff

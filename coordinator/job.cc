@@ -1,0 +1,376 @@
+#include "coordinator/job.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/status_macros.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr absl::Duration kFirstRestartDelay = absl::Milliseconds(100);
+constexpr absl::Duration kLongestRestartDelay = absl::Seconds(10);
+
+// The first restart is immediate; a job that dies again and again waits twice as long each time.
+absl::Duration RestartDelay(int restarts_in_row) {
+  if (restarts_in_row <= 1) return absl::ZeroDuration();
+  const int doublings = std::min(restarts_in_row - 2, 10);
+  return std::min(kFirstRestartDelay * (1 << doublings), kLongestRestartDelay);
+}
+
+bool IsClean(ExitCode code) { return code == ExitCode::kDone || code == ExitCode::kStopped; }
+
+}  // namespace
+
+const char* JobStateName(JobState state) {
+  switch (state) {
+    case JobState::kQueued: return "QUEUED";
+    case JobState::kStarting: return "STARTING";
+    case JobState::kRunning: return "RUNNING";
+    case JobState::kRecovering: return "RECOVERING";
+    case JobState::kCancelling: return "CANCELLING";
+    case JobState::kSucceeded: return "SUCCEEDED";
+    case JobState::kFailed: return "FAILED";
+    case JobState::kCancelled: return "CANCELLED";
+  }
+  return "UNKNOWN";
+}
+
+Job::Job(std::string name, JobGraces graces) : name_(std::move(name)), graces_(graces) {}
+
+absl::StatusOr<std::vector<JobEffect>> Job::Step(Instant now, const JobEvent& event) {
+  if (request_.spec == nullptr && !std::holds_alternative<JobCreated>(event)) {
+    return absl::FailedPreconditionError(absl::StrCat(name_, ": not created yet"));
+  }
+  return std::visit([&](const auto& e) { return On(now, e); }, event);
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant, const JobCreated& event) {
+  if (request_.spec != nullptr) return absl::AlreadyExistsError(name_);
+  if (event.spec == nullptr) return absl::InvalidArgumentError("a job needs a spec");
+  request_ = event;
+  Enter(JobState::kQueued, "WAITING_FOR_WORKERS",
+        absl::StrCat("waits for ", NumRanks(spec()), " idle workers"));
+  return Effects{};
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const AttemptPlaced& event) {
+  if (!WantsWorkers(now)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(name_, " is ", JobStateName(state_), " and takes no workers"));
+  }
+  if (event.attempt != attempt_ + 1) {
+    return absl::AbortedError(absl::StrCat("attempt ", event.attempt, "; need ", attempt_ + 1));
+  }
+  if (static_cast<int>(event.workers.size()) != NumRanks(spec())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(event.workers.size(), " workers; need ", NumRanks(spec())));
+  }
+  attempt_ = event.attempt;
+  plan_hash_ = event.plan_hash;
+  cluster_shape_ = event.cluster_shape;
+  ranks_.clear();
+  for (const PlacedWorker& worker : event.workers) ranks_.emplace_back().worker = worker;
+  shards_.clear();
+  committed_in_attempt_ = 0;
+  step_in_attempt_ = 0;
+  aborting_ = false;
+  deadline_.reset();
+  Enter(JobState::kStarting, "ATTEMPT_PLACED",
+        absl::StrCat("attempt ", attempt_, " starts on ", ranks_.size(), " workers"));
+  Effects effects;
+  for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
+    effects.push_back(StartRank{rank});
+  }
+  return effects;
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const PlanRefused& event) {
+  if (!WantsWorkers(now)) {
+    return absl::FailedPreconditionError(absl::StrCat(name_, " is ", JobStateName(state_)));
+  }
+  End(JobState::kFailed, event.code, "PLAN_REFUSED", event.reason);
+  Effects effects;
+  AnnounceEnd(&effects);
+  return effects;
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  JobRank& rank = ranks_[event.rank];
+  if (rank.ready) return absl::AlreadyExistsError(absl::StrCat("rank ", event.rank, " is ready"));
+  rank.ready = true;
+  const bool all = std::ranges::all_of(ranks_, [](const JobRank& r) { return r.ready; });
+  if (!all || state_ != JobState::kStarting) return Effects{};
+  ever_running_ = true;
+  Enter(JobState::kRunning, "TRAINING",
+        event.resumed_step > 0 ? absl::StrCat("attempt ", attempt_, " trains on from the checkpoint "
+                                              "of step ", event.resumed_step)
+                               : absl::StrCat("attempt ", attempt_, " trains from the beginning"));
+  return Effects{};
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant, const StepDone& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  if (event.report.step <= step_in_attempt_) {
+    return absl::AlreadyExistsError(absl::StrCat("step ", event.report.step, " is known"));
+  }
+  step_in_attempt_ = event.report.step;
+  last_step_ = event.report;
+  return Effects{};
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant, const ShardDurable& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  if (aborting_) return absl::AbortedError(absl::StrCat("attempt ", attempt_, " is being aborted"));
+  if (event.step <= committed_in_attempt_) {
+    return absl::AlreadyExistsError(absl::StrCat("checkpoint ", event.step, " is committed"));
+  }
+  const Shard shard{event.rank, event.file, event.checksum, event.bytes};
+  if (!shards_[event.step].emplace(event.rank, shard).second) {
+    return absl::AlreadyExistsError(absl::StrCat("shard of rank ", event.rank, " is known"));
+  }
+  Effects effects;
+  if (shards_[event.step].size() == ranks_.size()) {
+    effects.push_back(SendToRank{0, *CompleteCheckpoint()});
+  }
+  return effects;
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant, const CheckpointCommitted& event) {
+  if (event.attempt != attempt_ || IsOver(state_)) {
+    return absl::AbortedError(
+        absl::StrCat(name_, " is at attempt ", attempt_, ", ", JobStateName(state_)));
+  }
+  if (event.step <= committed_in_attempt_) {
+    return absl::AlreadyExistsError(absl::StrCat("checkpoint ", event.step, " is known"));
+  }
+  committed_in_attempt_ = event.step;
+  checkpoint_ = CheckpointInfo{event.step, event.path, event.checksum};
+  restarts_in_row_ = 0;
+  shards_.erase(shards_.begin(), shards_.upper_bound(event.step));
+  return Effects{};
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const RankExited& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  return RankGone(now, event.rank, event.code, event.reason, "RANK_FAILED");
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const WorkerLost& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  return RankGone(now, event.rank, ExitCode::kInfrastructure, event.reason, "WORKER_LOST");
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const CancelRequested&) {
+  if (state_ == JobState::kCancelled || state_ == JobState::kCancelling) {
+    return absl::AlreadyExistsError(absl::StrCat(name_, " is ", JobStateName(state_)));
+  }
+  if (IsOver(state_)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        name_, " is ", JobStateName(state_), "; only a job that is not over can be cancelled"));
+  }
+  Effects effects;
+  if (AllGone()) {
+    End(JobState::kCancelled, ExitCode::kStopped, "CANCELLED", "cancelled while nothing ran");
+    AnnounceEnd(&effects);
+    return effects;
+  }
+  const JobState before = state_;
+  Enter(JobState::kCancelling, "CANCEL_REQUESTED", "stops after a committed checkpoint");
+  if (before == JobState::kRunning) Stop(now, &effects);
+  // Before it runs, an attempt has made nothing that a clean stop could keep.
+  if (before == JobState::kStarting) Abort(now, "the job was cancelled", &effects);
+  return effects;
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const GraceOver& event) {
+  if (event.attempt != attempt_) {
+    return absl::AbortedError(absl::StrCat("attempt ", event.attempt, "; now ", attempt_));
+  }
+  if (!deadline_.has_value()) return absl::AlreadyExistsError("no grace runs");
+  Effects effects;
+  if (!aborting_) {
+    Abort(now, "the time for a clean stop is over", &effects);
+    return effects;
+  }
+  for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
+    if (ranks_[rank].gone) continue;
+    ranks_[rank].gone = true;
+    ranks_[rank].code = ExitCode::kInfrastructure;
+    ranks_[rank].reason = "did not confirm that it was aborted";
+    effects.push_back(ReleaseRank{rank});
+  }
+  Settle(now, &effects);
+  return effects;
+}
+
+std::optional<JobEvent> Job::Due(Instant now) const {
+  if (!deadline_.has_value() || now < *deadline_) return std::nullopt;
+  return GraceOver{attempt_};
+}
+
+std::vector<JobEffect> Job::Resync(int rank) const {
+  Effects effects;
+  if (IsOver(state_)) {
+    effects.push_back(SendToRank{rank, JobEnded{name_, attempt_, exit_code_, reason_.sentence}});
+  } else if (aborting_ || ranks_[rank].gone) {
+    effects.push_back(SendToRank{rank, AbortAttempt{name_, attempt_, reason_.sentence}});
+  } else {
+    if (!ranks_[rank].ready) effects.push_back(StartRank{rank});
+    if (state_ == JobState::kCancelling) {
+      effects.push_back(SendToRank{rank, StopAttempt{name_, attempt_}});
+    }
+    const std::optional<CommitCheckpoint> commit = CompleteCheckpoint();
+    if (rank == 0 && commit.has_value()) effects.push_back(SendToRank{0, *commit});
+  }
+  return effects;
+}
+
+bool Job::WantsWorkers(Instant now) const {
+  const bool waits = state_ == JobState::kQueued || state_ == JobState::kRecovering;
+  return waits && AllGone() && now >= not_before_;
+}
+
+absl::Status Job::CheckRank(int attempt, int rank) const {
+  if (attempt != attempt_ || IsOver(state_)) {
+    return absl::AbortedError(absl::StrCat("attempt ", attempt, " speaks; ", name_,
+                                           " is at attempt ", attempt_, ", ",
+                                           JobStateName(state_)));
+  }
+  if (rank < 0 || rank >= static_cast<int>(ranks_.size())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rank ", rank, "; need 0 to ", static_cast<int>(ranks_.size()) - 1));
+  }
+  if (ranks_[rank].gone) return absl::AlreadyExistsError(absl::StrCat("rank ", rank, " is gone"));
+  return absl::OkStatus();
+}
+
+bool Job::AllGone() const {
+  return std::ranges::all_of(ranks_, [](const JobRank& rank) { return rank.gone; });
+}
+
+void Job::Enter(JobState state, std::string code, std::string sentence) {
+  state_ = state;
+  reason_ = {std::move(code), std::move(sentence)};
+}
+
+Job::Effects Job::RankGone(Instant now, int rank, ExitCode code, const std::string& reason,
+                           const char* reason_code) {
+  JobRank& gone = ranks_[rank];
+  gone.gone = true;
+  gone.code = code;
+  gone.reason = reason;
+  Effects effects{ReleaseRank{rank}};
+  if (!IsClean(code) && !aborting_) {
+    const std::string sentence =
+        absl::StrCat("rank ", rank, " on ", gone.worker.worker, ": ", reason);
+    if (state_ != JobState::kCancelling) Enter(JobState::kRecovering, reason_code, sentence);
+    Abort(now, sentence, &effects);
+  }
+  if (AllGone()) Settle(now, &effects);
+  return effects;
+}
+
+void Job::Abort(Instant now, const std::string& reason, Effects* effects) {
+  aborting_ = true;
+  deadline_ = now + graces_.abort;
+  for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
+    if (ranks_[rank].gone) continue;
+    effects->push_back(SendToRank{rank, AbortAttempt{name_, attempt_, reason}});
+  }
+}
+
+void Job::Stop(Instant now, Effects* effects) {
+  deadline_ = now + graces_.stop;
+  for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
+    if (ranks_[rank].gone) continue;
+    effects->push_back(SendToRank{rank, StopAttempt{name_, attempt_}});
+  }
+}
+
+// All ranks are gone: what does the attempt's end mean to the job?
+void Job::Settle(Instant now, Effects* effects) {
+  deadline_.reset();
+  const auto with = [&](ExitCode code) {
+    return std::ranges::find(ranks_, code, &JobRank::code);
+  };
+  const bool clean = std::ranges::all_of(ranks_, IsClean, &JobRank::code);
+  if (clean && with(ExitCode::kStopped) == ranks_.end()) {
+    End(JobState::kSucceeded, ExitCode::kDone, "DONE",
+        absl::StrCat("all ", spec().training.steps, " steps are done"));
+  } else if (state_ == JobState::kCancelling) {
+    End(JobState::kCancelled, clean ? ExitCode::kStopped : ExitCode::kInfrastructure, "CANCELLED",
+        clean ? "stopped after a committed checkpoint"
+              : "stopped without a new checkpoint; the one before is kept");
+  } else if (const auto rank = with(ExitCode::kBadSpec); rank != ranks_.end()) {
+    End(JobState::kFailed, ExitCode::kBadSpec, "BAD_SPEC", rank->reason);
+  } else if (const auto given_up = with(ExitCode::kNumerics); given_up != ranks_.end()) {
+    End(JobState::kFailed, ExitCode::kNumerics, "NUMERICS", given_up->reason);
+  } else if (clean) {
+    Enter(JobState::kRecovering, "STOPPED", "a worker left after a committed checkpoint");
+  } else {
+    SettleLost(now);
+  }
+  if (IsOver(state_)) AnnounceEnd(effects);
+}
+
+void Job::SettleLost(Instant now) {
+  ++restarts_;
+  ++restarts_in_row_;
+  if (restarts_in_row_ > spec().stability.max_restarts) {
+    const bool bug = std::ranges::find(ranks_, ExitCode::kInternal, &JobRank::code) != ranks_.end();
+    End(JobState::kFailed, bug ? ExitCode::kInternal : ExitCode::kInfrastructure,
+        "RESTARTS_USED_UP",
+        absl::StrCat(restarts_in_row_, " attempts were lost in a row without a new checkpoint; "
+                     "the last: ", reason_.sentence));
+    return;
+  }
+  not_before_ = now + RestartDelay(restarts_in_row_);
+}
+
+void Job::End(JobState state, ExitCode code, std::string reason_code, std::string sentence) {
+  Enter(state, std::move(reason_code), std::move(sentence));
+  exit_code_ = code;
+}
+
+void Job::AnnounceEnd(Effects* effects) const {
+  for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
+    effects->push_back(SendToRank{rank, JobEnded{name_, attempt_, exit_code_, reason_.sentence}});
+  }
+}
+
+std::optional<CommitCheckpoint> Job::CompleteCheckpoint() const {
+  for (auto step = shards_.rbegin(); step != shards_.rend(); ++step) {
+    if (step->second.size() != ranks_.size()) continue;
+    CommitCheckpoint commit{name_, attempt_, step->first, {}};
+    for (const auto& [rank, shard] : step->second) commit.shards.push_back(shard);
+    return commit;
+  }
+  return std::nullopt;
+}
+
+std::string Job::ToString() const {
+  std::string text = absl::StrCat(
+      name_, " ", JobStateName(state_), " ", reason_.code, " \"", reason_.sentence, "\" exit=",
+      static_cast<int>(exit_code_), " attempt=", attempt_, " restarts=", restarts_, "/",
+      restarts_in_row_, aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "",
+      fresh() ? " fresh" : "", " plan=", plan_hash_, " step=", step_in_attempt_,
+      " committed=", committed_in_attempt_, "\n");
+  for (const JobRank& rank : ranks_) {
+    absl::StrAppend(&text, "  ", rank.worker.worker, "#", rank.worker.incarnation,
+                    rank.ready ? " ready" : "", rank.gone ? " gone" : "",
+                    " code=", static_cast<int>(rank.code), " ", rank.reason, "\n");
+  }
+  for (const auto& [step, shards] : shards_) {
+    absl::StrAppend(&text, "  shards of ", step, ": ",
+                    absl::StrJoin(shards, ",", [](std::string* out, const auto& entry) {
+                      absl::StrAppend(out, entry.first);
+                    }), "\n");
+  }
+  return text;
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,106 @@
+// A checkpoint: a directory of safetensors shards with a manifest.json that maps plan-independent
+// tensor names to shards, so that any plan can load what any plan has written.
+//
+//   ROOT/step-00000050/                    committed: appears by one rename
+//       manifest.json  rank-00000.safetensors  rank-00001.safetensors ...
+//   ROOT/step-00000100.attempt-2.partial/  being written by attempt 2
+//   ROOT/step-00000025.removing/           being pruned
+//
+// A parameter NAME is three fp32 tensors: "NAME", "NAME.adam_m", "NAME.adam_v".
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/base/disk.h"
+#include "core/format/shard.h"
+
+namespace birkhoff {
+
+struct ManifestTensor {
+  std::string shard;  // file name
+  std::vector<int64_t> shape;
+  std::string dtype;
+  std::string checksum;
+};
+
+struct ManifestShard {
+  std::string file;
+  int64_t bytes = 0;
+  std::string checksum;         // of the whole file
+  std::string header_checksum;  // of its header: tensors have their own
+};
+
+struct Manifest {
+  std::string job;
+  int attempt = 0;
+  int64_t step = 0;  // steps finished, skipped ones too
+  int64_t tokens = 0;
+  int64_t skipped = 0;
+  int64_t skipped_in_a_row = 0;
+  int64_t next_sample = 0;  // of the training order: the data position
+  uint64_t data_seed = 0;   // the generators hold no other state: they follow from seed and step
+  uint64_t training_seed = 0;
+  std::string model_hash;
+  std::string plan_hash;
+  std::string spec;  // resolved YAML
+  std::map<std::string, ManifestTensor> tensors;
+  std::vector<ManifestShard> shards;
+};
+
+// JSON with a checksum of itself as the last key.
+std::string ManifestToJson(const Manifest& manifest);
+absl::StatusOr<Manifest> ManifestFromJson(std::string_view json);  // DATA_LOSS says what is wrong
+
+std::string CheckpointName(int64_t step);                      // "step-00000050"
+std::string PartialCheckpointName(int64_t step, int attempt);  // "step-....attempt-2.partial"
+std::string ShardFileName(int rank);                           // "rank-00000.safetensors"
+
+// Reads the shard's header and adds its tensors and itself; `written` is what the writer said.
+// DATA_LOSS: the file is not what was written.
+absl::Status AddShard(Disk& disk, const std::string& directory, const std::string& file,
+                      const WrittenShard& written, Manifest& manifest);
+
+// Writes the manifest beside the shards in the partial directory, makes everything durable, and
+// commits by one rename.  Returns the manifest's checksum.  A committed checkpoint of the same step
+// (damaged, or it would have been resumed) gives way.
+absl::StatusOr<std::string> CommitCheckpointDirectory(Disk& disk, const std::string& root,
+                                                      const Manifest& manifest);
+
+// Steps of the committed checkpoints, newest first; none where there is no directory.
+absl::StatusOr<std::vector<int64_t>> ListCheckpoints(Disk& disk, const std::string& root);
+
+// Removes all but the newest `keep_last` committed checkpoints, and what is left of commits that
+// can no longer happen: partial directories of attempts before `attempt`, or of steps up to the
+// newest committed one.
+absl::Status PruneCheckpoints(Disk& disk, const std::string& root, int keep_last, int attempt);
+
+// Not thread-safe.
+class CheckpointReader {
+ public:
+  // Verifies the manifest, that all shards are there with their sizes, and their headers.
+  // DATA_LOSS names the file or the tensor.
+  static absl::StatusOr<std::unique_ptr<CheckpointReader>> Open(Disk& disk,
+                                                                const std::string& directory);
+  const Manifest& manifest() const { return manifest_; }
+  // Reads fp32 values of exactly this shape.  DATA_LOSS names the tensor and its shard.
+  absl::Status Read(const std::string& name, const std::vector<int64_t>& shape, float* out);
+
+ private:
+  CheckpointReader(Disk& disk, std::string directory) : disk_(disk), directory_(directory) {}
+  absl::Status OpenShard(const ManifestShard& shard);
+  absl::Status CheckTensors() const;
+
+  Disk& disk_;
+  const std::string directory_;
+  Manifest manifest_;
+  std::map<std::string, ShardHeader> headers_;  // by file
+};
+
+}  // namespace birkhoff

@@ -1,0 +1,27 @@
+// Client channels to a coordinator, with the keepalive that its server allows.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace birkhoff {
+
+// Never fails; connects when it is first used.  `address` is "host:port" or "unix:/path".
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address);
+
+// Waits until the channel is connected.  UNAVAILABLE names the address and how to start a
+// coordinator there.
+absl::Status WaitForChannel(grpc::Channel& channel, const std::string& address,
+                            absl::Duration timeout);
+
+// Whether an address reaches this machine only; plaintext elsewhere needs the user's word.
+bool IsLoopback(const std::string& address);
+
+}  // namespace birkhoff

@@ -1,0 +1,25 @@
+// GET /metrics in the Prometheus text format, by prometheus-cpp's own server.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace prometheus {
+class Collectable;
+}
+
+namespace birkhoff {
+
+class MetricsEndpoint {
+ public:
+  // `listen` is "127.0.0.1:9464"; port 0: ephemeral.  `source` is asked at every scrape, from
+  // threads of the endpoint, which keeps a weak pointer to it.  UNAVAILABLE: cannot be bound.
+  static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(
+      const std::string& listen, const std::shared_ptr<prometheus::Collectable>& source);
+  virtual ~MetricsEndpoint() = default;
+  virtual std::string address() const = 0;  // with the real port
+};
+
+}  // namespace birkhoff

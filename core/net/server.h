@@ -1,0 +1,34 @@
+// A gRPC server with health service, reflection and keepalive, around any services.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace birkhoff {
+
+struct ServerOptions {
+  std::string listen;            // "127.0.0.1:7443"; port 0: ephemeral
+  bool allow_plaintext = false;  // needed where `listen` is not a loopback address
+};
+
+class RpcServer {
+ public:
+  // The services must outlive it.  INVALID_ARGUMENT: plaintext beyond loopback; UNAVAILABLE: the
+  // address cannot be bound.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(
+      const ServerOptions& options, const std::vector<grpc::Service*>& services);
+  virtual ~RpcServer() = default;  // shuts down at once
+  virtual std::string address() const = 0;  // with the real port
+  // Health says NOT_SERVING, calls get `grace` to end, then they are cancelled.  Idempotent.
+  virtual void Shutdown(absl::Duration grace) = 0;
+};
+
+}  // namespace birkhoff

@@ -1,0 +1,187 @@
+#include "core/plan/check_form.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/plan/operands.h"
+
+namespace birkhoff {
+namespace {
+
+// The fields that an instruction has; all others must be empty.
+struct Fields {
+  bool stage = false;  // and micro-batch
+  bool units = false;
+  bool channel = false;
+  bool bucket = false;
+  StreamKind stream = StreamKind::kCompute;
+  bool any_stream = false;
+  bool evaluates = false;  // may stand in an evaluate program
+};
+
+// False for a number that is no instruction.
+bool FieldsOf(Op op, Fields* fields) {
+  switch (op) {
+    case Op::kLoad:
+      *fields = {.stage = true, .stream = StreamKind::kCopy, .evaluates = true};
+      return true;
+    case Op::kForward:
+      *fields = {.stage = true, .units = true, .evaluates = true};
+      return true;
+    case Op::kBackwardInput:
+    case Op::kBackwardWeight:
+    case Op::kBackward:
+    case Op::kRecompute:
+      *fields = {.stage = true, .units = true};
+      return true;
+    case Op::kSendActivation:
+    case Op::kReceiveActivation:
+    case Op::kSendGradient:
+    case Op::kReceiveGradient:
+      *fields = {.stage = true, .channel = true, .stream = StreamKind::kChannel};
+      fields->evaluates = op == Op::kSendActivation || op == Op::kReceiveActivation;
+      return true;
+    case Op::kHandOffActivation:
+    case Op::kHandOffGradient:
+      *fields = {.stage = true, .evaluates = op == Op::kHandOffActivation};
+      return true;
+    case Op::kFree:
+      *fields = {.stage = true, .any_stream = true, .evaluates = true};
+      return true;
+    case Op::kExchangeCopies:
+    case Op::kReduceGradient:
+      *fields = {.bucket = true, .stream = StreamKind::kCollective};
+      return true;
+    case Op::kAgree:
+      *fields = {.stream = StreamKind::kCollective, .evaluates = true};
+      return true;
+    case Op::kOptimizer:
+    case Op::kSnapshot:
+    case Op::kOverlapBegin:
+    case Op::kOverlapEnd:
+      *fields = {};
+      return true;
+  }
+  return false;
+}
+
+bool InRange(int value, size_t size) { return value >= 0 && value < static_cast<int>(size); }
+
+std::string WaitsProblem(const std::vector<Instruction>& program, int index) {
+  const Instruction& instruction = program[index];
+  for (size_t i = 0; i < instruction.waits.size(); ++i) {
+    const int wait = instruction.waits[i];
+    if (wait < 0 || wait >= index) {
+      return absl::StrCat("waits for ", wait, "; needs an earlier instruction");
+    }
+    if (i > 0 && wait <= instruction.waits[i - 1]) return "its waits are not ascending";
+    const Instruction& other = program[wait];
+    if (other.stream == instruction.stream &&
+        (other.stream != StreamKind::kChannel || other.channel == instruction.channel)) {
+      return absl::StrCat("waits for ", wait, " of its own stream");
+    }
+  }
+  return "";
+}
+
+std::string StreamProblem(const Plan& plan, const Fields& fields, int rank,
+                          const Instruction& instruction) {
+  const int stream = static_cast<int>(instruction.stream);
+  if (stream < 0 || stream > static_cast<int>(StreamKind::kCopy)) return "has no such stream";
+  if (!fields.any_stream && instruction.stream != fields.stream) {
+    return absl::StrCat("runs on the ", StreamName(instruction.stream), " stream; needs ",
+                        StreamName(fields.stream));
+  }
+  const bool has_channel = instruction.stream == StreamKind::kChannel;
+  if (!has_channel) return instruction.channel == -1 ? "" : "needs no channel";
+  if (!InRange(instruction.channel, plan.channels.size())) return "has no such channel";
+  const Channel& channel = plan.channels[instruction.channel];
+  if (channel.source != rank && channel.destination != rank) {
+    return absl::StrCat("channel ", instruction.channel, " has no end at this rank");
+  }
+  return "";
+}
+
+std::string StageProblem(const Plan& plan, RankProgram which, const Instruction& instruction) {
+  const int microbatches =
+      which.evaluates ? plan.num_evaluation_microbatches : plan.num_microbatches;
+  if (!InRange(instruction.stage, plan.stages.size())) return "has no such stage";
+  if (!InRange(instruction.microbatch, static_cast<size_t>(microbatches))) {
+    return absl::StrCat("has no such micro-batch; there are ", microbatches);
+  }
+  const int runner = plan.RankOf(instruction.stage, instruction.microbatch, microbatches);
+  if (runner == which.rank) return "";
+  return absl::StrCat("stage ", instruction.stage, " of micro-batch ", instruction.microbatch,
+                      " runs on rank ", runner);
+}
+
+// A message goes between the ranks that run the two stages, on a channel of its kind.
+std::string ChannelProblem(const Plan& plan, RankProgram which, const Instruction& instruction) {
+  const bool activation =
+      instruction.op == Op::kSendActivation || instruction.op == Op::kReceiveActivation;
+  const bool sends = IsSend(instruction.op);
+  const int peer_stage = instruction.stage + (activation == sends ? 1 : -1);
+  if (!InRange(peer_stage, plan.stages.size())) return "there is no stage beyond";
+  const int microbatches =
+      which.evaluates ? plan.num_evaluation_microbatches : plan.num_microbatches;
+  const int peer = plan.RankOf(peer_stage, instruction.microbatch, microbatches);
+  const Channel& channel = plan.channels[instruction.channel];
+  const Channel needed{sends ? which.rank : peer, sends ? peer : which.rank,
+                       activation ? ChannelKind::kActivation : ChannelKind::kGradient,
+                       channel.message_bytes};
+  if (channel == needed) return "";
+  return absl::StrCat("channel ", instruction.channel, " goes from rank ", channel.source,
+                      " to rank ", channel.destination, "; needs ",
+                      activation ? "activations" : "gradients", " from rank ", needed.source,
+                      " to rank ", needed.destination);
+}
+
+std::string HandOffProblem(const Plan& plan, RankProgram which, const Instruction& instruction) {
+  const int target = HandOffTargetStage(instruction.op, instruction.stage);
+  if (!InRange(target, plan.stages.size())) return "there is no stage beyond";
+  Instruction at_target = instruction;
+  at_target.stage = target;
+  return StageProblem(plan, which, at_target);
+}
+
+}  // namespace
+
+std::string FormProblem(const Plan& plan, RankProgram which, int index) {
+  const RankPlan& rank = plan.ranks[which.rank];
+  const std::vector<Instruction>& program = which.evaluates ? rank.evaluate : rank.train;
+  const Instruction& instruction = program[index];
+  Fields fields;
+  if (!FieldsOf(instruction.op, &fields)) return "is no instruction";
+  if (which.evaluates && !fields.evaluates) return "has no place in an evaluate program";
+  if (std::string problem = WaitsProblem(program, index); !problem.empty()) return problem;
+  if (std::string problem = StreamProblem(plan, fields, which.rank, instruction);
+      !problem.empty()) {
+    return problem;
+  }
+  if (instruction.estimated_ns < 0) return "takes a negative time";
+  if (instruction.segment.phase != Phase::kWhole) return "covers a part of its sub-layers";
+  if (!fields.units && !(instruction.segment.units == UnitRange{})) return "needs no units";
+  if (!fields.bucket && instruction.bucket != -1) return "needs no bucket";
+  if (fields.bucket && !InRange(instruction.bucket, plan.buckets.size())) {
+    return "has no such bucket";
+  }
+  for (const auto* buffers : {&instruction.reads, &instruction.fills}) {
+    for (const int buffer : *buffers) {
+      if (!InRange(buffer, rank.buffers.size())) return absl::StrCat("there is no b", buffer);
+    }
+  }
+  if (!fields.stage) {
+    const bool bare = instruction.stage == -1 && instruction.microbatch == -1 &&
+                      instruction.reads.empty() && instruction.fills.empty();
+    return bare ? "" : "needs no stage, micro-batch or buffer";
+  }
+  if (std::string problem = StageProblem(plan, which, instruction); !problem.empty()) {
+    return problem;
+  }
+  if (fields.channel) return ChannelProblem(plan, which, instruction);
+  return IsHandOff(instruction.op) ? HandOffProblem(plan, which, instruction) : "";
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,157 @@
+#include "core/plan/compile.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/plan/check.h"
+#include "core/plan/lower.h"
+#include "core/plan/partition.h"
+#include "core/plan/schedule.h"
+#include "core/plan/simulate.h"
+#include "core/plan/tables.h"
+
+namespace birkhoff {
+namespace {
+
+// Everything but the programs and the memory that they need.
+absl::StatusOr<Plan> MakeTables(const JobSpec& spec, const CostModel& costs) {
+  if (spec.model.vocab_size <= 0) {
+    return absl::InvalidArgumentError(
+        "model.vocab_size: 0 is not allowed here; need the tokenizer's size (resolve the "
+        "vocabulary first)");
+  }
+  const ParallelismSpec& parallelism = spec.parallelism;
+  Plan plan;
+  plan.model_hash = ModelHash(spec.model);
+  plan.schedule = parallelism.schedule;
+  plan.num_ranks = parallelism.pipeline_parallel_degree;
+  plan.num_replicas = parallelism.data_parallel_degree;
+  plan.num_microbatches = MicrobatchesPerStep(spec);
+  plan.num_evaluation_microbatches = EvaluationMicrobatches(spec);
+  plan.tokens_per_microbatch =
+      int64_t{spec.training.micro_batch_size} * spec.training.sequence_length;
+  RETURN_IF_ERROR(CheckScheduleLimits(plan.schedule, plan.num_ranks, plan.num_microbatches));
+  ASSIGN_OR_RETURN(const std::vector<UnitRange> ranges,
+                   PartitionUnits(costs.UnitTotals(), plan.schedule, plan.num_ranks));
+  const std::vector<std::vector<int>> holders = PlaceStages(plan.schedule, plan.num_ranks);
+  plan.ranks.resize(plan.num_ranks);
+  for (size_t stage = 0; stage < ranges.size(); ++stage) {
+    plan.stages.push_back({ranges[stage], holders[stage]});
+    for (const int rank : holders[stage]) {
+      plan.ranks[rank].stages.push_back(static_cast<int>(stage));
+    }
+  }
+  const int64_t tokens = plan.tokens_per_microbatch;
+  plan.channels = MakeChannels(plan.stages,
+                               MessageBytes(ActivationParts(spec.model, tokens, kPlanElementBytes)),
+                               MessageBytes(GradientParts(spec.model, tokens, kPlanElementBytes)));
+  MakeParameterTable(spec.model, &plan);
+  return plan;
+}
+
+// Runs all passes over every rank of a plan that has its tables.
+absl::StatusOr<Plan> Lower(const JobSpec& spec, const CostModel& costs, Plan plan) {
+  const std::vector<StageLayout> layouts = MakeLayouts(spec, plan);
+  const LowerContext context{plan, costs, layouts};
+  ASSIGN_OR_RETURN(const Schedule train,
+                   MakeSchedule(plan.schedule, plan.num_ranks, plan.num_microbatches));
+  const Schedule evaluate =
+      MakeForwardSchedule(plan.schedule, plan.num_ranks, plan.num_evaluation_microbatches);
+  const auto lower = [&](const Schedule& schedule, int rank, bool evaluates) {
+    Program program = LowerCompute(context, schedule, rank);
+    program = AddTransfers(context, schedule, rank, std::move(program));
+    return AddReductions(context, rank, evaluates, std::move(program));
+  };
+  for (int rank = 0; rank < plan.num_ranks; ++rank) {
+    RankPlan& rank_plan = plan.ranks[rank];
+    rank_plan.train = lower(train, rank, /*evaluates=*/false);
+    if (plan.num_evaluation_microbatches > 0) {
+      rank_plan.evaluate = lower(evaluate, rank, /*evaluates=*/true);
+    }
+    AssignBuffers(context, &rank_plan);
+  }
+  return plan;
+}
+
+// ---- Recompute blocks.
+
+// Bytes that the smallest worker offers, 0: unknown.
+int64_t MemoryLimit(const ClusterSpec& cluster) {
+  int64_t limit = 0;
+  for (const WorkerResources& worker : cluster.workers) {
+    if (worker.memory_bytes <= 0) continue;
+    limit = limit == 0 ? worker.memory_bytes : std::min(limit, worker.memory_bytes);
+  }
+  return limit;
+}
+
+int64_t LargestRank(const Plan& plan) {
+  int64_t largest = 0;
+  for (const RankPlan& rank : plan.ranks) {
+    largest = std::max(largest, rank.peak_buffer_bytes + rank.parameter_bytes);
+  }
+  return largest;
+}
+
+// L_r* ~ sqrt(nL / (n + 2)) with L the sub-layers in flight on the fullest rank.
+int BestRecomputeBlock(const JobSpec& spec, const Plan& plan) {
+  int64_t in_flight = 0;
+  for (const RankPlan& rank : plan.ranks) {
+    int64_t here = 0;
+    for (const Buffer& buffer : rank.buffers) {
+      if (buffer.home != Home::kSaved) continue;
+      const UnitRange units = plan.stages[buffer.stage].units;
+      here += std::min(units.last, NumUnits(spec.model) - 1) - std::max(units.first, 1);
+    }
+    in_flight = std::max(in_flight, here);
+  }
+  const double n = NumStreams(spec.model);
+  return std::max(1, static_cast<int>(std::lround(std::sqrt(n * in_flight / (n + 2.0)))));
+}
+
+absl::Status CheckMemory(const Plan& plan, int64_t limit) {
+  if (limit == 0 || LargestRank(plan) <= limit) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "memory: the fullest worker would need ", LargestRank(plan), " bytes; the smallest has ",
+      limit, " (lower training.micro_batch_size, raise parallelism.pipeline_parallel_degree",
+      plan.recompute_block == 0 ? ", or set parallelism.recompute to auto)" : ")"));
+}
+
+absl::StatusOr<Plan> LowerWithRecompute(const JobSpec& spec, const ClusterSpec& cluster,
+                                        const CostModel& costs) {
+  ASSIGN_OR_RETURN(const Plan tables, MakeTables(spec, costs));
+  const int64_t limit = MemoryLimit(cluster);
+  const bool automatic = spec.parallelism.recompute == ParallelismSpec::kRecomputeAuto;
+  Plan first = tables;
+  first.recompute_block = automatic ? 0 : spec.parallelism.recompute;
+  ASSIGN_OR_RETURN(Plan plan, Lower(spec, costs, std::move(first)));
+  if (automatic && limit > 0 && LargestRank(plan) > limit) {
+    Plan second = tables;
+    second.recompute_block = BestRecomputeBlock(spec, plan);
+    ASSIGN_OR_RETURN(plan, Lower(spec, costs, std::move(second)));
+  }
+  RETURN_IF_ERROR(CheckMemory(plan, limit));
+  return plan;
+}
+
+}  // namespace
+
+absl::StatusOr<Plan> CompilePlan(const JobSpec& spec, const ClusterSpec& cluster) {
+  const CostModel costs(spec, cluster);
+  ASSIGN_OR_RETURN(Plan plan, LowerWithRecompute(spec, cluster, costs));
+  if (absl::Status status = CheckPlan(plan, spec); !status.ok()) {
+    return absl::InternalError(absl::StrCat("the compiled plan was refused: ", status.message()));
+  }
+  ASSIGN_OR_RETURN(const Simulation simulation, SimulateTrain(plan));
+  plan.predicted_step_ns = simulation.makespan_ns;
+  plan.predicted_idle_share = simulation.idle_share;
+  return plan;
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,49 @@
+// Modelled time of units, transfers and collectives: what partition and simulator weigh until
+// something is measured.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/plan/instruction.h"
+#include "core/spec/cluster.h"
+#include "core/spec/job_spec.h"
+
+namespace birkhoff {
+
+// Nanoseconds for one micro-batch.
+struct ComputeCost {
+  int64_t forward = 0;
+  int64_t backward_input = 0;
+  int64_t backward_weight = 0;
+  int64_t recompute = 0;
+
+  int64_t Total() const { return forward + backward_input + backward_weight; }
+};
+
+// FLOPs of matrix products over the cluster's rate, plus the boundary's work counted as FLOPs
+// (bytes x kFlopsPerByte).  Products cost the same in forward, input gradient and weight gradient;
+// the attention core has no weight gradient and costs 2.5 forwards backwards, the boundary 2.5.
+class CostModel {
+ public:
+  CostModel(const JobSpec& spec, const ClusterSpec& cluster);
+
+  const ComputeCost& OfUnit(int unit) const { return units_[unit]; }
+  ComputeCost OfUnits(UnitRange units) const;
+  std::vector<int64_t> UnitTotals() const;
+
+  int64_t TransferNs(int64_t bytes) const;                // one message: latency + bytes / rate
+  int64_t CopyNs(int64_t bytes) const;                    // within a rank
+  int64_t AllReduceNs(int64_t bytes, int members) const;  // 2 (p-1) steps, 2 (p-1)/p bytes each way
+
+ private:
+  ComputeCost ModelUnit(const JobSpec& spec, int unit) const;
+  int64_t FlopsNs(double flops) const;
+
+  double flops_per_second_;
+  double link_bytes_per_second_;
+  double link_latency_seconds_;
+  std::vector<ComputeCost> units_;
+};
+
+}  // namespace birkhoff

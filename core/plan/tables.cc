@@ -1,0 +1,116 @@
+#include "core/plan/tables.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/spec/model.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int64_t kPartAlignment = 64;                   // footprint.h
+constexpr int64_t kBytesPerElement = 4 * sizeof(float);  // weight, gradient, two moments
+
+void InsertSorted(std::vector<int>& values, int value) {
+  const auto at = std::lower_bound(values.begin(), values.end(), value);
+  if (at == values.end() || *at != value) values.insert(at, value);
+}
+
+// The parameters with their stages and holders, without buckets.
+std::vector<PlannedParameter> CollectParameters(const ModelSpec& model,
+                                                const std::vector<Stage>& stages) {
+  std::vector<PlannedParameter> parameters;
+  std::map<std::string, size_t> index_of;
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    for (int unit = stages[stage].units.first; unit < stages[stage].units.last; ++unit) {
+      for (const ParameterSpec& spec : ParametersOfUnit(model, unit)) {
+        const auto [found, inserted] = index_of.emplace(spec.name, parameters.size());
+        if (inserted) {
+          parameters.emplace_back();
+          parameters.back().spec = spec;
+        }
+        PlannedParameter& parameter = parameters[found->second];
+        InsertSorted(parameter.stages, static_cast<int>(stage));
+        for (const int rank : stages[stage].ranks) InsertSorted(parameter.ranks, rank);
+      }
+    }
+  }
+  return parameters;
+}
+
+}  // namespace
+
+int EvaluationMicrobatches(const JobSpec& spec) {
+  if (spec.training.validation_interval == 0) return 0;
+  const int wanted = std::max(1, spec.training.validation_batches);
+  const bool in_pairs = spec.parallelism.schedule == ScheduleKind::kDualPipe;
+  return in_pairs ? wanted + wanted % 2 : wanted;
+}
+
+std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan) {
+  std::vector<StageLayout> layouts;
+  for (const Stage& stage : plan.stages) {
+    layouts.push_back(MakeStageLayout({.model = spec.model,
+                                       .units = stage.units,
+                                       .recompute_block = plan.recompute_block,
+                                       .tokens = plan.tokens_per_microbatch,
+                                       .sequence_length = spec.training.sequence_length,
+                                       .element_bytes = kPlanElementBytes}));
+  }
+  return layouts;
+}
+
+int64_t MessageBytes(const std::vector<MessagePart>& parts) {
+  if (parts.empty()) return 0;
+  const int64_t end = parts.back().offset + parts.back().bytes;
+  return (end + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
+}
+
+std::vector<Channel> MakeChannels(const std::vector<Stage>& stages, int64_t activation_bytes,
+                                  int64_t gradient_bytes) {
+  std::set<std::tuple<int, int, int>> seen;
+  for (size_t stage = 0; stage + 1 < stages.size(); ++stage) {
+    for (size_t direction = 0; direction < stages[stage].ranks.size(); ++direction) {
+      const int from = stages[stage].ranks[direction], to = stages[stage + 1].ranks[direction];
+      if (from == to) continue;
+      seen.insert({from, to, static_cast<int>(ChannelKind::kActivation)});
+      seen.insert({to, from, static_cast<int>(ChannelKind::kGradient)});
+    }
+  }
+  std::vector<Channel> channels;
+  for (const auto& [source, destination, kind] : seen) {
+    const bool activation = kind == static_cast<int>(ChannelKind::kActivation);
+    channels.push_back({source, destination, static_cast<ChannelKind>(kind),
+                        activation ? activation_bytes : gradient_bytes});
+  }
+  return channels;
+}
+
+void MakeParameterTable(const ModelSpec& model, Plan* plan) {
+  plan->parameters = CollectParameters(model, plan->stages);
+  const auto later_first = [](const std::vector<int>& a, const std::vector<int>& b) {
+    return a > b;  // by first stage, descending
+  };
+  std::map<std::vector<int>, int, decltype(later_first)> bucket_of_stages(later_first);
+  for (const PlannedParameter& parameter : plan->parameters) {
+    bucket_of_stages.emplace(parameter.stages, 0);
+  }
+  int next = 0;
+  for (auto& [stages, bucket] : bucket_of_stages) bucket = next++;
+  plan->buckets.assign(next, {});
+  for (size_t i = 0; i < plan->parameters.size(); ++i) {
+    PlannedParameter& parameter = plan->parameters[i];
+    parameter.bucket = bucket_of_stages.at(parameter.stages);
+    plan->buckets[parameter.bucket].parameters.push_back(static_cast<int>(i));
+    plan->buckets[parameter.bucket].ranks = parameter.ranks;
+    for (const int rank : parameter.ranks) {
+      plan->ranks[rank].parameter_bytes += kBytesPerElement * parameter.spec.NumElements();
+    }
+  }
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,259 @@
+#include "core/spec/footprint.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/check.h"
+#include "core/spec/model.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kDescriptorBytes = 64;  // the counts of worker/microbatch.h
+constexpr int64_t kKernelBlock = 64;      // tokens that a boundary kernel takes at a time
+constexpr int64_t kKernelLanes = 8;       // of them, those that Sinkhorn takes at a time
+constexpr int64_t kEvaluationRows = 64;   // logits that evaluation holds at a time
+
+int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// Lays tensors back to back in each home.  Legend: T tokens of capacity, n streams, C hidden size,
+// F inner size, Hq query heads, D head size, K residual logits, V vocabulary.
+class LayoutBuilder {
+ public:
+  explicit LayoutBuilder(const LayoutRequest& request)
+      : request_(request),
+        model_(request.model),
+        T_(request.tokens),
+        n_(NumStreams(model_)),
+        C_(model_.hidden_size),
+        F_(model_.intermediate_size),
+        queries_(int64_t{model_.num_attention_heads} * HeadDim(model_)),
+        qkv_(queries_ + 2 * int64_t{model_.num_key_value_heads} * HeadDim(model_)) {
+    layout_.units = request.units;
+    first_sublayer_ = std::max(request.units.first, 1);
+    last_sublayer_ = std::min(request.units.last, NumUnits(model_) - 1);
+  }
+
+  StageLayout Build() {
+    FindBlocks();
+    AddBatch();
+    AddMessages();
+    for (int unit = first_sublayer_; unit < last_sublayer_; ++unit) AddSubLayer(unit);
+    if (HasHead()) AddHead();
+    AddRecompute();
+    AddScratch();
+    return std::move(layout_);
+  }
+
+ private:
+  bool HasEmbedding() const { return request_.units.first == 0; }
+  bool HasHead() const { return request_.units.last == NumUnits(model_); }
+  bool Recomputes() const { return request_.recompute_block > 0; }
+  bool IsAttention(int unit) const { return KindOfUnit(model_, unit) == UnitKind::kAttention; }
+  bool IsPlain() const { return model_.residual.kind == ResidualKind::kResidual; }
+
+  void AddBytes(int unit, Home home, std::string name, int64_t bytes) {
+    int64_t& end = layout_.bytes[static_cast<int>(home)];
+    layout_.tensors.push_back({std::move(name), unit, home, end, bytes});
+    end += Aligned(bytes);
+  }
+  // A tensor of [T, columns] elements.
+  void Add(int unit, Home home, std::string name, int64_t columns) {
+    AddBytes(unit, home, std::move(name), T_ * columns * request_.element_bytes);
+  }
+
+  void FindBlocks() {
+    if (!Recomputes()) return;
+    for (int unit = first_sublayer_; unit < last_sublayer_; unit += request_.recompute_block) {
+      layout_.recompute_blocks.push_back(
+          {unit, std::min(unit + request_.recompute_block, last_sublayer_)});
+    }
+  }
+
+  bool OpensBlock(int unit) const {
+    for (const UnitRange& block : layout_.recompute_blocks) {
+      if (block.first == unit) return true;
+    }
+    return false;
+  }
+
+  void AddBatch() {
+    const int unit = request_.units.first;
+    const int64_t word = sizeof(int32_t);
+    AddBytes(unit, Home::kBatch, "descriptor", kDescriptorBytes);
+    AddBytes(unit, Home::kBatch, "sequence_starts", (T_ + 1) * word);
+    AddBytes(unit, Home::kBatch, "positions", T_ * word);
+    AddBytes(unit, Home::kBatch, "inputs", T_ * word);
+    AddBytes(unit, Home::kBatch, "targets", T_ * word);
+  }
+
+  void AddParts(Home home, const std::vector<MessagePart>& parts) {
+    for (const MessagePart& part : parts) {
+      AddBytes(request_.units.first, home, part.name, part.bytes);
+    }
+  }
+
+  bool HasSubLayers() const { return first_sublayer_ < last_sublayer_; }
+
+  void AddMessages() {
+    const auto activation = ActivationParts(model_, T_, request_.element_bytes);
+    const auto gradient = GradientParts(model_, T_, request_.element_bytes);
+    if (!HasEmbedding()) AddParts(Home::kInput, activation);
+    if (!HasHead()) AddParts(Home::kOutput, activation);
+    if (!HasHead()) AddParts(Home::kGradientIn, gradient);
+    // The embedding alone reads its gradient and passes nothing on.
+    if (HasSubLayers() || HasHead()) AddParts(Home::kGradientOut, gradient);
+  }
+
+  int64_t CoefficientColumns() const { return 2 * n_ + n_ * n_; }
+
+  // What the backward pass of the coefficients needs beside themselves: kernels/boundary.h.
+  int64_t LogitColumns() const {
+    if (model_.residual.kind == ResidualKind::kHc) return n_ * (n_ + 3);
+    return 2 * n_ + NumResidualLogits(model_) + 1;
+  }
+
+  bool StoresX(int unit) const {
+    if (unit == first_sublayer_ && !HasEmbedding()) return false;  // it stands in kInput
+    return !Recomputes() || OpensBlock(unit);
+  }
+
+  void AddSubLayer(int unit) {
+    if (StoresX(unit)) Add(unit, Home::kSaved, "x", n_ * C_);
+    if (!IsPlain()) {
+      Add(unit, Home::kSaved, "coefficients", CoefficientColumns());
+      Add(unit, Home::kSaved, "logits", LogitColumns());
+    }
+    Add(unit, Home::kSaved, "y", C_);
+    Add(unit, Recomputes() ? Home::kPending : Home::kKept, "norm", C_);
+    Add(unit, Home::kPending, "dy", C_);
+    if (IsAttention(unit)) {
+      Add(unit, Home::kSaved, "qkv", qkv_);
+      Add(unit, Home::kSaved, "log_sum_exp", model_.num_attention_heads);
+      Add(unit, Home::kKept, "attention", queries_);
+      Add(unit, Home::kPending, "dqkv", qkv_);
+    } else {
+      Add(unit, Home::kKept, "gate_up", 2 * F_);
+      Add(unit, Home::kPending, "dgate_up", 2 * F_);
+    }
+  }
+
+  void AddHead() {
+    const int unit = request_.units.last - 1;
+    if (HasSubLayers() && !Recomputes()) Add(unit, Home::kSaved, "x", n_ * C_);
+    Add(unit, Home::kKept, "norm", C_);
+    Add(unit, Home::kKept, "vocabulary", model_.vocab_size);  // logits, then their gradients
+  }
+
+  // Blocks share one buffer: each starts at its beginning, the largest gives its size.
+  void AddRecompute() {
+    int64_t& end = layout_.bytes[static_cast<int>(Home::kRecompute)];
+    int64_t largest = 0;
+    for (const UnitRange& block : layout_.recompute_blocks) {
+      end = 0;
+      for (int unit = block.first; unit < block.last; ++unit) {
+        if (unit > block.first) Add(unit, Home::kRecompute, "x", n_ * C_);
+        Add(unit, Home::kRecompute, "norm", C_);
+      }
+      if (HasHead() && block.last == last_sublayer_) {
+        Add(block.last, Home::kRecompute, "x", n_ * C_);
+      }
+      largest = std::max(largest, end);
+    }
+    end = largest;
+  }
+
+  // Each is used by the forward pass without a saved place (recompute, evaluation), and again, for
+  // the gradient of the same thing, by the backward pass.
+  void AddScratch() {
+    if (!HasSubLayers() && !HasHead()) return;
+    AddScratch("p", n_ * n_);
+    AddScratch("x", n_ * C_);
+    AddScratch("norm", C_);
+    if (HasSubLayers()) AddSubLayerScratch();
+    if (HasHead()) {
+      AddBytes(request_.units.first, Home::kScratch, "vocabulary",
+               std::min(kEvaluationRows, T_) * model_.vocab_size * request_.element_bytes);
+    }
+  }
+
+  void AddScratch(const char* name, int64_t columns) {
+    Add(request_.units.first, Home::kScratch, name, columns);
+  }
+
+  void AddSubLayerScratch() {
+    AddScratch("y", C_);
+    if (!IsPlain()) {
+      AddScratch("coefficients.0", CoefficientColumns());  // even sub-layers
+      AddScratch("coefficients.1", CoefficientColumns());  // odd sub-layers
+      AddScratch("logits", LogitColumns());
+    }
+    AddScratch("qkv", qkv_);
+    AddScratch("log_sum_exp", model_.num_attention_heads);
+    AddScratch("attention", queries_);
+    AddScratch("gate_up", 2 * F_);
+    AddScratch("hidden", F_);
+    AddBytes(request_.units.first, Home::kScratch, "workspace",
+             WorkspaceElements() * request_.element_bytes);
+  }
+
+  // At least AttentionWorkspaceElements and BoundaryWorkspaceElements of kernels/.
+  int64_t WorkspaceElements() const {
+    const int64_t sequence = std::min<int64_t>(request_.sequence_length, T_);
+    const int64_t attention = 2 * std::min(kKernelBlock, sequence) * sequence;
+    const int64_t boundary = kKernelBlock * (C_ + n_ + CoefficientColumns() + LogitColumns()) +
+                             2 * n_ * model_.residual.sinkhorn_iterations * kKernelLanes;
+    return std::max(attention, boundary);
+  }
+
+  const LayoutRequest& request_;
+  const ModelSpec& model_;
+  const int64_t T_, n_, C_, F_, queries_, qkv_;
+  int first_sublayer_ = 0, last_sublayer_ = 0;  // sub-layer units [first, last) of the stage
+  StageLayout layout_;
+};
+
+std::vector<MessagePart> Parts(const char* streams, const char* product, const ModelSpec& model,
+                               int64_t tokens, int element_bytes) {
+  const int64_t n = NumStreams(model);
+  const int64_t streams_bytes = tokens * n * model.hidden_size * element_bytes;
+  return {{streams, 0, streams_bytes},
+          {product, Aligned(streams_bytes), tokens * n * n * element_bytes}};
+}
+
+}  // namespace
+
+const char* HomeName(Home home) {
+  static constexpr const char* kNames[kNumHomes] = {
+      "batch",       "input",        "saved",   "kept",      "output",
+      "gradient-in", "gradient-out", "pending", "recompute", "scratch"};
+  return kNames[static_cast<int>(home)];
+}
+
+const StoredTensor* StageLayout::Find(int unit, Home home, const std::string& name) const {
+  for (const StoredTensor& tensor : tensors) {
+    if (tensor.unit == unit && tensor.home == home && tensor.name == name) return &tensor;
+  }
+  return nullptr;
+}
+
+StageLayout MakeStageLayout(const LayoutRequest& request) {
+  BIRKHOFF_CHECK(request.units.first >= 0 && request.units.first < request.units.last &&
+                     request.units.last <= NumUnits(request.model),
+                 "a stage is a non-empty run of units of its model");
+  return LayoutBuilder(request).Build();
+}
+
+std::vector<MessagePart> ActivationParts(const ModelSpec& model, int64_t tokens,
+                                         int element_bytes) {
+  return Parts("x", "p", model, tokens, element_bytes);
+}
+
+std::vector<MessagePart> GradientParts(const ModelSpec& model, int64_t tokens, int element_bytes) {
+  return Parts("dx", "s", model, tokens, element_bytes);
+}
+
+}  // namespace birkhoff

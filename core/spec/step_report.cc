@@ -1,0 +1,48 @@
+#include "core/spec/step_report.h"
+
+#include <nlohmann/json.hpp>
+
+namespace birkhoff {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+
+void AddGains(const GainReport& gain, Json& json) {
+  json["gain_forward"] = gain.forward;
+  json["gain_backward"] = gain.backward;
+  json["gain_forward_by_sublayer"] = gain.forward_by_sublayer;
+  json["gain_backward_by_sublayer"] = gain.backward_by_sublayer;
+  json["gain_single_forward_by_sublayer"] = gain.single_forward_by_sublayer;
+  json["gain_single_backward_by_sublayer"] = gain.single_backward_by_sublayer;
+  json["gain_mean_matrix_forward"] = gain.mean_matrix_forward;
+  json["gain_mean_matrix_backward"] = gain.mean_matrix_backward;
+  json["row_sum_min"] = gain.row_sum_min;
+  json["column_sum_min"] = gain.column_sum_min;
+}
+
+}  // namespace
+
+std::string StepReportToJson(const StepReport& report) {
+  // The step comes first: worker/metrics_file.cc looks for it there.  The library writes
+  // non-finite numbers as null.
+  Json json = {{"step", report.step},
+               {"loss", report.loss},
+               {"grad_norm", report.grad_norm},
+               {"lr", report.lr},
+               {"tokens", report.tokens},
+               {"total_tokens", report.total_tokens},
+               {"tokens_per_second", report.tokens_per_second},
+               {"mfu", OrNull(report.mfu)},
+               {"step_seconds", report.step_seconds},
+               {"bubble", report.bubble},
+               {"skipped", report.skipped},
+               {"skipped_total", report.skipped_total},
+               {"memory_bytes", report.memory_bytes}};
+  if (report.validation_loss) json["validation_loss"] = *report.validation_loss;
+  AddGains(report.gain, json);
+  return json.dump();
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,320 @@
+// The rules.  Ranges of single fields come from the table of fields; here stand the rules that join
+// fields, each naming the values that would do.
+#include "core/spec/validate.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/spec/field.h"
+#include "core/spec/load.h"
+#include "core/spec/model.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr size_t kMaxNameLength = 63;
+constexpr int64_t kMaxMicrobatchTokens = int64_t{1} << 24;
+
+using Problems = std::vector<Problem>;
+
+// Whether none of these fields has been refused: rules that join fields judge only sound ones.
+bool Sound(const Problems& problems, std::initializer_list<std::string_view> fields) {
+  return std::none_of(problems.begin(), problems.end(), [&](const Problem& problem) {
+    return std::find(fields.begin(), fields.end(), problem.field) != fields.end();
+  });
+}
+
+// Ranges of single fields.
+void CheckRanges(const JobSpec& spec, Problems* problems) {
+  JobSpec copy = spec;
+  for (const Field& field : Fields()) {
+    bool good = true;
+    if (const auto* kind = std::get_if<IntField>(&field.kind)) {
+      good = kind->at(copy) >= kind->min && kind->at(copy) <= kind->max;
+    } else if (const auto* longs = std::get_if<LongField>(&field.kind)) {
+      good = longs->at(copy) >= longs->min && longs->at(copy) <= longs->max;
+    } else if (const auto* real = std::get_if<RealField>(&field.kind)) {
+      const double value = real->at(copy);
+      good = std::isfinite(value) && value >= real->min && value <= real->max &&
+             !(real->open && value == real->min);
+    }
+    if (!good) {
+      problems->push_back({field.path, FieldValue(field, spec), AllowedValues(field), ""});
+    }
+  }
+}
+
+void CheckName(const JobSpec& spec, Problems* problems) {
+  const auto edge = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  const std::string& name = spec.name;
+  const bool good = !name.empty() && name.size() <= kMaxNameLength && edge(name.front()) &&
+                    edge(name.back()) && std::all_of(name.begin(), name.end(), [&](char c) {
+                      return edge(c) || c == '-';
+                    });
+  if (good) return;
+  const Field& field = *FindField("name");
+  problems->push_back({"name", FieldValue(field, spec), AllowedValues(field), ""});
+}
+
+// Valid values of `value` nearby: the multiple of `unit` below (where there is one) and above.
+std::string NearestMultiples(int64_t value, int64_t unit) {
+  const int64_t below = value / unit * unit;
+  if (below == 0) return absl::StrCat("nearest: ", unit);
+  return absl::StrCat("nearest: ", below, " or ", below + unit);
+}
+
+void CheckHeads(const ModelSpec& model, Problems* problems) {
+  if (!Sound(*problems, {"model.hidden_size", "model.num_attention_heads"})) return;
+  const int heads = model.num_attention_heads;
+  if (model.hidden_size % heads != 0) {
+    problems->push_back({"model.hidden_size", absl::StrCat(model.hidden_size),
+                         absl::StrCat("a multiple of model.num_attention_heads, ", heads),
+                         NearestMultiples(model.hidden_size, heads)});
+  } else if (HeadDim(model) % 2 != 0) {
+    problems->push_back(
+        {"model.hidden_size", absl::StrCat(model.hidden_size),
+         absl::StrCat("an even head size for RoPE, not ", HeadDim(model), " for ", heads, " heads"),
+         NearestMultiples(model.hidden_size, 2 * heads)});
+  }
+  if (Sound(*problems, {"model.num_key_value_heads"}) && heads % model.num_key_value_heads != 0) {
+    problems->push_back({"model.num_key_value_heads", absl::StrCat(model.num_key_value_heads),
+                         absl::StrCat("a divisor of model.num_attention_heads, ", heads), ""});
+  }
+}
+
+void CheckResidual(const ResidualSpec& residual, Problems* problems) {
+  if (!Sound(*problems, {"model.residual.streams"})) return;
+  if (residual.kind == ResidualKind::kMhc && residual.mapping == MappingKind::kPermutations &&
+      residual.streams > 4) {
+    problems->push_back({"model.residual.streams", absl::StrCat(residual.streams),
+                         "1 to 4 with model.residual.mapping permutations",
+                         "the n! permutation matrices are mixed one by one; use sinkhorn"});
+  }
+}
+
+void CheckData(const JobSpec& spec, Problems* problems) {
+  const DataSpec& data = spec.data;
+  if (data.train.empty()) {
+    problems->push_back({"data.train", "nothing", "at least one token file",
+                         "bash deploy/corpus.sh makes data/corpus-train"});
+  }
+  for (size_t i = 0; i < data.train.size(); ++i) {
+    const std::string path = absl::StrCat("data.train[", i, "]");
+    if (data.train[i].path.empty()) {
+      problems->push_back({path + ".path", "an empty text", "the path of a token file", ""});
+    }
+    const double weight = data.train[i].weight;
+    if (!(std::isfinite(weight) && weight > 0.0)) {
+      problems->push_back(
+          {path + ".weight", ShortestNumber(weight), "a finite number above 0", ""});
+    }
+  }
+  if (!data.validation.empty() && data.validation_split > 0.0) {
+    problems->push_back({"data.validation_split", ShortestNumber(data.validation_split),
+                         "0 while data.validation names a file", "give one of the two"});
+  }
+  if (data.tokenizer.empty()) {
+    problems->push_back({"data.tokenizer", "an empty text", "bytes, or a SentencePiece .model", ""});
+  }
+  const int vocabulary = spec.model.vocab_size;
+  if (data.tokenizer == "bytes" && vocabulary > 0 && vocabulary < kBytesVocabulary) {
+    problems->push_back({"model.vocab_size", absl::StrCat(vocabulary),
+                         absl::StrCat(kBytesVocabulary, " or more with data.tokenizer bytes"),
+                         "0 takes the tokenizer's size"});
+  }
+}
+
+void CheckBatch(const JobSpec& spec, Problems* problems) {
+  const TrainingSpec& training = spec.training;
+  if (training.precision != "fp32") {
+    problems->push_back({"training.precision", training.precision, "fp32", ""});
+  }
+  if (!Sound(*problems, {"training.micro_batch_size", "training.sequence_length",
+                         "training.global_batch_size", "parallelism.data_parallel_degree"})) {
+    return;
+  }
+  const int64_t unit =
+      int64_t{training.micro_batch_size} * spec.parallelism.data_parallel_degree;
+  if (training.global_batch_size % unit != 0) {
+    problems->push_back(
+        {"training.global_batch_size", absl::StrCat(training.global_batch_size),
+         absl::StrCat("a multiple of training.micro_batch_size x parallelism.data_parallel_degree, ",
+                      training.micro_batch_size, " x ", spec.parallelism.data_parallel_degree,
+                      " = ", unit),
+         NearestMultiples(training.global_batch_size, unit)});
+  }
+  const int64_t tokens = int64_t{training.micro_batch_size} * training.sequence_length;
+  if (tokens > kMaxMicrobatchTokens) {
+    problems->push_back(
+        {"training.micro_batch_size", absl::StrCat(training.micro_batch_size),
+         absl::StrCat("at most ", kMaxMicrobatchTokens,
+                      " tokens per micro-batch, not ", tokens),
+         "make training.micro_batch_size or training.sequence_length smaller"});
+  }
+}
+
+void CheckOptimizer(const JobSpec& spec, Problems* problems) {
+  const LrScheduleSpec& schedule = spec.lr_schedule;
+  const int64_t steps = spec.training.steps;
+  if (spec.optimizer.name != "adamw") {
+    problems->push_back({"optimizer.name", spec.optimizer.name, "adamw", ""});
+  }
+  const bool decays = schedule.kind != LrScheduleKind::kConstant &&
+                      schedule.kind != LrScheduleKind::kStep;
+  if (decays && Sound(*problems, {"optimizer.lr", "lr_schedule.min_lr"}) &&
+      schedule.min_lr > spec.optimizer.lr) {
+    problems->push_back({"lr_schedule.min_lr", ShortestNumber(schedule.min_lr),
+                         absl::StrCat("at most optimizer.lr, ", ShortestNumber(spec.optimizer.lr)),
+                         ""});
+  }
+  if (!Sound(*problems, {"training.steps", "lr_schedule.warmup_steps", "lr_schedule.decay_steps"})) {
+    return;
+  }
+  if (schedule.warmup_steps > steps) {
+    problems->push_back({"lr_schedule.warmup_steps", absl::StrCat(schedule.warmup_steps),
+                         absl::StrCat("at most training.steps, ", steps), ""});
+  } else if (schedule.kind == LrScheduleKind::kWsd &&
+             schedule.decay_steps > steps - schedule.warmup_steps) {
+    problems->push_back({"lr_schedule.decay_steps", absl::StrCat(schedule.decay_steps),
+                         absl::StrCat("at most training.steps - lr_schedule.warmup_steps, ",
+                                      steps - schedule.warmup_steps),
+                         ""});
+  }
+}
+
+void CheckLrSteps(const JobSpec& spec, Problems* problems) {
+  const std::vector<double>& at = spec.lr_schedule.step_at;
+  const std::vector<double>& factor = spec.lr_schedule.step_factor;
+  const auto shown = [&](const char* path) { return FieldValue(*FindField(path), spec); };
+  const auto inside = [](double share) { return share > 0.0 && share < 1.0; };
+  if (!std::all_of(at.begin(), at.end(), inside) ||
+      std::adjacent_find(at.begin(), at.end(), std::greater_equal<>()) != at.end()) {
+    problems->push_back({"lr_schedule.step_at", shown("lr_schedule.step_at"),
+                         "ascending shares between 0 and 1", ""});
+  }
+  if (factor.size() != at.size()) {
+    problems->push_back({"lr_schedule.step_factor", shown("lr_schedule.step_factor"),
+                         absl::StrCat("one factor per share of lr_schedule.step_at, ", at.size()),
+                         ""});
+  }
+  const auto usable = [](double value) { return std::isfinite(value) && value >= 0.0; };
+  if (!std::all_of(factor.begin(), factor.end(), usable)) {
+    problems->push_back({"lr_schedule.step_factor", shown("lr_schedule.step_factor"),
+                         "finite factors of at least 0", ""});
+  }
+}
+
+// Stages that the schedule cuts the model into.
+int64_t NumStagesOf(const ParallelismSpec& parallelism) {
+  const int ranks = parallelism.pipeline_parallel_degree;
+  return parallelism.schedule == ScheduleKind::kDualPipeV ? int64_t{2} * ranks : ranks;
+}
+
+// The smallest global batch that gives each replica `microbatches`.
+std::string BatchRemedy(const JobSpec& spec, int64_t microbatches) {
+  return absl::StrCat("set training.global_batch_size to ",
+                      microbatches * spec.training.micro_batch_size *
+                          spec.parallelism.data_parallel_degree);
+}
+
+void CheckMicrobatches(const JobSpec& spec, Problems* problems) {
+  const ScheduleKind schedule = spec.parallelism.schedule;
+  if (schedule == ScheduleKind::k1F1B ||
+      !Sound(*problems, {"parallelism.pipeline_parallel_degree"})) {
+    return;
+  }
+  const bool mirrored = schedule == ScheduleKind::kDualPipe;
+  const char* name = mirrored ? "dualpipe" : "dualpipev";
+  const int ranks = spec.parallelism.pipeline_parallel_degree;
+  if (mirrored && ranks % 2 != 0) {
+    problems->push_back(
+        {"parallelism.pipeline_parallel_degree", absl::StrCat(ranks),
+         "an even number with parallelism.schedule dualpipe",
+         ranks == 1 ? "set it to 2, or the schedule to dualpipev"
+                    : absl::StrCat("set it to ", ranks - 1, " or ", ranks + 1,
+                                   ", or the schedule to dualpipev")});
+    return;
+  }
+  if (!Sound(*problems, {"training.micro_batch_size", "training.global_batch_size",
+                         "parallelism.data_parallel_degree"})) {
+    return;
+  }
+  const int microbatches = MicrobatchesPerStep(spec);
+  if (microbatches < 2 * ranks) {
+    problems->push_back(
+        {"training.global_batch_size", absl::StrCat(spec.training.global_batch_size),
+         absl::StrCat("at least ", 2 * ranks, " micro-batches per replica (2 x ", ranks,
+                      " ranks) with parallelism.schedule ", name, ", not ", microbatches),
+         BatchRemedy(spec, 2 * ranks)});
+  } else if (mirrored && microbatches % 2 != 0) {
+    problems->push_back(
+        {"training.global_batch_size", absl::StrCat(spec.training.global_batch_size),
+         absl::StrCat("an even number of micro-batches per replica with parallelism.schedule "
+                      "dualpipe, not ",
+                      microbatches),
+         BatchRemedy(spec, microbatches + 1)});
+  }
+}
+
+void CheckParallelism(const JobSpec& spec, Problems* problems) {
+  if (!Sound(*problems, {"parallelism.pipeline_parallel_degree", "model.num_hidden_layers"})) return;
+  const int64_t stages = NumStagesOf(spec.parallelism);
+  const int units = NumUnits(spec.model);
+  if (stages > units) {
+    problems->push_back({"parallelism.pipeline_parallel_degree",
+                         absl::StrCat(spec.parallelism.pipeline_parallel_degree),
+                         absl::StrCat("at most one stage per unit: ", stages, " stages, but ",
+                                      units, " units (embedding, ", NumSubLayers(spec.model),
+                                      " sub-layers, head)"),
+                         "use fewer workers or more model.num_hidden_layers"});
+  }
+  if (spec.parallelism.recompute > NumSubLayers(spec.model)) {
+    problems->push_back({"parallelism.recompute", absl::StrCat(spec.parallelism.recompute),
+                         absl::StrCat("at most the model's ", NumSubLayers(spec.model),
+                                      " sub-layers"),
+                         "auto chooses"});
+  }
+}
+
+}  // namespace
+
+Problems ValidateJobSpec(const JobSpec& spec) {
+  Problems problems;
+  CheckRanges(spec, &problems);
+  CheckName(spec, &problems);
+  CheckData(spec, &problems);
+  CheckHeads(spec.model, &problems);
+  CheckResidual(spec.model.residual, &problems);
+  CheckBatch(spec, &problems);
+  CheckOptimizer(spec, &problems);
+  CheckLrSteps(spec, &problems);
+  CheckParallelism(spec, &problems);
+  CheckMicrobatches(spec, &problems);
+  return problems;
+}
+
+Problems ReadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,
+                     JobSpec* spec) {
+  Problems problems;
+  *spec = LoadJobSpec(yaml, overrides, &problems);
+  // A field that could not be read holds its default, which deserves no second complaint.
+  const Problems unread = problems;
+  for (const Problem& problem : ValidateJobSpec(*spec)) {
+    const bool known = std::any_of(unread.begin(), unread.end(), [&](const Problem& before) {
+      return before.field.starts_with(problem.field) || problem.field.starts_with(before.field) ||
+             before.field.starts_with("job spec");
+    });
+    if (!known) problems.push_back(problem);
+  }
+  return problems;
+}
+
+bool ResolveVocabulary(JobSpec* spec) {
+  if (spec->model.vocab_size == 0 && spec->data.tokenizer == "bytes") {
+    spec->model.vocab_size = kBytesVocabulary;
+  }
+  return spec->model.vocab_size != 0;
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,174 @@
+// Boundary backward on the CPU, a block of tokens at a time: the sink's part gives dX, the source's
+// part reads it.
+#include <algorithm>
+
+#include "core/base/status_macros.h"
+#include "kernels/boundary.h"
+#include "kernels/cpu/coefficients.h"
+#include "kernels/cpu/norm_rows.h"
+#include "kernels/cpu/streams.h"
+#include "kernels/cpu/token_block.h"
+
+namespace birkhoff {
+namespace cpu {
+namespace {
+
+// The caller's workspace, cut up for one block.
+template <typename T>
+struct Workspace {
+  T* du;             // [block, C]
+  T* norm;           // [block, n]
+  T* dcoefficients;  // [block, 2n + n^2]
+  T* dproducts;      // [block, ProductsPerToken]
+  T* mix;            // MixWorkspaceElements
+};
+
+template <typename T>
+Workspace<T> CutWorkspace(const BoundaryShape& shape, T* at) {
+  const auto take = [&at](int64_t elements) {
+    T* const start = at;
+    at += elements;
+    return start;
+  };
+  Workspace<T> work;
+  work.mix = take(MixWorkspaceElements(MixShapeOf(shape)));
+  work.du = take(kBoundaryBlock * shape.channels);
+  work.norm = take(kBoundaryBlock * shape.streams);
+  work.dcoefficients = take(kBoundaryBlock * CoefficientsPerToken(shape));
+  work.dproducts = take(kBoundaryBlock * ProductsPerToken(shape));
+  return work;
+}
+
+// du of every token of the block: the read once more, then back through the norm.
+template <int N, typename T>
+void NormBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block, T* du) {
+  const int64_t C = args.shape.channels;
+  for (int64_t t = block.first; t < block.end; ++t, du += C) {
+    ReadToken<N>(CoefficientsOf(args.shape, args.coefficients, t), args.x + t * N * C, C, du);
+    NormRowBackward(args.parameters.gamma, args.dnorm + t * C, args.norm_inv_rms[t], C, du,
+                    args.gradients.gamma);
+  }
+}
+
+template <int N, typename T>
+void CoefficientsOfBlock(const BoundaryBackwardArgs<T>& args, TokenBlock block,
+                         const Workspace<T>& work) {
+  const int64_t C = args.shape.channels, stride = CoefficientsPerToken(args.shape);
+  for (int64_t t = block.first; t < block.end; ++t) {
+    const int64_t row = t - block.first;
+    CoefficientGradients<N>(args.dx_above + t * N * C, work.du + row * C, args.x + t * N * C,
+                            args.y + t * C, C, work.dcoefficients + row * stride);
+  }
+  CoefficientsBackward<T>(args.shape, args.parameters, args.gradients,
+                          {.tokens = block.size(),
+                           .coefficients = args.coefficients + block.first * stride,
+                           .logits = args.logits + block.first * LogitsPerToken(args.shape),
+                           .dcoefficients = work.dcoefficients,
+                           .dproducts = work.dproducts,
+                           .norm = work.norm,
+                           .workspace = work.mix});
+}
+
+template <int N, typename T>
+void SubLayerBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
+  const int64_t C = args.shape.channels, width = N * C;
+  const Workspace<T> work = CutWorkspace(args.shape, args.workspace);
+  const bool plain = args.shape.kind == BoundaryKind::kResidual;
+  NormBackward<N>(args, block, work.du);
+  std::fill_n(work.norm, block.size() * N, T(0));
+  if (!plain) CoefficientsOfBlock<N>(args, block, work);
+  for (int64_t t = block.first; t < block.end; ++t) {
+    const int64_t row = t - block.first;
+    const TokenCoefficients<N, T> h(CoefficientsOf(args.shape, args.coefficients, t));
+    CombineToken(h, work.norm + row * N, args.dx_above + t * width, work.du + row * C,
+                 args.x + t * width, C, args.dx + t * width);
+  }
+  if (plain) return;
+  ProjectionBackward(args.shape, block.size(), args.parameters.projection,
+                     args.x + block.first * width, work.dproducts, args.dx + block.first * width,
+                     args.gradients.projection);
+}
+
+template <int N, typename T>
+void HeadBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
+  const int64_t C = args.shape.channels;
+  const T weight = args.contract == StreamContract::kMean ? T(1) / T(N) : T(1);
+  for (int64_t t = block.first; t < block.end; ++t) {
+    T* dx = args.dx + t * N * C;
+    std::copy_n(args.contracted + t * C, C, dx);
+    NormRowBackward(args.parameters.gamma, args.dnorm + t * C, args.norm_inv_rms[t], C, dx,
+                    args.gradients.gamma);
+    for (int64_t c = 0; c < C; ++c) dx[c] *= weight;
+    for (int j = 1; j < N; ++j) std::copy_n(dx, C, dx + j * C);
+  }
+}
+
+template <int N, typename T>
+void ApplySuffix(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
+  constexpr int kEntries = N * N;
+  if (args.suffix == nullptr || args.sink == BoundarySink::kNone) return;
+  for (int64_t t = block.first; t < block.end; ++t) {
+    T* suffix = args.suffix + t * kEntries;
+    if (args.sink == BoundarySink::kHead) {
+      for (int k = 0; k < kEntries; ++k) suffix[k] = k / N == k % N ? T(1) : T(0);
+    } else {
+      const T* h = CoefficientsOf(args.shape, args.coefficients, t) + 2 * N;
+      MultiplyMatrices<N>(args.suffix_above + t * kEntries, h, suffix);
+    }
+  }
+}
+
+template <int N, typename T>
+void EmbedBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
+  const int64_t C = args.shape.channels;
+  const int copies = args.expand == StreamExpand::kCopy ? N : 1;
+  for (int64_t t = block.first; t < block.end; ++t) {
+    const T* dx = args.dx + t * N * C;
+    T* row = args.dembedding + args.ids[t] * C;
+    for (int64_t c = 0; c < C; ++c) {
+      T sum = dx[c];
+      for (int j = 1; j < copies; ++j) sum += dx[j * C + c];
+      row[c] += sum;
+    }
+  }
+}
+
+template <int N, typename T>
+void SourceBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
+  const int64_t C = args.shape.channels;
+  if (args.source == BoundarySource::kEmbed) return EmbedBackward<N>(args, block);
+  if (args.source == BoundarySource::kReceived) return;
+  for (int64_t t = block.first; t < block.end; ++t) {
+    const T* post = CoefficientsOf(args.shape, args.coefficients_below, t) + N;
+    ReadToken<N>(post, args.dx + t * N * C, C, args.dy_below + t * C);
+  }
+}
+
+}  // namespace
+
+template <typename T>
+absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& args) {
+  RETURN_IF_ERROR(Validate(args));
+  WithStreams(args.shape.streams, [&](auto n) {
+    ForBlocks(args.shape.tokens, [&](TokenBlock block) {
+      if (args.sink == BoundarySink::kSubLayer) SubLayerBackward<n()>(args, block);
+      if (args.sink == BoundarySink::kHead) HeadBackward<n()>(args, block);
+      ApplySuffix<n()>(args, block);
+      SourceBackward<n()>(args, block);
+    });
+  });
+  return absl::OkStatus();
+}
+
+template absl::Status BoundaryBackward(const BoundaryBackwardArgs<float>&);
+template absl::Status BoundaryBackward(const BoundaryBackwardArgs<double>&);
+
+}  // namespace cpu
+
+int64_t BoundaryWorkspaceElements(const BoundaryShape& shape) {
+  const int64_t per_token =
+      shape.channels + shape.streams + CoefficientsPerToken(shape) + cpu::ProductsPerToken(shape);
+  return MixWorkspaceElements(MixShapeOf(shape)) + cpu::kBoundaryBlock * per_token;
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,265 @@
+#include "kernels/cpu/coefficients.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/blas.h"
+#include "kernels/cpu/dot.h"
+#include "kernels/cpu/mix_lanes.h"
+#include "kernels/cpu/norm_rows.h"
+#include "kernels/cpu/sigmoid.h"
+
+namespace birkhoff::cpu {
+namespace {
+
+// A lane's tokens: `count` of them from `first` on; the other lanes are padding.
+struct LaneTokens {
+  int64_t first;
+  int count;
+};
+
+// work(LaneTokens) for all tokens, kMixLanes at a time.
+template <typename Work>
+void ForLanes(int64_t tokens, Work&& work) {
+  for (int64_t first = 0; first < tokens; first += kMixLanes) {
+    work(LaneTokens{first, int(std::min<int64_t>(kMixLanes, tokens - first))});
+  }
+}
+
+// Gradients of alpha and bias over one block, in double.
+struct BlockSums {
+  double alpha[3] = {};
+  double bias[2 * kMaxStreams + kMaxMixLogits] = {};
+
+  template <typename T>
+  void AddTo(int64_t bias_elements, const BoundaryGradients<T>& gradients) const {
+    for (int k = 0; k < 3; ++k) gradients.alpha[k] += T(alpha[k]);
+    for (int64_t k = 0; k < bias_elements; ++k) gradients.bias[k] += T(bias[k]);
+  }
+};
+
+// ---- mhc
+// ------------------------------------------------------------------------------------------
+
+template <typename T>
+void MhcProducts(const BoundaryShape& shape, const T* phi, int64_t tokens, const T* x, T* logits) {
+  const int64_t width = shape.streams * shape.channels, stride = LogitsPerToken(shape);
+  const int64_t columns = stride - 1;
+  Multiply({tokens, columns, width}, T(1), {x, width}, {phi, columns}, T(0), logits, stride);
+  for (int64_t t = 0; t < tokens; ++t) {
+    T* row = logits + t * stride;
+    const T inverse = InverseRms(x + t * width, width, shape.mix_eps);
+    for (int64_t k = 0; k < columns; ++k) row[k] *= inverse;
+    row[columns] = inverse;
+  }
+}
+
+template <typename T>
+void MhcResLanes(const BoundaryShape& shape, const BoundaryParameters<T>& parameters,
+                 const T* logits, LaneTokens tokens, Lane<T>* lanes) {
+  const int n = shape.streams, columns = NumMixLogits(MixShapeOf(shape));
+  const int64_t stride = LogitsPerToken(shape);
+  for (int k = 0; k < columns; ++k) {
+    for (int lane = 0; lane < kMixLanes; ++lane) {
+      const T s = lane < tokens.count ? logits[(tokens.first + lane) * stride + 2 * n + k] : T(0);
+      lanes[k][lane] = parameters.alpha[2] * s + parameters.bias[2 * n + k];
+    }
+  }
+}
+
+template <typename T>
+void MhcForward(const BoundaryShape& shape, const BoundaryParameters<T>& parameters, int64_t tokens,
+                const T* logits, T* coefficients) {
+  const int n = shape.streams;
+  const int64_t logits_stride = LogitsPerToken(shape), stride = CoefficientsPerToken(shape);
+  const T *alpha = parameters.alpha, *bias = parameters.bias;
+  ForLanes(tokens, [&](LaneTokens group) {
+    Lane<T> lanes[kMaxMixLogits], matrix[kMaxMixLogits];
+    MhcResLanes(shape, parameters, logits, group, lanes);
+    MixLanesForward(MixShapeOf(shape), lanes, matrix);
+    for (int lane = 0; lane < group.count; ++lane) {
+      const T* in = logits + (group.first + lane) * logits_stride;
+      T* out = coefficients + (group.first + lane) * stride;
+      for (int k = 0; k < n; ++k) out[k] = Sigmoid(alpha[0] * in[k] + bias[k]);
+      for (int k = n; k < 2 * n; ++k) out[k] = T(2) * Sigmoid(alpha[1] * in[k] + bias[k]);
+      for (int k = 0; k < n * n; ++k) out[2 * n + k] = matrix[k][lane];
+    }
+  });
+}
+
+// Gradients of alpha p + b for p and q of one token, in the place of dcoefficients.
+template <typename T>
+void MhcGateBackward(int n, const T* h, const T* dh, T* dlogits) {
+  for (int k = 0; k < n; ++k) dlogits[k] = dh[k] * h[k] * (T(1) - h[k]);
+  for (int k = n; k < 2 * n; ++k) dlogits[k] = dh[k] * h[k] * (T(1) - h[k] / T(2));
+}
+
+// One token: sums for alpha and bias, then dlogits -> gradient of the raw products, in place.
+template <typename T>
+void MhcTokenBackward(const BoundaryShape& shape, const T* alpha, const T* logits, T* dproducts,
+                      T* norm, BlockSums& sums) {
+  const int n = shape.streams, columns = int(ProductsPerToken(shape));
+  const T inverse = logits[columns];
+  T through_norm = 0;
+  for (int k = 0; k < columns; ++k) {
+    const int part = k < n ? 0 : k < 2 * n ? 1 : 2;
+    sums.alpha[part] += double(dproducts[k]) * double(logits[k]);
+    sums.bias[k] += double(dproducts[k]);
+    const T dlogit = alpha[part] * dproducts[k];
+    through_norm += dlogit * logits[k];
+    dproducts[k] = dlogit * inverse;
+  }
+  const T factor = inverse * inverse * through_norm / T(n * shape.channels);
+  std::fill_n(norm, n, factor);
+}
+
+template <typename T>
+void MhcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parameters,
+                 const CoefficientBackward<T>& args, BlockSums& sums) {
+  const int n = shape.streams, columns = NumMixLogits(MixShapeOf(shape));
+  const int64_t stride = CoefficientsPerToken(shape), products = ProductsPerToken(shape);
+  ForLanes(args.tokens, [&](LaneTokens group) {
+    Lane<T> lanes[kMaxMixLogits], dmatrix[kMaxMixLogits], dlogits[kMaxMixLogits];
+    MhcResLanes(shape, parameters, args.logits, group, lanes);
+    for (int k = 0; k < n * n; ++k) {
+      for (int lane = 0; lane < kMixLanes; ++lane) {
+        const int64_t at = (group.first + lane) * stride + 2 * n + k;
+        dmatrix[k][lane] = lane < group.count ? args.dcoefficients[at] : T(0);
+      }
+    }
+    MixLanesBackward(MixShapeOf(shape), lanes, dmatrix, dlogits, args.workspace);
+    for (int lane = 0; lane < group.count; ++lane) {
+      const int64_t t = group.first + lane;
+      T* out = args.dproducts + t * products;
+      MhcGateBackward(n, args.coefficients + t * stride, args.dcoefficients + t * stride, out);
+      for (int k = 0; k < columns; ++k) out[2 * n + k] = dlogits[k][lane];
+      MhcTokenBackward(shape, parameters.alpha, args.logits + t * LogitsPerToken(shape), out,
+                       args.norm + t * n, sums);
+    }
+  });
+}
+
+// ---- hc
+// -------------------------------------------------------------------------------------------
+
+template <typename T>
+void HcProducts(const BoundaryShape& shape, const T* theta, int64_t tokens, const T* x, T* logits) {
+  const int64_t rows = tokens * shape.streams, width = shape.channels;
+  const int64_t columns = shape.streams + 2, stride = columns + 1;
+  Multiply({rows, columns, width}, T(1), {x, width}, {theta, width, Transpose::kYes}, T(0), logits,
+           stride);
+  for (int64_t r = 0; r < rows; ++r) {
+    T* row = logits + r * stride;
+    const T inverse = InverseRms(x + r * width, width, shape.mix_eps);
+    for (int64_t k = 0; k < columns; ++k) row[k] *= inverse;
+    row[columns] = inverse;
+  }
+}
+
+// Where product k of stream j stands among the coefficients: H_pre[j], H_post[j], H_res[k - 2][j].
+int HcSlot(int n, int j, int k) { return k * n + j; }
+
+template <typename T>
+void HcForward(const BoundaryShape& shape, const BoundaryParameters<T>& parameters, int64_t tokens,
+               const T* logits, T* coefficients) {
+  const int n = shape.streams, stride = n + 3;
+  for (int64_t t = 0; t < tokens; ++t) {
+    T* out = coefficients + t * CoefficientsPerToken(shape);
+    for (int j = 0; j < n; ++j) {
+      const T* in = logits + (t * n + j) * stride;
+      for (int k = 0; k < n + 2; ++k) {
+        const int slot = HcSlot(n, j, k);
+        out[slot] = parameters.alpha[std::min(k, 2)] * std::tanh(in[k]) + parameters.bias[slot];
+      }
+    }
+  }
+}
+
+template <typename T>
+void HcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parameters,
+                const CoefficientBackward<T>& args, BlockSums& sums) {
+  const int n = shape.streams, stride = n + 3;
+  for (int64_t t = 0; t < args.tokens; ++t) {
+    const T* dh = args.dcoefficients + t * CoefficientsPerToken(shape);
+    for (int j = 0; j < n; ++j) {
+      const T* in = args.logits + (t * n + j) * stride;
+      T* out = args.dproducts + (t * n + j) * (n + 2);
+      const T inverse = in[n + 2];
+      T through_norm = 0;
+      for (int k = 0; k < n + 2; ++k) {
+        const int part = std::min(k, 2), slot = HcSlot(n, j, k);
+        const T tanh = std::tanh(in[k]);
+        sums.alpha[part] += double(dh[slot]) * double(tanh);
+        sums.bias[slot] += double(dh[slot]);
+        const T ddot = parameters.alpha[part] * dh[slot] * (T(1) - tanh * tanh);
+        through_norm += ddot * in[k];
+        out[k] = ddot * inverse;
+      }
+      args.norm[t * n + j] = inverse * inverse * through_norm / T(shape.channels);
+    }
+  }
+}
+
+}  // namespace
+
+int64_t ProductsPerToken(const BoundaryShape& shape) {
+  const int64_t n = shape.streams;
+  if (shape.kind == BoundaryKind::kResidual) return 0;
+  return shape.kind == BoundaryKind::kHc ? n * (n + 2) : 2 * n + NumMixLogits(MixShapeOf(shape));
+}
+
+template <typename T>
+void FormCoefficients(const BoundaryShape& shape, const BoundaryParameters<T>& parameters,
+                      int64_t tokens, const T* x, T* logits, T* coefficients) {
+  if (shape.kind == BoundaryKind::kMhc) {
+    MhcProducts(shape, parameters.projection, tokens, x, logits);
+    MhcForward(shape, parameters, tokens, logits, coefficients);
+  } else if (shape.kind == BoundaryKind::kHc) {
+    HcProducts(shape, parameters.projection, tokens, x, logits);
+    HcForward(shape, parameters, tokens, logits, coefficients);
+  }
+}
+
+template <typename T>
+void CoefficientsBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parameters,
+                          const BoundaryGradients<T>& gradients,
+                          const CoefficientBackward<T>& args) {
+  BlockSums sums;
+  if (shape.kind == BoundaryKind::kMhc) {
+    MhcBackward(shape, parameters, args, sums);
+  } else {
+    HcBackward(shape, parameters, args, sums);
+  }
+  sums.AddTo(BiasElements(shape), gradients);
+}
+
+template <typename T>
+void ProjectionBackward(const BoundaryShape& shape, int64_t tokens, const T* projection, const T* x,
+                        const T* dproducts, T* dx, T* dprojection) {
+  constexpr Transpose kYes = Transpose::kYes;
+  const int64_t n = shape.streams, C = shape.channels;
+  if (shape.kind == BoundaryKind::kMhc) {
+    const int64_t columns = ProductsPerToken(shape), width = n * C;
+    Multiply({tokens, width, columns}, T(1), {dproducts, columns}, {projection, columns, kYes},
+             T(1), dx, width);
+    Multiply({width, columns, tokens}, T(1), {x, width, kYes}, {dproducts, columns}, T(1),
+             dprojection, columns);
+  } else {
+    const int64_t columns = n + 2, rows = tokens * n;
+    Multiply({rows, C, columns}, T(1), {dproducts, columns}, {projection, C}, T(1), dx, C);
+    Multiply({columns, C, rows}, T(1), {dproducts, columns, kYes}, {x, C}, T(1), dprojection, C);
+  }
+}
+
+#define BIRKHOFF_INSTANTIATE(T)                                                                   \
+  template void FormCoefficients(const BoundaryShape&, const BoundaryParameters<T>&, int64_t,     \
+                                 const T*, T*, T*);                                               \
+  template void CoefficientsBackward(const BoundaryShape&, const BoundaryParameters<T>&,          \
+                                     const BoundaryGradients<T>&, const CoefficientBackward<T>&); \
+  template void ProjectionBackward(const BoundaryShape&, int64_t, const T*, const T*, const T*,   \
+                                   T*, T*);
+BIRKHOFF_INSTANTIATE(float)
+BIRKHOFF_INSTANTIATE(double)
+#undef BIRKHOFF_INSTANTIATE
+
+}  // namespace birkhoff::cpu

@@ -1,0 +1,188 @@
+// The mappings of mapping.h on the CPU: tokens are gathered into lanes, mapped, and scattered.
+#include "kernels/mapping.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+
+#include "core/base/status_macros.h"
+#include "kernels/cpu/mix_lanes.h"
+
+namespace birkhoff {
+
+int64_t MixWorkspaceElements(const MixShape& shape) {
+  if (shape.mapping != MixMapping::kSinkhorn) return 0;
+  return int64_t{2} * shape.streams * shape.sinkhorn_iterations * cpu::kMixLanes;
+}
+
+namespace cpu {
+namespace {
+
+// permutation[k][i]: the column of row i in the k-th permutation, in lexicographic order.
+using PermutationTable = std::array<std::array<int, 4>, 24>;
+
+PermutationTable Permutations(int n) {
+  PermutationTable table = {};
+  std::array<int, 4> order = {};
+  std::iota(order.begin(), order.begin() + n, 0);
+  size_t k = 0;
+  do {
+    table[k++] = order;
+  } while (std::next_permutation(order.begin(), order.begin() + n));
+  return table;
+}
+
+template <typename T>
+void SoftmaxLanes(int count, const Lane<T>* logits, Lane<T>* weights) {
+  for (int lane = 0; lane < kMixLanes; ++lane) {
+    T largest = logits[0][lane], sum = 0;
+    for (int k = 1; k < count; ++k) largest = std::max(largest, logits[k][lane]);
+    for (int k = 0; k < count; ++k) {
+      sum += weights[k][lane] = std::exp(logits[k][lane] - largest);
+    }
+    for (int k = 0; k < count; ++k) weights[k][lane] /= sum;
+  }
+}
+
+template <typename T>
+void PermutationsForward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
+  const int n = shape.streams, count = NumMixLogits(shape);
+  const PermutationTable table = Permutations(n);
+  Lane<T> weights[kMaxMixLogits];
+  SoftmaxLanes(count, logits, weights);
+  for (int k = 0; k < n * n; ++k) std::fill_n(matrix[k], kMixLanes, T(0));
+  for (int k = 0; k < count; ++k) {
+    for (int i = 0; i < n; ++i) {
+      Lane<T>& entry = matrix[i * n + table[size_t(k)][size_t(i)]];
+      for (int lane = 0; lane < kMixLanes; ++lane) entry[lane] += weights[k][lane];
+    }
+  }
+}
+
+template <typename T>
+void PermutationsBackward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
+                          Lane<T>* dlogits) {
+  const int n = shape.streams, count = NumMixLogits(shape);
+  const PermutationTable table = Permutations(n);
+  Lane<T> weights[kMaxMixLogits], dweights[kMaxMixLogits] = {};
+  SoftmaxLanes(count, logits, weights);
+  Lane<T> mean = {};
+  for (int k = 0; k < count; ++k) {
+    for (int i = 0; i < n; ++i) {
+      const Lane<T>& entry = dmatrix[i * n + table[size_t(k)][size_t(i)]];
+      for (int lane = 0; lane < kMixLanes; ++lane) dweights[k][lane] += entry[lane];
+    }
+    for (int lane = 0; lane < kMixLanes; ++lane) mean[lane] += weights[k][lane] * dweights[k][lane];
+  }
+  for (int k = 0; k < count; ++k) {
+    for (int lane = 0; lane < kMixLanes; ++lane) {
+      dlogits[k][lane] = weights[k][lane] * (dweights[k][lane] - mean[lane]);
+    }
+  }
+}
+
+template <typename T>
+void IdentityForward(int n, Lane<T>* matrix) {
+  for (int k = 0; k < n * n; ++k) std::fill_n(matrix[k], kMixLanes, k / n == k % n ? T(1) : T(0));
+}
+
+// Rows of the tokens [first, first + count) of `rows` into lanes; missing tokens become zeros.
+template <typename T>
+void Gather(const T* rows, int64_t stride, int count, int columns, Lane<T>* lanes) {
+  for (int k = 0; k < columns; ++k) {
+    for (int lane = 0; lane < kMixLanes; ++lane) {
+      lanes[k][lane] = lane < count ? rows[lane * stride + k] : T(0);
+    }
+  }
+}
+
+template <typename T>
+void Scatter(const Lane<T>* lanes, int columns, int count, int64_t stride, T* rows) {
+  for (int lane = 0; lane < count; ++lane) {
+    for (int k = 0; k < columns; ++k) rows[lane * stride + k] = lanes[k][lane];
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void MixLanesForward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
+  switch (shape.mapping) {
+    case MixMapping::kIdentity:
+      return IdentityForward(shape.streams, matrix);
+    case MixMapping::kFree:
+      std::copy_n(logits[0], NumMixLogits(shape) * kMixLanes, matrix[0]);
+      return;
+    case MixMapping::kSinkhorn:
+      return SinkhornLanesForward(shape, logits, matrix);
+    case MixMapping::kPermutations:
+      return PermutationsForward(shape, logits, matrix);
+  }
+}
+
+template <typename T>
+void MixLanesBackward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
+                      Lane<T>* dlogits, T* workspace) {
+  switch (shape.mapping) {
+    case MixMapping::kIdentity:
+      return;
+    case MixMapping::kFree:
+      std::copy_n(dmatrix[0], NumMixLogits(shape) * kMixLanes, dlogits[0]);
+      return;
+    case MixMapping::kSinkhorn:
+      return SinkhornLanesBackward(shape, logits, dmatrix, dlogits, workspace);
+    case MixMapping::kPermutations:
+      return PermutationsBackward(shape, logits, dmatrix, dlogits);
+  }
+}
+
+template <typename T>
+absl::Status MixForward(const MixForwardArgs<T>& args) {
+  RETURN_IF_ERROR(Validate(args));
+  const int logits_columns = NumMixLogits(args.shape);
+  const int matrix_columns = args.shape.streams * args.shape.streams;
+  Lane<T> logits[kMaxMixLogits], matrix[kMaxMixLogits];
+  for (int64_t first = 0; first < args.tokens; first += kMixLanes) {
+    const int count = int(std::min<int64_t>(kMixLanes, args.tokens - first));
+    Gather(args.logits + first * args.logits_stride, args.logits_stride, count, logits_columns,
+           logits);
+    MixLanesForward(args.shape, logits, matrix);
+    Scatter(matrix, matrix_columns, count, args.matrices_stride,
+            args.matrices + first * args.matrices_stride);
+  }
+  return absl::OkStatus();
+}
+
+template <typename T>
+absl::Status MixBackward(const MixBackwardArgs<T>& args) {
+  RETURN_IF_ERROR(Validate(args));
+  const int logits_columns = NumMixLogits(args.shape);
+  const int matrix_columns = args.shape.streams * args.shape.streams;
+  if (logits_columns == 0) return absl::OkStatus();
+  Lane<T> logits[kMaxMixLogits], dmatrix[kMaxMixLogits], dlogits[kMaxMixLogits];
+  for (int64_t first = 0; first < args.tokens; first += kMixLanes) {
+    const int count = int(std::min<int64_t>(kMixLanes, args.tokens - first));
+    const int64_t offset = first * args.logits_stride;
+    Gather(args.logits + offset, args.logits_stride, count, logits_columns, logits);
+    Gather(args.dmatrices + first * args.dmatrices_stride, args.dmatrices_stride, count,
+           matrix_columns, dmatrix);
+    MixLanesBackward(args.shape, logits, dmatrix, dlogits, args.workspace);
+    Scatter(dlogits, logits_columns, count, args.logits_stride, args.dlogits + offset);
+  }
+  return absl::OkStatus();
+}
+
+template void MixLanesForward(const MixShape&, const Lane<float>*, Lane<float>*);
+template void MixLanesForward(const MixShape&, const Lane<double>*, Lane<double>*);
+template void MixLanesBackward(const MixShape&, const Lane<float>*, const Lane<float>*,
+                               Lane<float>*, float*);
+template void MixLanesBackward(const MixShape&, const Lane<double>*, const Lane<double>*,
+                               Lane<double>*, double*);
+template absl::Status MixForward(const MixForwardArgs<float>&);
+template absl::Status MixForward(const MixForwardArgs<double>&);
+template absl::Status MixBackward(const MixBackwardArgs<float>&);
+template absl::Status MixBackward(const MixBackwardArgs<double>&);
+
+}  // namespace cpu
+}  // namespace birkhoff

@@ -1,0 +1,342 @@
+// Sinkhorn in scaling form: every iterate is diag(a) K diag(b) with K = exp(logits - largest), so
+// an iteration is b = 1 / (K^T a), a = 1 / (K b), and its history is 2n numbers instead of 2n^2.
+//
+// Where the logits of a token spread so far that K or a scaling could leave the range of T, the
+// token goes through the same iteration on logarithms, in double.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "kernels/cpu/mix_lanes.h"
+
+namespace birkhoff::cpu {
+namespace {
+
+// A scaling stays within exp(+-3 spread): a_i b_j K_ij <= 1, and log a and log b rise on average.
+// 3 * 25 < 87 and 3 * 200 < 708, the ranges of float and double.
+template <typename T>
+constexpr T kLargestSpread = std::is_same_v<T, float> ? T(25) : T(200);
+
+// ---- linear, all lanes ----------------------------------------------------------------------
+
+// Views of one token batch; `history` holds b then a of every iteration, or of the last one only.
+template <typename T>
+struct Scaling {
+  int n;
+  Lane<T> kernel[kMaxMixLogits];
+  bool linear[kMixLanes];  // whether the lane is in range
+};
+
+template <typename T>
+void Load(const MixShape& shape, const Lane<T>* logits, Scaling<T>& scaling) {
+  scaling.n = shape.streams;
+  const int count = scaling.n * scaling.n;
+  for (int lane = 0; lane < kMixLanes; ++lane) {
+    T largest = logits[0][lane], smallest = logits[0][lane];
+    for (int k = 1; k < count; ++k) {
+      largest = std::max(largest, logits[k][lane]);
+      smallest = std::min(smallest, logits[k][lane]);
+    }
+    T spread = largest - smallest;
+    for (int k = 0; k < count; ++k) spread += T(0) * logits[k][lane];  // NaN and infinities show
+    scaling.linear[lane] = spread <= kLargestSpread<T>;
+    for (int k = 0; k < count; ++k) {
+      scaling.kernel[k][lane] = scaling.linear[lane] ? std::exp(logits[k][lane] - largest) : T(1);
+    }
+  }
+}
+
+// out[j] = 1 / sum_i kernel[i * row + j * column] in[i].
+template <typename T>
+void Rescale(const Scaling<T>& scaling, int row, int column, const Lane<T>* in, Lane<T>* out) {
+  for (int j = 0; j < scaling.n; ++j) {
+    Lane<T> sum = {};
+    for (int i = 0; i < scaling.n; ++i) {
+      const Lane<T>& kernel = scaling.kernel[i * row + j * column];
+      for (int lane = 0; lane < kMixLanes; ++lane) sum[lane] += kernel[lane] * in[i][lane];
+    }
+    for (int lane = 0; lane < kMixLanes; ++lane) out[j][lane] = T(1) / sum[lane];
+  }
+}
+
+// One iteration: columns, then rows.
+template <typename T>
+void Iterate(const Scaling<T>& scaling, const Lane<T>* a_before, Lane<T>* b, Lane<T>* a) {
+  Rescale(scaling, scaling.n, 1, a_before, b);
+  Rescale(scaling, 1, scaling.n, b, a);
+}
+
+template <typename T>
+void Ones(int n, Lane<T>* a) {
+  for (int i = 0; i < n; ++i) std::fill_n(a[i], kMixLanes, T(1));
+}
+
+template <typename T>
+void Assemble(const Scaling<T>& scaling, const Lane<T>* a, const Lane<T>* b, Lane<T>* matrix) {
+  for (int i = 0; i < scaling.n; ++i) {
+    for (int j = 0; j < scaling.n; ++j) {
+      const int k = i * scaling.n + j;
+      for (int lane = 0; lane < kMixLanes; ++lane) {
+        matrix[k][lane] = scaling.kernel[k][lane] * b[j][lane] * a[i][lane];
+      }
+    }
+  }
+}
+
+// ---- logarithmic, one lane --------------------------------------------------------------------
+
+// Potentials A (rows) and B (columns): the iterate is exp(logits + A_i + B_j).
+struct LogScaling {
+  int n;
+  double logits[kMaxMixLogits];
+  double a[kMaxStreams], b[kMaxStreams];
+};
+
+template <typename T>
+LogScaling LoadLane(const MixShape& shape, const Lane<T>* logits, int lane) {
+  LogScaling log{.n = shape.streams, .logits = {}, .a = {}, .b = {}};
+  double largest = -std::numeric_limits<double>::infinity();
+  for (int k = 0; k < log.n * log.n; ++k) {
+    log.logits[k] = double(logits[k][lane]);
+    largest = std::max(largest, log.logits[k]);
+  }
+  for (int k = 0; k < log.n * log.n; ++k) log.logits[k] -= largest;
+  return log;
+}
+
+// out[j] = -log sum_i exp(logits[i * row + j * column] + in[i]).
+void RescaleLog(const LogScaling& log, int row, int column, const double* in, double* out) {
+  for (int j = 0; j < log.n; ++j) {
+    double largest = -std::numeric_limits<double>::infinity();
+    for (int i = 0; i < log.n; ++i) {
+      largest = std::max(largest, log.logits[i * row + j * column] + in[i]);
+    }
+    double sum = 0.0;
+    for (int i = 0; i < log.n; ++i) {
+      sum += std::exp(log.logits[i * row + j * column] + in[i] - largest);
+    }
+    out[j] = -(largest + std::log(sum));
+  }
+}
+
+void IterateLog(LogScaling& log) {
+  RescaleLog(log, log.n, 1, log.a, log.b);
+  RescaleLog(log, 1, log.n, log.b, log.a);
+}
+
+double EntryLog(const LogScaling& log, const double* a, const double* b, int i, int j) {
+  return std::exp(log.logits[i * log.n + j] + a[i] + b[j]);
+}
+
+// The last row step once more, by division: logarithms of a thousand carry errors of 1e-13, and the
+// row sums are to be exact.
+void AssembleLog(const LogScaling& log, double* matrix) {
+  for (int i = 0; i < log.n; ++i) {
+    double* row = matrix + i * log.n;
+    double sum = 0.0;
+    for (int j = 0; j < log.n; ++j) sum += row[j] = EntryLog(log, log.a, log.b, i, j);
+    for (int j = 0; j < log.n; ++j) row[j] /= sum;
+  }
+}
+
+// A double in two elements of T, for the history.
+template <typename T>
+void StoreSplit(double value, T* two) {
+  two[0] = T(value);
+  two[1] = T(value - double(two[0]));
+}
+template <typename T>
+double LoadSplit(const T* two) {
+  return double(two[0]) + double(two[1]);
+}
+
+template <typename T>
+void ForwardLane(const MixShape& shape, const Lane<T>* logits, int lane, Lane<T>* matrix) {
+  LogScaling log = LoadLane(shape, logits, lane);
+  for (int t = 0; t < shape.sinkhorn_iterations; ++t) IterateLog(log);
+  double out[kMaxMixLogits];
+  AssembleLog(log, out);
+  for (int k = 0; k < log.n * log.n; ++k) matrix[k][lane] = T(out[k]);
+}
+
+// Gradients on the way back: of the logits, and of the potentials of the step at hand.
+struct LogGradient {
+  double logits[kMaxMixLogits], a[kMaxStreams], b[kMaxStreams];
+};
+
+// Through A = -lse_j(logits + B): adds to dlogits and dB; with columns the same for B.
+void BackRowsLog(const LogScaling& log, const double* a, const double* b, LogGradient& gradient) {
+  for (int i = 0; i < log.n; ++i) {
+    for (int j = 0; j < log.n; ++j) {
+      const double flow = gradient.a[i] * EntryLog(log, a, b, i, j);
+      gradient.logits[i * log.n + j] -= flow;
+      gradient.b[j] -= flow;
+    }
+  }
+}
+
+void BackColumnsLog(const LogScaling& log, const double* a_before, const double* b,
+                    LogGradient& gradient) {
+  for (int i = 0; i < log.n; ++i) {
+    gradient.a[i] = 0.0;
+    for (int j = 0; j < log.n; ++j) {
+      const double flow = gradient.b[j] * EntryLog(log, a_before, b, i, j);
+      gradient.logits[i * log.n + j] -= flow;
+      gradient.a[i] -= flow;
+    }
+  }
+  std::fill_n(gradient.b, log.n, 0.0);
+}
+
+// Potentials of iteration t - 1 ... as history rows: 2n split doubles, B then A.
+template <typename T>
+void LoadHistory(const T* row, int n, double* b, double* a) {
+  for (int i = 0; i < n; ++i) b[i] = LoadSplit(row + 2 * i);
+  for (int i = 0; i < n; ++i) a[i] = LoadSplit(row + 2 * (n + i));
+}
+
+template <typename T>
+void BackwardLane(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix, int lane,
+                  Lane<T>* dlogits, T* history) {
+  LogScaling log = LoadLane(shape, logits, lane);
+  const int n = log.n, row = 4 * n;
+  for (int t = 0; t < shape.sinkhorn_iterations; ++t) {
+    IterateLog(log);
+    for (int i = 0; i < n; ++i) StoreSplit(log.b[i], history + t * row + 2 * i);
+    for (int i = 0; i < n; ++i) StoreSplit(log.a[i], history + t * row + 2 * (n + i));
+  }
+  double matrix[kMaxMixLogits];
+  AssembleLog(log, matrix);
+  LogGradient gradient = {};
+  for (int k = 0; k < n * n; ++k) {
+    gradient.logits[k] = double(dmatrix[k][lane]) * matrix[k];
+    gradient.a[k / n] += gradient.logits[k];
+    gradient.b[k % n] += gradient.logits[k];
+  }
+  double a[kMaxStreams], b[kMaxStreams], a_before[kMaxStreams], ignored[kMaxStreams];
+  for (int t = shape.sinkhorn_iterations - 1; t >= 0; --t) {
+    LoadHistory(history + t * row, n, b, a);
+    std::fill_n(a_before, n, 0.0);
+    if (t > 0) LoadHistory(history + (t - 1) * row, n, ignored, a_before);
+    BackRowsLog(log, a, b, gradient);
+    BackColumnsLog(log, a_before, b, gradient);
+  }
+  for (int k = 0; k < n * n; ++k) dlogits[k][lane] = T(gradient.logits[k]);
+}
+
+// ---- linear, backward ---------------------------------------------------------------------------
+
+template <typename T>
+struct Gradient {
+  Lane<T> logits[kMaxMixLogits], a[kMaxStreams], b[kMaxStreams];
+};
+
+template <typename T>
+void BackRows(const Scaling<T>& scaling, const Lane<T>* a, const Lane<T>* b,
+              Gradient<T>& gradient) {
+  for (int i = 0; i < scaling.n; ++i) {
+    for (int j = 0; j < scaling.n; ++j) {
+      const int k = i * scaling.n + j;
+      for (int lane = 0; lane < kMixLanes; ++lane) {
+        const T entry = scaling.kernel[k][lane] * b[j][lane] * a[i][lane];
+        const T flow = gradient.a[i][lane] * entry;
+        gradient.logits[k][lane] -= flow;
+        gradient.b[j][lane] -= flow;
+      }
+    }
+  }
+}
+
+template <typename T>
+void BackColumns(const Scaling<T>& scaling, const Lane<T>* a_before, const Lane<T>* b,
+                 Gradient<T>& gradient) {
+  for (int i = 0; i < scaling.n; ++i) {
+    Lane<T> sum = {};
+    for (int j = 0; j < scaling.n; ++j) {
+      const int k = i * scaling.n + j;
+      for (int lane = 0; lane < kMixLanes; ++lane) {
+        const T entry = scaling.kernel[k][lane] * b[j][lane] * a_before[i][lane];
+        const T flow = gradient.b[j][lane] * entry;
+        gradient.logits[k][lane] -= flow;
+        sum[lane] -= flow;
+      }
+    }
+    std::copy_n(sum, kMixLanes, gradient.a[i]);
+  }
+  for (int j = 0; j < scaling.n; ++j) std::fill_n(gradient.b[j], kMixLanes, T(0));
+}
+
+// dlogits, dA and dB of matrix = exp(logits + A_i + B_j), given dmatrix.
+template <typename T>
+void StartBack(int n, const Lane<T>* dmatrix, const Lane<T>* matrix, Gradient<T>& gradient) {
+  for (int i = 0; i < n; ++i) {
+    std::fill_n(gradient.a[i], kMixLanes, T(0));
+    std::fill_n(gradient.b[i], kMixLanes, T(0));
+  }
+  for (int k = 0; k < n * n; ++k) {
+    for (int lane = 0; lane < kMixLanes; ++lane) {
+      const T flow = dmatrix[k][lane] * matrix[k][lane];
+      gradient.logits[k][lane] = flow;
+      gradient.a[k / n][lane] += flow;
+      gradient.b[k % n][lane] += flow;
+    }
+  }
+}
+
+template <typename T>
+void BackwardLinear(const MixShape& shape, const Scaling<T>& scaling, const Lane<T>* dmatrix,
+                    Lane<T>* history, Gradient<T>& gradient) {
+  const int n = scaling.n, last = shape.sinkhorn_iterations - 1;
+  Lane<T> ones[kMaxStreams], matrix[kMaxMixLogits];
+  Ones(n, ones);
+  const auto b = [&](int t) { return history + t * 2 * n; };
+  const auto a = [&](int t) { return t < 0 ? ones : history + t * 2 * n + n; };
+  for (int t = 0; t <= last; ++t) Iterate(scaling, a(t - 1), b(t), a(t));
+  Assemble(scaling, a(last), b(last), matrix);
+  StartBack(n, dmatrix, matrix, gradient);
+  for (int t = last; t >= 0; --t) {
+    BackRows(scaling, a(t), b(t), gradient);
+    BackColumns(scaling, a(t - 1), b(t), gradient);
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void SinkhornLanesForward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
+  Scaling<T> scaling;
+  Load(shape, logits, scaling);
+  Lane<T> a[kMaxStreams], b[kMaxStreams];
+  Ones(scaling.n, a);
+  for (int t = 0; t < shape.sinkhorn_iterations; ++t) Iterate(scaling, a, b, a);
+  Assemble(scaling, a, b, matrix);
+  for (int lane = 0; lane < kMixLanes; ++lane) {
+    if (!scaling.linear[lane]) ForwardLane(shape, logits, lane, matrix);
+  }
+}
+
+template <typename T>
+void SinkhornLanesBackward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
+                           Lane<T>* dlogits, T* workspace) {
+  Scaling<T> scaling;
+  Load(shape, logits, scaling);
+  Gradient<T> gradient;
+  BackwardLinear(shape, scaling, dmatrix, reinterpret_cast<Lane<T>*>(workspace), gradient);
+  for (int lane = 0; lane < kMixLanes; ++lane) {
+    if (scaling.linear[lane]) {
+      for (int k = 0; k < scaling.n * scaling.n; ++k) dlogits[k][lane] = gradient.logits[k][lane];
+    } else {
+      BackwardLane(shape, logits, dmatrix, lane, dlogits, workspace);
+    }
+  }
+}
+
+template void SinkhornLanesForward(const MixShape&, const Lane<float>*, Lane<float>*);
+template void SinkhornLanesForward(const MixShape&, const Lane<double>*, Lane<double>*);
+template void SinkhornLanesBackward(const MixShape&, const Lane<float>*, const Lane<float>*,
+                                    Lane<float>*, float*);
+template void SinkhornLanesBackward(const MixShape&, const Lane<double>*, const Lane<double>*,
+                                    Lane<double>*, double*);
+
+}  // namespace birkhoff::cpu

@@ -1,0 +1,131 @@
+// What a boundary does to the C-wide rows of one token.  N = n, the number of streams, is a
+// constant, so that the loops over streams unroll and the loop over channels vectorises.
+//
+// Loops marked BIRKHOFF_INDEPENDENT touch one channel per turn: an output may be an input.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/cpu/dot.h"
+#include "kernels/cpu/loops.h"
+#include "kernels/mapping.h"
+
+namespace birkhoff::cpu {
+
+// The coefficients of one token: H_pre [n], H_post [n], H_res [n, n].
+template <int N, typename T>
+struct TokenCoefficients {
+  explicit TokenCoefficients(const T* coefficients) {
+    for (int k = 0; k < N; ++k) pre[k] = coefficients[k];
+    for (int k = 0; k < N; ++k) post[k] = coefficients[N + k];
+    for (int k = 0; k < N * N; ++k) res[k] = coefficients[2 * N + k];
+  }
+  T pre[N], post[N], res[N * N];
+};
+
+// out = H_res x + H_post^T y.
+template <int N, typename T>
+void MergeToken(const TokenCoefficients<N, T>& h, const T* x, const T* y, int64_t channels,
+                T* out) {
+  BIRKHOFF_INDEPENDENT
+  for (int64_t c = 0; c < channels; ++c) {
+    T in[N];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) in[j] = x[j * channels + c];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) {
+      T sum = h.post[i] * y[c];
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) sum += h.res[i * N + j] * in[j];
+      out[i * channels + c] = sum;
+    }
+  }
+}
+
+// out = sum_j weight[j] x_j.
+template <int N, typename T>
+void ReadToken(const T* weight, const T* x, int64_t channels, T* out) {
+  BIRKHOFF_INDEPENDENT
+  for (int64_t c = 0; c < channels; ++c) {
+    T sum = 0;
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) sum += weight[j] * x[j * channels + c];
+    out[c] = sum;
+  }
+}
+
+// dx_j = sum_i H_res[i][j] dx_above_i + H_pre[j] du - norm[j] x_j.
+template <int N, typename T>
+void CombineToken(const TokenCoefficients<N, T>& h, const T* norm, const T* dx_above, const T* du,
+                  const T* x, int64_t channels, T* dx) {
+  BIRKHOFF_INDEPENDENT
+  for (int64_t c = 0; c < channels; ++c) {
+    T above[N];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) above[i] = dx_above[i * channels + c];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+      T sum = h.pre[j] * du[c] - norm[j] * x[j * channels + c];
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) sum += h.res[i * N + j] * above[i];
+      dx[j * channels + c] = sum;
+    }
+  }
+}
+
+// Gradients of the coefficients: dH_pre[j] = du . x_j, dH_post[i] = dx_above_i . y,
+// dH_res[i][j] = dx_above_i . x_j.
+template <int N, typename T>
+void CoefficientGradients(const T* dx_above, const T* du, const T* x, const T* y, int64_t channels,
+                          T* dcoefficients) {
+  const T* rows[N + 1];
+  for (int j = 0; j < N; ++j) rows[j] = x + j * channels;
+  rows[N] = y;
+  DotMany<N>(du, rows, channels, dcoefficients);
+  for (int i = 0; i < N; ++i) {
+    T dots[N + 1];
+    DotMany<N + 1>(dx_above + i * channels, rows, channels, dots);
+    for (int j = 0; j < N; ++j) dcoefficients[2 * N + i * N + j] = dots[j];
+    dcoefficients[N + i] = dots[N];
+  }
+}
+
+// out = a b, n x n, summed in double; out may be a or b.
+template <int N, typename T>
+void MultiplyMatrices(const T* a, const T* b, T* out) {
+  T product[N * N];
+  for (int i = 0; i < N; ++i) {
+    for (int j = 0; j < N; ++j) {
+      double sum = 0.0;
+      for (int k = 0; k < N; ++k) sum += double(a[i * N + k]) * double(b[k * N + j]);
+      product[i * N + j] = T(sum);
+    }
+  }
+  for (int k = 0; k < N * N; ++k) out[k] = product[k];
+}
+
+// Calls work(std::integral_constant<int, n>) for n of 1 .. kMaxStreams.
+template <typename Work>
+void WithStreams(int n, Work&& work) {
+  switch (n) {
+    case 1:
+      return work(std::integral_constant<int, 1>());
+    case 2:
+      return work(std::integral_constant<int, 2>());
+    case 3:
+      return work(std::integral_constant<int, 3>());
+    case 4:
+      return work(std::integral_constant<int, 4>());
+    case 5:
+      return work(std::integral_constant<int, 5>());
+    case 6:
+      return work(std::integral_constant<int, 6>());
+    case 7:
+      return work(std::integral_constant<int, 7>());
+    case 8:
+      return work(std::integral_constant<int, 8>());
+  }
+}
+
+}  // namespace birkhoff::cpu

@@ -1,0 +1,34 @@
+// A run of tokens of a boundary, and the coefficients of the plain residual: all ones.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/boundary.h"
+#include "kernels/cpu/coefficients.h"
+
+namespace birkhoff::cpu {
+
+struct TokenBlock {
+  int64_t first;
+  int64_t end;
+  int64_t size() const { return end - first; }
+};
+
+// work(TokenBlock) for blocks of kBoundaryBlock tokens, in order.
+template <typename Work>
+void ForBlocks(int64_t tokens, Work&& work) {
+  for (int64_t first = 0; first < tokens; first += kBoundaryBlock) {
+    work(TokenBlock{first, std::min(first + kBoundaryBlock, tokens)});
+  }
+}
+
+// The coefficients of token t, also where the kind has none: n = 1 and H_pre = H_post = H_res = 1.
+template <typename T>
+const T* CoefficientsOf(const BoundaryShape& shape, const T* coefficients, int64_t t) {
+  static constexpr T kPlain[3] = {1, 1, 1};
+  if (shape.kind == BoundaryKind::kResidual) return kPlain;
+  return coefficients + t * CoefficientsPerToken(shape);
+}
+
+}  // namespace birkhoff::cpu

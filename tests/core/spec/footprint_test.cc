@@ -1,0 +1,180 @@
+// The layout is the only list of sizes: it must be sound, and follow the paper's memory formula.
+#include "core/spec/footprint.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/spec/model.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int64_t kTokens = 24;
+
+ModelSpec Model(ResidualKind kind) {
+  ModelSpec model;
+  model.vocab_size = 19;
+  model.hidden_size = 16;
+  model.num_hidden_layers = 6;
+  model.num_attention_heads = 4;
+  model.num_key_value_heads = 2;
+  model.intermediate_size = 20;
+  model.residual.kind = kind;
+  return model;
+}
+
+LayoutRequest Request(ResidualKind kind, UnitRange units, int recompute_block) {
+  return {.model = Model(kind),
+          .units = units,
+          .recompute_block = recompute_block,
+          .tokens = kTokens,
+          .sequence_length = 8};
+}
+
+int64_t Aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// The recompute block that a tensor belongs to: blocks share the memory of kRecompute.
+int BlockOf(const StageLayout& layout, const StoredTensor& tensor) {
+  if (tensor.home != Home::kRecompute) return -1;
+  for (size_t i = 0; i < layout.recompute_blocks.size(); ++i) {
+    if (tensor.unit < layout.recompute_blocks[i].last) return static_cast<int>(i);
+  }
+  return static_cast<int>(layout.recompute_blocks.size()) - 1;  // the head's X
+}
+
+void ExpectSound(const StageLayout& layout) {
+  std::vector<StoredTensor> tensors = layout.tensors;
+  std::sort(tensors.begin(), tensors.end(), [&](const StoredTensor& a, const StoredTensor& b) {
+    return std::make_tuple(a.home, BlockOf(layout, a), a.offset) <
+           std::make_tuple(b.home, BlockOf(layout, b), b.offset);
+  });
+  int64_t totals[kNumHomes] = {};
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const StoredTensor& tensor = tensors[i];
+    const bool follows = i > 0 && tensors[i - 1].home == tensor.home &&
+                         BlockOf(layout, tensors[i - 1]) == BlockOf(layout, tensor);
+    const int64_t end = follows ? tensors[i - 1].offset + Aligned(tensors[i - 1].bytes) : 0;
+    EXPECT_EQ(tensor.offset, end) << HomeName(tensor.home) << " " << tensor.name;
+    EXPECT_GT(tensor.bytes, 0) << tensor.name;
+    EXPECT_EQ(layout.Find(tensor.unit, tensor.home, tensor.name)->offset, tensor.offset)
+        << tensor.name << " is not unique";
+    int64_t& total = totals[static_cast<int>(tensor.home)];
+    total = std::max(total, tensor.offset + Aligned(tensor.bytes));
+  }
+  for (int home = 0; home < kNumHomes; ++home) {
+    EXPECT_EQ(layout.bytes[home], totals[home]) << HomeName(static_cast<Home>(home));
+  }
+}
+
+TEST(Footprint, TensorsAreAlignedDisjointAndFillTheirHomes) {
+  for (const ResidualKind kind : {ResidualKind::kResidual, ResidualKind::kHc, ResidualKind::kMhc}) {
+    for (const UnitRange units : {UnitRange{0, 14}, {0, 1}, {0, 4}, {3, 9}, {9, 14}, {13, 14}}) {
+      for (const int block : {0, 1, 2, 3, 100}) {
+        ExpectSound(MakeStageLayout(Request(kind, units, block)));
+      }
+    }
+  }
+}
+
+TEST(Footprint, HomesFollowWhatTheStageTouches) {
+  const auto homes = [](UnitRange units) {
+    const StageLayout layout = MakeStageLayout(Request(ResidualKind::kMhc, units, 0));
+    std::string text;
+    for (int home = 0; home < kNumHomes; ++home) {
+      if (layout.bytes[home] > 0) text += std::string(HomeName(static_cast<Home>(home))) + " ";
+    }
+    return text;
+  };
+  EXPECT_EQ(homes({0, 1}), "batch output gradient-in ");
+  EXPECT_EQ(homes({0, 14}), "batch saved kept gradient-out pending scratch ");
+  EXPECT_EQ(homes({2, 5}),
+            "batch input saved kept output gradient-in gradient-out pending scratch ");
+  EXPECT_EQ(homes({13, 14}), "batch input kept gradient-out scratch ");
+}
+
+TEST(Footprint, MessagesAreTheirParts) {
+  const ModelSpec model = Model(ResidualKind::kMhc);
+  const auto activation = ActivationParts(model, 3, 4);
+  ASSERT_EQ(activation.size(), 2u);
+  EXPECT_EQ(activation[0].name, "x");
+  EXPECT_EQ(activation[0].bytes, 3 * 4 * 16 * 4);
+  EXPECT_EQ(activation[1].name, "p");
+  EXPECT_EQ(activation[1].offset, Aligned(3 * 4 * 16 * 4));
+  EXPECT_EQ(activation[1].bytes, 3 * 16 * 4);
+  const StageLayout layout = MakeStageLayout(Request(ResidualKind::kMhc, {3, 9}, 0));
+  for (const auto& [home, parts] :
+       {std::make_pair(Home::kInput, ActivationParts(model, kTokens, 4)),
+        std::make_pair(Home::kOutput, ActivationParts(model, kTokens, 4)),
+        std::make_pair(Home::kGradientIn, GradientParts(model, kTokens, 4)),
+        std::make_pair(Home::kGradientOut, GradientParts(model, kTokens, 4))}) {
+    for (const MessagePart& part : parts) {
+      const StoredTensor* tensor = layout.Find(3, home, part.name);
+      ASSERT_NE(tensor, nullptr) << HomeName(home) << " " << part.name;
+      EXPECT_EQ(tensor->offset, part.offset);
+      EXPECT_EQ(tensor->bytes, part.bytes);
+    }
+  }
+}
+
+TEST(Footprint, BlocksCoverTheSubLayersOfTheStage) {
+  const StageLayout layout = MakeStageLayout(Request(ResidualKind::kMhc, {0, 9}, 3));
+  EXPECT_EQ(layout.recompute_blocks, (std::vector<UnitRange>{{1, 4}, {4, 7}, {7, 9}}));
+  EXPECT_TRUE(MakeStageLayout(Request(ResidualKind::kMhc, {0, 9}, 0)).recompute_blocks.empty());
+}
+
+// Bytes of tensors called "x" that one micro-batch keeps from its forward pass on.
+int64_t StoredX(const StageLayout& layout) {
+  int64_t bytes = 0;
+  for (const StoredTensor& tensor : layout.tensors) {
+    const bool stored = tensor.home == Home::kInput || tensor.home == Home::kSaved;
+    if (stored && tensor.name == "x") bytes += tensor.bytes;
+  }
+  return bytes;
+}
+
+// nC ceil(L / L_r) stored and at most (n + 2) C L_r rebuilt: arXiv 2512.24880 section 4.3.2.
+TEST(Footprint, RecomputeFollowsTheFormulaOfThePaper) {
+  const int64_t unit = kTokens * 16 * 4, n = 4;
+  for (const UnitRange units : {UnitRange{0, 13}, UnitRange{1, 13}}) {
+    for (const int block : {1, 2, 3, 4, 5, 12}) {
+      const StageLayout layout = MakeStageLayout(Request(ResidualKind::kMhc, units, block));
+      EXPECT_EQ(StoredX(layout), n * unit * ((12 + block - 1) / block)) << block;
+      EXPECT_LE(layout.BytesOf(Home::kRecompute), (n + 2) * unit * block) << block;
+      EXPECT_GT(layout.BytesOf(Home::kRecompute), 0) << block;
+    }
+  }
+}
+
+TEST(Footprint, RecomputeSavesMemoryAndHasAnOptimum) {
+  const auto bytes = [](int block) {
+    const StageLayout layout = MakeStageLayout(Request(ResidualKind::kMhc, {1, 13}, block));
+    return layout.BytesOf(Home::kInput) + layout.BytesOf(Home::kSaved) +
+           layout.BytesOf(Home::kKept) + layout.BytesOf(Home::kRecompute);
+  };
+  EXPECT_LT(bytes(3), bytes(0));  // sqrt(4 * 12 / 6) = 2.8
+  EXPECT_LT(bytes(3), bytes(1));
+  EXPECT_LT(bytes(3), bytes(12));
+}
+
+TEST(Footprint, DoubleElementsTakeTwice) {
+  LayoutRequest request = Request(ResidualKind::kMhc, {1, 5}, 0);
+  const StageLayout single = MakeStageLayout(request);
+  request.element_bytes = 8;
+  const StageLayout twice = MakeStageLayout(request);
+  EXPECT_EQ(twice.Find(2, Home::kKept, "gate_up")->bytes,
+            2 * single.Find(2, Home::kKept, "gate_up")->bytes);
+  EXPECT_EQ(twice.BytesOf(Home::kBatch), single.BytesOf(Home::kBatch));
+}
+
+TEST(Footprint, RefusesUnitsThatAreNone) {
+  EXPECT_DEATH(MakeStageLayout(Request(ResidualKind::kMhc, {4, 4}, 0)), "non-empty run of units");
+  EXPECT_DEATH(MakeStageLayout(Request(ResidualKind::kMhc, {4, 15}, 0)), "non-empty run of units");
+}
+
+}  // namespace
+}  // namespace birkhoff

@@ -1,0 +1,91 @@
+#include "core/spec/lr_schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace birkhoff {
+namespace {
+
+constexpr double kBase = 1.0;
+constexpr int64_t kSteps = 101;
+
+LrScheduleSpec Schedule(LrScheduleKind kind, int64_t warmup) {
+  LrScheduleSpec schedule;
+  schedule.kind = kind;
+  schedule.warmup_steps = warmup;
+  schedule.min_lr = 0.1;
+  return schedule;
+}
+
+TEST(LearningRate, WarmsUpFromTheFirstStepToTheFullRate) {
+  for (const LrScheduleKind kind :
+       {LrScheduleKind::kConstant, LrScheduleKind::kLinear, LrScheduleKind::kCosine,
+        LrScheduleKind::kWsd, LrScheduleKind::kStep}) {
+    const LrScheduleSpec schedule = Schedule(kind, 10);
+    EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 0), 0.1);
+    EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 4), 0.5);
+    EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 9), 1.0);
+    EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 10), 1.0);
+  }
+}
+
+TEST(LearningRate, StartsAtTheFullRateWithoutWarmUp) {
+  EXPECT_EQ(LearningRate(Schedule(LrScheduleKind::kCosine, 0), kBase, kSteps, 0), kBase);
+}
+
+TEST(LearningRate, StaysWhenConstant) {
+  EXPECT_EQ(LearningRate(Schedule(LrScheduleKind::kConstant, 0), kBase, kSteps, 100), kBase);
+}
+
+TEST(LearningRate, FallsLinearlyToTheLastStep) {
+  const LrScheduleSpec schedule = Schedule(LrScheduleKind::kLinear, 0);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 50), 0.55);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 100), 0.1);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 500), 0.1);
+}
+
+TEST(LearningRate, FollowsACosine) {
+  const LrScheduleSpec schedule = Schedule(LrScheduleKind::kCosine, 0);
+  EXPECT_NEAR(LearningRate(schedule, kBase, kSteps, 25), 0.1 + 0.9 * (2 + std::sqrt(2.0)) / 4,
+              1e-12);
+  EXPECT_NEAR(LearningRate(schedule, kBase, kSteps, 50), 0.55, 1e-12);
+  EXPECT_NEAR(LearningRate(schedule, kBase, kSteps, 100), 0.1, 1e-12);
+}
+
+TEST(LearningRate, WsdHoldsThenDecays) {
+  LrScheduleSpec schedule = Schedule(LrScheduleKind::kWsd, 0);
+  schedule.decay_steps = 20;
+  EXPECT_EQ(LearningRate(schedule, kBase, kSteps, 80), 1.0);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 90), 0.55);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 100), 0.1);
+  schedule.decay_steps = 0;  // a tenth
+  EXPECT_EQ(LearningRate(schedule, kBase, kSteps, 90), 1.0);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kSteps, 95), 0.55);
+}
+
+TEST(LearningRate, StepsDownAtItsShares) {
+  const LrScheduleSpec schedule = Schedule(LrScheduleKind::kStep, 0);
+  EXPECT_EQ(LearningRate(schedule, kBase, 100, 79), 1.0);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, 100, 80), 0.316);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, 100, 89), 0.316);
+  EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, 100, 90), 0.1);
+}
+
+TEST(LearningRate, NeverLeavesItsRangeOrRises) {
+  for (const LrScheduleKind kind : {LrScheduleKind::kLinear, LrScheduleKind::kCosine,
+                                    LrScheduleKind::kWsd, LrScheduleKind::kStep}) {
+    for (const int64_t steps : {1, 2, 7, 101}) {
+      double last = kBase;
+      for (int64_t step = 0; step < steps; ++step) {
+        const double rate = LearningRate(Schedule(kind, 0), kBase, steps, step);
+        EXPECT_LE(rate, last);
+        EXPECT_GE(rate, 0.1);
+        last = rate;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace birkhoff

@@ -1,0 +1,98 @@
+// Writes this rank's part of checkpoints in the background, and on rank 0 commits them.
+//
+//   Capture (in the step) -> Write -> shard durable -> ShardDurable to the coordinator
+//   all shards durable -> Commit (rank 0) -> manifest, rename -> CheckpointCommitted -> pruning
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/disk.h"
+#include "core/format/checkpoint.h"
+#include "core/plan/messages.h"
+#include "worker/device.h"
+#include "worker/rank.h"
+#include "worker/stage.h"
+
+namespace birkhoff {
+
+// Where training stands after a step; resuming needs no more than this and the tensors.
+struct Progress {
+  int64_t step = 0;  // finished, skipped ones too
+  int64_t tokens = 0;
+  int64_t skipped = 0;
+  int64_t skipped_in_a_row = 0;
+};
+
+// OUT/checkpoints, or the directory that the spec names.
+std::string CheckpointRoot(const Assignment& assignment);
+
+// A failed write or commit leaves earlier checkpoints as they are and training goes on; the error
+// stands in status() until a later checkpoint has succeeded.
+class Checkpointer {
+ public:
+  struct Parts {  // all must outlive it
+    const Assignment* assignment = nullptr;
+    const ParameterStore* store = nullptr;
+    Device* device = nullptr;
+    Disk* disk = nullptr;
+    RankListener* listener = nullptr;
+  };
+  // Errors: RESOURCE_EXHAUSTED no memory for the copy of this rank's parameters.
+  static absl::StatusOr<std::unique_ptr<Checkpointer>> Create(const Parts& parts);
+  ~Checkpointer();  // waits for the write that is running
+
+  // Copies weights and moments of the parameters that this rank owns.  Waits while the last copy is
+  // still being written.  On the stream that has updated them.
+  void Capture();
+  // Writes the copy in the background.
+  void Write(const Progress& progress);
+  // All shards of a step are durable; rank 0 only, any thread.  May be repeated.
+  void Commit(const CommitCheckpoint& commit);
+  // Waits until the checkpoint last given to Write is durable (on rank 0: committed), has failed,
+  // or `interrupted` is no longer OK.
+  absl::Status Finish(const std::function<absl::Status()>& interrupted);
+  absl::Status status() const;
+
+ private:
+  struct OwnedTensor {
+    std::string name;
+    std::vector<int64_t> shape;
+    const float* source = nullptr;
+    float* copy = nullptr;
+    int64_t count = 0;
+  };
+
+  Checkpointer(const Parts& parts, std::unique_ptr<DeviceMemory> memory);
+  void ListTensors();
+  void WriteNow(const Progress& progress);
+  absl::StatusOr<WrittenShard> WriteShardFile(const std::string& directory,
+                                              const std::string& file);
+  void CommitNow(const CommitCheckpoint& commit);
+  absl::StatusOr<CheckpointCommitted> CommitDirectory(const CommitCheckpoint& commit);
+  void Ended(int64_t step, const absl::Status& status);
+
+  const Parts parts_;
+  const std::string root_;
+  const std::unique_ptr<DeviceMemory> memory_;  // the copy
+  std::vector<OwnedTensor> tensors_;
+  std::unique_ptr<Event> written_;  // the copy may be overwritten
+
+  mutable absl::Mutex mutex_;
+  std::map<int64_t, Progress> pending_ ABSL_GUARDED_BY(mutex_);  // given to Write, not committed
+  std::optional<CheckpointCommitted> committed_ ABSL_GUARDED_BY(mutex_);  // the newest
+  int64_t requested_ ABSL_GUARDED_BY(mutex_) = 0;  // the step last given to Write
+  int64_t ended_ ABSL_GUARDED_BY(mutex_) = 0;      // the newest step that is done or has failed
+  absl::Status outcome_ ABSL_GUARDED_BY(mutex_);
+
+  std::unique_ptr<Stream> stream_;  // last: its work uses the fields above
+};
+
+}  // namespace birkhoff

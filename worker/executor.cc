@@ -1,0 +1,268 @@
+#include "worker/executor.h"
+
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "worker/arena.h"
+
+namespace birkhoff {
+namespace {
+
+bool IsCompute(Op op) {
+  return op == Op::kForward || op == Op::kBackwardInput || op == Op::kBackwardWeight ||
+         op == Op::kBackward || op == Op::kRecompute;
+}
+
+// A program with the events that mark when each of its instructions starts and ends.
+struct Program {
+  const char* name = "";
+  StageMode mode = StageMode::kTrain;
+  const std::vector<Instruction>* instructions = nullptr;
+  std::vector<std::unique_ptr<Event>> starts, ends;
+  int num_until_compute_ends = 0;  // instructions up to the last that computes
+};
+
+class PlanExecutor final : public Executor {
+ public:
+  PlanExecutor(const Parts& parts, std::unique_ptr<Arena> arena)
+      : parts_(parts), rank_plan_(parts.plan->ranks[parts.rank]), arena_(std::move(arena)) {
+    train_ = MakeProgram("train", StageMode::kTrain, rank_plan_.train);
+    evaluate_ = MakeProgram("evaluate", StageMode::kEvaluate, rank_plan_.evaluate);
+    for (int b = 0; b < static_cast<int>(rank_plan_.buffers.size()); ++b) {
+      if (rank_plan_.buffers[b].home == Home::kScratch) scratch_ = arena_->at(b);
+    }
+    MakeStreams();
+  }
+
+  absl::Status RunTrain(int64_t target_tokens) override {
+    target_tokens_ = target_tokens;
+    return Run(train_);
+  }
+  absl::Status RunEvaluate() override { return Run(evaluate_); }
+  const std::vector<InstructionTime>& times() const override { return times_; }
+
+  Utilization utilization() const override {
+    Utilization used;
+    int64_t first = 0, last = 0;
+    for (int i = 0; i < running_->num_until_compute_ends; ++i) {
+      const int64_t start = running_->starts[i]->TimeNs(), end = running_->ends[i]->TimeNs();
+      if (start != 0 && (first == 0 || start < first)) first = start;
+      if (end == 0 || !IsCompute((*running_->instructions)[i].op)) continue;
+      used.busy_ns += end - start;
+      last = std::max(last, end);
+    }
+    used.elapsed_ns = std::max<int64_t>(last - first, 0);
+    return used;
+  }
+
+ private:
+  Program MakeProgram(const char* name, StageMode mode,
+                      const std::vector<Instruction>& instructions) {
+    Program program{name, mode, &instructions, {}, {}, 0};
+    for (size_t i = 0; i < instructions.size(); ++i) {
+      if (IsCompute(instructions[i].op)) program.num_until_compute_ends = static_cast<int>(i) + 1;
+      program.starts.push_back(parts_.device->NewEvent());
+      program.ends.push_back(parts_.device->NewEvent());
+    }
+    return program;
+  }
+
+  void MakeStreams() {
+    streams_.resize(static_cast<int>(StreamKind::kCopy) + 1);
+    channel_streams_.resize(parts_.plan->channels.size());
+    for (const Program* program : {&train_, &evaluate_}) {
+      for (const Instruction& instruction : *program->instructions) {
+        const bool own = instruction.stream == StreamKind::kChannel;
+        std::unique_ptr<Stream>& stream = own ? channel_streams_[instruction.channel]
+                                              : streams_[static_cast<int>(instruction.stream)];
+        if (stream != nullptr) continue;
+        const std::string name =
+            own ? absl::StrCat("channel ", instruction.channel) : StreamName(instruction.stream);
+        stream = parts_.device->NewStream(name);
+      }
+    }
+  }
+
+  Stream& StreamOf(const Instruction& instruction) {
+    return instruction.stream == StreamKind::kChannel
+               ? *channel_streams_[instruction.channel]
+               : *streams_[static_cast<int>(instruction.stream)];
+  }
+
+  absl::Status Run(Program& program) {
+    running_ = &program;
+    for (int i = 0; i < static_cast<int>(program.instructions->size()); ++i) {
+      const Instruction& instruction = (*program.instructions)[i];
+      Stream& stream = StreamOf(instruction);
+      for (const int wait : instruction.waits) stream.Wait(*program.ends[wait]);
+      stream.Record(*program.starts[i]);
+      Enqueue(program, i, instruction, stream);
+      stream.Record(*program.ends[i]);
+    }
+    for (const auto& stream : streams_) {
+      if (stream != nullptr) stream->Synchronize();
+    }
+    for (const auto& stream : channel_streams_) {
+      if (stream != nullptr) stream->Synchronize();
+    }
+    TakeTimes(program);
+    return Named(program, parts_.transport->status());
+  }
+
+  void Enqueue(const Program& program, int index, const Instruction& instruction, Stream& stream) {
+    StageModule* stage = instruction.stage < 0 ? nullptr : parts_.stages[instruction.stage];
+    const StageBuffers buffers = BuffersOf(instruction);
+    const UnitRange units = instruction.segment.units;
+    switch (instruction.op) {
+      case Op::kLoad:
+        return parts_.hooks->Load(stream, instruction.stage, instruction.microbatch, buffers);
+      case Op::kForward:
+        return stage->Forward(stream, buffers, program.mode);
+      case Op::kBackwardInput:
+        return stage->BackwardInput(stream, units, buffers, target_tokens_);
+      case Op::kBackwardWeight:
+        return stage->BackwardWeight(stream, units, buffers);
+      case Op::kBackward:
+        return stage->Backward(stream, units, buffers, target_tokens_);
+      case Op::kRecompute:
+        return stage->Recompute(stream, units, buffers);
+      case Op::kSendActivation:
+      case Op::kSendGradient:
+        return Send(stream, index, instruction);
+      case Op::kReceiveActivation:
+      case Op::kReceiveGradient:
+        return Receive(stream, index, instruction);
+      case Op::kHandOffActivation:
+      case Op::kHandOffGradient:
+        return HandOff(stream, instruction);
+      case Op::kFree:
+        return Free(stream, instruction);
+      case Op::kExchangeCopies:
+        return Reduce(stream, index, instruction.bucket, Copies(instruction.bucket));
+      case Op::kReduceGradient:
+        return Reduce(stream, index, instruction.bucket, Replicas());
+      case Op::kAgree:
+        return parts_.hooks->Agree(stream);
+      case Op::kOptimizer:
+        return parts_.hooks->Optimizer(stream);
+      case Op::kSnapshot:
+        return parts_.hooks->Snapshot(stream);
+      case Op::kOverlapBegin:
+      case Op::kOverlapEnd:
+        return;
+    }
+  }
+
+  StageBuffers BuffersOf(const Instruction& instruction) const {
+    StageBuffers buffers;
+    buffers.at[static_cast<int>(Home::kScratch)] = scratch_;
+    for (const std::vector<int>* named : {&instruction.reads, &instruction.fills}) {
+      for (const int b : *named) {
+        buffers.at[static_cast<int>(rank_plan_.buffers[b].home)] = arena_->at(b);
+      }
+    }
+    return buffers;
+  }
+
+  // Both ends name a message by the stage that produced it.
+  MessageStamp StampOf(int index, const Instruction& instruction, int buffer) const {
+    const Buffer& end = rank_plan_.buffers[buffer];
+    int stage = end.stage;
+    if (end.home == Home::kInput) stage = end.stage - 1;
+    if (end.home == Home::kGradientIn) stage = end.stage + 1;
+    return {parts_.attempt, static_cast<int>(parts_.plan->channels[instruction.channel].kind),
+            stage, instruction.microbatch, index};
+  }
+
+  void Send(Stream& stream, int index, const Instruction& instruction) {
+    const int buffer = instruction.reads.front();
+    parts_.transport->link(instruction.channel)
+        ->Send(stream, arena_->at(buffer), parts_.plan->channels[instruction.channel].message_bytes,
+               StampOf(index, instruction, buffer));
+  }
+
+  void Receive(Stream& stream, int index, const Instruction& instruction) {
+    const int buffer = instruction.fills.front();
+    parts_.transport->link(instruction.channel)
+        ->Receive(stream, arena_->at(buffer),
+                  parts_.plan->channels[instruction.channel].message_bytes,
+                  StampOf(index, instruction, buffer));
+  }
+
+  void HandOff(Stream& stream, const Instruction& instruction) {
+    const int from = instruction.reads.front(), to = instruction.fills.front();
+    const int64_t bytes = std::min(rank_plan_.buffers[from].bytes, rank_plan_.buffers[to].bytes);
+    stream.Submit([source = arena_->at(from), target = arena_->at(to), bytes] {
+      std::memcpy(target, source, bytes);
+    });
+  }
+
+  void Free(Stream& stream, const Instruction& instruction) {
+    if (!parts_.poison) return;
+    for (const int b : instruction.reads) {
+      // All bits set is a NaN in every floating type and -1, "no target", in int32.
+      stream.Submit([data = arena_->at(b), bytes = rank_plan_.buffers[b].bytes] {
+        std::memset(data, 0xff, bytes);
+      });
+    }
+  }
+
+  std::vector<int> Copies(int bucket) const {
+    std::vector<int> members;
+    for (const int rank : parts_.plan->buckets[bucket].ranks) {
+      members.push_back(parts_.replica * parts_.plan->num_ranks + rank);
+    }
+    return members;
+  }
+  std::vector<int> Replicas() const {
+    std::vector<int> members;
+    for (int replica = 0; replica < parts_.plan->num_replicas; ++replica) {
+      members.push_back(replica * parts_.plan->num_ranks + parts_.rank);
+    }
+    return members;
+  }
+
+  void Reduce(Stream& stream, int index, int bucket, const std::vector<int>& members) {
+    if (members.size() < 2) return;
+    const ParameterStore::Span gradients = parts_.store->BucketGradients(bucket);
+    parts_.transport->group(members)->AllReduceSum(stream, gradients.data, gradients.count, index);
+  }
+
+  void TakeTimes(const Program& program) {
+    times_.resize(program.instructions->size());
+    for (size_t i = 0; i < times_.size(); ++i) {
+      times_[i] = {program.starts[i]->TimeNs(), program.ends[i]->TimeNs()};
+    }
+  }
+
+  absl::Status Named(const Program& program, const absl::Status& status) const {
+    if (status.ok()) return status;
+    const int global = parts_.replica * parts_.plan->num_ranks + parts_.rank;
+    return absl::Status(status.code(),
+                        absl::StrCat("rank ", global, " ", program.name, ": ", status.message()));
+  }
+
+  const Parts parts_;
+  const RankPlan& rank_plan_;
+  const std::unique_ptr<Arena> arena_;
+  std::byte* scratch_ = nullptr;  // one per rank, for every instruction
+  Program train_, evaluate_;
+  const Program* running_ = &train_;
+  std::vector<std::unique_ptr<Stream>> streams_;          // by StreamKind
+  std::vector<std::unique_ptr<Stream>> channel_streams_;  // by channel
+  int64_t target_tokens_ = 0;
+  std::vector<InstructionTime> times_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Parts& parts) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Arena> arena,
+                   Arena::Create(*parts.device, parts.plan->ranks[parts.rank].buffers));
+  return std::make_unique<PlanExecutor>(parts, std::move(arena));
+}
+
+}  // namespace birkhoff

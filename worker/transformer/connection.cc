@@ -1,0 +1,52 @@
+#include "worker/transformer/connection.h"
+
+namespace birkhoff {
+namespace {
+
+BoundaryKind KindOf(ResidualKind kind) {
+  switch (kind) {
+    case ResidualKind::kResidual:
+      return BoundaryKind::kResidual;
+    case ResidualKind::kHc:
+      return BoundaryKind::kHc;
+    case ResidualKind::kMhc:
+      return BoundaryKind::kMhc;
+  }
+  return BoundaryKind::kMhc;
+}
+
+MixMapping MappingOf(MappingKind mapping) {
+  switch (mapping) {
+    case MappingKind::kSinkhorn:
+      return MixMapping::kSinkhorn;
+    case MappingKind::kPermutations:
+      return MixMapping::kPermutations;
+    case MappingKind::kIdentity:
+      return MixMapping::kIdentity;
+  }
+  return MixMapping::kSinkhorn;
+}
+
+}  // namespace
+
+BoundaryShape BoundaryShapeOf(const ModelSpec& model, int64_t tokens) {
+  return {.kind = KindOf(model.residual.kind),
+          .mapping = MappingOf(model.residual.mapping),
+          .sinkhorn_iterations = model.residual.sinkhorn_iterations,
+          .streams = NumStreams(model),
+          .tokens = tokens,
+          .channels = model.hidden_size,
+          .mix_eps = model.residual.norm_eps,
+          .norm_eps = model.rms_norm_eps};
+}
+
+StreamExpand ExpandOf(const ModelSpec& model) {
+  return model.residual.expand == ExpandKind::kCopy ? StreamExpand::kCopy : StreamExpand::kOneHot;
+}
+
+StreamContract ContractOf(const ModelSpec& model) {
+  return model.residual.contract == ContractKind::kMean ? StreamContract::kMean
+                                                        : StreamContract::kSum;
+}
+
+}  // namespace birkhoff

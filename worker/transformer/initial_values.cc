@@ -1,0 +1,69 @@
+#include "worker/transformer/initial_values.h"
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "core/base/check.h"
+#include "core/base/rng.h"
+
+namespace birkhoff {
+namespace {
+
+// l of "sublayers.{l}.mhc.bias".
+int SubLayerOf(const std::string& name) {
+  static constexpr char kPrefix[] = "sublayers.";
+  BIRKHOFF_CHECK(name.rfind(kPrefix, 0) == 0, "a bias initializer belongs to a sub-layer");
+  return std::atoi(name.c_str() + sizeof(kPrefix) - 1);
+}
+
+std::vector<double> NormalValues(const ParameterSpec& parameter, uint64_t seed) {
+  std::vector<double> values(parameter.NumElements());
+  Rng rng(seed, parameter.name);
+  for (double& value : values) value = parameter.scale * rng.Normal();
+  return values;
+}
+
+// Streams are told apart from the start: with equal b_post they would stay equal for ever, and
+// H_res would have no gradient.
+std::vector<double> OneHotBias(const ModelSpec& model, const ParameterSpec& parameter) {
+  const ResidualSpec& residual = model.residual;
+  const int n = NumStreams(model), chosen = SubLayerOf(parameter.name) % n;
+  std::vector<double> bias(2 * n, residual.bias_off);
+  bias[chosen] = bias[n + chosen] = residual.bias_on;
+  for (int k = 0; k < NumResidualLogits(model); ++k) {
+    // Sinkhorn: the diagonal; permutations: number 0 is the identity.
+    const bool identity = residual.mapping == MappingKind::kSinkhorn ? k / n == k % n : k == 0;
+    bias.push_back(identity ? 0.0 : residual.bias_res_off_diagonal);
+  }
+  return bias;
+}
+
+std::vector<double> HcBias(const ModelSpec& model, const ParameterSpec& parameter) {
+  const int n = NumStreams(model), chosen = SubLayerOf(parameter.name) % n;
+  std::vector<double> bias;
+  for (int i = 0; i < n; ++i) bias.push_back(i == chosen ? 1.0 : 0.0);
+  bias.insert(bias.end(), n, 1.0);
+  for (int k = 0; k < n * n; ++k) bias.push_back(k / n == k % n ? 1.0 : 0.0);
+  return bias;
+}
+
+}  // namespace
+
+std::vector<double> InitialValues(const ModelSpec& model, const ParameterSpec& parameter,
+                                  uint64_t seed) {
+  switch (parameter.initializer) {
+    case Initializer::kNormal:
+      return NormalValues(parameter, seed);
+    case Initializer::kConstant:
+      return std::vector<double>(parameter.NumElements(), parameter.scale);
+    case Initializer::kOneHotBias:
+      return OneHotBias(model, parameter);
+    case Initializer::kHcBias:
+      return HcBias(model, parameter);
+  }
+  BIRKHOFF_CHECK(false, "unknown initializer");
+  return {};
+}
+
+}  // namespace birkhoff

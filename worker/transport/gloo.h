@@ -1,0 +1,31 @@
+// Transport between processes over TCP, by Gloo's unbound buffers.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "worker/transport.h"
+#include "worker/transport/wire_transport.h"
+
+namespace birkhoff {
+
+struct GlooOptions {
+  WireTransportOptions transport;
+  int world_size = 1;
+  std::string address = "127.0.0.1";  // of this machine, as peers reach it; without a port
+  // No operation waits longer: a backstop, for the coordinator sees hangs much earlier.
+  absl::Duration timeout = absl::Minutes(10);
+};
+
+// Joins the full mesh of the attempt: one Meet under the key "gloo".  `rendezvous` is not used
+// afterwards.  Errors: INVALID_ARGUMENT the address cannot be bound; UNAVAILABLE a peer cannot be
+// reached; what `rendezvous` says.
+//
+// The destructor of a healthy transport waits until all peers are done too, so that nobody loses
+// the last messages.
+absl::StatusOr<std::unique_ptr<Transport>> ConnectGloo(const Plan& plan, Rendezvous& rendezvous,
+                                                       const GlooOptions& options);
+
+}  // namespace birkhoff
