@@ -1,4 +1,5 @@
-// The arrows between rooms, held as data: who may include whom.  Reads the sources, so nothing can slip by a build file.
+// The arrows between rooms, held as data: who may include whom.  Reads the sources, so nothing can
+// slip by a build file.
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -75,8 +76,7 @@ std::string RoomOf(const std::string& path) {
 
 std::vector<Include> AllIncludes() {
   std::vector<Include> all;
-  for (const char* folder :
-       {"core", "kernels", "worker", "coordinator", "cli", "bench"}) {
+  for (const char* folder : {"core", "kernels", "worker", "coordinator", "cli", "bench"}) {
     for (Include& include : IncludesOf(fs::current_path(), folder)) {
       all.push_back(std::move(include));
     }
@@ -112,14 +112,14 @@ TEST(Layering, ArrowsAreWithoutCircles) {
   for (const auto& [room, targets] : AllowedArrows()) visit(visit, room, 0);
 }
 
-// Generated types and gRPC stay at the edges: services, the worker's supervisor, the CLI and core/net.
+// Generated types and gRPC stay at the edges: services, the worker's supervisor, the CLI and
+// core/net.
 TEST(Layering, WireTypesStayAtTheEdges) {
   const std::regex edge(
       R"(^(core/net/|cli/|bench/|coordinator/[a-z_]*(_service|daemon|main)\.|worker/(agent|supervisor|rank_process|main)[a-z_]*\.))");
   std::set<std::string> faults;
   for (const Include& include : AllIncludes()) {
-    const bool wire =
-        include.target.ends_with(".pb.h") || include.target.starts_with("grpc");
+    const bool wire = include.target.ends_with(".pb.h") || include.target.starts_with("grpc");
     if (wire && !std::regex_search(include.file, edge)) {
       faults.insert(include.file + " includes " + include.target);
     }

@@ -104,10 +104,12 @@ void Checkpointer::WriteNow(const Progress& progress) {
   const std::string directory =
       absl::StrCat(root_, "/", PartialCheckpointName(progress.step, assignment.attempt));
   const absl::StatusOr<WrittenShard> written = WriteShardFile(directory, file);
+  // The news go first: the process may end as soon as Finish sees the end.
+  if (written.ok()) {
+    parts_.listener->Send(ShardDurable{assignment.job, assignment.attempt, assignment.rank,
+                                       progress.step, file, written->checksum, written->bytes});
+  }
   if (!written.ok() || assignment.rank != 0) Ended(progress.step, written.status());
-  if (!written.ok()) return;
-  parts_.listener->Send(ShardDurable{assignment.job, assignment.attempt, assignment.rank,
-                                     progress.step, file, written->checksum, written->bytes});
 }
 
 absl::StatusOr<WrittenShard> Checkpointer::WriteShardFile(const std::string& directory,
@@ -143,8 +145,8 @@ void Checkpointer::CommitNow(const CommitCheckpoint& commit) {
     absl::MutexLock lock(&mutex_);
     committed_ = *committed;
   }
-  Ended(commit.step, committed.status());
   if (committed.ok()) parts_.listener->Send(*committed);
+  Ended(commit.step, committed.status());
 }
 
 absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCheckpoint& commit) {

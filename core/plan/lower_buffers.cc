@@ -184,20 +184,20 @@ class BufferPass {
 
   // All that touches a buffer touches it in a chain, so the last access stands for all before.
   void Append(ProgramOrder& order, Instruction instruction, Program* placed) {
-    std::vector<int> after;
+    after_.clear();
     const int index = static_cast<int>(placed->size());
     for (const auto* buffers : {&instruction.reads, &instruction.fills}) {
       for (const int buffer : *buffers) {
-        if (last_access_[buffer] >= 0) after.push_back(last_access_[buffer]);
+        if (last_access_[buffer] >= 0) after_.push_back(last_access_[buffer]);
         last_access_[buffer] = index;
       }
     }
     const int compute = order.LastOf(StreamKind::kCompute, -1);
     const int collective = order.LastOf(StreamKind::kCollective, -1);
-    if (IsCollective(instruction.op) && compute >= 0) after.push_back(compute);
-    if (instruction.op == Op::kOptimizer && collective >= 0) after.push_back(collective);
-    instruction.waits =
-        order.NeededWaits(instruction.stream, instruction.channel, std::move(after));
+    if (IsCollective(instruction.op) && compute >= 0) after_.push_back(compute);
+    if (instruction.op == Op::kOptimizer && collective >= 0) after_.push_back(collective);
+    order.KeepNeededWaits(instruction.stream, instruction.channel, &after_);
+    instruction.waits = after_;
     order.Append(instruction.stream, instruction.channel, instruction.waits);
     placed->push_back(std::move(instruction));
   }
@@ -210,6 +210,7 @@ class BufferPass {
   int num_microbatches_ = 0;
   std::vector<int> current_;      // [local stage][micro-batch][home]: the buffer that holds it
   std::vector<int> last_access_;  // by buffer: instruction
+  std::vector<int> after_;        // what the instruction being appended must follow
 };
 
 }  // namespace

@@ -35,7 +35,7 @@ int ProgramOrder::StreamIndex(StreamKind stream, int channel) const {
 }
 
 // Adds to `clock` that `finished` and all it followed are over.
-void ProgramOrder::Merge(std::vector<int>& clock, int finished) const {
+void ProgramOrder::Merge(int* clock, int finished) const {
   const int* known = &clocks_[finished * streams_.size()];
   for (size_t s = 0; s < streams_.size(); ++s) clock[s] = std::max(clock[s], known[s]);
   int& own = clock[stream_of_[finished]];
@@ -44,29 +44,28 @@ void ProgramOrder::Merge(std::vector<int>& clock, int finished) const {
 
 void ProgramOrder::Append(StreamKind stream, int channel, const std::vector<int>& waits) {
   const int index = StreamIndex(stream, channel);
-  std::vector<int> clock(streams_.size(), -1);
+  clocks_.resize(clocks_.size() + streams_.size(), -1);
+  int* clock = &clocks_[stream_of_.size() * streams_.size()];
   if (last_of_stream_[index] >= 0) Merge(clock, last_of_stream_[index]);
   for (const int wait : waits) Merge(clock, wait);
   last_of_stream_[index] = static_cast<int>(stream_of_.size());
   stream_of_.push_back(index);
-  clocks_.insert(clocks_.end(), clock.begin(), clock.end());
 }
 
-std::vector<int> ProgramOrder::NeededWaits(StreamKind stream, int channel,
-                                           std::vector<int> dependencies) const {
-  std::vector<int> clock(streams_.size(), -1);
+void ProgramOrder::KeepNeededWaits(StreamKind stream, int channel, std::vector<int>* dependencies) {
+  scratch_.assign(streams_.size(), -1);
   if (const int last = last_of_stream_[StreamIndex(stream, channel)]; last >= 0) {
-    Merge(clock, last);
+    Merge(scratch_.data(), last);
   }
-  std::sort(dependencies.begin(), dependencies.end(), std::greater<>());
-  std::vector<int> needed;
-  for (const int dependency : dependencies) {
-    if (clock[stream_of_[dependency]] >= dependency) continue;
-    needed.push_back(dependency);
-    Merge(clock, dependency);
+  std::sort(dependencies->begin(), dependencies->end(), std::greater<>());
+  size_t kept = 0;
+  for (const int dependency : *dependencies) {
+    if (scratch_[stream_of_[dependency]] >= dependency) continue;
+    Merge(scratch_.data(), dependency);
+    (*dependencies)[kept++] = dependency;
   }
-  std::reverse(needed.begin(), needed.end());
-  return needed;
+  dependencies->resize(kept);
+  std::reverse(dependencies->begin(), dependencies->end());
 }
 
 bool ProgramOrder::Before(int earlier, int later) const {

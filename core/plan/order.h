@@ -18,9 +18,9 @@ class ProgramOrder {
   // Appends the next instruction of the stream.
   void Append(StreamKind stream, int channel, const std::vector<int>& waits);
 
-  // Those of `dependencies` (earlier indices) that an instruction appended next to the stream would
-  // not follow anyway: the fewest waits that order it after all of them, ascending.
-  std::vector<int> NeededWaits(StreamKind stream, int channel, std::vector<int> dependencies) const;
+  // Keeps those of `dependencies` (earlier indices) that an instruction appended next to the stream
+  // would not follow anyway: the fewest waits that order it after all of them, ascending.
+  void KeepNeededWaits(StreamKind stream, int channel, std::vector<int>* dependencies);
 
   // True if `earlier` has finished whenever `later` starts.  Both appended; an instruction does not
   // precede itself.
@@ -31,12 +31,13 @@ class ProgramOrder {
 
  private:
   int StreamIndex(StreamKind stream, int channel) const;
-  void Merge(std::vector<int>& clock, int finished) const;
+  void Merge(int* clock, int finished) const;
 
   std::vector<std::pair<StreamKind, int>> streams_;
   std::vector<int> last_of_stream_;
   std::vector<int> stream_of_;  // by instruction
-  std::vector<int> clocks_;  // [instruction][stream]: largest index known to have finished, or -1
+  std::vector<int> clocks_;   // [instruction][stream]: largest index known to have finished, or -1
+  std::vector<int> scratch_;  // a clock
 };
 
 }  // namespace birkhoff

@@ -1,7 +1,6 @@
 #include "core/plan/partition.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 #include <vector>
 
@@ -88,8 +87,9 @@ std::vector<UnitRange> PartitionRow(const RunCosts& costs, int stages) {
 // ---- A folded row: rank k takes a run from the left end and one from the right end of what is
 // left.
 
-// Whether every fold can stay under `bound`: taking as much as possible from the right for each
-// amount from the left never hurts.
+// Whether every fold can stay under `bound` if each takes as much as possible from the right for
+// each amount from the left.  Sometimes a smaller bound would do, where that leaves a dear unit
+// alone.
 bool FoldFits(const RunCosts& costs, int folds, int64_t bound) {
   const int units = costs.num_units();
   std::vector<int> rest(units + 1, -1);  // by left end: smallest right end reached, -1: none
@@ -119,26 +119,42 @@ bool FoldFits(const RunCosts& costs, int folds, int64_t bound) {
 
 // One way to have taken everything outside [left, right).
 struct FoldState {
+  int left = 0, right = 0;
+  int before = -1;      // index of the state it comes from, one layer up
+  int64_t dearest = 0;  // rank so far
   double squares = 0.0;
-  std::pair<int, int> before;  // the state of the fold before
 };
-using FoldLayer = std::map<std::pair<int, int>, FoldState>;
+using FoldLayer = std::vector<FoldState>;  // distinct [left, right)
+using Better = bool (*)(const FoldState&, const FoldState&);
 
-void Relax(FoldLayer& layer, std::pair<int, int> to, const FoldState& state) {
-  const auto [found, inserted] = layer.emplace(to, state);
-  if (!inserted && state.squares < found->second.squares) found->second = state;
-}
+bool HasCheaperRanks(const FoldState& a, const FoldState& b) { return a.dearest < b.dearest; }
+bool IsMoreEven(const FoldState& a, const FoldState& b) { return a.squares < b.squares; }
 
-FoldLayer NextFold(const RunCosts& costs, const FoldLayer& layer, int needed, int64_t bound) {
+// From every state all ways to take two more runs that cost at most `bound`, leaving `needed`
+// units.
+FoldLayer NextFold(const RunCosts& costs, const FoldLayer& layer, int needed, int64_t bound,
+                   Better better) {
   FoldLayer next;
-  for (const auto& [open, state] : layer) {
-    const auto [left, right] = open;
-    for (int cut = left + 1; costs.Of(left, cut) <= bound && cut + needed < right; ++cut) {
-      const int64_t room = bound - costs.Of(left, cut);
-      const double left_squares = state.squares + costs.Squared(left, cut);
-      for (int start = right - 1; start >= cut + needed && costs.Of(start, right) <= room;
-           --start) {
-        Relax(next, {cut, start}, {left_squares + costs.Squared(start, right), open});
+  const size_t width = static_cast<size_t>(costs.num_units()) + 1;
+  std::vector<int> index(width * width, -1);  // [left][right] -> position in `next`
+  for (size_t from = 0; from < layer.size(); ++from) {
+    const FoldState& state = layer[from];
+    for (int cut = state.left + 1; cut + needed < state.right; ++cut) {
+      const int64_t spent = costs.Of(state.left, cut);
+      if (spent > bound) break;
+      const double squares = state.squares + costs.Squared(state.left, cut);
+      for (int start = state.right - 1; start >= cut + needed; --start) {
+        const int64_t fold = spent + costs.Of(start, state.right);
+        if (fold > bound) break;
+        const FoldState candidate{cut, start, static_cast<int>(from), std::max(state.dearest, fold),
+                                  squares + costs.Squared(start, state.right)};
+        int& at = index[cut * width + start];
+        if (at < 0) {
+          at = static_cast<int>(next.size());
+          next.push_back(candidate);
+        } else if (better(candidate, next[at])) {
+          next[at] = candidate;
+        }
       }
     }
   }
@@ -155,36 +171,52 @@ int MiddleCut(const RunCosts& costs, int left, int right) {
   return best;
 }
 
-std::vector<UnitRange> PartitionFold(const RunCosts& costs, int folds) {
-  const int units = costs.num_units();
-  const int64_t bound = SmallestBound(
-      0, costs.Of(0, units), [&](int64_t candidate) { return FoldFits(costs, folds, candidate); });
-  std::vector<FoldLayer> layers(1);
-  layers[0][{0, units}] = {};
+// The best way to take everything with no rank above `bound`.
+struct FoldSearch {
+  std::vector<FoldLayer> layers;  // by number of folds taken
+  int middle = -1;                // index in the last layer: what the last fold takes
+  FoldState best;                 // the same with the last fold's costs
+};
+
+FoldSearch SearchFolds(const RunCosts& costs, int folds, int64_t bound, Better better) {
+  FoldSearch search;
+  search.layers.push_back({{0, costs.num_units()}});
   for (int fold = 0; fold + 1 < folds; ++fold) {
-    layers.push_back(NextFold(costs, layers.back(), 2 * (folds - 1 - fold), bound));
+    search.layers.push_back(
+        NextFold(costs, search.layers.back(), 2 * (folds - 1 - fold), bound, better));
   }
-  std::pair<int, int> open{-1, -1};
-  double least = 0.0;
-  for (const auto& [candidate, state] : layers.back()) {
-    const auto [left, right] = candidate;
+  const FoldLayer& last = search.layers.back();
+  for (size_t i = 0; i < last.size(); ++i) {
+    FoldState whole = last[i];
+    const int left = whole.left, right = whole.right;
     if (right - left < 2 || costs.Of(left, right) > bound) continue;
     const int cut = MiddleCut(costs, left, right);
-    const double sum = state.squares + costs.Squared(left, cut) + costs.Squared(cut, right);
-    if (open.first >= 0 && sum >= least) continue;
-    open = candidate;
-    least = sum;
+    whole.dearest = std::max(whole.dearest, costs.Of(left, right));
+    whole.squares += costs.Squared(left, cut) + costs.Squared(cut, right);
+    if (search.middle >= 0 && !better(whole, search.best)) continue;
+    search.middle = static_cast<int>(i);
+    search.best = whole;
   }
-  BIRKHOFF_CHECK(open.first >= 0, "the bound was reached by some partition");
+  BIRKHOFF_CHECK(search.middle >= 0, "the bound was reached by some partition");
+  return search;
+}
+
+std::vector<UnitRange> PartitionFold(const RunCosts& costs, int folds) {
+  const int64_t above = SmallestBound(0, costs.Of(0, costs.num_units()), [&](int64_t candidate) {
+    return FoldFits(costs, folds, candidate);
+  });
+  const int64_t bound = SearchFolds(costs, folds, above, HasCheaperRanks).best.dearest;
+  const FoldSearch search = SearchFolds(costs, folds, bound, IsMoreEven);
 
   std::vector<UnitRange> ranges(2 * folds);
-  const int cut = MiddleCut(costs, open.first, open.second);
-  ranges[folds - 1] = {open.first, cut};
-  ranges[folds] = {cut, open.second};
+  const FoldState* open = &search.layers.back()[search.middle];
+  const int cut = MiddleCut(costs, open->left, open->right);
+  ranges[folds - 1] = {open->left, cut};
+  ranges[folds] = {cut, open->right};
   for (int fold = folds - 1; fold > 0; --fold) {
-    const std::pair<int, int> before = layers[fold].at(open).before;
-    ranges[fold - 1] = {before.first, open.first};
-    ranges[2 * folds - fold] = {open.second, before.second};
+    const FoldState* before = &search.layers[fold - 1][open->before];
+    ranges[fold - 1] = {before->left, open->left};
+    ranges[2 * folds - fold] = {open->right, before->right};
     open = before;
   }
   return ranges;

@@ -127,6 +127,7 @@ class LayoutBuilder {
       Add(unit, Home::kSaved, "coefficients", CoefficientColumns());
       Add(unit, Home::kSaved, "logits", LogitColumns());
     }
+    Add(unit, Home::kSaved, "inverse_rms", 1);  // of the norm
     Add(unit, Home::kSaved, "y", C_);
     Add(unit, Recomputes() ? Home::kPending : Home::kKept, "norm", C_);
     Add(unit, Home::kPending, "dy", C_);
@@ -143,7 +144,8 @@ class LayoutBuilder {
 
   void AddHead() {
     const int unit = request_.units.last - 1;
-    if (HasSubLayers() && !Recomputes()) Add(unit, Home::kSaved, "x", n_ * C_);
+    Add(unit, Home::kSaved, "contracted", C_);  // all that its backward pass needs of X
+    Add(unit, Home::kSaved, "inverse_rms", 1);
     Add(unit, Home::kKept, "norm", C_);
     Add(unit, Home::kKept, "vocabulary", model_.vocab_size);  // logits, then their gradients
   }
@@ -158,9 +160,6 @@ class LayoutBuilder {
         if (unit > block.first) Add(unit, Home::kRecompute, "x", n_ * C_);
         Add(unit, Home::kRecompute, "norm", C_);
       }
-      if (HasHead() && block.last == last_sublayer_) {
-        Add(block.last, Home::kRecompute, "x", n_ * C_);
-      }
       largest = std::max(largest, end);
     }
     end = largest;
@@ -173,8 +172,10 @@ class LayoutBuilder {
     AddScratch("p", n_ * n_);
     AddScratch("x", n_ * C_);
     AddScratch("norm", C_);
+    AddScratch("inverse_rms", 1);
     if (HasSubLayers()) AddSubLayerScratch();
     if (HasHead()) {
+      AddScratch("contracted", C_);
       AddBytes(request_.units.first, Home::kScratch, "vocabulary",
                std::min(kEvaluationRows, T_) * model_.vocab_size * request_.element_bytes);
     }

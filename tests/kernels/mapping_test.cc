@@ -57,7 +57,8 @@ TEST(Mapping, SinkhornOfAHandComputedMatrix) {
 TEST(Mapping, SinkhornConvergesToTheSymmetricTwoByTwo) {
   // A doubly stochastic 2 x 2 matrix is [[p, 1 - p], [1 - p, p]], and scaling keeps the ratio
   // m00 m11 / (m01 m10) = 4: p / (1 - p) = 2.
-  const std::vector<double> got = Map(Sinkhorn(2, 200), {std::log(8.0), 0.0, std::log(2.0), 0.0});
+  const std::vector<double> got =
+      Map<double>(Sinkhorn(2, 200), {std::log(8.0), 0.0, std::log(2.0), 0.0});
   const std::vector<double> ratio = {std::log(4.0), 0.0, 0.0, 0.0};
   const std::vector<double> got_four = Map(Sinkhorn(2, 200), ratio);
   EXPECT_LE(RelativeError(got_four, std::vector<double>{2. / 3, 1. / 3, 1. / 3, 2. / 3}), 1e-14);

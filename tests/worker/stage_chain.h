@@ -100,6 +100,15 @@ class StageChain {
     return loss;
   }
 
+  void ResetSums() {
+    for (const auto& link : links_) link->stage.ResetSums();
+  }
+
+  // Sums of thousands of batches would hide the last digits of the next one.
+  void ResetSums() {
+    for (const auto& link : links_) link->stage.ResetSums();
+  }
+
   // The sums of all sub-layers, stage after stage.
   std::vector<StageSums::SubLayer> Sums() const {
     std::vector<StageSums::SubLayer> sums;

@@ -25,6 +25,7 @@ Place FindX(const StageLayout& layout, UnitRange sublayers, int unit, Pass pass)
     const Place received = FindStagePlace(layout, Home::kInput, "x");
     if (received.Present()) return received;
   }
+  if (unit == sublayers.last && pass == Pass::kBackward) return {};
   const Place saved = Find(layout, unit, Home::kSaved, "x");
   if (pass == Pass::kBackward) {
     return FirstPresent({Find(layout, unit, Home::kRecompute, "x"), saved});
@@ -56,6 +57,7 @@ SubLayerPlaces FindScratch(const StageLayout& layout, const ModelSpec& model, in
   return {.coefficients = scratch(unit % 2 == 0 ? "coefficients.0" : "coefficients.1"),
           .logits = scratch("logits"),
           .norm = scratch("norm"),
+          .inverse_rms = scratch("inverse_rms"),
           .y = scratch("y"),
           .inner = scratch(InnerName(model, unit)),
           .log_sum_exp = scratch("log_sum_exp"),
@@ -70,6 +72,7 @@ SubLayerPlaces FindSubLayer(const StageLayout& layout, const ModelSpec& model, i
       .coefficients = Find(layout, unit, Home::kSaved, "coefficients"),
       .logits = Find(layout, unit, Home::kSaved, "logits"),
       .norm = FindNorm(layout, unit, pass),
+      .inverse_rms = Find(layout, unit, Home::kSaved, "inverse_rms"),
       .y = Find(layout, unit, Home::kSaved, "y"),
       .inner = Find(layout, unit, attention ? Home::kSaved : Home::kKept, InnerName(model, unit)),
       .log_sum_exp = Find(layout, unit, Home::kSaved, "log_sum_exp"),
@@ -98,9 +101,14 @@ StagePlaces FindPlaces(const StageLayout& layout, const ModelSpec& model, Pass p
   }
   if (layout.units.last < NumUnits(model)) return places;
   const int head = layout.units.last - 1;
+  const auto find = [&](Home home, const char* name) {
+    return pass == Pass::kEvaluate ? FindStagePlace(layout, Home::kScratch, name)
+                                   : Find(layout, head, home, name);
+  };
   places.head_norm = FindNorm(layout, head, pass);
-  places.vocabulary = pass == Pass::kEvaluate ? FindStagePlace(layout, Home::kScratch, "vocabulary")
-                                              : Find(layout, head, Home::kKept, "vocabulary");
+  places.contracted = find(Home::kSaved, "contracted");
+  places.head_inverse_rms = find(Home::kSaved, "inverse_rms");
+  places.vocabulary = find(Home::kKept, "vocabulary");
   return places;
 }
 

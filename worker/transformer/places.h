@@ -29,6 +29,7 @@ struct Place {
 struct SubLayerPlaces {
   Place coefficients, logits;  // of the boundary that opens it
   Place norm;                  // norm(u), what F reads
+  Place inverse_rms;           // of that norm
   Place y, inner, log_sum_exp, attention;
 };
 
@@ -46,9 +47,11 @@ enum class Pass {
 // The sub-layers of a stage are counted from 0; boundary i opens sub-layer i, the last boundary is
 // the stage's end: the head, or the output.
 struct StagePlaces {
-  std::vector<Place> x;  // by boundary; absent at an end that leaves the stage in kBackward
+  std::vector<Place> x;  // by boundary; absent at the stage's end in kBackward
   std::vector<SubLayerPlaces> sublayers;
   Place head_norm;   // [T, C]
+  Place contracted;  // [T, C], what the head's norm reads
+  Place head_inverse_rms;  // [T]
   Place vocabulary;  // logits [T, V]; kEvaluate: of as many rows as its bytes hold
 };
 

@@ -92,7 +92,8 @@ void TransformerStage<T>::BackwardHead(const Call& call, UnitRange segment, int6
   args.shape = call.shape;
   args.sink = BoundarySink::kHead;
   args.contract = ContractOf(model_);
-  args.x = call.At(call.places.x[boundary]);
+  args.contracted = call.At(call.places.contracted);
+  args.norm_inv_rms = call.At(call.places.head_inverse_rms);
   args.dnorm = dnorm;
   args.parameters.gamma = head_.norm.value;
   args.gradients.gamma = head_.norm.gradient;
@@ -127,6 +128,7 @@ void TransformerStage<T>::BackwardBoundary(const Call& call, UnitRange segment, 
   args.x = call.At(call.places.x[boundary]);
   args.y = call.At(places.y);
   args.dnorm = call.At(norm_scratch_);
+  args.norm_inv_rms = call.At(places.inverse_rms);
   args.coefficients = call.At(places.coefficients);
   args.logits = call.At(places.logits);
   args.parameters = {weights.projection.value, weights.alpha.value, weights.bias.value,

@@ -140,10 +140,13 @@ void TransformerStage<T>::SetSink(const Call& call, int boundary,
     args.coefficients = call.At(places.coefficients);
     args.logits = call.At(places.logits);
     args.norm_out = call.At(places.norm);
+    args.norm_inv_rms = call.At(places.inverse_rms);
   } else if (HasHead()) {
     args.sink = BoundarySink::kHead;
     args.parameters.gamma = head_.norm.value;
+    args.contracted = call.At(call.places.contracted);
     args.norm_out = call.At(call.places.head_norm);
+    args.norm_inv_rms = call.At(call.places.head_inverse_rms);
   } else {
     args.sink = BoundarySink::kNone;
   }
@@ -228,20 +231,16 @@ void TransformerStage<T>::EvaluationLoss(const Call& call) {
 template <typename T>
 void TransformerStage<T>::Recompute(UnitRange block, const StageBuffers& buffers) {
   const Call call = Begin(buffers, backward_);
-  const int first = BottomOf(block), last = TopOf(block);
-  for (int i = first; i <= last; ++i) {
-    const bool end = i == last;
-    if (end && !(HasHead() && last == NumStageSubLayers())) break;  // the next block's stored X
+  const int first = BottomOf(block);
+  for (int i = first; i < TopOf(block); ++i) {
     BoundaryRecomputeArgs<T> args;
     args.shape = call.shape;
     if (i > first) args.source = SourceOf(call, i);
     args.x = call.At(call.places.x[i]);
-    args.sink = end ? BoundarySink::kNone : BoundarySink::kSubLayer;
-    if (!end) {
-      args.gamma = weights_[i].norm.value;
-      args.coefficients = call.At(call.places.sublayers[i].coefficients);
-      args.norm_out = call.At(call.places.sublayers[i].norm);
-    }
+    args.gamma = weights_[i].norm.value;
+    args.coefficients = call.At(call.places.sublayers[i].coefficients);
+    args.norm_inv_rms = call.At(call.places.sublayers[i].inverse_rms);
+    args.norm_out = call.At(call.places.sublayers[i].norm);
     Must(cpu::BoundaryRecompute(args));
   }
 }

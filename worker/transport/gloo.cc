@@ -9,6 +9,7 @@
 #include <gloo/transport/unbound_buffer.h>
 
 #include <chrono>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -25,7 +26,7 @@ namespace {
 using UnboundBuffer = ::gloo::transport::UnboundBuffer;
 
 constexpr uint64_t kByeSlot = ~uint64_t{0};
-constexpr char kMeetKey[] = "gloo";
+constexpr char kMeetKey[] = "gloo/";
 
 // Runs `body`, which may throw what Gloo throws.
 template <typename Body>
@@ -41,28 +42,35 @@ absl::Status Guarded(const Body& body) {
   }
 }
 
-// Gloo's key-value store over one Meet: each rank sets its own number once, then reads the others'.
+// Gloo's key-value store over Meets: a key is a name and a rank ("rank_3", "3"), each rank sets its
+// own and then gets the others', name after name.
 class MeetStore final : public ::gloo::rendezvous::Store {
  public:
   explicit MeetStore(Rendezvous& rendezvous) : rendezvous_(rendezvous) {}
 
-  void set(const std::string& /*own rank*/, const std::vector<char>& data) override {
-    auto met = rendezvous_.Meet(kMeetKey, std::string(data.begin(), data.end()));
+  void set(const std::string& key, const std::vector<char>& data) override {
+    const std::string name = NameOf(key);
+    auto met = rendezvous_.Meet(kMeetKey + name, std::string(data.begin(), data.end()));
     status_ = met.status();
     if (!met.ok()) throw ::gloo::IoException(met.status().ToString());
-    bytes_ = *std::move(met);
+    met_[name] = *std::move(met);
   }
-  std::vector<char> get(const std::string& rank) override {
-    const std::string& bytes = bytes_.at(std::stoi(rank));
+  std::vector<char> get(const std::string& key) override {
+    const std::string name = NameOf(key);
+    const std::string& bytes = met_.at(name).at(std::stoi(key.substr(name.size())));
     return {bytes.begin(), bytes.end()};
   }
-  void wait(const std::vector<std::string>& /*ranks*/) override {}  // Meet has waited
+  void wait(const std::vector<std::string>& /*keys*/) override {}  // Meet has waited
 
   const absl::Status& status() const { return status_; }
 
  private:
+  static std::string NameOf(const std::string& key) {
+    return key.substr(0, key.find_first_of("0123456789"));
+  }
+
   Rendezvous& rendezvous_;
-  std::vector<std::string> bytes_;
+  std::map<std::string, std::vector<std::string>> met_;  // by name, then rank
   absl::Status status_;
 };
 

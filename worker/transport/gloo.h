@@ -19,9 +19,9 @@ struct GlooOptions {
   absl::Duration timeout = absl::Minutes(10);
 };
 
-// Joins the full mesh of the attempt: one Meet under the key "gloo".  `rendezvous` is not used
-// afterwards.  Errors: INVALID_ARGUMENT the address cannot be bound; UNAVAILABLE a peer cannot be
-// reached; what `rendezvous` says.
+// Joins the full mesh of the attempt: by Meets under keys that begin with "gloo/".  `rendezvous` is
+// not used afterwards.  Errors: INVALID_ARGUMENT the address cannot be bound; UNAVAILABLE a peer
+// cannot be reached; what `rendezvous` says.
 //
 // The destructor of a healthy transport waits until all peers are done too, so that nobody loses
 // the last messages.

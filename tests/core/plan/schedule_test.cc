@@ -110,28 +110,29 @@ TEST(Schedule, IdleShareMatchesTheTable) {
   }
 }
 
-// The same table's columns with a wire of 0.1 and 0.3 forwards, for the V with early sends.
+// The same table's columns with a wire of 0.1 and 0.3 forwards of half a rank's share, for early
+// sends: a stage of the V is such a half, a stage of the X is two.
 TEST(Schedule, WireTimeCostsWhatTheTableSays) {
+  const ScheduleKind v = ScheduleKind::kDualPipeV, x = ScheduleKind::kDualPipe;
   const struct {
     ScheduleKind kind;
     int ranks, microbatches;
-    bool atomic;
-    int64_t wire;  // tenths of a forward
-    double percent;
-  } cases[] = {{ScheduleKind::kDualPipeV, 2, 8, false, 1, 2.4},
-               {ScheduleKind::kDualPipeV, 2, 8, false, 3, 3.2},
-               {ScheduleKind::kDualPipeV, 4, 16, false, 1, 3.6},
-               {ScheduleKind::kDualPipeV, 4, 16, false, 3, 5.5}};
+    double tenth, three_tenths;  // percent
+  } cases[] = {{v, 2, 8, 2.4, 3.2},  {v, 2, 16, 1.2, 1.6}, {v, 4, 8, 7.0, 10.4},
+               {v, 4, 16, 3.6, 5.5}, {v, 8, 32, 4.6, 7.5}, {x, 2, 8, 0.2, 0.6},
+               {x, 4, 8, 5.0, 6.8},  {x, 4, 16, 2.5, 3.5}, {x, 8, 32, 3.6, 4.8}};
   for (const auto& c : cases) {
     const Schedule schedule = Make(c.kind, c.ranks, c.microbatches);
     TimelineCosts costs = UnitCosts(schedule);
-    for (auto* stage_costs : {&costs.forward, &costs.backward_input, &costs.backward_weight}) {
-      for (int64_t& cost : *stage_costs) cost = 10;
+    for (auto* of_stages : {&costs.forward, &costs.backward_input, &costs.backward_weight}) {
+      for (int64_t& cost : *of_stages) cost = c.kind == v ? 10 : 20;
     }
-    costs.wire = c.wire;
-    costs.atomic = c.atomic;
-    EXPECT_NEAR(100.0 * TimeSchedule(schedule, costs).idle_share, c.percent, 0.2)
-        << ScheduleName(c.kind) << " wire=" << c.wire << " atomic=" << c.atomic;
+    costs.wire = 1;
+    EXPECT_NEAR(100.0 * TimeSchedule(schedule, costs).idle_share, c.tenth, 0.2)
+        << ScheduleName(c.kind) << " R=" << c.ranks << " M=" << c.microbatches;
+    costs.wire = 3;
+    EXPECT_NEAR(100.0 * TimeSchedule(schedule, costs).idle_share, c.three_tenths, 0.2)
+        << ScheduleName(c.kind) << " R=" << c.ranks << " M=" << c.microbatches;
   }
 }
 

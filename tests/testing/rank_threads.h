@@ -1,0 +1,56 @@
+// All ranks of an attempt as threads of a test, with the part of the coordinator that commits
+// checkpoints.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/base/disk.h"
+#include "core/plan/messages.h"
+#include "core/spec/job_spec.h"
+#include "worker/rank.h"
+
+namespace birkhoff::testing {
+
+// A directory for this test alone.
+std::string NewTestDirectory();
+
+// A small job whose programs run in milliseconds: 8 sub-layers of 16 columns, 16 sequences of 16
+// tokens.  Writes its token files into `directory`.
+JobSpec SmallJob(const std::string& directory);
+
+struct RunOptions {
+  JobSpec spec;
+  std::string directory;            // output
+  Disk* disk = nullptr;             // null: the operating system's
+  std::string transport = "local";  // local | gloo
+  int attempt = 1;
+  bool fresh = false;
+  // Before every step of every rank, with the number of steps it has finished in this attempt.
+  std::function<void(int rank, int64_t steps, Rank& self, Transport& transport)> before_step;
+  // Gives a rank another device; null: a plain one.
+  std::function<std::unique_ptr<Device>(int rank, Transport& transport)> make_device;
+};
+
+struct RunResult {
+  std::vector<absl::Status> statuses;            // by rank
+  std::vector<std::vector<StepReport>> reports;  // by rank
+  std::vector<RankReady> ready;                  // of ranks that came so far
+  std::vector<CheckpointCommitted> committed;
+  std::vector<bool> stopped;  // by rank
+
+  absl::Status status() const;  // the first that is not OK
+  std::vector<double> losses() const;
+};
+
+// Compiles the plan and runs it to its end.  A rank that fails ends the attempt for all.
+RunResult RunRanks(const RunOptions& options);
+
+// Bytes of the manifest's tensors, by checksum: equal strings are equal weights and moments.
+std::string TensorChecksums(Disk& disk, const std::string& checkpoint);
+
+}  // namespace birkhoff::testing

@@ -1,0 +1,244 @@
+// Agreement, metrics file, and everything else around a step that needs no model.
+#include "worker/checkpointer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/plan/compile.h"
+#include "tests/testing/fault_disk.h"
+#include "tests/testing/rank_threads.h"
+#include "worker/metrics_file.h"
+
+namespace birkhoff {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::FaultDisk;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using testing::Survives;
+
+class RecordingListener final : public RankListener {
+ public:
+  void Send(WorkerPayload payload) override {
+    absl::MutexLock lock(&mutex_);
+    payloads_.push_back(std::move(payload));
+  }
+  template <typename T>
+  std::vector<T> All() {
+    absl::MutexLock lock(&mutex_);
+    std::vector<T> all;
+    for (const WorkerPayload& payload : payloads_) {
+      if (const T* one = std::get_if<T>(&payload)) all.push_back(*one);
+    }
+    return all;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<WorkerPayload> payloads_;
+};
+
+// One rank that owns everything; the test is its coordinator.
+class CheckpointerTest : public ::testing::Test {
+ protected:
+  CheckpointerTest() : device_(NewCpuDevice()) {
+    assignment_.job = "jobs/test";
+    assignment_.attempt = 3;
+    assignment_.spec = testing::SmallJob(testing::NewTestDirectory());
+    assignment_.spec.parallelism.pipeline_parallel_degree = 1;
+    assignment_.spec.checkpoint.keep_last = 2;
+    assignment_.plan = *CompilePlan(assignment_.spec, ClusterSpec{});
+    assignment_.plan_hash = PlanHash(assignment_.plan);
+    assignment_.output_directory = "/out";
+    store_ = *ParameterStore::Create(assignment_.plan, 0, 0, assignment_.spec, *device_);
+    checkpointer_ =
+        *Checkpointer::Create({&assignment_, store_.get(), device_.get(), &disk_, &listener_});
+  }
+
+  // Captures and writes `step`, and waits for the shard.
+  ShardDurable Write(int64_t step) {
+    checkpointer_->Capture();
+    checkpointer_->Write({step, 10 * step, 0, 0});
+    checkpointer_->Capture();  // waits for the write
+    return listener_.All<ShardDurable>().back();
+  }
+  CommitCheckpoint CommitOf(const ShardDurable& shard) const {
+    return {shard.job, shard.attempt, shard.step, {{0, shard.file, shard.checksum, shard.bytes}}};
+  }
+  absl::Status Finish() {
+    return checkpointer_->Finish([] { return absl::OkStatus(); });
+  }
+
+  FaultDisk disk_;
+  RecordingListener listener_;
+  Assignment assignment_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<ParameterStore> store_;
+  std::unique_ptr<Checkpointer> checkpointer_;
+};
+
+TEST_F(CheckpointerTest, CommitsOnTheCoordinatorsWordOnly) {
+  const ShardDurable shard = Write(5);
+  EXPECT_EQ(shard.attempt, 3);
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), SizeIs(0));
+  checkpointer_->Commit(CommitOf(shard));
+  ASSERT_TRUE(Finish().ok());
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(5));
+}
+
+TEST_F(CheckpointerTest, WritesThreeTensorsPerParameterAndTheProgress) {
+  checkpointer_->Commit(CommitOf(Write(5)));
+  ASSERT_TRUE(Finish().ok());
+  const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  const Manifest& manifest = (*reader)->manifest();
+  EXPECT_THAT(manifest.tensors, SizeIs(3 * assignment_.plan.parameters.size()));
+  EXPECT_EQ(manifest.tokens, 50);
+  EXPECT_EQ(manifest.next_sample, 80);
+  EXPECT_THAT(manifest.spec, HasSubstr("name: small"));
+  for (const ParameterStore::Slot& slot : store_->slots()) {
+    std::vector<float> values(slot.count);
+    ASSERT_TRUE((*reader)->Read(slot.spec.name, slot.spec.shape, values.data()).ok());
+    EXPECT_TRUE(std::equal(values.begin(), values.end(), slot.weight)) << slot.spec.name;
+  }
+}
+
+TEST_F(CheckpointerTest, WritesWhatWasCapturedAndNotWhatCameLater) {
+  const ParameterStore::Slot& slot = store_->slots().front();
+  const float before = slot.weight[0];
+  checkpointer_->Capture();
+  slot.weight[0] = before + 1.0f;
+  checkpointer_->Write({5, 0, 0, 0});
+  checkpointer_->Capture();
+  checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>().back()));
+  ASSERT_TRUE(Finish().ok());
+  const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
+  ASSERT_TRUE(reader.ok());
+  std::vector<float> values(slot.count);
+  ASSERT_TRUE((*reader)->Read(slot.spec.name, slot.spec.shape, values.data()).ok());
+  EXPECT_EQ(values[0], before);
+}
+
+TEST_F(CheckpointerTest, RepeatedCommitAnswersAgain) {
+  const CommitCheckpoint commit = CommitOf(Write(5));
+  checkpointer_->Commit(commit);
+  checkpointer_->Commit(commit);
+  checkpointer_->Commit(CommitOf(Write(6)));
+  ASSERT_TRUE(Finish().ok());
+  const auto committed = listener_.All<CheckpointCommitted>();
+  ASSERT_THAT(committed, SizeIs(3));
+  EXPECT_EQ(committed[0].checksum, committed[1].checksum);
+  EXPECT_EQ(committed[2].path, "/out/checkpoints/step-00000006");
+}
+
+TEST_F(CheckpointerTest, KeepsTheLastOnes) {
+  for (const int64_t step : {5, 6, 7}) checkpointer_->Commit(CommitOf(Write(step)));
+  ASSERT_TRUE(Finish().ok());
+  EXPECT_THAT(*disk_.List("/out/checkpoints"), ElementsAre("step-00000006", "step-00000007"));
+}
+
+TEST_F(CheckpointerTest, ShardThatIsNotWhatWasWrittenIsNotCommitted) {
+  ShardDurable shard = Write(5);
+  shard.bytes -= 1;
+  checkpointer_->Commit(CommitOf(shard));
+  EXPECT_THAT(Finish().ToString(), HasSubstr("checkpoint of step 5: /out/checkpoints/"));
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), SizeIs(0));
+}
+
+TEST_F(CheckpointerTest, FullDiskIsAnErrorAndTheNextOneMaySucceed) {
+  disk_.FailFrom(disk_.num_operations() + 3);
+  checkpointer_->Capture();
+  checkpointer_->Write({5, 0, 0, 0});
+  EXPECT_THAT(Finish().ToString(), HasSubstr("checkpoint of step 5: injected disk failure"));
+  disk_.FailFrom(-1);
+  checkpointer_->Commit(CommitOf(Write(6)));
+  EXPECT_TRUE(Finish().ok());
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(6));
+}
+
+TEST_F(CheckpointerTest, FinishEndsWhenTheAttemptIsOver) {
+  Write(5);  // never committed
+  EXPECT_EQ(checkpointer_->Finish([] { return absl::AbortedError("over"); }),
+            absl::AbortedError("over"));
+}
+
+StepReport ReportOf(int64_t step) {
+  StepReport report;
+  report.step = step;
+  report.loss = 1.0 / static_cast<double>(step);
+  return report;
+}
+
+class MetricsFileTest : public ::testing::Test {
+ protected:
+  void Append(int64_t resumed, const std::vector<int64_t>& steps) {
+    auto file = MetricsFile::Open(disk_, "/out", resumed);
+    ASSERT_TRUE(file.ok()) << file.status();
+    for (const int64_t step : steps) ASSERT_TRUE((*file)->Append(ReportOf(step), true).ok());
+  }
+  std::vector<int64_t> Steps() {
+    std::vector<int64_t> steps;
+    const std::string text = *disk_.Read("/out/metrics.jsonl");
+    for (size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) {
+      steps.push_back(std::stoll(text.substr(at + 8)));
+    }
+    return steps;
+  }
+  FaultDisk disk_;
+};
+
+TEST_F(MetricsFileTest, HoldsEachStepOnceAfterAResume) {
+  Append(0, {1, 2, 3, 4, 5});
+  Append(3, {4, 5, 6});
+  EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6));
+}
+
+TEST_F(MetricsFileTest, StartsOverFromStepZero) {
+  Append(0, {1, 2, 3});
+  Append(0, {1});
+  EXPECT_THAT(Steps(), ElementsAre(1));
+}
+
+TEST_F(MetricsFileTest, RemovesARowThatAKillHasCut) {
+  Append(0, {1, 2, 3});
+  for (int cut = 1; cut < 40; ++cut) {
+    disk_.Edit("/out/metrics.jsonl", [](std::string& text) { text.resize(text.size() - 30); });
+    Append(2, {3});
+    EXPECT_THAT(Steps(), ElementsAre(1, 2, 3));
+  }
+}
+
+TEST_F(MetricsFileTest, CrashWhileItIsCutKeepsTheRows) {
+  for (const Survives survives : {Survives::kOnlyDurable, Survives::kEverything}) {
+    for (int64_t k = 0; k < 12; ++k) {
+      ASSERT_TRUE(disk_.RemoveAll("/out").ok());
+      Append(0, {1, 2, 3, 4});
+      ASSERT_TRUE(disk_.SyncDirectory("").ok());
+      disk_.FailFrom(disk_.num_operations() + k);
+      (void)MetricsFile::Open(disk_, "/out", 2);
+      disk_.Crash(survives);
+      Append(2, {3});
+      EXPECT_THAT(Steps(), ElementsAre(1, 2, 3)) << "operation " << k;
+    }
+  }
+}
+
+TEST(StepReportTest, BecomesOneLineWithNullForWhatIsNotFinite) {
+  StepReport report = ReportOf(7);
+  report.loss = std::numeric_limits<double>::quiet_NaN();
+  report.gain.forward_by_sublayer = {1.5, 2.0};
+  const std::string json = StepReportToJson(report);
+  EXPECT_THAT(json, HasSubstr(R"({"step":7,"loss":null,)"));
+  EXPECT_THAT(json, HasSubstr(R"("mfu":null)"));
+  EXPECT_THAT(json, HasSubstr(R"("gain_forward_by_sublayer":[1.5,2.0])"));
+  EXPECT_EQ(json.find('\n'), std::string::npos);
+  EXPECT_EQ(json.find("validation_loss"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace birkhoff

@@ -1,0 +1,308 @@
+// The executor over plans written by hand and stages that only count: what is passed to whom, in
+// which order, and what errors say.  Real plans and stages: tests/integration.
+#include "worker/executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "worker/transport/local.h"
+
+namespace birkhoff {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Lines in the order in which the work ran.
+class Log {
+ public:
+  void Add(const std::string& line) {
+    absl::MutexLock lock(&mutex_);
+    lines_.push_back(line);
+  }
+  std::vector<std::string> Take() {
+    absl::MutexLock lock(&mutex_);
+    return std::move(lines_);
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<std::string> lines_;
+};
+
+float& First(std::byte* buffer) { return *reinterpret_cast<float*>(buffer); }
+
+// Forward: output = input + 1 (input 0 where there is none).  The others only log.
+class CountingStage final : public StageModule {
+ public:
+  CountingStage(std::string name, Log& log) : name_(std::move(name)), log_(log) {}
+  const StageLayout& layout() const override { return layout_; }
+
+  void Forward(Stream& stream, const StageBuffers& buffers, StageMode mode) override {
+    stream.Submit([this, buffers, mode] {
+      std::byte* in = buffers.Of(Home::kInput);
+      const float value = in == nullptr ? 0.0f : First(in);
+      if (std::byte* out = buffers.Of(Home::kOutput)) First(out) = value + 1.0f;
+      log_.Add(absl::StrCat(name_, mode == StageMode::kTrain ? " forward " : " evaluate ", value));
+    });
+  }
+  void Recompute(Stream& stream, UnitRange block, const StageBuffers&) override {
+    Note(stream, "recompute", block);
+  }
+  void BackwardInput(Stream& stream, UnitRange segment, const StageBuffers&,
+                     int64_t target_tokens) override {
+    Note(stream, absl::StrCat("backward-input of ", target_tokens), segment);
+  }
+  void BackwardWeight(Stream& stream, UnitRange segment, const StageBuffers&) override {
+    Note(stream, "backward-weight", segment);
+  }
+  void Backward(Stream& stream, UnitRange segment, const StageBuffers&,
+                int64_t target_tokens) override {
+    Note(stream, absl::StrCat("backward of ", target_tokens), segment);
+  }
+  const StageSums& sums() const override { return sums_; }
+  void ResetSums(Stream&) override {}
+
+ private:
+  void Note(Stream& stream, const std::string& what, UnitRange units) {
+    stream.Submit([this, what, units] {
+      log_.Add(absl::StrCat(name_, " ", what, " ", units.first, ":", units.last));
+    });
+  }
+
+  const std::string name_;
+  Log& log_;
+  StageLayout layout_;
+  StageSums sums_;
+};
+
+class LoggingHooks final : public StepHooks {
+ public:
+  explicit LoggingHooks(Log& log) : log_(log) {}
+  void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) override {
+    const bool has_batch = buffers.Of(Home::kBatch) != nullptr;
+    Note(stream, absl::StrCat("load ", stage, " ", microbatch, has_batch ? "" : " nowhere"));
+  }
+  void Agree(Stream& stream) override { Note(stream, "agree"); }
+  void Optimizer(Stream& stream) override { Note(stream, "optimizer"); }
+  void Snapshot(Stream& stream) override { Note(stream, "snapshot"); }
+
+ private:
+  void Note(Stream& stream, const std::string& what) {
+    stream.Submit([this, what] { log_.Add(what); });
+  }
+  Log& log_;
+};
+
+Instruction Make(Op op, int stage, std::vector<int> waits, std::vector<int> reads,
+                 std::vector<int> fills, StreamKind stream = StreamKind::kCompute) {
+  Instruction instruction;
+  instruction.op = op;
+  instruction.stage = stage;
+  instruction.microbatch = stage < 0 ? -1 : 0;
+  instruction.waits = std::move(waits);
+  instruction.reads = std::move(reads);
+  instruction.fills = std::move(fills);
+  instruction.stream = stream;
+  return instruction;
+}
+
+// One rank with stages 0 and 1, buffers b0 output of 0, b1 input of 1, b2 batch of 0.
+Plan OneRankPlan() {
+  Plan plan;
+  plan.stages.resize(2);
+  plan.ranks.resize(1);
+  plan.ranks[0].stages = {0, 1};
+  plan.ranks[0].buffers = {{Home::kOutput, 0, 256}, {Home::kInput, 1, 256}, {Home::kBatch, 0, 64}};
+  return plan;
+}
+
+class ExecutorTest : public ::testing::Test {
+ protected:
+  // Runs one program of the plan on every rank; returns what rank 0's executor said.
+  absl::Status Run(const Plan& plan, bool evaluate = false) {
+    const int world = plan.num_ranks * plan.num_replicas;
+    const auto hub = LocalHub::Create(world);
+    std::vector<absl::Status> statuses(world);
+    std::vector<std::thread> threads;
+    for (int rank = 0; rank < world; ++rank) {
+      threads.emplace_back([&, rank] { statuses[rank] = RunRank(plan, *hub, rank, evaluate); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return statuses[0];
+  }
+
+  absl::Status RunRank(const Plan& plan, LocalHub& hub, int rank, bool evaluate) {
+    const auto device = NewCpuDevice();
+    const auto transport = NewLocalTransport(hub, plan, {.rank = rank, .check_stamps = true});
+    LoggingHooks hooks(log_);
+    std::vector<std::unique_ptr<CountingStage>> stages;
+    Executor::Parts parts;
+    parts.plan = &plan;
+    parts.rank = rank;
+    parts.attempt = 1;
+    parts.device = device.get();
+    parts.transport = transport.get();
+    parts.hooks = &hooks;
+    parts.poison = true;
+    for (int s = 0; s < plan.NumStages(); ++s) {
+      stages.push_back(std::make_unique<CountingStage>(absl::StrCat("stage ", s), log_));
+      parts.stages.push_back(stages.back().get());
+    }
+    if (rank == abort_rank_) transport->Abort(absl::AbortedError("killed by the test"));
+    auto executor = Executor::Create(parts);
+    EXPECT_TRUE(executor.ok());
+    const absl::Status status = evaluate ? (*executor)->RunEvaluate() : (*executor)->RunTrain(77);
+    if (rank == 0) times_ = (*executor)->times();
+    if (rank == 0) utilization_ = (*executor)->utilization();
+    return status;
+  }
+
+  Log log_;
+  int abort_rank_ = -1;
+  std::vector<InstructionTime> times_;
+  Utilization utilization_;
+};
+
+TEST_F(ExecutorTest, RunsEveryKindWithItsArguments) {
+  Plan plan = OneRankPlan();
+  auto& train = plan.ranks[0].train;
+  train = {Make(Op::kLoad, 0, {}, {}, {2}),
+           Make(Op::kForward, 0, {}, {2}, {0}),
+           Make(Op::kHandOffActivation, 0, {}, {0}, {1}),
+           Make(Op::kForward, 1, {}, {1}, {}),
+           Make(Op::kRecompute, 1, {}, {1}, {}),
+           Make(Op::kBackwardInput, 1, {}, {1}, {}),
+           Make(Op::kBackwardWeight, 1, {}, {}, {}),
+           Make(Op::kOverlapBegin, -1, {}, {}, {}),
+           Make(Op::kBackward, 0, {}, {}, {}),
+           Make(Op::kOverlapEnd, -1, {}, {}, {}),
+           Make(Op::kAgree, -1, {}, {}, {}),
+           Make(Op::kOptimizer, -1, {}, {}, {}),
+           Make(Op::kSnapshot, -1, {}, {}, {})};
+  for (int i : {4, 5, 6, 8}) train[i].segment.units = {i, i + 1};
+  ASSERT_TRUE(Run(plan).ok());
+  EXPECT_THAT(log_.Take(), ElementsAre("load 0 0", "stage 0 forward 0", "stage 1 forward 1",
+                                       "stage 1 recompute 4:5", "stage 1 backward-input of 77 5:6",
+                                       "stage 1 backward-weight 6:7", "stage 0 backward of 77 8:9",
+                                       "agree", "optimizer", "snapshot"));
+}
+
+TEST_F(ExecutorTest, EvaluateProgramRunsStagesInEvaluateMode) {
+  Plan plan = OneRankPlan();
+  plan.ranks[0].evaluate = {Make(Op::kForward, 0, {}, {}, {0})};
+  ASSERT_TRUE(Run(plan, /*evaluate=*/true).ok());
+  EXPECT_THAT(log_.Take(), ElementsAre("stage 0 evaluate 0"));
+}
+
+TEST_F(ExecutorTest, WaitsOrderStreams) {
+  // Ten rounds on two streams that wait for each other in turn: any missing wait shows as another
+  // order.
+  Plan plan = OneRankPlan();
+  auto& train = plan.ranks[0].train;
+  std::vector<std::string> want;
+  for (int i = 0; i < 20; ++i) {
+    Instruction mark = Make(Op::kBackwardWeight, i % 2, {}, {}, {},
+                            i % 2 == 0 ? StreamKind::kCompute : StreamKind::kComputeHigh);
+    if (i > 0) mark.waits = {i - 1};
+    mark.segment.units = {i, i + 1};
+    train.push_back(mark);
+    want.push_back(absl::StrCat("stage ", i % 2, " backward-weight ", i, ":", i + 1));
+  }
+  ASSERT_TRUE(Run(plan).ok());
+  EXPECT_EQ(log_.Take(), want);
+}
+
+TEST_F(ExecutorTest, FreedBuffersHoldNan) {
+  Plan plan = OneRankPlan();
+  plan.ranks[0].train = {
+      Make(Op::kForward, 0, {}, {}, {0}), Make(Op::kHandOffActivation, 0, {}, {0}, {1}),
+      Make(Op::kFree, -1, {}, {1}, {}), Make(Op::kForward, 1, {}, {1}, {})};  // a use after free
+  ASSERT_TRUE(Run(plan).ok());
+  EXPECT_THAT(log_.Take().back(), HasSubstr("forward nan"));
+}
+
+TEST_F(ExecutorTest, MeasuresInstructionsAndUtilization) {
+  Plan plan = OneRankPlan();
+  plan.ranks[0].train = {Make(Op::kForward, 0, {}, {}, {0}), Make(Op::kForward, 1, {}, {1}, {}),
+                         Make(Op::kAgree, -1, {}, {}, {})};
+  ASSERT_TRUE(Run(plan).ok());
+  ASSERT_EQ(times_.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_LE(times_[i].start_ns, times_[i].end_ns);
+  EXPECT_LE(times_[0].end_ns, times_[1].start_ns);
+  EXPECT_EQ(utilization_.busy_ns,
+            times_[0].end_ns - times_[0].start_ns + times_[1].end_ns - times_[1].start_ns);
+  EXPECT_EQ(utilization_.elapsed_ns, times_[1].end_ns - times_[0].start_ns);
+}
+
+// Rank 0: forward of stage 0, send; rank 1: receive, forward of stage 1.
+Plan TwoRankPlan(int messages) {
+  Plan plan;
+  plan.num_ranks = 2;
+  plan.stages.resize(2);
+  plan.channels = {{0, 1, ChannelKind::kActivation, 256}};
+  plan.ranks.resize(2);
+  plan.ranks[0].buffers = {{Home::kOutput, 0, 256}};
+  plan.ranks[1].buffers = {{Home::kInput, 1, 256}};
+  for (int m = 0; m < messages; ++m) {
+    auto& sender = plan.ranks[0].train;
+    auto& receiver = plan.ranks[1].train;
+    const int next = static_cast<int>(sender.size());
+    sender.push_back(
+        Make(Op::kForward, 0, m == 0 ? std::vector<int>{} : std::vector{next - 1}, {}, {0}));
+    sender.push_back(Make(Op::kSendActivation, 0, {next}, {0}, {}, StreamKind::kChannel));
+    receiver.push_back(Make(Op::kReceiveActivation, 1,
+                            m == 0 ? std::vector<int>{} : std::vector{next - 1}, {}, {0},
+                            StreamKind::kChannel));
+    receiver.push_back(Make(Op::kForward, 1, {next}, {0}, {}));
+    for (Instruction* i :
+         {&sender[next], &sender[next + 1], &receiver[next], &receiver[next + 1]}) {
+      i->microbatch = m;
+      i->channel = 0;
+    }
+  }
+  return plan;
+}
+
+TEST_F(ExecutorTest, MessagesCrossRanksAndTheirStampsAgree) {
+  ASSERT_TRUE(Run(TwoRankPlan(3)).ok());
+  std::vector<std::string> received;
+  for (const std::string& line : log_.Take()) {
+    if (line.find("stage 1") == 0) received.push_back(line);
+  }
+  EXPECT_THAT(received, ElementsAre("stage 1 forward 1", "stage 1 forward 1", "stage 1 forward 1"));
+}
+
+TEST_F(ExecutorTest, SwappedMicrobatchesAreAnErrorAndNotWrongNumbers) {
+  Plan plan = TwoRankPlan(2);
+  std::swap(plan.ranks[1].train[0].microbatch, plan.ranks[1].train[2].microbatch);
+  const absl::Status status = Run(plan);
+  EXPECT_FALSE(status.ok());
+}
+
+TEST_F(ExecutorTest, ErrorsNameRankProgramInstructionAndPeer) {
+  abort_rank_ = 1;
+  const absl::Status status = Run(TwoRankPlan(2));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(status.ToString(),
+              HasSubstr("rank 0 train: instruction 1: send activation of stage 0 "
+                        "micro-batch 0 to rank 1"));
+}
+
+TEST_F(ExecutorTest, AbortedProgramStillDrains) {
+  abort_rank_ = 0;
+  EXPECT_EQ(Run(TwoRankPlan(50)).code(), absl::StatusCode::kAborted);
+}
+
+}  // namespace
+}  // namespace birkhoff
