@@ -11,7 +11,7 @@
 namespace birkhoff {
 namespace {
 
-constexpr absl::Duration kInterruptPoll = absl::Milliseconds(100);
+constexpr absl::Duration kInterruptPoll = absl::Milliseconds(10);
 constexpr int kTensorsPerParameter = 3;  // weight, first moment, second moment
 
 int64_t OwnedCount(const ParameterStore& store) {

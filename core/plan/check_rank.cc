@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/plan/check_form.h"
+#include "core/plan/check_memory.h"
 #include "core/plan/operands.h"
 #include "core/plan/order.h"
 #include "core/plan/refusal.h"
@@ -16,15 +17,6 @@ namespace birkhoff {
 namespace {
 
 constexpr int kNone = -1;
-
-// What a buffer holds.
-struct Held {
-  int stage = kNone;  // kNone: nothing
-  int microbatch = kNone;
-  UnitRange units;          // recompute: the block; gradient-out and pending: what is done so far
-  int filled_by = kNone;    // instruction
-  int last_access = kNone;  // instruction, also after it was freed
-};
 
 // How far a (stage, micro-batch) has come.
 struct Cell {
@@ -47,7 +39,7 @@ class RankCheck {
         traffic_(*traffic),
         most_stored_(*most_stored),
         order_(program_),
-        held_(rank_.buffers.size()),
+        memory_(plan, layouts, which, order_),
         summed_(plan.buckets.size()) {}
 
   absl::Status Run() {
@@ -61,7 +53,7 @@ class RankCheck {
       }
       const Instruction& instruction = program_[i];
       order_.Append(instruction.stream, instruction.channel, instruction.waits);
-      RETURN_IF_ERROR(CheckMemory(i));
+      if (std::string reason = memory_.Follow(i); !reason.empty()) return Refuse(i, reason);
       RETURN_IF_ERROR(CheckProgress(i));
     }
     return CheckEnd();
@@ -95,148 +87,6 @@ class RankCheck {
 
   Cell& CellOf(int stage, int microbatch) {
     return cells_[local_stage_[stage] * size_t(num_microbatches_) + microbatch];
-  }
-
-  // ---- Memory: what is read, filled and freed.
-
-  SegmentPosition PositionOf(const Instruction& instruction) const {
-    const UnitRange stage = plan_.stages[instruction.stage].units;
-    return {.first = instruction.segment.units.last == stage.last,
-            .last = instruction.segment.units.first == stage.first};
-  }
-
-  absl::Status CheckMemory(int i) {
-    const Instruction& instruction = program_[i];
-    if (instruction.op == Op::kFree) return CheckFree(i);
-    if (instruction.stage == kNone) return absl::OkStatus();
-    const Operands needed = OperandsOf(instruction.op, layouts_[instruction.stage],
-                                       PositionOf(instruction), which_.evaluates);
-    HomeSet read, filled;
-    for (const int buffer : instruction.reads) RETURN_IF_ERROR(CheckRead(i, buffer, &read));
-    for (const int buffer : instruction.fills) RETURN_IF_ERROR(CheckFill(i, buffer, &filled));
-    HomeSet to_fill = needed.fills;
-    if (IsHandOff(instruction.op)) to_fill.Add(HandOffTarget(instruction.op));
-    if (!(read == needed.reads)) return Refuse(i, HomesProblem("reads", read, needed.reads));
-    if (!(filled == to_fill)) return Refuse(i, HomesProblem("fills", filled, to_fill));
-    return absl::OkStatus();
-  }
-
-  static std::string Names(HomeSet homes) {
-    std::string names;
-    for (int home = 0; home < kNumHomes; ++home) {
-      if (!homes.Has(static_cast<Home>(home))) continue;
-      absl::StrAppend(&names, names.empty() ? "" : ", ", HomeName(static_cast<Home>(home)));
-    }
-    return names.empty() ? "nothing" : names;
-  }
-  static std::string HomesProblem(const char* verb, HomeSet given, HomeSet needed) {
-    return absl::StrCat(verb, " ", Names(given), "; needs ", Names(needed));
-  }
-
-  std::string HeldText(int buffer) const {
-    const Held& held = held_[buffer];
-    if (held.stage == kNone) return "nothing";
-    return absl::StrCat(HomeName(rank_.buffers[buffer].home), " of stage ", held.stage,
-                        " micro-batch ", held.microbatch);
-  }
-
-  // Whatever touches a buffer comes after all that touched it before.
-  absl::Status Touch(int i, int buffer) {
-    int& last = held_[buffer].last_access;
-    if (last == i) return Refuse(i, absl::StrCat("names b", buffer, " twice"));
-    if (last != kNone && !order_.Before(last, i)) {
-      return Refuse(i, absl::StrCat("touches b", buffer, " without waiting for ", Text(last)));
-    }
-    last = i;
-    return absl::OkStatus();
-  }
-
-  absl::Status AddHome(int i, int buffer, HomeSet* homes) {
-    const Home home = rank_.buffers[buffer].home;
-    if (homes->Has(home)) {
-      return Refuse(i, absl::StrCat("names two buffers of home ", HomeName(home)));
-    }
-    homes->Add(home);
-    return absl::OkStatus();
-  }
-
-  absl::Status CheckRead(int i, int buffer, HomeSet* homes) {
-    const Instruction& instruction = program_[i];
-    RETURN_IF_ERROR(Touch(i, buffer));
-    RETURN_IF_ERROR(AddHome(i, buffer, homes));
-    const Home home = rank_.buffers[buffer].home;
-    Held& held = held_[buffer];
-    if (held.stage != instruction.stage || held.microbatch != instruction.microbatch) {
-      return Refuse(i, absl::StrCat("reads b", buffer, ", which holds ", HeldText(buffer),
-                                    ", needs ", HomeName(home), " of stage ", instruction.stage,
-                                    " micro-batch ", instruction.microbatch));
-    }
-    return CheckParts(i, buffer, home);
-  }
-
-  // Homes that are made piece by piece hold the right pieces.
-  absl::Status CheckParts(int i, int buffer, Home home) {
-    const Instruction& instruction = program_[i];
-    const UnitRange segment = instruction.segment.units;
-    const UnitRange stage = plan_.stages[instruction.stage].units;
-    Held& held = held_[buffer];
-    if (home == Home::kRecompute && !(held.units == BlockOf(instruction.stage, segment))) {
-      return Refuse(i, absl::StrCat("reads b", buffer, ", which holds the recomputed units ",
-                                    held.units.first, ":", held.units.last));
-    }
-    if (home != Home::kGradientOut && home != Home::kPending) return absl::OkStatus();
-    if (instruction.op == Op::kBackwardWeight) {
-      if (held.units.first <= segment.first) return absl::OkStatus();
-    } else if (IsCompute(instruction.op)) {
-      if (held.units.first == segment.last) {
-        held.units.first = segment.first;
-        return absl::OkStatus();
-      }
-    } else if (held.units.first == stage.first) {
-      return absl::OkStatus();
-    }
-    return Refuse(i, absl::StrCat("reads b", buffer, ", whose gradient has come down to unit ",
-                                  held.units.first, " only"));
-  }
-
-  absl::Status CheckFill(int i, int buffer, HomeSet* homes) {
-    const Instruction& instruction = program_[i];
-    RETURN_IF_ERROR(Touch(i, buffer));
-    RETURN_IF_ERROR(AddHome(i, buffer, homes));
-    const Buffer& target = rank_.buffers[buffer];
-    if (target.home == Home::kScratch) return absl::OkStatus();
-    const int stage = IsHandOff(instruction.op)
-                          ? HandOffTargetStage(instruction.op, instruction.stage)
-                          : instruction.stage;
-    if (target.stage != stage) {
-      return Refuse(i, absl::StrCat("fills b", buffer, " of stage ", target.stage,
-                                    ", needs one of stage ", stage));
-    }
-    Held& held = held_[buffer];
-    if (held.stage != kNone) {
-      return Refuse(i, absl::StrCat("fills b", buffer, ", which still holds ", HeldText(buffer)));
-    }
-    held.stage = stage;
-    held.microbatch = instruction.microbatch;
-    held.units = instruction.segment.units;
-    held.filled_by = i;
-    return absl::OkStatus();
-  }
-
-  absl::Status CheckFree(int i) {
-    const Instruction& instruction = program_[i];
-    if (instruction.reads.empty() || !instruction.fills.empty()) {
-      return Refuse(i, "must read what it frees and fill nothing");
-    }
-    for (const int buffer : instruction.reads) {
-      RETURN_IF_ERROR(Touch(i, buffer));
-      Held& held = held_[buffer];
-      if (held.stage != instruction.stage || held.microbatch != instruction.microbatch) {
-        return Refuse(i, absl::StrCat("frees b", buffer, ", which holds ", HeldText(buffer)));
-      }
-      held.stage = held.microbatch = kNone;
-    }
-    return absl::OkStatus();
   }
 
   // ---- Progress: what has been computed, sent and summed.
@@ -301,31 +151,15 @@ class RankCheck {
     return absl::OkStatus();
   }
 
-  // The recompute block inside a segment of the backward pass; empty if there is no such segment.
-  UnitRange BlockOf(int stage, UnitRange segment) const {
-    const auto& blocks = layouts_[stage].recompute_blocks;
-    for (size_t b = 0; b < blocks.size(); ++b) {
-      if (SegmentOf(stage, b) == segment) return blocks[b];
-    }
-    return {};
-  }
-  // The block with the stage's embedding or head beside it.
-  UnitRange SegmentOf(int stage, size_t block) const {
-    const StageLayout& layout = layouts_[stage];
-    const auto& blocks = layout.recompute_blocks;
-    return {block == 0 ? layout.units.first : blocks[block].first,
-            block + 1 == blocks.size() ? layout.units.last : blocks[block].last};
-  }
-
   absl::Status CheckRecompute(int i) {
     const Instruction& instruction = program_[i];
     const Cell& cell = CellOf(instruction.stage, instruction.microbatch);
-    const auto& blocks = layouts_[instruction.stage].recompute_blocks;
+    const StageLayout& layout = layouts_[instruction.stage];
+    const auto& blocks = layout.recompute_blocks;
     const auto block = std::find(blocks.begin(), blocks.end(), instruction.segment.units);
     if (block == blocks.end()) return Refuse(i, "these units are no recompute block of the stage");
     if (!cell.forward) return Refuse(i, "its forward has not run");
-    const UnitRange segment =
-        SegmentOf(instruction.stage, static_cast<size_t>(block - blocks.begin()));
+    const UnitRange segment = SegmentOfBlock(layout, static_cast<size_t>(block - blocks.begin()));
     if (cell.input_down_to != segment.last) {
       return Refuse(i, absl::StrCat("the backward pass stands at unit ", cell.input_down_to,
                                     ", this block ends at ", segment.last));
@@ -361,9 +195,10 @@ class RankCheck {
                     absl::StrCat("the input gradient has come down to unit ", cell->input_down_to,
                                  ", this segment starts at ", segment.last));
     }
-    const bool in_blocks = !layouts_[instruction.stage].recompute_blocks.empty();
-    const bool known =
-        in_blocks ? !(BlockOf(instruction.stage, segment) == UnitRange{}) : segment == stage;
+    const StageLayout& layout = layouts_[instruction.stage];
+    const bool known = layout.recompute_blocks.empty()
+                           ? segment == stage
+                           : !(BlockOfSegment(layout, segment) == UnitRange{});
     if (!known) return Refuse(i, "its units are neither the stage nor one of its blocks");
     cell->input_down_to = segment.first;
     if (segment.first == stage.first) --stored_[instruction.stage];
@@ -493,9 +328,8 @@ class RankCheck {
   absl::Status CheckEnd() {
     const int end = static_cast<int>(program_.size());
     if (open_marker_ != kNone) return Refuse(open_marker_, "the pair is never closed");
-    for (size_t b = 0; b < held_.size(); ++b) {
-      if (held_[b].stage == kNone) continue;
-      return Refuse(held_[b].filled_by, absl::StrCat("b", b, " is never freed"));
+    if (const auto leak = memory_.FindLeak(); leak.has_value()) {
+      return Refuse(leak->index, leak->reason);
     }
     if (agree_ == kNone) return Refuse(end, "agree is missing");
     if (which_.evaluates) return absl::OkStatus();
@@ -514,7 +348,7 @@ class RankCheck {
   std::vector<int>& most_stored_;
 
   ProgramOrder order_;
-  std::vector<Held> held_;        // by buffer
+  MemoryFollower memory_;
   std::vector<int> local_stage_;  // by stage: position in rank_.stages
   std::vector<Cell> cells_;       // [local stage][micro-batch]
   std::vector<int> unfinished_;   // by stage: micro-batches of this rank not done

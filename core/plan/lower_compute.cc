@@ -42,15 +42,11 @@ class ComputeLowering {
   // One instruction, or one per recompute block from the top down.
   void AddBackward(const ScheduledOp& op, Op kind) {
     const StageLayout& layout = context_.layouts[op.stage];
-    const UnitRange stage = layout.units;
     const auto& blocks = layout.recompute_blocks;
-    if (blocks.empty()) return Add(op, kind, stage);
+    if (blocks.empty()) return Add(op, kind, layout.units);
     for (size_t i = blocks.size(); i-- > 0;) {
       Add(op, Op::kRecompute, blocks[i]);
-      // The stage's embedding and head go with the block beside them.
-      const int first = i == 0 ? stage.first : blocks[i].first;
-      const int last = i + 1 == blocks.size() ? stage.last : blocks[i].last;
-      Add(op, kind, {first, last});
+      Add(op, kind, SegmentOfBlock(layout, i));
     }
   }
 

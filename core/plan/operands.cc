@@ -73,6 +73,19 @@ Operands AllOperands(Op op, const StageLayout& layout, SegmentPosition position,
 
 }  // namespace
 
+UnitRange SegmentOfBlock(const StageLayout& layout, size_t block) {
+  const auto& blocks = layout.recompute_blocks;
+  return {block == 0 ? layout.units.first : blocks[block].first,
+          block + 1 == blocks.size() ? layout.units.last : blocks[block].last};
+}
+
+UnitRange BlockOfSegment(const StageLayout& layout, UnitRange segment) {
+  for (size_t block = 0; block < layout.recompute_blocks.size(); ++block) {
+    if (SegmentOfBlock(layout, block) == segment) return layout.recompute_blocks[block];
+  }
+  return {};
+}
+
 HomeSet HomesOf(const StageLayout& layout) {
   HomeSet homes;
   for (int home = 0; home < kNumHomes; ++home) {

@@ -1,6 +1,7 @@
 // What every kind of instruction does to memory: the meaning that passes and checker share.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 
@@ -60,6 +61,12 @@ bool IsHandOff(Op op);
 bool IsCollective(Op op);            // exchange-copies, reduce-gradient, agree
 bool ComputesInputGradient(Op op);   // backward-input, backward
 bool ComputesWeightGradient(Op op);  // backward-weight, backward
+
+// The units of the backward instruction that covers recompute block number `block`: the stage's
+// embedding and head go with the block beside them.
+UnitRange SegmentOfBlock(const StageLayout& layout, size_t block);
+// The other way round; empty where no block has this segment.
+UnitRange BlockOfSegment(const StageLayout& layout, UnitRange segment);
 
 // All homes with bytes in this stage.
 HomeSet HomesOf(const StageLayout& layout);

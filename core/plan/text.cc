@@ -31,7 +31,7 @@ void AppendInstruction(std::string* text, const Instruction& instruction) {
   if (instruction.stage != -1) absl::StrAppend(text, " stage=", instruction.stage);
   if (!(instruction.segment.units == UnitRange{})) AppendUnits(text, instruction.segment.units);
   if (instruction.segment.phase != Phase::kWhole) {
-    absl::StrAppend(text, " phase=", kPhaseNames[static_cast<int>(instruction.segment.phase)]);
+    absl::StrAppend(text, " phase=", NameIn(kPhaseNames, instruction.segment.phase));
   }
   if (instruction.microbatch != -1) absl::StrAppend(text, " microbatch=", instruction.microbatch);
   if (instruction.channel != -1) absl::StrAppend(text, " channel=", instruction.channel);
@@ -67,12 +67,12 @@ void AppendParameter(std::string* text, int index, const PlannedParameter& param
   absl::StrAppend(text, "parameter ", index, " name=", parameter.spec.name,
                   " shape=", absl::StrJoin(parameter.spec.shape, "x"),
                   " decay=", static_cast<int>(parameter.spec.decay),
-                  " initializer=", kInitializerNames[static_cast<int>(parameter.spec.initializer)]);
+                  " initializer=", NameIn(kInitializerNames, parameter.spec.initializer));
   absl::StrAppendFormat(text, " scale=%.17g", parameter.spec.scale);
   AppendList(text, "stages", parameter.stages);
   AppendList(text, "ranks", parameter.ranks);
   absl::StrAppend(text, " bucket=", parameter.bucket,
-                  " kind=", kParameterKindNames[static_cast<int>(parameter.kind)], "\n");
+                  " kind=", NameIn(kParameterKindNames, parameter.kind), "\n");
 }
 
 void AppendTables(std::string* text, const Plan& plan) {
@@ -84,10 +84,9 @@ void AppendTables(std::string* text, const Plan& plan) {
   }
   for (size_t i = 0; i < plan.channels.size(); ++i) {
     const Channel& channel = plan.channels[i];
-    absl::StrAppend(text, "channel ", i, " source=", channel.source,
-                    " destination=", channel.destination,
-                    " kind=", kChannelKindNames[static_cast<int>(channel.kind)],
-                    " bytes=", channel.message_bytes, "\n");
+    absl::StrAppend(
+        text, "channel ", i, " source=", channel.source, " destination=", channel.destination,
+        " kind=", NameIn(kChannelKindNames, channel.kind), " bytes=", channel.message_bytes, "\n");
   }
   for (size_t i = 0; i < plan.parameters.size(); ++i) {
     AppendParameter(text, static_cast<int>(i), plan.parameters[i]);

@@ -87,7 +87,7 @@ TEST(RandomPlan, FreeingTooEarlyShows) {
   const int input = FindOp(program, Op::kBackwardInput);
   ASSERT_EQ(program[input + 1].op, Op::kFree);
   std::swap(program[input], program[input + 1]);
-  const auto run = RunPlan(plan, spec, 1);
+  const auto run = RunPlan(plan, spec, kSteps);
   EXPECT_TRUE(!run.ok() || Difference(*run, *reference) != "");
 }
 

@@ -7,7 +7,9 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/rng.h"
 #include "core/base/status_macros.h"
@@ -60,6 +62,7 @@ class Attempt {
     assignment_.world_size = plan->num_ranks * plan->num_replicas;
     assignment_.output_directory = options_.directory;
     assignment_.fresh = options_.fresh;
+    if (options_.change_assignment) options_.change_assignment(assignment_);
     RunThreads();
     return result_;
   }
@@ -119,7 +122,10 @@ class Attempt {
   }
 
   absl::Status RunRank(int rank) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport, Connect(rank));
+    ASSIGN_OR_RETURN(std::unique_ptr<Transport> transport, Connect(rank));
+    if (options_.wrap_transport) {
+      transport = options_.wrap_transport(rank, std::move(transport));
+    }
     {
       absl::MutexLock lock(&mutex_);
       transports_[rank] = transport.get();
@@ -239,6 +245,19 @@ std::vector<double> RunResult::losses() const {
 }
 
 RunResult RunRanks(const RunOptions& options) { return Attempt(options).Run(); }
+
+std::vector<int64_t> MetricsSteps(Disk& disk, const std::string& out) {
+  std::vector<int64_t> steps;
+  const std::string text = disk.Read(out + "/metrics.jsonl").value_or("");
+  for (const absl::string_view row : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    int64_t step = -1;
+    const absl::string_view digits = row.substr(sizeof("{\"step\":") - 1);
+    EXPECT_TRUE(absl::SimpleAtoi(digits.substr(0, digits.find(',')), &step)) << row;
+    EXPECT_EQ(row.back(), '}');
+    steps.push_back(step);
+  }
+  return steps;
+}
 
 std::string TensorChecksums(Disk& disk, const std::string& checkpoint) {
   const auto reader = CheckpointReader::Open(disk, checkpoint);

@@ -30,8 +30,13 @@ struct RunOptions {
   std::string transport = "local";  // local | gloo
   int attempt = 1;
   bool fresh = false;
+  // Falsifies what the ranks are told.
+  std::function<void(Assignment& assignment)> change_assignment;
   // Before every step of every rank, with the number of steps it has finished in this attempt.
   std::function<void(int rank, int64_t steps, Rank& self, Transport& transport)> before_step;
+  // Puts something around a rank's transport, or takes it as it is.
+  std::function<std::unique_ptr<Transport>(int rank, std::unique_ptr<Transport> inner)>
+      wrap_transport;
   // Gives a rank another device; null: a plain one.
   std::function<std::unique_ptr<Device>(int rank, Transport& transport)> make_device;
 };
@@ -49,6 +54,9 @@ struct RunResult {
 
 // Compiles the plan and runs it to its end.  A rank that fails ends the attempt for all.
 RunResult RunRanks(const RunOptions& options);
+
+// The steps that OUT/metrics.jsonl holds, in its order.
+std::vector<int64_t> MetricsSteps(Disk& disk, const std::string& out);
 
 // Bytes of the manifest's tensors, by checksum: equal strings are equal weights and moments.
 std::string TensorChecksums(Disk& disk, const std::string& checkpoint);

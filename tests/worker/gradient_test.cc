@@ -67,7 +67,6 @@ double CentralDifference(StageChain<double>& chain, const TestBatch& batch, doub
   const auto loss_at = [&](double steps) {
     value = kept + steps * kStep;
     chain.ResetSums();
-    chain.ResetSums();  // a small loss stands in a small sum
     return chain.Forward(batch, StageMode::kEvaluate);
   };
   const double near = loss_at(1.0) - loss_at(-1.0), far = loss_at(2.0) - loss_at(-2.0);

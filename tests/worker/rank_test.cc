@@ -4,10 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/strings/str_split.h"
+#include "tests/testing/killing_device.h"
 #include "tests/testing/rank_threads.h"
 
 namespace birkhoff {
@@ -15,6 +19,8 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::KillingDevice;
+using testing::MetricsSteps;
 using testing::NewTestDirectory;
 using testing::RunOptions;
 using testing::RunRanks;
@@ -26,11 +32,6 @@ class RankTest : public ::testing::Test {
   RankTest() : directory_(NewTestDirectory()) {
     options_.spec = SmallJob(directory_);
     options_.directory = directory_ + "/out";
-  }
-  std::vector<std::string> MetricsRows() {
-    const auto text = disk_.Read(options_.directory + "/metrics.jsonl");
-    EXPECT_TRUE(text.ok()) << text.status();
-    return absl::StrSplit(text.value_or(""), '\n', absl::SkipEmpty());
   }
   std::vector<std::string> Checkpoints() {
     return disk_.List(options_.directory + "/checkpoints").value_or(std::vector<std::string>{});
@@ -67,6 +68,187 @@ TEST_F(RankTest, AllRanksReportTheSameStep) {
     EXPECT_GT(a.bubble, 0.0);
     EXPECT_LT(a.bubble, 1.0);
   }
+}
+
+TEST_F(RankTest, ReportsGainsOfEverySubLayer) {
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  for (const StepReport& report : result.reports[0]) {
+    ASSERT_EQ(report.gain.forward_by_sublayer.size(), 8u);
+    ASSERT_EQ(report.gain.single_backward_by_sublayer.size(), 8u);
+    for (const double gain : report.gain.forward_by_sublayer) EXPECT_NEAR(gain, 1.0, 1e-5);
+    EXPECT_NEAR(report.gain.row_sum_min, 1.0, 1e-4);
+    EXPECT_GT(report.gain.column_sum_min, 0.9);
+  }
+}
+
+TEST_F(RankTest, ValidatesAtTheIntervalAndAtTheEnd) {
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  std::vector<int64_t> steps;
+  for (const StepReport& report : result.reports[1]) {
+    if (!report.validation_loss) continue;
+    steps.push_back(report.step);
+    EXPECT_NEAR(*report.validation_loss, report.loss, 0.3);
+  }
+  EXPECT_THAT(steps, ElementsAre(5, 10, 12));
+}
+
+TEST_F(RankTest, WritesEachStepOnceAndKeepsTheLastCheckpoints) {
+  options_.spec.checkpoint.keep_last = 2;
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  EXPECT_THAT(MetricsSteps(disk_, options_.directory),
+              ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+  EXPECT_THAT(Checkpoints(), ElementsAre("step-00000008", "step-00000012"));
+  EXPECT_EQ(result.committed.size(), 3u);
+}
+
+TEST_F(RankTest, StopRequestOfOneRankStopsAllAtOneStepWithACheckpoint) {
+  options_.before_step = [](int rank, int64_t steps, Rank& self, Transport&) {
+    if (rank == 1 && steps == 5) self.RequestStop();
+  };
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  EXPECT_THAT(result.stopped, ElementsAre(true, true));
+  EXPECT_EQ(result.reports[0].size(), 6u);
+  EXPECT_EQ(result.reports[1].size(), 6u);
+  EXPECT_EQ(result.committed.back().step, 6);
+}
+
+TEST_F(RankTest, StopRequestInTheLastStepIsAnOrdinaryEnd) {
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 11) self.RequestStop();
+  };
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  EXPECT_THAT(result.stopped, ElementsAre(false, false));
+}
+
+// Overwrites the message that the link receives as number `target` with NaN.
+class PoisoningLink final : public Link {
+ public:
+  PoisoningLink(Link& inner, int64_t target) : inner_(inner), target_(target) {}
+  void Send(Stream& stream, const std::byte* data, int64_t bytes,
+            const MessageStamp& stamp) override {
+    inner_.Send(stream, data, bytes, stamp);
+  }
+  void Receive(Stream& stream, std::byte* data, int64_t bytes, const MessageStamp& stamp) override {
+    inner_.Receive(stream, data, bytes, stamp);
+    if (received_++ == target_) stream.Submit([data] { std::memset(data, 0xff, 64); });
+  }
+
+ private:
+  Link& inner_;
+  const int64_t target_;
+  int64_t received_ = 0;
+};
+
+class PoisoningTransport final : public Transport {
+ public:
+  PoisoningTransport(std::unique_ptr<Transport> inner, int channel, int64_t target)
+      : inner_(std::move(inner)), channel_(channel), link_(*inner_->link(channel), target) {}
+  Link* link(int channel) override { return channel == channel_ ? &link_ : inner_->link(channel); }
+  Group* group(const std::vector<int>& ranks) override { return inner_->group(ranks); }
+  absl::Status status() const override { return inner_->status(); }
+  void Abort(absl::Status reason) override { inner_->Abort(std::move(reason)); }
+
+ private:
+  const std::unique_ptr<Transport> inner_;
+  const int channel_;
+  PoisoningLink link_;
+};
+
+TEST_F(RankTest, NanInOneMessageSkipsTheStepOnAllRanksAndTrainingGoesOn) {
+  constexpr int kChannels = 2;  // activations and gradients between two ranks
+  for (int channel = 0; channel < kChannels; ++channel) {
+    RunOptions options = options_;
+    options.directory += std::to_string(channel);
+    options.spec.training.validation_interval = 0;
+    // In step 4 of 16 micro-batches, whichever rank receives on the channel.
+    options.wrap_transport = [channel](int, std::unique_ptr<Transport> inner) {
+      return std::make_unique<PoisoningTransport>(std::move(inner), channel, 3 * 16 + 7);
+    };
+    const RunResult result = RunRanks(options);
+    ASSERT_TRUE(result.status().ok()) << result.status();
+    for (const auto& reports : result.reports) {
+      ASSERT_EQ(reports.size(), 12u);
+      for (const StepReport& report : reports) {
+        EXPECT_EQ(report.skipped, report.step == 4);
+        EXPECT_EQ(report.skipped_total, report.step >= 4 ? 1 : 0);
+        EXPECT_TRUE(report.step == 4 || std::isfinite(report.loss)) << report.step;
+      }
+    }
+    EXPECT_LT(result.losses().back(), result.losses().front());
+  }
+}
+
+TEST_F(RankTest, TooManySkippedStepsInARowGiveUp) {
+  options_.spec.optimizer.lr = 1e30;  // the first step throws the weights out of range
+  options_.spec.lr_schedule.warmup_steps = 0;
+  options_.spec.stability.max_skipped_steps = 3;
+  const RunResult result = RunRanks(options_);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(result.status().ToString(),
+              HasSubstr("step 5: loss or gradient not finite in 4 steps in a row"));
+  EXPECT_EQ(result.reports[0].size(), 5u);
+}
+
+TEST_F(RankTest, KillAtEveryInstructionEndsAllRanks) {
+  options_.spec.training.steps = 1;
+  options_.spec.training.global_batch_size = 4;
+  options_.spec.training.validation_interval = 0;
+  for (const ScheduleKind schedule : {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV}) {
+    options_.spec.parallelism.schedule = schedule;
+    for (int victim = 0; victim < 2; ++victim) {
+      int kills = 0;
+      for (int64_t instruction = 0;; ++instruction) {
+        options_.directory = directory_ + "/killed";
+        options_.fresh = true;
+        options_.make_device = [=](int rank, Transport& transport) -> std::unique_ptr<Device> {
+          return std::make_unique<KillingDevice>(rank == victim ? instruction : -1, transport);
+        };
+        const RunResult result = RunRanks(options_);
+        if (result.status().ok()) break;  // the program has fewer instructions
+        ++kills;
+        EXPECT_FALSE(result.statuses[victim].ok()) << "instruction " << instruction;
+        // The other may be through with the step, and rank 1 then has nothing left to wait for.
+        const int other = 1 - victim;
+        const bool through = result.reports[other].size() == 1;
+        EXPECT_EQ(result.statuses[other].ok(), through && other != 0)
+            << "instruction " << instruction << ": " << result.statuses[other];
+        EXPECT_TRUE(result.committed.empty());
+      }
+      EXPECT_GT(kills, 30);
+    }
+  }
+}
+
+TEST_F(RankTest, RefusesAPlanThatIsNotTheOneItWasPromised) {
+  options_.change_assignment = [](Assignment& assignment) { assignment.plan_hash = "0"; };
+  EXPECT_THAT(RunRanks(options_).status().ToString(), HasSubstr("the plan has hash"));
+}
+
+TEST_F(RankTest, RefusesASpecOfAnotherModel) {
+  options_.change_assignment = [](Assignment& assignment) {
+    assignment.spec.model.hidden_size = 32;
+  };
+  EXPECT_THAT(RunRanks(options_).status().ToString(), HasSubstr("the spec's model has hash"));
+}
+
+TEST_F(RankTest, RefusesAPlanThatTheCheckerRefuses) {
+  options_.change_assignment = [](Assignment& assignment) {
+    assignment.plan.ranks[0].train.pop_back();
+    assignment.plan.ranks[0].train.pop_back();  // snapshot and optimizer
+    assignment.plan_hash = PlanHash(assignment.plan);
+  };
+  const absl::Status status = RunRanks(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(RankTest, NamesAMissingTokenFile) {
+  options_.spec.data.train[0].path = directory_ + "/nothing";
+  EXPECT_THAT(RunRanks(options_).status().ToString(), HasSubstr("/nothing"));
 }
 
 }  // namespace

@@ -100,10 +100,6 @@ class StageChain {
     return loss;
   }
 
-  void ResetSums() {
-    for (const auto& link : links_) link->stage.ResetSums();
-  }
-
   // Sums of thousands of batches would hide the last digits of the next one.
   void ResetSums() {
     for (const auto& link : links_) link->stage.ResetSums();

@@ -49,10 +49,10 @@ enum class Pass {
 struct StagePlaces {
   std::vector<Place> x;  // by boundary; absent at the stage's end in kBackward
   std::vector<SubLayerPlaces> sublayers;
-  Place head_norm;   // [T, C]
-  Place contracted;  // [T, C], what the head's norm reads
+  Place head_norm;         // [T, C]
+  Place contracted;        // [T, C], what the head's norm reads
   Place head_inverse_rms;  // [T]
-  Place vocabulary;  // logits [T, V]; kEvaluate: of as many rows as its bytes hold
+  Place vocabulary;        // logits [T, V]; kEvaluate: of as many rows as its bytes hold
 };
 
 StagePlaces FindPlaces(const StageLayout& layout, const ModelSpec& model, Pass pass);

@@ -38,6 +38,16 @@ TEST(CompilePlan, RandomPlansPassTheChecker) {
   }
 }
 
+TEST(CompilePlan, OneForwardOneBackwardRunsAnyNumberOfMicrobatches) {
+  for (int ranks = 1; ranks <= 5; ++ranks) {
+    for (int microbatches = 1; microbatches <= 7; ++microbatches) {
+      const auto plan =
+          CompilePlan(SmallSpec({.ranks = ranks, .microbatches = microbatches, .layers = 3}), {});
+      EXPECT_TRUE(plan.ok()) << plan.status();
+    }
+  }
+}
+
 // Whatever the rates, the programs are right: order does not depend on time.
 TEST(CompilePlan, AnyClusterGivesAPlanThatPasses) {
   Rng rng(2);

@@ -50,6 +50,29 @@ TEST(EditedPlan, IsRefusedByNameOrStillCompletes) {
   EXPECT_GT(accepted, 100);  // otherwise the edits test nothing but nonsense
 }
 
+// A plan that came in with other numbers than were sent is refused or accepted, never a crash.
+TEST(DamagedPlan, NeverCrashesTheChecker) {
+  const JobSpec spec = SmallSpec({.schedule = ScheduleKind::kDualPipe,
+                                  .microbatches = 4,
+                                  .recompute = 1,
+                                  .replicas = 2,
+                                  .tied = true});
+  const std::string text = PlanToText(CompileOrDie(spec));
+  Rng rng(5);
+  int refused = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::string damaged = text;
+    for (int flips = 0; flips < 1 + i % 3; ++flips) {
+      size_t at = rng.Below(damaged.size());
+      while (damaged[at] < '0' || damaged[at] > '9') at = (at + 1) % damaged.size();
+      damaged[at] = static_cast<char>('0' + rng.Below(10));
+    }
+    const auto plan = PlanFromText(damaged);
+    refused += !plan.ok() || !CheckPlan(*plan, spec).ok();
+  }
+  EXPECT_GT(refused, 1500);
+}
+
 // What is accepted may only reorder: with one stream and one rank nothing but waits is free.
 TEST(EditedPlan, NoDropIsEverAccepted) {
   const JobSpec spec = SmallSpec({.schedule = ScheduleKind::kDualPipe,

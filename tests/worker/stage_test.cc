@@ -1,0 +1,226 @@
+// What a stage promises beside right gradients: recompute, split backward, padding, accumulation,
+// evaluation, and the identity with the plain residual.
+#include "worker/stage.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/worker/small_model.h"
+#include "tests/worker/stage_chain.h"
+#include "worker/transformer/initial_values.h"
+
+namespace birkhoff {
+namespace {
+
+const ResidualKind kKinds[] = {ResidualKind::kResidual, ResidualKind::kHc, ResidualKind::kMhc};
+
+ModelSpec DeepModel(ResidualKind kind) {
+  ModelSpec model = SmallModel(kind);
+  model.num_hidden_layers = 4;
+  return model;
+}
+
+// Gradients and loss of one batch at the same random point.
+struct Outcome {
+  double loss = 0.0;
+  std::map<std::string, std::vector<float>> gradients;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+Outcome TrainOnce(const ChainOptions& options, const TestBatch& batch) {
+  Parameters<float> parameters = RandomParameters<float>(options.model, /*seed=*/5);
+  const double loss = StageChain<float>(options, parameters).Train(batch);
+  return {loss, parameters.gradients};
+}
+
+TEST(Stage, RecomputeGivesTheSameBits) {
+  for (const ResidualKind kind : kKinds) {
+    const ModelSpec model = DeepModel(kind);
+    const TestBatch batch = RandomBatch({7, 9}, model.vocab_size, /*seed=*/6);
+    for (const std::vector<int>& cuts : {std::vector<int>{}, {4}, {1, 3, 9}}) {
+      const Outcome stored = TrainOnce({.model = model, .cuts = cuts}, batch);
+      for (const int block : {1, 2, 3, 100}) {
+        for (const bool split : {false, true}) {
+          const Outcome rebuilt = TrainOnce(
+              {.model = model, .cuts = cuts, .recompute_block = block, .split = split}, batch);
+          EXPECT_TRUE(rebuilt == stored) << block << (split ? " split" : "");
+        }
+      }
+    }
+  }
+}
+
+TEST(Stage, SplitBackwardGivesTheSameBits) {
+  for (const ResidualKind kind : kKinds) {
+    const ModelSpec model = DeepModel(kind);
+    const TestBatch batch = RandomBatch({16}, model.vocab_size, /*seed=*/7);
+    EXPECT_TRUE(TrainOnce({.model = model, .split = true}, batch) ==
+                TrainOnce({.model = model}, batch));
+  }
+}
+
+TEST(Stage, RunsTwiceToTheSameBits) {
+  const ModelSpec model = DeepModel(ResidualKind::kMhc);
+  const TestBatch batch = RandomBatch({16}, model.vocab_size, /*seed=*/8);
+  EXPECT_TRUE(TrainOnce({.model = model}, batch) == TrainOnce({.model = model}, batch));
+}
+
+double RelativeDifference(const std::vector<double>& a, const std::vector<double>& b) {
+  double scale = 0.0, worst = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    scale = std::max(scale, std::abs(a[i]));
+    worst = std::max(worst, std::abs(a[i] - b[i]));
+  }
+  return worst / scale;
+}
+
+TEST(Stage, CapacityBeyondTheTokensChangesNothing) {
+  const ModelSpec model = SmallModel(ResidualKind::kMhc);
+  const TestBatch batch = RandomBatch({6, 4}, model.vocab_size, /*seed=*/9);
+  const Outcome exact = TrainOnce({.model = model, .cuts = {3}, .capacity = 10}, batch);
+  const Outcome padded = TrainOnce({.model = model, .cuts = {3}, .capacity = 37}, batch);
+  EXPECT_TRUE(exact == padded);
+}
+
+TEST(Stage, MicrobatchesAddUp) {
+  for (const ResidualKind kind : kKinds) {
+    const ModelSpec model = SmallModel(kind);
+    const TestBatch first = RandomBatch({5, 3}, model.vocab_size, /*seed=*/10);
+    const TestBatch second = RandomBatch({4, 2}, model.vocab_size, /*seed=*/11);
+    TestBatch both = first;
+    both.sequence_lengths.insert(both.sequence_lengths.end(), second.sequence_lengths.begin(),
+                                 second.sequence_lengths.end());
+    both.inputs.insert(both.inputs.end(), second.inputs.begin(), second.inputs.end());
+    both.targets.insert(both.targets.end(), second.targets.begin(), second.targets.end());
+
+    Parameters<double> whole = RandomParameters<double>(model, /*seed=*/5), sum = whole;
+    const double want = StageChain<double>({.model = model}, whole).Train(both);
+    StageChain<double> chain({.model = model}, sum);
+    double loss = 0.0;
+    for (const TestBatch* batch : {&first, &second}) {
+      loss += chain.Forward(*batch, StageMode::kTrain);
+      chain.Backward(both.NumTargets());
+    }
+    EXPECT_NEAR(loss, want, 1e-12 * want);
+    for (const auto& [name, gradient] : whole.gradients) {
+      EXPECT_LE(RelativeDifference(gradient, sum.gradients.at(name)), 1e-12) << name;
+    }
+  }
+}
+
+TEST(Stage, TokensSeeTheirOwnSequenceOnly) {
+  const ModelSpec model = SmallModel(ResidualKind::kMhc);
+  TestBatch batch = RandomBatch({5, 5}, model.vocab_size, /*seed=*/12);
+  std::copy_n(batch.inputs.begin(), 5, batch.inputs.begin() + 5);
+  std::copy_n(batch.targets.begin(), 5, batch.targets.begin() + 5);
+  TestBatch half = batch;
+  half.sequence_lengths = {5};
+  half.inputs.resize(5);
+  half.targets.resize(5);
+  const double once = TrainOnce({.model = model}, half).loss;
+  EXPECT_NEAR(TrainOnce({.model = model}, batch).loss, 2 * once, 1e-5 * once);
+}
+
+TEST(Stage, EvaluationHasTheLossOfTrainingAndTouchesNothing) {
+  for (const ResidualKind kind : kKinds) {
+    const ModelSpec model = DeepModel(kind);
+    for (const int block : {0, 3}) {
+      Parameters<float> parameters = RandomParameters<float>(model, /*seed=*/13);
+      const Parameters<float> before = parameters;
+      StageChain<float> chain({.model = model,
+                               .cuts = {3, 6},
+                               .recompute_block = block,
+                               .capacity = 150,
+                               .sequence_length = 150},
+                              parameters);
+      // More than a block of logits, and not a multiple of it.
+      const TestBatch batch = RandomBatch({100, 31}, model.vocab_size, /*seed=*/14);
+      const double evaluated = chain.Forward(batch, StageMode::kEvaluate);
+      EXPECT_EQ(chain.stage(2).sums().target_tokens, batch.NumTargets());
+      EXPECT_EQ(chain.Sums()[0].single_forward, 0.0);
+      EXPECT_NEAR(chain.Forward(batch, StageMode::kTrain), evaluated, 1e-6 * evaluated);
+      EXPECT_EQ(parameters.gradients, before.gradients);
+      EXPECT_EQ(parameters.values, before.values);
+    }
+  }
+}
+
+// An evaluation forward gets no buffers but these.
+TEST(Stage, EvaluationNeedsNoBuffersThatAreKept) {
+  const ModelSpec model = SmallModel(ResidualKind::kMhc);
+  Parameters<float> parameters = RandomParameters<float>(model, /*seed=*/15);
+  StageChain<float> chain({.model = model}, parameters);
+  const TestBatch batch = RandomBatch({16}, model.vocab_size, /*seed=*/16);
+  const double loss = chain.Forward(batch, StageMode::kEvaluate);
+  StageBuffers few;
+  for (const Home home : {Home::kBatch, Home::kScratch}) {
+    few.at[static_cast<int>(home)] = chain.buffers(0).Of(home);
+  }
+  chain.ResetSums();
+  chain.stage(0).Forward(few, StageMode::kEvaluate);
+  EXPECT_EQ(chain.stage(0).sums().loss, loss);
+}
+
+TEST(Stage, HasNoGradientWithoutTargets) {
+  const ModelSpec model = SmallModel(ResidualKind::kMhc);
+  TestBatch batch = RandomBatch({4}, model.vocab_size, /*seed=*/17);
+  std::fill(batch.targets.begin(), batch.targets.end(), -1);
+  const Outcome outcome = TrainOnce({.model = model}, batch);
+  EXPECT_EQ(outcome.loss, 0.0);
+  for (const auto& [name, gradient] : outcome.gradients) {
+    for (const float value : gradient) ASSERT_EQ(value, 0.0f) << name;
+  }
+}
+
+// H_pre = 1/n, H_post = 1, H_res = I: every stream is the plain residual.
+TEST(Stage, MhcWithFixedCoefficientsIsThePlainResidual) {
+  const ModelSpec plain = SmallModel(ResidualKind::kResidual);
+  ModelSpec mhc = SmallModel(ResidualKind::kMhc, MappingKind::kIdentity);
+  mhc.residual.expand = ExpandKind::kCopy;
+  Parameters<double> plain_parameters = RandomParameters<double>(plain, /*seed=*/18);
+  Parameters<double> mhc_parameters = RandomParameters<double>(mhc, /*seed=*/18);
+  for (auto& [name, values] : mhc_parameters.values) {
+    if (EndsWith(name, ".phi")) std::fill(values.begin(), values.end(), 0.0);
+    if (!EndsWith(name, ".bias")) continue;
+    std::fill(values.begin(), values.begin() + 4, -std::log(3.0));  // sigmoid: 1/4
+    std::fill(values.begin() + 4, values.end(), 0.0);               // 2 sigmoid: 1
+  }
+  const TestBatch batch = RandomBatch({7, 5}, plain.vocab_size, /*seed=*/19);
+  const double want = StageChain<double>({.model = plain}, plain_parameters).Train(batch);
+  const double got = StageChain<double>({.model = mhc}, mhc_parameters).Train(batch);
+  EXPECT_NEAR(got, want, 1e-12 * want);
+  for (const auto& [name, gradient] : plain_parameters.gradients) {
+    const std::vector<double>& other = mhc_parameters.gradients.at(name);
+    for (size_t i = 0; i < gradient.size(); ++i) ASSERT_NEAR(other[i], gradient[i], 1e-12) << name;
+  }
+}
+
+Parameters<double> InitialParameters(const ModelSpec& model, uint64_t seed) {
+  Parameters<double> parameters;
+  for (int unit = 0; unit < NumUnits(model); ++unit) {
+    for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
+      parameters.Add(parameter.name, InitialValues(model, parameter, seed));
+    }
+  }
+  return parameters;
+}
+
+// HC starts as the pre-norm residual: arXiv 2409.19606 eq. 14.
+TEST(Stage, HcStartsAsThePlainResidual) {
+  const ModelSpec plain = SmallModel(ResidualKind::kResidual);
+  ModelSpec hc = SmallModel(ResidualKind::kHc);
+  hc.residual.expand = ExpandKind::kCopy;
+  Parameters<double> plain_parameters = InitialParameters(plain, /*seed=*/20);
+  Parameters<double> hc_parameters = InitialParameters(hc, /*seed=*/20);
+  const TestBatch batch = RandomBatch({16}, plain.vocab_size, /*seed=*/21);
+  const double want = StageChain<double>({.model = plain}, plain_parameters).Train(batch);
+  EXPECT_NEAR(StageChain<double>({.model = hc}, hc_parameters).Train(batch), want, 1e-12 * want);
+}
+
+}  // namespace
+}  // namespace birkhoff
