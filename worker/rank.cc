@@ -18,6 +18,7 @@
 #include "worker/optimizer.h"
 #include "worker/resume.h"
 #include "worker/stage.h"
+#include "worker/trace.h"
 
 namespace birkhoff {
 namespace {
@@ -140,7 +141,22 @@ class TrainingRank final : public Rank, private StepHooks {
     RETURN_IF_ERROR(CheckSkips());
     const bool more = progress_.step < spec().training.steps;
     stopped_ = more && agreed_.stop;
+    if (!more || stopped_) RETURN_IF_ERROR(Trace());
     return more && !stopped_;
+  }
+
+  // How the last step ran, on all ranks.
+  absl::Status Trace() {
+    const int64_t length = TraceLength(plan());
+    std::vector<double> mine(length), all(length * assignment_.world_size);
+    PackTimes(train_times_, mine);
+    world_->AllGather(*stream_, mine.data(), length, all.data(), -1);
+    stream_->Synchronize();
+    RETURN_IF_ERROR(env_.transport->status());
+    if (assignment_.rank != 0) return absl::OkStatus();
+    // A picture and no result: training has not failed when it cannot be written.
+    (void)WriteTrace(*env_.disk, assignment_.output_directory, TraceToJson(plan(), all));
+    return absl::OkStatus();
   }
 
   absl::Status Train() {
@@ -148,6 +164,7 @@ class TrainingRank final : public Rank, private StepHooks {
     training_ = true;
     ResetSums();
     RETURN_IF_ERROR(executor_->RunTrain(CountTargets()));
+    train_times_ = executor_->times();
     ++progress_.step;
     progress_.tokens += agreed_.target_tokens;
     progress_.skipped += agreed_.skip ? 1 : 0;
@@ -312,6 +329,7 @@ class TrainingRank final : public Rank, private StepHooks {
   Agreement agreed_;  // of the running or last step
   std::atomic<bool> stop_requested_{false};
   bool stopped_ = false;
+  std::vector<InstructionTime> train_times_;  // of the last step
 
   std::unique_ptr<Checkpointer> checkpointer_;
   std::unique_ptr<Stream> stream_;      // of this object's own work between programs

@@ -73,7 +73,7 @@ Program AddReductions(const LowerContext& context, int rank, bool evaluates, Pro
       ready.push_back({LastGradient(plan, plan.buckets[b], program), static_cast<int>(b)});
     }
     for (const auto& [last, bucket] : ready) {
-      copy_up_to(static_cast<size_t>(last + 1));
+      copy_up_to(static_cast<size_t>(last) + 1);
       AppendSums(context, bucket, &result);
     }
   }

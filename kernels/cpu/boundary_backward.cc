@@ -121,7 +121,8 @@ void ApplySuffix(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
 template <int N, typename T>
 void EmbedBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
   const int64_t C = args.shape.channels;
-  const int copies = args.expand == StreamExpand::kCopy ? N : 1;
+  int copies = 1;
+  if (args.expand == StreamExpand::kCopy) copies = N;
   for (int64_t t = block.first; t < block.end; ++t) {
     const T* dx = args.dx + t * N * C;
     T* row = args.dembedding + args.ids[t] * C;

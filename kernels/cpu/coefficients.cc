@@ -251,15 +251,19 @@ void ProjectionBackward(const BoundaryShape& shape, int64_t tokens, const T* pro
   }
 }
 
-#define BIRKHOFF_INSTANTIATE(T)                                                                   \
-  template void FormCoefficients(const BoundaryShape&, const BoundaryParameters<T>&, int64_t,     \
-                                 const T*, T*, T*);                                               \
-  template void CoefficientsBackward(const BoundaryShape&, const BoundaryParameters<T>&,          \
-                                     const BoundaryGradients<T>&, const CoefficientBackward<T>&); \
-  template void ProjectionBackward(const BoundaryShape&, int64_t, const T*, const T*, const T*,   \
-                                   T*, T*);
-BIRKHOFF_INSTANTIATE(float)
-BIRKHOFF_INSTANTIATE(double)
-#undef BIRKHOFF_INSTANTIATE
+template void FormCoefficients(const BoundaryShape&, const BoundaryParameters<float>&, int64_t,
+                               const float*, float*, float*);
+template void CoefficientsBackward(const BoundaryShape&, const BoundaryParameters<float>&,
+                                   const BoundaryGradients<float>&,
+                                   const CoefficientBackward<float>&);
+template void ProjectionBackward(const BoundaryShape&, int64_t, const float*, const float*,
+                                 const float*, float*, float*);
+template void FormCoefficients(const BoundaryShape&, const BoundaryParameters<double>&, int64_t,
+                               const double*, double*, double*);
+template void CoefficientsBackward(const BoundaryShape&, const BoundaryParameters<double>&,
+                                   const BoundaryGradients<double>&,
+                                   const CoefficientBackward<double>&);
+template void ProjectionBackward(const BoundaryShape&, int64_t, const double*, const double*,
+                                 const double*, double*, double*);
 
 }  // namespace birkhoff::cpu

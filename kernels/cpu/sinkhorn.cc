@@ -206,7 +206,7 @@ void BackwardLane(const MixShape& shape, const Lane<T>* logits, const Lane<T>* d
     for (int i = 0; i < n; ++i) StoreSplit(log.b[i], history + t * row + 2 * i);
     for (int i = 0; i < n; ++i) StoreSplit(log.a[i], history + t * row + 2 * (n + i));
   }
-  double matrix[kMaxMixLogits];
+  double matrix[kMaxMixLogits] = {};
   AssembleLog(log, matrix);
   LogGradient gradient = {};
   for (int k = 0; k < n * n; ++k) {
@@ -267,13 +267,9 @@ void BackColumns(const Scaling<T>& scaling, const Lane<T>* a_before, const Lane<
   for (int j = 0; j < scaling.n; ++j) std::fill_n(gradient.b[j], kMixLanes, T(0));
 }
 
-// dlogits, dA and dB of matrix = exp(logits + A_i + B_j), given dmatrix.
+// dlogits, dA and dB of matrix = exp(logits + A_i + B_j), given dmatrix; `gradient` starts at zero.
 template <typename T>
 void StartBack(int n, const Lane<T>* dmatrix, const Lane<T>* matrix, Gradient<T>& gradient) {
-  for (int i = 0; i < n; ++i) {
-    std::fill_n(gradient.a[i], kMixLanes, T(0));
-    std::fill_n(gradient.b[i], kMixLanes, T(0));
-  }
   for (int k = 0; k < n * n; ++k) {
     for (int lane = 0; lane < kMixLanes; ++lane) {
       const T flow = dmatrix[k][lane] * matrix[k][lane];
@@ -288,7 +284,7 @@ template <typename T>
 void BackwardLinear(const MixShape& shape, const Scaling<T>& scaling, const Lane<T>* dmatrix,
                     Lane<T>* history, Gradient<T>& gradient) {
   const int n = scaling.n, last = shape.sinkhorn_iterations - 1;
-  Lane<T> ones[kMaxStreams], matrix[kMaxMixLogits];
+  Lane<T> ones[kMaxStreams], matrix[kMaxMixLogits] = {};
   Ones(n, ones);
   const auto b = [&](int t) { return history + t * 2 * n; };
   const auto a = [&](int t) { return t < 0 ? ones : history + t * 2 * n + n; };
@@ -321,7 +317,7 @@ void SinkhornLanesBackward(const MixShape& shape, const Lane<T>* logits, const L
                            Lane<T>* dlogits, T* workspace) {
   Scaling<T> scaling;
   Load(shape, logits, scaling);
-  Gradient<T> gradient;
+  Gradient<T> gradient = {};
   BackwardLinear(shape, scaling, dmatrix, reinterpret_cast<Lane<T>*>(workspace), gradient);
   for (int lane = 0; lane < kMixLanes; ++lane) {
     if (scaling.linear[lane]) {

@@ -26,7 +26,7 @@ void ForBlocks(int64_t tokens, Work&& work) {
 // The coefficients of token t, also where the kind has none: n = 1 and H_pre = H_post = H_res = 1.
 template <typename T>
 const T* CoefficientsOf(const BoundaryShape& shape, const T* coefficients, int64_t t) {
-  static constexpr T kPlain[3] = {1, 1, 1};
+  static constexpr T kPlain[2 * kMaxStreams + kMaxMixLogits] = {1, 1, 1};
   if (shape.kind == BoundaryKind::kResidual) return kPlain;
   return coefficients + t * CoefficientsPerToken(shape);
 }

@@ -88,7 +88,7 @@ TEST(RandomPlan, FreeingTooEarlyShows) {
   ASSERT_EQ(program[input + 1].op, Op::kFree);
   std::swap(program[input], program[input + 1]);
   const auto run = RunPlan(plan, spec, kSteps);
-  EXPECT_TRUE(!run.ok() || Difference(*run, *reference) != "");
+  EXPECT_TRUE(!run.ok() || !Difference(*run, *reference).empty());
 }
 
 TEST(RandomPlan, RunsTwiceToTheSameBits) {

@@ -61,6 +61,25 @@ TEST(Rope, BackwardUndoesForward) {
   EXPECT_LE(RelativeError(x, before), 1e-14);
 }
 
+TEST(Rope, TurnsEveryChannelByItsOwnFrequency) {
+  constexpr int kDim = 150;  // wider than one slice of the table
+  std::vector<double> x(kDim, 0.0);
+  std::fill_n(x.begin(), kDim / 2, 1.0);
+  const std::vector<int32_t> positions = {3};
+  ASSERT_OK(cpu::RopeForward<double>({.tokens = 1,
+                                      .heads = 1,
+                                      .head_dim = kDim,
+                                      .theta = 500.0,
+                                      .positions = positions.data(),
+                                      .x = x.data(),
+                                      .stride = kDim}));
+  for (size_t i = 0; i < kDim / 2; ++i) {
+    const double angle = 3.0 * std::pow(500.0, -2.0 * double(i) / kDim);
+    EXPECT_NEAR(x[i], std::cos(angle), 1e-14) << i;
+    EXPECT_NEAR(x[kDim / 2 + i], std::sin(angle), 1e-14) << i;
+  }
+}
+
 TEST(Rope, MakesScoresDependOnDistanceAlone) {
   const std::vector<double> q = Normal(8, 3), k = Normal(8, 4);
   const auto score = [&](int32_t at_q, int32_t at_k) {

@@ -28,12 +28,14 @@ Parameters<double> LoudHc(const ModelSpec& model) {
   return RandomParameters<double>(model, /*seed=*/31);
 }
 
-// mHC whose residual logits are N(0, 4^2): 20 iterations leave column sums far from 1.
+// mHC whose residual logits are N(0, 4^2), alike in all sub-layers as training makes them: what 20
+// iterations leave of each column sum adds up.
 Parameters<double> LoudMhc(const ModelSpec& model) {
   Parameters<double> parameters = RandomParameters<double>(model, /*seed=*/32);
   for (auto& [name, values] : parameters.values) {
     if (!EndsWith(name, ".bias")) continue;
-    for (size_t i = 2 * kStreams; i < values.size(); ++i) values[i] *= 4.0;
+    Rng rng(/*seed=*/29, "residual logits");
+    for (size_t i = 2 * kStreams; i < values.size(); ++i) values[i] = 4.0 * rng.Normal();
   }
   return parameters;
 }

@@ -1,0 +1,175 @@
+#include "worker/agent.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace birkhoff {
+
+void Journal::Add(const WorkerPayload& payload) {
+  if (const auto* committed = std::get_if<CheckpointCommitted>(&payload)) DropBefore(*committed);
+  if (std::holds_alternative<StepDone>(payload) && ++num_steps_ > kMaxSteps) {
+    const auto oldest = std::find_if(entries_.begin(), entries_.end(), [](const auto& entry) {
+      return std::holds_alternative<StepDone>(entry);
+    });
+    entries_.erase(oldest);
+    --num_steps_;
+  }
+  entries_.push_back(payload);
+}
+
+void Journal::DropBefore(const CheckpointCommitted& committed) {
+  std::erase_if(entries_, [&](const WorkerPayload& entry) {
+    if (const auto* shard = std::get_if<ShardDurable>(&entry)) return shard->step <= committed.step;
+    return std::holds_alternative<CheckpointCommitted>(entry);
+  });
+}
+
+void Journal::Answered(const MeetResult& result) {
+  std::erase_if(entries_, [&](const WorkerPayload& entry) {
+    const auto* meet = std::get_if<Meet>(&entry);
+    return meet != nullptr && meet->key == result.key;
+  });
+}
+
+std::vector<AgentEffect> Agent::Step(Instant now, const AgentEvent& event) {
+  now_ = now;
+  Effects effects;
+  std::visit([&](const auto& e) { On(e, effects); }, event);
+  return effects;
+}
+
+bool Agent::IsMine(const std::string& job, int attempt) const {
+  return job == job_ && attempt == attempt_;
+}
+
+void Agent::Say(const WorkerPayload& payload, Effects& effects) {
+  journal_.Add(payload);
+  if (connected_) effects.push_back(AgentSend{payload});
+}
+
+void Agent::On(const AgentConnected&, Effects& effects) {
+  Hello hello;
+  hello.resources = options_.resources;
+  hello.address = options_.address;
+  if (rank_alive_) {
+    hello.job = job_;
+    hello.attempt = attempt_;
+  }
+  effects.push_back(AgentSend{hello});  // the journal follows the Welcome
+}
+
+void Agent::On(const AgentDisconnected&, Effects&) { connected_ = false; }
+
+void Agent::On(const AgentHeard& event, Effects& effects) {
+  std::visit([&](const auto& message) { Hear(message, effects); }, event.message);
+}
+
+void Agent::On(const AgentRankSaid& event, Effects& effects) { Say(event.payload, effects); }
+
+void Agent::On(const AgentRankGone& event, Effects& effects) {
+  rank_alive_ = false;
+  RankExited exited{job_, attempt_, rank_, event.code, event.reason};
+  if (!kill_reason_.empty()) {
+    exited.code = ExitCode::kInfrastructure;
+    exited.reason = absl::StrCat("killed: ", kill_reason_);
+  }
+  Say(exited, effects);
+  if (leaving_.has_value()) return effects.push_back(*leaving_);
+  if (pending_.has_value()) Start(*std::exchange(pending_, std::nullopt), effects);
+}
+
+void Agent::On(const AgentShutdown&, Effects& effects) {
+  if (!rank_alive_) return effects.push_back(AgentLeave{ExitCode::kDone, "asked to leave"});
+  if (leaving_.has_value()) {
+    kill_reason_ = "asked to leave twice";
+    return effects.push_back(AgentKillRank{kill_reason_});
+  }
+  leaving_ = AgentLeave{ExitCode::kStopped, "asked to leave"};
+  effects.push_back(AgentTellRank{StopAttempt{job_, attempt_}});
+}
+
+void Agent::On(const AgentTick&, Effects& effects) {
+  if (!connected_ || now_ - last_heartbeat_ < heartbeat_) return;
+  last_heartbeat_ = now_;
+  effects.push_back(AgentSend{Heartbeat{}});
+}
+
+void Agent::Hear(const Welcome& message, Effects& effects) {
+  connected_ = true;
+  heartbeat_ = absl::Seconds(message.heartbeat_seconds);
+  last_heartbeat_ = now_;
+  for (const WorkerPayload& entry : journal_.entries()) effects.push_back(AgentSend{entry});
+}
+
+void Agent::Hear(const StartAttempt& message, Effects& effects) {
+  const Assignment& assignment = message.assignment;
+  // The coordinator repeats itself after a reconnect.  An attempt that has ended here is not begun
+  // again: the journal tells how it ended.
+  if (IsMine(assignment.job, assignment.attempt)) return;
+  if (assignment.job == job_ && assignment.attempt < attempt_) return;
+  if (leaving_.has_value()) return;
+  if (!rank_alive_) return Start(assignment, effects);
+  pending_ = assignment;
+  kill_reason_ = absl::StrCat("attempt ", assignment.attempt, " of ", assignment.job, " begins");
+  effects.push_back(AgentKillRank{kill_reason_});
+}
+
+void Agent::Start(const Assignment& assignment, Effects& effects) {
+  job_ = assignment.job;
+  attempt_ = assignment.attempt;
+  rank_ = assignment.rank;
+  rank_alive_ = true;
+  kill_reason_.clear();
+  journal_ = Journal();
+  effects.push_back(AgentStartRank{assignment});
+}
+
+void Agent::Hear(const MeetResult& message, Effects& effects) {
+  if (!IsMine(message.job, message.attempt)) return;
+  journal_.Answered(message);
+  if (rank_alive_) effects.push_back(AgentTellRank{message});
+}
+
+void Agent::Hear(const CommitCheckpoint& message, Effects& effects) {
+  if (rank_alive_ && IsMine(message.job, message.attempt)) {
+    effects.push_back(AgentTellRank{message});
+  }
+}
+
+void Agent::Hear(const StopAttempt& message, Effects& effects) {
+  if (rank_alive_ && IsMine(message.job, message.attempt)) {
+    effects.push_back(AgentTellRank{message});
+  }
+}
+
+void Agent::Hear(const AbortAttempt& message, Effects& effects) {
+  if (!IsMine(message.job, message.attempt)) return;
+  if (!rank_alive_) return journal_.Clear();  // it has been told, or does not want to know
+  kill_reason_ = message.reason;
+  effects.push_back(AgentKillRank{message.reason});
+}
+
+void Agent::Hear(const Refused& message, Effects& effects) {
+  Leave(ExitCode::kFenced, message.reason, effects);
+}
+
+void Agent::Hear(const JobEnded& message, Effects& effects) {
+  if (!IsMine(message.job, message.attempt)) return;
+  journal_.Clear();
+  if (options_.once) return Leave(message.code, message.reason, effects);
+  if (!rank_alive_) return;
+  kill_reason_ = message.reason;
+  effects.push_back(AgentKillRank{message.reason});
+}
+
+void Agent::Leave(ExitCode code, std::string reason, Effects& effects) {
+  const AgentLeave leave{code, std::move(reason)};
+  if (!rank_alive_) return effects.push_back(leave);
+  leaving_ = leave;
+  kill_reason_ = leave.reason;
+  effects.push_back(AgentKillRank{leave.reason});
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,122 @@
+#include "worker/rank_child.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/net/wire.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int kNotExecuted = 127;
+
+// In the child: nothing but calls that are safe after fork.
+[[noreturn]] void BecomeRank(char* const* argv, pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(kNotExecuted);  // the parent died before the line above
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::signal(SIGTERM, SIG_IGN);  // the supervisor decides how the rank ends
+  ::signal(SIGINT, SIG_IGN);
+  ::execv(argv[0], argv);
+  ::_exit(kNotExecuted);
+}
+
+ExitCode CodeOf(int status) {
+  switch (status) {
+    case 0:
+    case 64:
+    case 71:
+    case 72:
+    case 73:
+    case 75:
+      return static_cast<ExitCode>(status);
+    default:
+      return ExitCode::kInternal;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& program,
+                                                            const Assignment& assignment,
+                                                            Callbacks callbacks) {
+  ASSIGN_OR_RETURN(const FrameSockets sockets, NewFrameSockets());
+  auto pipe = std::make_unique<FramePipe>(sockets.ours);
+  // One thread per product: sums in one order, and no fight for cores between ranks.
+  ::setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/1);
+  std::string fd = absl::StrCat(sockets.childs), path = program, verb = "rank";
+  char* argv[] = {path.data(), verb.data(), fd.data(), nullptr};
+  const pid_t parent = ::getpid(), pid = ::fork();
+  if (pid == 0) BecomeRank(argv, parent);
+  ::close(sockets.childs);
+  if (pid < 0) return absl::UnavailableError(absl::StrCat("fork: ", std::strerror(errno)));
+  auto child =
+      std::unique_ptr<RankChild>(new RankChild(pid, std::move(pipe), std::move(callbacks)));
+  child->Tell(StartAttempt{assignment});
+  return child;
+}
+
+RankChild::RankChild(pid_t pid, std::unique_ptr<FramePipe> pipe, Callbacks callbacks)
+    : pid_(pid), pipe_(std::move(pipe)), callbacks_(std::move(callbacks)) {
+  listener_ = std::thread([this] { Listen(); });
+}
+
+RankChild::~RankChild() {
+  Kill();
+  listener_.join();
+  ::waitpid(pid_, nullptr, 0);
+}
+
+void RankChild::Tell(const CoordinatorMessage& message) {
+  pipe_->Write(EncodeCoordinatorMessage(message)).IgnoreError();  // its end is told by on_end
+}
+
+void RankChild::Kill() { ::kill(pid_, SIGKILL); }
+
+void RankChild::Listen() {
+  for (;;) {
+    const absl::StatusOr<std::string> frame = pipe_->Read();
+    if (!frame.ok()) break;
+    absl::StatusOr<WorkerMessage> message = DecodeWorkerMessage(*frame);
+    if (!message.ok()) {
+      last_words_ = std::string(message.status().message());
+      Kill();
+      break;
+    }
+    if (const auto* exited = std::get_if<RankExited>(&message->payload)) {
+      last_words_ = exited->reason;
+    } else {
+      callbacks_.on_payload(std::move(message->payload));
+    }
+  }
+  callbacks_.on_end(Reap());
+}
+
+// Waits without reaping first, so that Kill never meets a process that took the number over.
+RankEnd RankChild::Reap() {
+  siginfo_t info{};
+  while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 &&
+         errno == EINTR) {
+  }
+  if (info.si_code == CLD_EXITED) {
+    const ExitCode code = CodeOf(info.si_status);
+    if (!last_words_.empty()) return {code, last_words_};
+    return {code, absl::StrCat("the rank process exited with code ", info.si_status)};
+  }
+  return {ExitCode::kInfrastructure,
+          absl::StrCat("the rank process was ended by signal ", info.si_status, " (",
+                       ::strsignal(info.si_status), ")")};
+}
+
+}  // namespace birkhoff

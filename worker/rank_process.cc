@@ -1,0 +1,164 @@
+#include "worker/rank_process.h"
+
+#include <unistd.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/status_macros.h"
+#include "core/net/wire.h"
+#include "worker/frame_pipe.h"
+#include "worker/rank.h"
+#include "worker/transport/gloo.h"
+
+namespace birkhoff {
+namespace {
+
+ExitCode CodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kFailedPrecondition:
+      return ExitCode::kBadSpec;
+    case absl::StatusCode::kOutOfRange:
+      return ExitCode::kNumerics;
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kResourceExhausted:
+      return ExitCode::kInfrastructure;
+    default:
+      return ExitCode::kInternal;
+  }
+}
+
+// The pipe as listener, rendezvous, and source of the coordinator's words.
+class Supervised final : public RankListener, public Rendezvous {
+ public:
+  explicit Supervised(int fd) : pipe_(fd) {}
+
+  absl::StatusOr<Assignment> ReadAssignment() {
+    ASSIGN_OR_RETURN(const std::string frame, pipe_.Read());
+    ASSIGN_OR_RETURN(CoordinatorMessage message, DecodeCoordinatorMessage(frame));
+    auto* start = std::get_if<StartAttempt>(&message);
+    if (start == nullptr) return absl::InternalError("the first frame is no assignment");
+    assignment_ = std::move(start->assignment);
+    return assignment_;
+  }
+
+  // Afterwards frames are taken on a thread of their own, until the process ends.
+  void Listen() {
+    std::thread([this] { ListenForever(); }).detach();
+  }
+
+  // From here on the rank hears what came before it was there, and what comes.
+  void Attach(Rank* rank) {
+    absl::MutexLock lock(&mutex_);
+    rank_ = rank;
+    if (stop_requested_) rank_->RequestStop();
+  }
+  void Detach() {
+    absl::MutexLock lock(&mutex_);
+    rank_ = nullptr;
+  }
+
+  void Send(WorkerPayload payload) override {
+    // A supervisor that is gone is noticed by the listening thread.
+    pipe_.Write(EncodeWorkerMessage({"", 0, std::move(payload)})).IgnoreError();
+  }
+
+  absl::StatusOr<std::vector<std::string>> Meet(const std::string& key,
+                                                const std::string& bytes) override {
+    Send(birkhoff::Meet{assignment_.job, assignment_.attempt, assignment_.rank, key, bytes});
+    absl::MutexLock lock(&mutex_);
+    const auto met = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return met_.contains(key); };
+    mutex_.Await(absl::Condition(&met));
+    return met_.at(key);
+  }
+
+ private:
+  void ListenForever() {
+    for (;;) {
+      const absl::StatusOr<std::string> frame = pipe_.Read();
+      if (!frame.ok()) ::_exit(static_cast<int>(ExitCode::kInfrastructure));  // an orphan
+      absl::StatusOr<CoordinatorMessage> message = DecodeCoordinatorMessage(*frame);
+      if (!message.ok()) ::_exit(static_cast<int>(ExitCode::kInternal));
+      Hear(*std::move(message));
+    }
+  }
+
+  void Hear(CoordinatorMessage message) {
+    absl::MutexLock lock(&mutex_);
+    if (auto* result = std::get_if<MeetResult>(&message)) {
+      met_[result->key] = std::move(result->bytes);
+    } else if (const auto* commit = std::get_if<CommitCheckpoint>(&message)) {
+      if (rank_ != nullptr) rank_->CommitCheckpoint(*commit);
+    } else if (std::holds_alternative<StopAttempt>(message)) {
+      stop_requested_ = true;
+      if (rank_ != nullptr) rank_->RequestStop();
+    }
+  }
+
+  FramePipe pipe_;
+  Assignment assignment_;
+  absl::Mutex mutex_;
+  Rank* rank_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  bool stop_requested_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<std::string, std::vector<std::string>> met_ ABSL_GUARDED_BY(mutex_);
+};
+
+struct End {
+  ExitCode code = ExitCode::kDone;
+  std::string reason;
+};
+
+absl::StatusOr<End> Train(Supervised& supervised, Rank& rank) {
+  supervised.Attach(&rank);
+  absl::StatusOr<bool> more = true;
+  while (more.ok() && *more) more = rank.RunStep();
+  absl::Status finished = more.status();
+  if (more.ok()) finished = rank.Finish();
+  supervised.Detach();
+  RETURN_IF_ERROR(finished);
+  if (rank.stopped()) return End{ExitCode::kStopped, "stopped after a committed checkpoint"};
+  return End{ExitCode::kDone, "all steps are done"};
+}
+
+absl::StatusOr<End> Run(Supervised& supervised) {
+  ASSIGN_OR_RETURN(const Assignment assignment, supervised.ReadAssignment());
+  supervised.Listen();
+  GlooOptions options;
+  options.transport.rank = assignment.rank;
+  options.world_size = assignment.world_size;
+  options.address = assignment.peer_address;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
+                   ConnectGloo(assignment.plan, supervised, options));
+  const std::unique_ptr<Device> device = NewCpuDevice();
+  PosixDisk disk;
+  SystemClock clock;
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Rank> rank,
+      Rank::Create(assignment, {device.get(), transport.get(), &disk, &clock, &supervised}));
+  return Train(supervised, *rank);
+}
+
+}  // namespace
+
+ExitCode RunRankProcess(int fd) {
+  // Never destroyed: the listening thread uses it until the process ends.
+  auto* supervised = new Supervised(fd);
+  const absl::StatusOr<End> end = Run(*supervised);
+  RankExited exited;
+  exited.code = end.ok() ? end->code : CodeOf(end.status());
+  exited.reason = end.ok() ? end->reason : std::string(end.status().message());
+  supervised->Send(exited);
+  return exited.code;
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,24 @@
+// Drives an Agent: one stream to the coordinator, one rank process at a time, signals, heartbeats.
+// A small process without a device context that stays when ranks come and go.
+#pragma once
+
+#include <string>
+
+#include "core/base/clock.h"
+#include "core/base/exit_code.h"
+#include "worker/agent.h"
+
+namespace birkhoff {
+
+struct SupervisorOptions {
+  std::string coordinator;  // "127.0.0.1:7443"
+  std::string program;      // path of birkhoff-worker, for the rank process
+  AgentOptions agent;       // resources.name is "workers/NAME"
+};
+
+// Runs until the agent leaves.  SIGTERM and SIGINT are taken over: the first commits a checkpoint
+// and leaves, the second kills the rank.  Must be called from the main thread: rank processes die
+// with the thread that starts them.
+ExitCode RunSupervisor(const SupervisorOptions& options, const Clock& clock);
+
+}  // namespace birkhoff

@@ -1,0 +1,25 @@
+// One connection of a worker to the coordinator: writes from the supervisor's thread, reads on its
+// own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/plan/messages.h"
+
+namespace birkhoff {
+
+class CoordinatorStream {
+ public:
+  struct Callbacks {  // from a thread of the stream
+    std::function<void(CoordinatorMessage)> on_message;
+    std::function<void(std::string reason)> on_end;  // once, last
+  };
+  // Never fails; a coordinator that is not there ends the stream at once.
+  static std::unique_ptr<CoordinatorStream> Open(const std::string& address, Callbacks callbacks);
+  virtual ~CoordinatorStream() = default;                // cancels, and waits for on_end
+  virtual bool Write(const WorkerMessage& message) = 0;  // false: the stream is ending
+};
+
+}  // namespace birkhoff
