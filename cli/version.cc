@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/program.h"
+#include "core/base/version.h"
 
 namespace birkhoff {
 
@@ -10,9 +11,9 @@ void AddVersion(CLI::App& app, Program& program) {
   verb->callback([&program] {
     program.chosen = [&program] {
       if (program.output == "json") {
-        *program.console.out << "{\"version\":\"" << BIRKHOFF_VERSION << "\"}\n";
+        *program.console.out << "{\"version\":\"" << kVersion << "\"}\n";
       } else {
-        *program.console.out << "birkhoff " << BIRKHOFF_VERSION << "\n";
+        *program.console.out << "birkhoff " << kVersion << "\n";
       }
       return 0;
     };

@@ -38,7 +38,7 @@ Matrix Product(const Matrix& a, const Matrix& b, int n) {
   for (int i = 0; i < n; ++i) {
     for (int k = 0; k < n; ++k) {
       for (int j = 0; j < n; ++j) {
-        product[size_t(i * n + j)] += a[size_t(i * n + k)] * b[size_t(k * n + j)];
+        product[i * n + j] += a[i * n + k] * b[k * n + j];
       }
     }
   }
@@ -50,7 +50,7 @@ Matrix Product(const Matrix& a, const Matrix& b, int n) {
 double Orthogonalise(Matrix& matrix, int n, int p, int q) {
   double pp = 0.0, qq = 0.0, pq = 0.0;
   for (int i = 0; i < n; ++i) {
-    const double a = matrix[size_t(i * n + p)], b = matrix[size_t(i * n + q)];
+    const double a = matrix[i * n + p], b = matrix[i * n + q];
     pp += a * a, qq += b * b, pq += a * b;
   }
   if (pq == 0.0 || std::abs(pq) <= 1e-15 * std::sqrt(pp * qq)) return 0.0;
@@ -58,7 +58,7 @@ double Orthogonalise(Matrix& matrix, int n, int p, int q) {
   const double tangent = (zeta >= 0 ? 1.0 : -1.0) / (std::abs(zeta) + std::hypot(1.0, zeta));
   const double cosine = 1.0 / std::hypot(1.0, tangent), sine = cosine * tangent;
   for (int i = 0; i < n; ++i) {
-    double &a = matrix[size_t(i * n + p)], &b = matrix[size_t(i * n + q)];
+    double &a = matrix[i * n + p], &b = matrix[i * n + q];
     const double turned = cosine * a - sine * b;
     b = sine * a + cosine * b;
     a = turned;
@@ -78,7 +78,7 @@ double LargestSingularValue(Matrix matrix, int n) {
   double largest = 0.0;
   for (int j = 0; j < n; ++j) {
     double square = 0.0;
-    for (int i = 0; i < n; ++i) square += matrix[size_t(i * n + j)] * matrix[size_t(i * n + j)];
+    for (int i = 0; i < n; ++i) square += matrix[i * n + j] * matrix[i * n + j];
     largest = std::max(largest, std::sqrt(square));
   }
   return largest;

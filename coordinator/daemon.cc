@@ -1,0 +1,107 @@
+#include "coordinator/daemon.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "coordinator/job_service.h"
+#include "coordinator/job_store.h"
+#include "coordinator/metrics.h"
+#include "coordinator/worker_service.h"
+#include "core/base/status_macros.h"
+#include "core/base/version.h"
+#include "core/net/metrics_endpoint.h"
+#include "core/net/server.h"
+#include "core/plan/compile.h"
+
+#include <prometheus/collectable.h>
+
+namespace birkhoff {
+namespace {
+
+// Calls Coordinator::Tick several times per heartbeat.
+class Ticker {
+ public:
+  Ticker(Coordinator& coordinator, absl::Duration interval)
+      : thread_([this, &coordinator, interval] { Run(coordinator, interval); }) {}
+  ~Ticker() {
+    {
+      absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    thread_.join();
+  }
+
+ private:
+  void Run(Coordinator& coordinator, absl::Duration interval) {
+    absl::MutexLock lock(&mutex_);
+    const auto stopping = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; };
+    while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping), interval)) {
+      coordinator.Tick().IgnoreError();  // the store refuses: the next tick tries again
+    }
+  }
+
+  absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+class RunningDaemon final : public Daemon {
+ public:
+  explicit RunningDaemon(const DaemonOptions& options) : options_(options) {}
+  ~RunningDaemon() override { Shutdown(absl::ZeroDuration()); }
+
+  absl::Status Init() {
+    ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
+    CoordinatorOptions coordinator;
+    coordinator.heartbeat = options_.heartbeat;
+    coordinator.lease = options_.lease;
+    ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
+    jobs_ = JobService::New(*coordinator_, kVersion);
+    workers_ = WorkerService::New(*coordinator_);
+    ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext},
+                                               {jobs_->service(), workers_->service()}));
+    if (!options_.metrics_listen.empty()) {
+      metrics_ = NewCoordinatorMetrics(*coordinator_);
+      ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_));
+    }
+    ticker_ = std::make_unique<Ticker>(*coordinator_, options_.heartbeat / 4);
+    return absl::OkStatus();
+  }
+
+  Coordinator& coordinator() override { return *coordinator_; }
+  std::string address() const override { return server_->address(); }
+  std::string metrics_address() const override {
+    return endpoint_ == nullptr ? "" : endpoint_->address();
+  }
+
+  void Shutdown(absl::Duration grace) override {
+    if (server_ != nullptr) server_->Shutdown(grace);
+    endpoint_.reset();
+    ticker_.reset();
+  }
+
+ private:
+  const DaemonOptions options_;
+  SystemClock clock_;
+  std::unique_ptr<JobStore> store_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<JobService> jobs_;
+  std::unique_ptr<WorkerService> workers_;
+  std::shared_ptr<prometheus::Collectable> metrics_;
+  std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::unique_ptr<Ticker> ticker_;
+  std::unique_ptr<RpcServer> server_;  // last: its calls use all the others
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& options) {
+  auto daemon = std::make_unique<RunningDaemon>(options);
+  RETURN_IF_ERROR(daemon->Init());
+  return daemon;
+}
+
+}  // namespace birkhoff

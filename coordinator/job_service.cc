@@ -1,0 +1,175 @@
+#include "coordinator/job_service.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "birkhoff/v1/job_service.grpc.pb.h"
+#include "coordinator/view_service.h"
+#include "coordinator/watch_service.h"
+#include "core/base/status_macros.h"
+#include "core/net/convert.h"
+#include "core/net/status.h"
+#include "core/plan/text.h"
+#include "core/spec/validate.h"
+
+namespace birkhoff {
+namespace {
+
+// Runs a handler that does not wait, and ends the call.
+template <class Handler>
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, Handler handler) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(handler()));
+  return reactor;
+}
+
+absl::StatusOr<JobSpec> SpecOf(const v1::CreateJobRequest& request) {
+  JobSpec spec;
+  std::vector<Problem> problems;
+  if (request.has_yaml()) {
+    const std::vector<std::string> overrides(request.overrides().begin(),
+                                             request.overrides().end());
+    problems = ReadJobSpec(request.yaml(), overrides, &spec);
+  } else if (request.has_spec()) {
+    if (!request.overrides().empty()) {
+      problems.push_back({"overrides", request.overrides(0), "overrides with yaml only",
+                          "set the field in the spec"});
+    }
+    ASSIGN_OR_RETURN(spec, FromProto(request.spec()));
+    for (Problem& problem : ValidateJobSpec(spec)) problems.push_back(std::move(problem));
+  } else {
+    problems.push_back({"source", "none", "spec or yaml", ""});
+  }
+  if (problems.empty() && !ResolveVocabulary(&spec)) {
+    problems.push_back({"model.vocab_size", "0", "the size of the tokenizer's vocabulary",
+                        "the coordinator opens no files; birkhoff submit fills it in"});
+  }
+  RETURN_IF_ERROR(BadRequest(problems));
+  return spec;
+}
+
+class Service final : public JobService, private v1::JobService::CallbackService {
+ public:
+  Service(Coordinator& coordinator, std::string version)
+      : coordinator_(coordinator), version_(std::move(version)), watches_(coordinator) {}
+  grpc::Service* service() override { return this; }
+
+ private:
+  grpc::ServerUnaryReactor* CreateJob(grpc::CallbackServerContext* context,
+                                      const v1::CreateJobRequest* request,
+                                      v1::CreateJobResponse* response) override {
+    return Answer(context, [&] { return Create(*request, *response); });
+  }
+  absl::Status Create(const v1::CreateJobRequest& request, v1::CreateJobResponse& response) {
+    SubmitRequest submit;
+    ASSIGN_OR_RETURN(submit.spec, SpecOf(request));
+    if (request.validate_only()) {
+      response.mutable_job()->set_name(absl::StrCat("jobs/", submit.spec.name));
+      ToProto(submit.spec, response.mutable_job()->mutable_spec());
+      return absl::OkStatus();
+    }
+    submit.request_id = request.request_id();
+    submit.priority = request.priority();
+    submit.output_directory = request.output_directory();
+    submit.fresh = request.fresh();
+    ASSIGN_OR_RETURN(const JobView job, coordinator_.Submit(submit));
+    ToProto(job, response.mutable_job());
+    return absl::OkStatus();
+  }
+
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
+                                   const v1::GetJobRequest* request,
+                                   v1::GetJobResponse* response) override {
+    return Answer(context, [&]() -> absl::Status {
+      ASSIGN_OR_RETURN(const JobView job, coordinator_.GetJob(request->name()));
+      ToProto(job, response->mutable_job());
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context,
+                                     const v1::ListJobsRequest* request,
+                                     v1::ListJobsResponse* response) override {
+    return Answer(context, [&] { return List(*request, *response); });
+  }
+  absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response) {
+    ListRequest list{request.page_size(), request.page_token(), {}};
+    for (const int state : request.states()) {
+      if (state < static_cast<int>(JobState::kQueued) ||
+          state > static_cast<int>(JobState::kCancelled)) {
+        return BadRequest({{"states", absl::StrCat(state), "a state of Job.State", ""}});
+      }
+      list.states.push_back(static_cast<JobState>(state));
+    }
+    ASSIGN_OR_RETURN(const JobPage page, coordinator_.ListJobs(list));
+    for (const JobView& job : page.jobs) ToProto(job, response.add_jobs());
+    response.set_next_page_token(page.next_page_token);
+    return absl::OkStatus();
+  }
+
+  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(
+      grpc::CallbackServerContext* /*context*/, const v1::WatchJobRequest* request) override {
+    return watches_.Watch(*request);
+  }
+
+  grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
+                                      const v1::CancelJobRequest* request,
+                                      v1::CancelJobResponse* response) override {
+    return Answer(context, [&]() -> absl::Status {
+      ASSIGN_OR_RETURN(const JobView job, coordinator_.Cancel(request->name()));
+      ToProto(job, response->mutable_job());
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* GetPlan(grpc::CallbackServerContext* context,
+                                    const v1::GetPlanRequest* request,
+                                    v1::GetPlanResponse* response) override {
+    return Answer(context, [&]() -> absl::Status {
+      ASSIGN_OR_RETURN(const Plan plan, coordinator_.GetPlan(request->name()));
+      ToProto(plan, response->mutable_plan());
+      response->set_plan_hash(PlanHash(plan));
+      response->set_text(PlanToText(plan));
+      return absl::OkStatus();
+    });
+  }
+
+  // A fleet has few workers: the first page is always all of them.
+  grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
+                                        const v1::ListWorkersRequest* request,
+                                        v1::ListWorkersResponse* response) override {
+    return Answer(context, [&]() -> absl::Status {
+      if (request->page_size() < 0) {
+        return BadRequest({{"page_size", absl::StrCat(request->page_size()), "at least 0", ""}});
+      }
+      if (!request->page_token().empty()) {
+        return BadRequest({{"page_token", request->page_token(), "a token that was given", ""}});
+      }
+      for (const WorkerView& worker : coordinator_.ListWorkers()) {
+        ToProto(worker, response->add_workers());
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* GetVersion(grpc::CallbackServerContext* context,
+                                       const v1::GetVersionRequest* /*request*/,
+                                       v1::GetVersionResponse* response) override {
+    return Answer(context, [&] {
+      response->set_version(version_);
+      return absl::OkStatus();
+    });
+  }
+
+  Coordinator& coordinator_;
+  const std::string version_;
+  WatchHub watches_;
+};
+
+}  // namespace
+
+std::unique_ptr<JobService> JobService::New(Coordinator& coordinator, std::string version) {
+  return std::make_unique<Service>(coordinator, std::move(version));
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,25 @@
+// JobService over a Coordinator: translates requests and answers, and takes no decision of its own.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "coordinator/coordinator.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace birkhoff {
+
+// One object serves all calls.  Handlers never wait: a watch is a reactor that the coordinator
+// wakes.  The service must be gone from its server before it is destroyed.
+class JobService {
+ public:
+  // `coordinator` must outlive it; `version` is what GetVersion answers.
+  static std::unique_ptr<JobService> New(Coordinator& coordinator, std::string version);
+  virtual ~JobService() = default;
+  virtual grpc::Service* service() = 0;
+};
+
+}  // namespace birkhoff

@@ -1,0 +1,62 @@
+// birkhoffd: the coordinator daemon.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "coordinator/daemon.h"
+#include "core/base/exit_code.h"
+
+namespace birkhoff {
+namespace {
+
+int Main(int argc, char** argv) {
+  CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
+  DaemonOptions options;
+  double heartbeat = 1.0, lease = 5.0;
+  app.add_option("--listen", options.listen, "gRPC address; port 0: any free one");
+  app.add_option("--metrics-listen", options.metrics_listen,
+                 "address of /metrics; empty: none; port 0: any free one");
+  app.add_option("--store", options.store_path, "SQLite file of jobs and their history");
+  app.add_option("--heartbeat-seconds", heartbeat, "between a worker's heartbeats")
+      ->check(CLI::Range(0.01, 3600.0));
+  app.add_option("--lease-seconds", lease, "a worker silent for this long is lost")
+      ->check(CLI::Range(0.02, 86400.0));
+  app.add_flag("--allow-plaintext", options.allow_plaintext,
+               "listen beyond loopback without encryption");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
+  }
+  options.heartbeat = absl::Seconds(heartbeat);
+  options.lease = absl::Seconds(lease);
+
+  sigset_t signals;  // blocked before any thread exists, so that only sigwait sees them
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  const absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(options);
+  if (!daemon.ok()) {
+    std::fprintf(stderr, "birkhoffd: %s\n", std::string(daemon.status().message()).c_str());
+    return static_cast<int>(absl::IsInvalidArgument(daemon.status()) ? ExitCode::kBadSpec
+                                                                     : ExitCode::kInfrastructure);
+  }
+  std::printf("birkhoffd: grpc on %s\n", (*daemon)->address().c_str());
+  if (const std::string metrics = (*daemon)->metrics_address(); !metrics.empty()) {
+    std::printf("birkhoffd: metrics on http://%s/metrics\n", metrics.c_str());
+  }
+  std::fflush(stdout);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  (*daemon)->Shutdown(absl::Seconds(2));
+  return static_cast<int>(ExitCode::kDone);
+}
+
+}  // namespace
+}  // namespace birkhoff
+
+int main(int argc, char** argv) { return birkhoff::Main(argc, argv); }

@@ -1,0 +1,13 @@
+// The coordinator's views as messages of job.proto.
+#pragma once
+
+#include "birkhoff/v1/job.pb.h"
+#include "coordinator/coordinator.h"
+
+namespace birkhoff {
+
+void ToProto(const JobView& view, v1::Job* out);
+void ToProto(const JobUpdate& update, v1::JobEvent* out);
+void ToProto(const WorkerView& view, v1::Worker* out);
+
+}  // namespace birkhoff
