@@ -17,9 +17,7 @@
 namespace birkhoff {
 namespace {
 
-constexpr absl::Duration kEarly = absl::Seconds(2);
 constexpr int kMaxEarlyDeaths = 5;
-constexpr absl::Duration kRestartInterval = absl::Seconds(1);
 constexpr int kNotExecuted = 127;
 
 // In the child: nothing but calls that are safe after fork.
@@ -119,8 +117,8 @@ absl::Status LocalWorkers::Supervise() {
   for (Worker& worker : workers_) {
     if (worker.process.running()) continue;
     const absl::Duration lived = clock_.Now() - worker.started;
-    if (lived < kRestartInterval) continue;
-    worker.early_deaths = lived < kEarly ? worker.early_deaths + 1 : 0;
+    if (lived < options_.restart_interval) continue;
+    worker.early_deaths = lived < options_.early ? worker.early_deaths + 1 : 0;
     if (worker.early_deaths >= kMaxEarlyDeaths) {
       return absl::UnavailableError(absl::StrCat("a local worker dies as soon as it starts; see ",
                                                  worker.log_path));

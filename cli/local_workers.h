@@ -43,14 +43,16 @@ class LocalWorkers {
     std::string coordinator;    // "127.0.0.1:43211"
     std::string log_directory;  // exists; one file per worker
     int count = 1;
+    absl::Duration restart_interval = absl::Seconds(1);  // between two starts of one worker
+    absl::Duration early = absl::Seconds(2);             // a life shorter than this is no life
   };
   // `clock` must outlive it.
   LocalWorkers(const Options& options, const Clock& clock);
 
   // NOT_FOUND: there is no such program.
   absl::Status Start();
-  // Starts again those that have died, each at most once per second.  Call several times per
-  // second.  INTERNAL: a worker died at once, again and again; the message names its log.
+  // Starts again those that have died, each at most once per interval.  Call several times per
+  // second.  UNAVAILABLE: a worker died at once, again and again; the message names its log.
   absl::Status Supervise();
   void Stop(absl::Duration grace);  // SIGTERM, then SIGKILL
   void Kill();
@@ -60,7 +62,7 @@ class LocalWorkers {
     ChildProcess process;
     std::string log_path;
     Instant started;
-    int early_deaths = 0;  // in a row, each within two seconds of its start
+    int early_deaths = 0;  // in a row
   };
   absl::Status Restart(Worker* worker);
 

@@ -2,8 +2,10 @@
 # The one list of Debian 12 packages, and how to install what is missing.  Sourced by
 # deploy/quickstart.sh, deploy/corpus.sh and tests/run.sh; run by itself it prints the lists.
 #
-#   install_packages PACKAGE...   installs those that are missing, as root or with sudo; without
-#                                 either it prints the line to run and returns 1
+#   install_packages [PACKAGE...]   installs those that are missing (where none is named: of what
+#                                   building, running and testing need), as root or with sudo;
+#                                   without either it prints the line to run and returns 1
+#   install_developer_packages      the same for formatting and tidy
 
 BUILD_PACKAGES=(
   cmake ninja-build g++ ccache pkg-config
@@ -14,8 +16,10 @@ BUILD_PACKAGES=(
 )
 # pod2text for the text of the quick start.
 CORPUS_PACKAGES=(perl)
-# On top, for tests/run.sh: the Python client of docs/protocol.md, formatting and tidy.
-TEST_PACKAGES=(python3 python3-grpcio python3-protobuf clang clang-format clang-tidy git)
+# On top, for tests/run.sh: the Python client of docs/protocol.md.
+TEST_PACKAGES=(python3 python3-grpcio python3-protobuf)
+# On top, for .ci/run.
+DEVELOPER_PACKAGES=(clang-format clang-tidy git)
 
 missing_packages() {
   local package
@@ -37,6 +41,7 @@ as_root() {
 }
 
 install_packages() {
+  [ "$#" -gt 0 ] || set -- "${BUILD_PACKAGES[@]}" "${CORPUS_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
   local missing
   mapfile -t missing < <(missing_packages "$@")
   if [ "${#missing[@]}" -eq 0 ]; then
@@ -54,6 +59,11 @@ install_packages() {
       apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+install_developer_packages() {
+  install_packages "${DEVELOPER_PACKAGES[@]}"
+}
+
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
-  printf '%s\n' "${BUILD_PACKAGES[@]}" "${CORPUS_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+  printf '%s\n' "${BUILD_PACKAGES[@]}" "${CORPUS_PACKAGES[@]}" "${TEST_PACKAGES[@]}" \
+    "${DEVELOPER_PACKAGES[@]}"
 fi

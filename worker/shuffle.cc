@@ -11,23 +11,22 @@
 namespace birkhoff {
 namespace {
 
-constexpr int kRounds = 4;
 constexpr double kUnits = 1 << 30;  // resolution of a weight's share of the whole
 
 }  // namespace
 
-Permutation::Permutation(int64_t size, uint64_t key)
-    : size_(static_cast<uint64_t>(size)), key_(key) {
+Permutation::Permutation(int64_t size, uint64_t key) : size_(static_cast<uint64_t>(size)) {
   BIRKHOFF_CHECK(size >= 1, "a permutation needs at least one element");
+  Rng rng(key);
+  for (uint64_t& round_key : round_keys_) round_key = rng.Next();
   half_bits_ = (std::bit_width(size_ - 1) + 1) / 2;
 }
 
-uint64_t Permutation::Round(uint64_t value) const {
+uint64_t Permutation::Mix(uint64_t value) const {
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;
   uint64_t left = value >> half_bits_, right = value & mask;
-  for (int round = 0; round < kRounds; ++round) {
-    const uint64_t mixed = Rng(key_ ^ (right * kRounds + static_cast<uint64_t>(round))).Next();
-    const uint64_t next = left ^ (mixed & mask);
+  for (const uint64_t round_key : round_keys_) {
+    const uint64_t next = left ^ (Rng(round_key ^ right).Next() & mask);
     left = right;
     right = next;
   }
@@ -38,7 +37,7 @@ int64_t Permutation::operator()(int64_t index) const {
   uint64_t value = static_cast<uint64_t>(index);
   BIRKHOFF_CHECK(value < size_, "index outside the permutation");
   do {
-    value = Round(value);
+    value = Mix(value);
   } while (value >= size_);
   return static_cast<int64_t>(value);
 }

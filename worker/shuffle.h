@@ -2,23 +2,24 @@
 // number, however large the data.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 namespace birkhoff {
 
-// A permutation of [0, size) drawn by `key`: a four-round Feistel network over the next even power
-// of two, walked until it lands inside (Black and Rogaway 2002, cycle walking).  O(1), no memory.
+// A permutation of [0, size) drawn by `key`: an eight-round Feistel network over the next even
+// power of two, walked until it lands inside (Black and Rogaway 2002, cycle walking).  O(1), no memory.
 class Permutation {
  public:
   Permutation(int64_t size, uint64_t key);  // size >= 1
   int64_t operator()(int64_t index) const;  // index in [0, size)
 
  private:
-  uint64_t Round(uint64_t value) const;
+  uint64_t Mix(uint64_t value) const;
 
   uint64_t size_;
-  uint64_t key_;
+  std::array<uint64_t, 8> round_keys_;
   int half_bits_;
 };
 

@@ -29,7 +29,7 @@ struct SentencePieceTraining {
 };
 
 // Byte-pair encoding that gives every text back as it was: bytes stand in for unknown characters,
-// and nothing is normalised.
+// and nothing is normalised.  Only U+2581, SentencePiece's own mark, comes back as a space.
 bool TrainSentencePiece(const SentencePieceTraining& training,
                         const std::vector<std::string>& sentences, std::string* error);
 

@@ -21,7 +21,7 @@ TEST(EditedPlan, IsRefusedByNameOrStillCompletes) {
   Rng rng(2024);
   int refused = 0, unchanged = 0, accepted = 0;
   for (int job = 0; job < 100; ++job) {
-    const JobSpec spec = SmallSpec(RandomJob(rng, 6));
+    const JobSpec spec = SmallSpec(RandomJob(rng, 4));
     const Plan plan = CompileOrDie(spec);
     const std::string text = PlanToText(plan);
     for (int i = 0; i < 100; ++i) {

@@ -1,0 +1,95 @@
+// Flags of the data verbs.
+#include "cli/data/data_program.h"
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "cli/data/inspect.h"
+#include "cli/data/tokenize.h"
+#include "core/base/status_macros.h"
+#include "core/format/tokenizer.h"
+
+namespace birkhoff {
+namespace {
+
+struct TrainTokenizerOptions {
+  std::vector<std::string> inputs;
+  int vocab_size = 8000;
+  std::string output;
+};
+
+absl::Status TrainTokenizerOnFiles(const TrainTokenizerOptions& options, Disk& disk,
+                                   const Console& console) {
+  std::vector<std::string> texts;
+  for (const std::string& input : options.inputs) {
+    ASSIGN_OR_RETURN(texts.emplace_back(), disk.Read(input));
+  }
+  *console.err << "training a SentencePiece model of " << options.vocab_size << " pieces on "
+               << texts.size() << " files\n";
+  RETURN_IF_ERROR(TrainTokenizer(texts, options.vocab_size, options.output));
+  *console.out << options.output << "\n";
+  return absl::OkStatus();
+}
+
+void AddTokenize(CLI::App& app, TokenizeOptions& options, std::string& format) {
+  CLI::App* verb = app.add_subcommand("tokenize", "Make token files from text or JSONL");
+  verb->add_option("--input", options.inputs, "Text files, each one document")->required();
+  verb->add_flag("--jsonl", options.jsonl, "Inputs hold one JSON object per line, each a document");
+  verb->add_option("--field", options.field, "Field of a JSONL object that holds the text");
+  verb->add_option("--tokenizer", options.tokenizer, "bytes, or a SentencePiece .model");
+  verb->add_option("--output", options.output, "Path of the token file, without extension")
+      ->required();
+  verb->add_option("--format", format, "megatron (.bin and .idx) or llmc (.bin)")
+      ->check(CLI::IsMember({"megatron", "llmc"}));
+  verb->add_option("--validation-share", options.validation_share,
+                   "Share of the tokens that go to OUTPUT-val, by whole documents; the rest goes "
+                   "to OUTPUT-train");
+}
+
+void AddTrainTokenizer(CLI::App& app, TrainTokenizerOptions& options) {
+  CLI::App* verb = app.add_subcommand("train-tokenizer", "Train a SentencePiece model on text");
+  verb->add_option("--input", options.inputs, "Text files")->required();
+  verb->add_option("--vocab-size", options.vocab_size, "Pieces of the model")
+      ->check(CLI::Range(300, 1000000));
+  verb->add_option("--output", options.output, "Path of the .model file")->required();
+}
+
+void AddInspect(CLI::App& app, InspectOptions& options) {
+  CLI::App* verb = app.add_subcommand("inspect", "Show what a token file holds");
+  verb->add_option("path", options.path, "Token file, with or without .bin")->required();
+  verb->add_option("--tokenizer", options.tokenizer, "Show the tokens as text too");
+  verb->add_option("--vocab-size", options.vocab_size, "Check that every token is below this");
+  verb->add_option("--first", options.first, "First token to show");
+  verb->add_option("--count", options.count, "Tokens to show");
+  verb->add_option("-o,--output", options.output, "json: one JSON object")
+      ->check(CLI::IsMember({"json"}));
+}
+
+}  // namespace
+
+int RunDataProgram(int argc, const char* const* argv, const Console& console) {
+  CLI::App app("Prepare and look at token files.", "birkhoff data");
+  TokenizeOptions tokenize;
+  TrainTokenizerOptions train;
+  InspectOptions inspect;
+  std::string format = "megatron";
+  app.require_subcommand(1);
+  AddTokenize(app, tokenize, format);
+  AddTrainTokenizer(app, train);
+  AddInspect(app, inspect);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, *console.out, *console.err);
+    return code == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
+  }
+  PosixDisk disk;
+  if (app.got_subcommand("tokenize")) {
+    tokenize.format = format == "llmc" ? TokenFormat::kLlmc : TokenFormat::kMegatron;
+    return Finish(console, Tokenize(tokenize, disk, console));
+  }
+  if (app.got_subcommand("inspect")) return Finish(console, Inspect(inspect, disk, console));
+  return Finish(console, TrainTokenizerOnFiles(train, disk, console));
+}
+
+}  // namespace birkhoff

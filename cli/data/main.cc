@@ -1,0 +1,11 @@
+// birkhoff-data: wires the data verbs to the terminal.
+#include <unistd.h>
+
+#include <iostream>
+
+#include "cli/data/data_program.h"
+
+int main(int argc, char** argv) {
+  const birkhoff::Console console = {&std::cout, &std::cerr, ::isatty(STDERR_FILENO) == 1, ""};
+  return birkhoff::RunDataProgram(argc, argv, console);
+}

@@ -1,0 +1,28 @@
+// birkhoff data tokenize: text or JSONL to token files.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "cli/console.h"
+#include "core/base/disk.h"
+#include "core/format/token_file.h"
+
+namespace birkhoff {
+
+struct TokenizeOptions {
+  std::vector<std::string> inputs;
+  bool jsonl = false;           // one JSON object per line, each a document; else a file is one
+  std::string field = "text";   // of a JSONL object
+  std::string tokenizer = "bytes";
+  std::string output;           // path without extension
+  TokenFormat format = TokenFormat::kMegatron;
+  double validation_share = 0;  // above 0: whole documents go to OUTPUT-val, the rest to OUTPUT-train
+};
+
+// Each document ends with the tokenizer's end-of-document token.  The files written go to out, one
+// per line; progress and the summary to err.  Errors name the file, and the line of JSONL.
+absl::Status Tokenize(const TokenizeOptions& options, Disk& disk, const Console& console);
+
+}  // namespace birkhoff

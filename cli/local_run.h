@@ -1,0 +1,49 @@
+// One job on this machine: an embedded coordinator, local workers, and somebody who watches.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "cli/local_workers.h"
+#include "cli/progress_view.h"
+#include "cli/signal_watch.h"
+#include "coordinator/daemon.h"
+#include "core/base/clock.h"
+#include "core/spec/job_spec.h"
+
+namespace birkhoff {
+
+class LocalRun {
+ public:
+  struct Options {
+    JobSpec spec;                  // sound, with absolute paths
+    std::string output_directory;  // absolute; exists and is ours
+    std::string worker_program;    // path of birkhoff-worker
+    bool fresh = false;
+  };
+  // `clock`, `signals` and `view` must outlive it.  Make the SignalWatch before.
+  LocalRun(const Options& options, const Clock& clock, SignalWatch& signals, ProgressView& view);
+
+  // Trains to the end of the job; the first signal asks for a checkpoint and an end, the second
+  // kills.  Returns the job as it ended.  Call from the thread that lives longest: the workers die
+  // with it.  Errors: what kept the job from being run at all.
+  absl::StatusOr<JobView> Run();
+
+ private:
+  absl::Status StartAll();
+  absl::StatusOr<JobView> Watch();
+  void Show(const JobUpdate& update);
+  absl::Status HandleSignals();
+
+  const Options options_;
+  const Clock& clock_;
+  SignalWatch& signals_;
+  ProgressView& view_;
+  std::unique_ptr<Daemon> daemon_;
+  std::unique_ptr<LocalWorkers> workers_;
+  std::string job_;
+  bool stopping_ = false;
+};
+
+}  // namespace birkhoff

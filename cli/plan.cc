@@ -1,0 +1,88 @@
+// birkhoff plan JOB.yaml: how a job would be cut and scheduled, without running it.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "cli/spec_flags.h"
+#include "core/base/status_macros.h"
+#include "core/plan/compile.h"
+#include "core/plan/describe.h"
+#include "core/plan/text.h"
+#include "core/spec/model.h"
+
+namespace birkhoff {
+namespace {
+
+struct PlanOptions {
+  SpecFile file;
+  bool text = false;
+  int64_t memory_bytes = 0;
+};
+
+ClusterSpec LocalCluster(const JobSpec& spec, int64_t memory_bytes) {
+  ClusterSpec cluster;
+  for (int rank = 0; rank < NumRanks(spec); ++rank) {
+    cluster.workers.push_back({absl::StrCat("workers/local-", rank), "cpu", memory_bytes, 0.0});
+  }
+  return cluster;
+}
+
+std::string PlanToJson(const Plan& plan) {
+  nlohmann::ordered_json json;
+  json["plan_hash"] = PlanHash(plan);
+  json["ranks"] = plan.num_ranks;
+  json["replicas"] = plan.num_replicas;
+  json["microbatches"] = plan.num_microbatches;
+  json["recompute_block"] = plan.recompute_block;
+  json["predicted_step_seconds"] = static_cast<double>(plan.predicted_step_ns) * 1e-9;
+  json["predicted_idle_share"] = plan.predicted_idle_share;
+  for (const Stage& stage : plan.stages) {
+    json["stages"].push_back(
+        {{"first_unit", stage.units.first}, {"last_unit", stage.units.last}, {"ranks", stage.ranks}});
+  }
+  for (const RankPlan& rank : plan.ranks) {
+    json["workers"].push_back({{"stages", rank.stages},
+                               {"instructions", rank.train.size()},
+                               {"buffer_bytes", rank.peak_buffer_bytes},
+                               {"parameter_bytes", rank.parameter_bytes}});
+  }
+  return json.dump();
+}
+
+absl::Status ShowPlan(const PlanOptions& options, const Program& program) {
+  JobSpec spec;
+  RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
+  if (spec.model.vocab_size == 0) {
+    return absl::InvalidArgumentError(
+        "model.vocab_size: 0 with --spec-only; need the tokenizer, or --set model.vocab_size=N");
+  }
+  ASSIGN_OR_RETURN(const Plan plan, CompilePlan(spec, LocalCluster(spec, options.memory_bytes)));
+  std::ostream& out = *program.console.out;
+  if (options.text) {
+    out << PlanToText(plan);
+  } else if (program.output == "json") {
+    out << PlanToJson(plan) << "\n";
+  } else {
+    out << DescribePlan(plan, spec);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPlan(CLI::App& app, Program& program) {
+  CLI::App* verb = app.add_subcommand("plan", "Show partition, schedule and memory of a job");
+  auto options = std::make_shared<PlanOptions>();
+  options->file.spec_only = true;
+  AddSpecFlags(*verb, &options->file);
+  verb->add_flag("--text", options->text, "Print the plan itself, one instruction per line");
+  verb->add_option("--memory-bytes", options->memory_bytes,
+                   "Memory of each worker; 0: no limit is checked");
+  verb->callback([options, &program] {
+    program.chosen = [options, &program] {
+      return Finish(program.console, ShowPlan(*options, program));
+    };
+  });
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,117 @@
+// birkhoff run JOB.yaml: trains on this machine, without a daemon.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/local_run.h"
+#include "cli/output_directory.h"
+#include "cli/spec_flags.h"
+#include "core/base/status_macros.h"
+
+namespace birkhoff {
+namespace {
+
+struct RunOptions {
+  SpecFile file;
+  std::string out;
+  bool fresh = false;
+};
+
+// The command that goes on where this run has stopped.
+std::string ResumeCommand(const RunOptions& options, const std::string& out) {
+  std::string command = absl::StrCat("birkhoff run ", options.file.path);
+  for (const std::string& text : options.file.overrides) {
+    absl::StrAppend(&command, " --set '", text, "'");
+  }
+  return absl::StrCat(command, " --out ", out);
+}
+
+absl::Status CheckDevice(const JobSpec& spec) {
+  if (spec.device != DeviceKind::kCuda) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "device: cuda is not allowed; need auto or cpu, because this build has no GPU backend");
+}
+
+void ShowEnd(const JobView& job, const RunOptions& options, const std::string& out,
+             const Program& program) {
+  std::ostream& err = *program.console.err;
+  if (job.state == JobState::kSucceeded && job.last_step) {
+    const StepReport& last = *job.last_step;
+    err << absl::StrFormat("%s: done after step %d, loss %.4f", job.name, last.step, last.loss);
+    err << "; see " << out << "/metrics.jsonl\n";
+  } else if (job.state == JobState::kSucceeded) {
+    err << job.name << ": was done already; see " << out << "/metrics.jsonl\n";
+  } else if (job.exit_code == ExitCode::kStopped) {
+    if (job.checkpoint) err << "checkpoint of step " << job.checkpoint->step << " committed; ";
+    err << "to go on: " << ResumeCommand(options, out) << "\n";
+  } else {
+    err << "birkhoff: " << job.name << " failed: " << job.reason.sentence << "; logs in " << out
+        << "/logs\n";
+  }
+}
+
+void ShowEndAsJson(const JobView& job, const std::string& out, const Program& program) {
+  nlohmann::ordered_json end;
+  end["name"] = job.name;
+  end["state"] = JobStateName(job.state);
+  end["exit_code"] = static_cast<int>(job.exit_code);
+  end["reason"] = job.reason.sentence;
+  end["attempts"] = job.attempt;
+  end["output_directory"] = out;
+  end["last_step"] = job.last_step ? nlohmann::ordered_json::parse(StepReportToJson(*job.last_step))
+                                   : nlohmann::ordered_json(nullptr);
+  *program.console.out << end.dump() << "\n";
+}
+
+absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
+                              const OutputDirectory& directory, const Program& program) {
+  const SystemClock clock;
+  SignalWatch signals;
+  ProgressView view(*program.console.err, program.console.terminal, TerminalWidth(STDERR_FILENO),
+                    spec.training.steps);
+  if (directory.resumes()) view.Say("resuming what is in " + directory.path());
+  LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
+                options.fresh},
+               clock, signals, view);
+  return run.Run();
+}
+
+absl::StatusOr<ExitCode> RunJob(const RunOptions& options, const Program& program) {
+  JobSpec spec;
+  RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
+  RETURN_IF_ERROR(CheckDevice(spec));
+  const std::string out =
+      AbsolutePath(options.out.empty() ? absl::StrCat("runs/", spec.name) : options.out);
+  PosixDisk disk;
+  ASSIGN_OR_RETURN(const std::unique_ptr<OutputDirectory> directory,
+                   OutputDirectory::Open({out, options.fresh}, spec, disk));
+  const absl::StatusOr<JobView> job = Train(options, spec, *directory, program);
+  if (!job.ok()) {
+    *program.console.err << "to go on: " << ResumeCommand(options, out) << "\n";
+    return job.status();
+  }
+  ShowEnd(*job, options, out, program);
+  if (program.output == "json") ShowEndAsJson(*job, out, program);
+  return job->exit_code;
+}
+
+}  // namespace
+
+void AddRun(CLI::App& app, Program& program) {
+  CLI::App* verb = app.add_subcommand("run", "Train a job on this machine");
+  auto options = std::make_shared<RunOptions>();
+  AddSpecFlags(*verb, &options->file);
+  verb->add_option("--out", options->out, "Output directory; runs/NAME where not given");
+  verb->add_flag("--fresh", options->fresh, "Start over: forget what the directory holds");
+  verb->callback([options, &program] {
+    program.chosen = [options, &program] {
+      const absl::StatusOr<ExitCode> code = RunJob(*options, program);
+      return code.ok() ? static_cast<int>(*code) : Finish(program.console, code.status());
+    };
+  });
+}
+
+}  // namespace birkhoff

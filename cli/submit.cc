@@ -1,0 +1,87 @@
+// birkhoff submit JOB.yaml: hands a job to a coordinator.
+#include <CLI/CLI.hpp>
+#include <random>
+
+#include "absl/strings/str_format.h"
+#include "cli/message_output.h"
+#include "cli/spec_flags.h"
+#include "cli/watch_job.h"
+#include "core/base/status_macros.h"
+#include "core/net/convert.h"
+
+namespace birkhoff {
+namespace {
+
+struct SubmitOptions {
+  SpecFile file;
+  std::string out;
+  int priority = 0;
+  bool fresh = false;
+  bool watch = false;
+  bool validate_only = false;
+};
+
+// A random UUID (RFC 9562, version 4): repeating the request cannot make a second job.
+std::string NewRequestId() {
+  std::random_device random;
+  const uint32_t a = random(), b = random(), c = random(), d = random();
+  return absl::StrFormat("%08x-%04x-%04x-%04x-%04x%08x", a, b >> 16, (b & 0x0fff) | 0x4000,
+                         (c >> 16 & 0x3fff) | 0x8000, c & 0xffff, d);
+}
+
+absl::StatusOr<v1::CreateJobRequest> MakeRequest(const SubmitOptions& options,
+                                                 const Program& program) {
+  JobSpec spec;
+  RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
+  v1::CreateJobRequest request;
+  request.set_request_id(NewRequestId());
+  ToProto(spec, request.mutable_spec());
+  request.set_priority(options.priority);
+  request.set_output_directory(
+      AbsolutePath(options.out.empty() ? "runs/" + spec.name : options.out));
+  request.set_fresh(options.fresh);
+  request.set_validate_only(options.validate_only);
+  return request;
+}
+
+absl::StatusOr<ExitCode> Submit(const SubmitOptions& options, const Program& program) {
+  ASSIGN_OR_RETURN(const v1::CreateJobRequest request, MakeRequest(options, program));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
+                   ServiceClient::Connect(program.server));
+  ASSIGN_OR_RETURN(const v1::Job job, client->Create(request));
+  if (options.validate_only) {
+    *program.console.err << options.file.path << ": valid, says the coordinator\n";
+    return ExitCode::kDone;
+  }
+  if (options.watch) return WatchJob(*client, job.name(), program);
+  if (program.output.empty()) {
+    *program.console.out << job.name() << "\n";
+  } else {
+    PrintJob(job, program.output, program.console);
+  }
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+void AddSubmit(CLI::App& app, Program& program) {
+  CLI::App* verb = app.add_subcommand("submit", "Hand a job to a coordinator");
+  auto options = std::make_shared<SubmitOptions>();
+  AddSpecFlags(*verb, &options->file);
+  verb->add_option("--out", options->out,
+                   "Output directory, as the workers see it; runs/NAME where not given");
+  verb->add_option("--priority", options->priority, "Larger goes first");
+  verb->add_flag("--fresh", options->fresh, "Start over: forget what the directory holds");
+  verb->add_flag("--watch", options->watch, "Follow the job to its end");
+  verb->add_flag("--validate-only", options->validate_only, "Let the coordinator judge, no more");
+  verb->add_flag("--spec-only", options->file.spec_only,
+                 "Do not look at the files that the spec names: they are the workers'");
+  verb->callback([options, &program] {
+    program.chosen = [options, &program] {
+      const absl::StatusOr<ExitCode> code = Submit(*options, program);
+      return code.ok() ? static_cast<int>(*code) : Finish(program.console, code.status());
+    };
+  });
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,84 @@
+// birkhoff watch JOB: a job's events as they come, until it ends; exits with the job's exit code.
+#include <poll.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "cli/message_output.h"
+#include "cli/progress_view.h"
+#include "cli/watch_job.h"
+#include "core/base/status_macros.h"
+#include "core/net/convert.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int kReconnects = 30;  // one per second
+
+void Show(const v1::JobEvent& event, ProgressView* view) {
+  if (event.has_step()) view->Step(FromProto(event.step()));
+  if (event.has_checkpoint()) {
+    view->Say(absl::StrCat("checkpoint of step ", event.checkpoint().step(), " committed"));
+  }
+  if (event.has_rank_exited() && event.rank_exited().exit_code() != 0 &&
+      event.rank_exited().exit_code() != static_cast<int>(ExitCode::kStopped)) {
+    view->Say(absl::StrCat("rank ", event.rank_exited().rank(), " of attempt ", event.attempt(),
+                           " left: ", event.rank_exited().reason()));
+  }
+  if (!event.has_state_changed()) return;
+  const std::string& why = event.state_changed().reason().sentence();
+  view->Say(absl::StrCat(StateName(event.state_changed().state()), why.empty() ? "" : ": ", why));
+}
+
+absl::Status Watch(const std::string& name, const Program& program, ExitCode* code) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
+                   ServiceClient::Connect(program.server));
+  ASSIGN_OR_RETURN(*code, WatchJob(*client, name, program));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ExitCode> WatchJob(ServiceClient& client, const std::string& name,
+                                  const Program& program) {
+  ASSIGN_OR_RETURN(const v1::Job job, client.Get(name));
+  ProgressView view(*program.console.out, ::isatty(STDOUT_FILENO) == 1,
+                    TerminalWidth(STDOUT_FILENO), job.spec().training().steps());
+  int64_t seen = 0;
+  const auto visit = [&](const v1::JobEvent& event) {
+    seen = event.event_id();
+    if (program.output == "json") {
+      *program.console.out << MessageToJson(event) << "\n" << std::flush;
+    } else {
+      Show(event, &view);
+    }
+    return true;
+  };
+  absl::Status status = client.Watch(name, seen, visit);
+  for (int i = 0; absl::IsUnavailable(status) && i < kReconnects; ++i) {
+    ::poll(nullptr, 0, 1000);
+    const int64_t before = seen;
+    status = client.Watch(name, seen, visit);
+    if (seen > before) i = -1;
+  }
+  view.Close();
+  RETURN_IF_ERROR(status);
+  ASSIGN_OR_RETURN(const v1::Job end, client.Get(name));
+  return ExitCodeFromNumber(end.exit_code());
+}
+
+void AddWatch(CLI::App& app, Program& program) {
+  CLI::App* verb = app.add_subcommand("watch", "Follow a job; exits with the job's exit code");
+  auto name = std::make_shared<std::string>();
+  verb->add_option("job", *name, "jobs/NAME, or NAME")->required();
+  verb->callback([name, &program] {
+    program.chosen = [name, &program] {
+      ExitCode code = ExitCode::kDone;
+      const absl::Status status = Watch(JobName(*name), program, &code);
+      return status.ok() ? static_cast<int>(code) : Finish(program.console, status);
+    };
+  });
+}
+
+}  // namespace birkhoff

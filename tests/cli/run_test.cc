@@ -1,0 +1,176 @@
+// `birkhoff run` as people use it: the programs themselves, a small job, and what can happen to it.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "core/base/clock.h"
+#include "core/base/disk.h"
+#include "core/format/token_file.h"
+#include "tests/testing/temporary_directory.h"
+
+namespace birkhoff {
+namespace {
+
+using ::testing::HasSubstr;
+
+class RunTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* bin = ::getenv("BIRKHOFF_BIN");
+    ASSERT_NE(bin, nullptr) << "BIRKHOFF_BIN must name the folder of the programs";
+    program_ = absl::StrCat(bin, "/birkhoff");
+    auto writer = *TokenWriter::Create(disk_, {directory_ / "t", TokenFormat::kMegatron, 257});
+    std::vector<int32_t> tokens;
+    for (int i = 0; i < 4000; ++i) tokens.push_back(i * i % 61);
+    ASSERT_TRUE(writer->AddDocument(tokens).ok() && writer->Finish().ok());
+    Write("job.yaml", absl::StrCat(R"(
+name: small
+model: {hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 2,
+        intermediate_size: 16}
+training: {steps: 12, sequence_length: 16, micro_batch_size: 1, global_batch_size: 4}
+lr_schedule: {warmup_steps: 2}
+checkpoint: {interval: 4}
+data: {train: )", directory_ / "t", "}\n"));
+  }
+  void Write(const std::string& name, const std::string& text) {
+    const auto file = *disk_.Create(directory_ / name);
+    ASSERT_TRUE(file->Append(text).ok() && file->Close().ok());
+  }
+
+  // Starts birkhoff with stdout in NAME.out and stderr in NAME.err.
+  pid_t Start(const std::string& name, const std::vector<std::string>& arguments) {
+    std::vector<std::string> words = {program_};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    const std::string out = directory_ / (name + ".out"), err = directory_ / (name + ".err");
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
+      ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    return pid;
+  }
+  static int Wait(pid_t pid) {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  int Run(const std::string& name, const std::vector<std::string>& arguments) {
+    return Wait(Start(name, arguments));
+  }
+  std::string Read(const std::string& name) {
+    return disk_.Read(directory_ / name).value_or("(missing)");
+  }
+  // Blocks until the file holds `text`; false when that takes a minute.
+  bool Await(const std::string& name, const std::string& text) {
+    const SystemClock clock;
+    const Instant end = clock.Now() + absl::Minutes(1);
+    while (clock.Now() < end) {
+      if (absl::StrContains(Read(name), text)) return true;
+      ::usleep(2000);
+    }
+    return false;
+  }
+  std::vector<std::string> Arguments(const std::string& out,
+                                     const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments = {"run", directory_ / "job.yaml", "--out",
+                                          directory_ / out};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  std::set<int> Steps(const std::string& out) {
+    std::set<int> steps;
+    for (const auto& line : absl::StrSplit(Read(out + "/metrics.jsonl"), '\n', absl::SkipEmpty())) {
+      const auto row = nlohmann::json::parse(std::string(line), nullptr, false);
+      EXPECT_TRUE(row.is_object()) << std::string(line);
+      EXPECT_TRUE(steps.insert(row.value("step", -1)).second) << "twice: " << std::string(line);
+    }
+    return steps;
+  }
+  std::string LastWeights(const std::string& out) {
+    return Read(out + "/checkpoints/step-00000012/rank-00000.safetensors");
+  }
+
+  testing::TemporaryDirectory directory_;
+  PosixDisk disk_;
+  std::string program_;
+};
+
+const std::set<int> kAllSteps = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+
+TEST_F(RunTest, TrainsToTheEndAndIsDoneWhenRunAgain) {
+  ASSERT_EQ(Run("a", Arguments("a", {"-o", "json"})), 0) << Read("a.err");
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  const auto end = nlohmann::json::parse(Read("a.out"));
+  EXPECT_EQ(end["state"], "SUCCEEDED");
+  EXPECT_EQ(end["last_step"]["step"], 12);
+  EXPECT_THAT(Read("a.err"), HasSubstr("step 12/12"));
+  EXPECT_THAT(Read("a/job.yaml"), HasSubstr("  hidden_size: 16\n"));
+
+  const std::string weights = LastWeights("a");
+  ASSERT_EQ(Run("again", Arguments("a")), 0) << Read("again.err");
+  EXPECT_THAT(Read("again.err"), HasSubstr("was done already"));
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  EXPECT_EQ(LastWeights("a"), weights);
+
+  EXPECT_EQ(Run("other", Arguments("a", {"--set", "training.seed=1"})), 64);
+  EXPECT_THAT(Read("other.err"), HasSubstr("training.seed: 42 there, 1 now"));
+}
+
+TEST_F(RunTest, FirstSignalCommitsACheckpointAndTheLineResumes) {
+  ASSERT_EQ(Run("whole", Arguments("whole", {"--set", "training.steps=12"})), 0);
+  const pid_t pid = Start("a", Arguments("a"));
+  ASSERT_TRUE(Await("a.err", "step  2/12")) << Read("a.err");
+  ::kill(pid, SIGINT);
+  const int code = Wait(pid);
+  if (code != 0) {  // the job may have ended before the signal was seen
+    EXPECT_EQ(code, 75) << Read("a.err");
+    EXPECT_THAT(Read("a.err"), HasSubstr(absl::StrCat("to go on: birkhoff run ",
+                                                      directory_ / "job.yaml", " --out ",
+                                                      directory_ / "a")));
+    ASSERT_EQ(Run("rest", Arguments("a")), 0) << Read("rest.err");
+  }
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  EXPECT_EQ(LastWeights("a"), LastWeights("whole"));
+}
+
+TEST_F(RunTest, KilledRunIsTakenUpAgainWithTheSameBits) {
+  ASSERT_EQ(Run("whole", Arguments("whole")), 0) << Read("whole.err");
+  const pid_t pid = Start("a", Arguments("a"));
+  ASSERT_TRUE(Await("a/metrics.jsonl", "\"step\":6,")) << Read("a.err");
+  ::kill(pid, SIGKILL);
+  Wait(pid);
+  ASSERT_EQ(Run("rest", Arguments("a")), 0) << Read("rest.err");
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  EXPECT_EQ(LastWeights("a"), LastWeights("whole"));
+}
+
+TEST_F(RunTest, WrongSpecSaysEverythingWithCode64) {
+  EXPECT_EQ(Run("a", Arguments("a", {"--set", "training.steps=0", "--set", "optimizer.lr=-1"})), 64);
+  EXPECT_THAT(Read("a.err"), HasSubstr("training.steps: 0 is not allowed"));
+  EXPECT_THAT(Read("a.err"), HasSubstr("optimizer.lr: -1 is not allowed"));
+  EXPECT_FALSE(disk_.Exists(directory_ / "a"));
+}
+
+TEST_F(RunTest, DataVerbReachesItsProgram) {
+  ASSERT_EQ(Run("d", {"data", "inspect", directory_ / "t", "-o", "json"}), 0) << Read("d.err");
+  EXPECT_EQ(nlohmann::json::parse(Read("d.out"))["tokens"], 4000);
+  EXPECT_EQ(Run("e", {"data", "inspect", directory_ / "none"}), 64);
+}
+
+}  // namespace
+}  // namespace birkhoff

@@ -1,0 +1,158 @@
+// The verbs of a service, against a coordinator in this process: what people and programs get.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "coordinator/daemon.h"
+#include "tests/cli/verb.h"
+
+namespace birkhoff {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using Json = nlohmann::json;
+
+// Heartbeats are off the tests' way: they have no workers but those that they make up.
+class ServiceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    DaemonOptions options;
+    options.listen = "127.0.0.1:0";
+    options.metrics_listen = "";
+    options.store_path = ":memory:";
+    auto daemon = Daemon::Start(options);
+    ASSERT_TRUE(daemon.ok()) << daemon.status();
+    daemon_ = *std::move(daemon);
+  }
+  VerbResult Run(std::vector<std::string> words) {
+    words.insert(words.begin(), {"--server", daemon_->address()});
+    return RunVerb(words);
+  }
+  VerbResult Submit(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> words = {"submit", "--spec-only", "configs/tiny.yaml"};
+    words.insert(words.end(), more.begin(), more.end());
+    return Run(words);
+  }
+
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_F(ServiceTest, SubmitPrintsTheNameAndTheJobCanBeSeen) {
+  const VerbResult submit = Submit();
+  ASSERT_EQ(submit.code, 0) << submit.err;
+  EXPECT_EQ(submit.out, "jobs/tiny\n");
+  EXPECT_EQ(Run({"list"}).out,
+            "NAME       STATE   STEP   LOSS  ATTEMPT\njobs/tiny  QUEUED  0/300  -     0\n");
+  EXPECT_EQ(Run({"get", "tiny"}).out, Run({"get", "jobs/tiny"}).out);
+}
+
+TEST_F(ServiceTest, JsonAndYamlHoldTheWholeJob) {
+  ASSERT_EQ(Submit({"--priority", "7", "--out", "/out/of/tiny"}).code, 0);
+  const Json job = Json::parse(Run({"get", "tiny", "-o", "json"}).out);
+  EXPECT_EQ(job["state"], "STATE_QUEUED");
+  EXPECT_EQ(job["priority"], 7);
+  EXPECT_EQ(job["output_directory"], "/out/of/tiny");
+  EXPECT_EQ(job["spec"]["model"]["vocab_size"], 257);
+  EXPECT_EQ(job["reason"]["code"], "WAITING_FOR_WORKERS");
+  const Json list = Json::parse(Run({"list", "-o", "json"}).out);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0], job);
+  EXPECT_THAT(Run({"get", "tiny", "-o", "yaml"}).out,
+              AllOf(StartsWith("name: \"jobs/tiny\"\n"), HasSubstr("\n    hidden_size: 128\n")));
+  EXPECT_THAT(Run({"list", "-o", "wide"}).out, HasSubstr("waits for 2 idle workers"));
+}
+
+TEST_F(ServiceTest, OverridesAndSubmitsAgainUnderTheNextName) {
+  ASSERT_EQ(Submit({"--set", "training.steps=50"}).code, 0);
+  EXPECT_EQ(Json::parse(Run({"get", "tiny", "-o", "json"}).out)["spec"]["training"]["steps"], "50");
+  const VerbResult twice = Submit();
+  EXPECT_EQ(twice.code, 64);
+  EXPECT_THAT(twice.err, HasSubstr("jobs/tiny is QUEUED; need another name, or cancel it first"));
+  ASSERT_EQ(Run({"cancel", "tiny"}).code, 0);
+  EXPECT_EQ(Submit().out, "jobs/tiny-2\n");
+  const Json list = Json::parse(Run({"list", "-o", "json"}).out);  // newest first
+  EXPECT_EQ(list[0]["name"], "jobs/tiny-2");
+  EXPECT_EQ(list[1]["name"], "jobs/tiny");
+}
+
+TEST_F(ServiceTest, WatchFollowsTheJobToItsEndAndExitsWithItsCode) {
+  ASSERT_EQ(Submit().code, 0);
+  VerbResult watch;
+  std::thread watcher([&] { watch = Run({"watch", "tiny"}); });
+  EXPECT_THAT(Run({"cancel", "tiny"}).out, HasSubstr("CANCELLED"));
+  watcher.join();
+  EXPECT_EQ(watch.code, 75);
+  EXPECT_THAT(watch.out, AllOf(StartsWith("QUEUED: waits for 2 idle workers\n"),
+                               HasSubstr("CANCELLED: cancelled while nothing ran\n")));
+  const VerbResult json = Run({"watch", "tiny", "-o", "json"});  // over already: its whole history
+  EXPECT_EQ(json.code, 75);
+  const Json first = Json::parse(json.out.substr(0, json.out.find('\n')));
+  EXPECT_EQ(first["event_id"], "1");
+  EXPECT_EQ(first["state_changed"]["state"], "STATE_QUEUED");
+}
+
+TEST_F(ServiceTest, SubmitWithWatchEndsLikeTheJob) {
+  VerbResult submit;
+  std::thread submitter([&] { submit = Submit({"--watch"}); });
+  VerbResult cancel;
+  do {
+    cancel = Run({"cancel", "tiny"});  // NOT_FOUND until it is there
+  } while (cancel.code == 64);
+  submitter.join();
+  EXPECT_EQ(cancel.code, 0);
+  EXPECT_EQ(submit.code, 75);
+}
+
+TEST_F(ServiceTest, ValidateOnlyMakesNoJob) {
+  const VerbResult result = Submit({"--validate-only"});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.err, HasSubstr("valid, says the coordinator"));
+  EXPECT_EQ(Run({"list", "-o", "json"}).out, "[]\n");
+}
+
+TEST_F(ServiceTest, WrongSpecsNeverReachTheCoordinator) {
+  const VerbResult result = Submit({"--set", "training.steps=0", "--set", "modle.x=1"});
+  EXPECT_EQ(result.code, 64);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("training.steps: 0 is not allowed"),
+                                HasSubstr("modle.x: 1 is not allowed")));
+  EXPECT_EQ(Run({"list", "-o", "json"}).out, "[]\n");
+}
+
+TEST_F(ServiceTest, SaysWhatIsNotThere) {
+  for (const char* verb : {"get", "watch", "cancel"}) {
+    const VerbResult result = Run({verb, "nobody"});
+    EXPECT_EQ(result.code, 64) << verb;
+    EXPECT_THAT(result.err, HasSubstr("there is no job jobs/nobody")) << verb;
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+TEST_F(ServiceTest, CancelMayBeRepeated) {
+  ASSERT_EQ(Submit().code, 0);
+  EXPECT_EQ(Run({"cancel", "tiny"}).code, 0);
+  EXPECT_EQ(Run({"cancel", "tiny"}).code, 0);
+}
+
+TEST_F(ServiceTest, WorkersShowsThoseThatHaveRegistered) {
+  EXPECT_EQ(Run({"workers"}).out, "NAME  STATE  DEVICE  MEMORY  JOB\n");
+  struct Deaf final : WorkerLink {
+    void Send(CoordinatorMessage) override {}
+  } link;
+  Hello hello;
+  hello.resources = {"workers/w0", "cpu", int64_t{8} << 30, 0.0};
+  hello.address = "10.0.0.7";
+  ASSERT_TRUE(daemon_->coordinator().Handle({"workers/w0", 1, hello}, &link).ok());
+  EXPECT_THAT(Run({"workers"}).out, HasSubstr("workers/w0  IDLE   cpu     8.59 GB  -\n"));
+  EXPECT_THAT(Run({"workers", "-o", "wide"}).out, HasSubstr("10.0.0.7"));
+  EXPECT_EQ(Json::parse(Run({"workers", "-o", "json"}).out)[0]["state"], "STATE_IDLE");
+  daemon_->coordinator().Disconnected(&link);
+}
+
+}  // namespace
+}  // namespace birkhoff

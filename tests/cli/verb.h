@@ -1,0 +1,29 @@
+// A verb of birkhoff, run as a library call.
+#pragma once
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/program.h"
+
+namespace birkhoff {
+
+struct VerbResult {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+// `words` without the program's name.
+inline VerbResult RunVerb(const std::vector<std::string>& words) {
+  std::ostringstream out, err;
+  Program program;
+  program.console = {&out, &err, /*terminal=*/false, /*program_directory=*/"/nonexistent"};
+  std::vector<const char*> argv = {"birkhoff"};
+  for (const std::string& word : words) argv.push_back(word.c_str());
+  const int code = RunProgram(static_cast<int>(argv.size()), argv.data(), std::move(program));
+  return {code, out.str(), err.str()};
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,119 @@
+// PosixDisk against the real file system: every operation, and what each says when it cannot.
+#include "core/base/disk.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/testing/temporary_directory.h"
+
+namespace birkhoff {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::TemporaryDirectory;
+
+class DiskTest : public ::testing::Test {
+ protected:
+  void Write(const std::string& path, const std::string& bytes) {
+    const auto file = disk_.Create(path);
+    ASSERT_TRUE(file.ok()) << file.status();
+    ASSERT_TRUE((*file)->Append(bytes).ok());
+    ASSERT_TRUE((*file)->Sync().ok());
+    ASSERT_TRUE((*file)->Close().ok());
+  }
+  std::string Read(const std::string& path) { return disk_.Read(path).value_or("(none)"); }
+
+  const TemporaryDirectory directory_;
+  PosixDisk disk_;
+};
+
+TEST_F(DiskTest, GivesBackWhatWasWritten) {
+  const std::string bytes("a\0b\xff", 4);
+  Write(directory_ / "file", bytes);
+  EXPECT_EQ(Read(directory_ / "file"), bytes);
+  EXPECT_EQ(disk_.Size(directory_ / "file").value_or(-1), 4);
+  EXPECT_EQ(disk_.ReadRange(directory_ / "file", 1, 2).value_or(""), std::string("\0b", 2));
+}
+
+TEST_F(DiskTest, CreateTruncatesAndOpenAppendGoesOn) {
+  Write(directory_ / "file", "long text");
+  Write(directory_ / "file", "ab");
+  const auto file = disk_.OpenAppend(directory_ / "file");
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE((*file)->Append("cd").ok());
+  EXPECT_EQ(Read(directory_ / "file"), "abcd");
+  ASSERT_TRUE(disk_.OpenAppend(directory_ / "new").ok());
+  EXPECT_EQ(Read(directory_ / "new"), "");
+}
+
+TEST_F(DiskTest, ListsNamesInOrder) {
+  for (const char* name : {"b", "a", "c"}) Write(directory_ / name, "");
+  EXPECT_THAT(*disk_.List(directory_.path()), ElementsAre("a", "b", "c"));
+}
+
+TEST_F(DiskTest, CreatesAndRemovesWholeTrees) {
+  ASSERT_TRUE(disk_.CreateDirectories(directory_ / "x/y/z").ok());
+  ASSERT_TRUE(disk_.CreateDirectories(directory_ / "x/y/z").ok());  // again: harmless
+  Write(directory_ / "x/y/file", "1");
+  EXPECT_TRUE(disk_.RemoveAll(directory_ / "x").ok());
+  EXPECT_FALSE(disk_.Exists(directory_ / "x"));
+  EXPECT_TRUE(disk_.RemoveAll(directory_ / "x").ok());  // nothing is there
+}
+
+TEST_F(DiskTest, RenameReplacesAFile) {
+  Write(directory_ / "old", "old");
+  Write(directory_ / "new", "new");
+  ASSERT_TRUE(disk_.Rename(directory_ / "new", directory_ / "old").ok());
+  EXPECT_EQ(Read(directory_ / "old"), "new");
+  EXPECT_FALSE(disk_.Exists(directory_ / "new"));
+  EXPECT_TRUE(disk_.SyncDirectory(directory_.path()).ok());
+}
+
+TEST_F(DiskTest, NamesPathAndActionWhereNothingIs) {
+  const std::string none = directory_ / "none";
+  const auto says = [&](const absl::Status& status, const std::string& action) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+    EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(none), HasSubstr(action)));
+  };
+  says(disk_.Read(none).status(), "open");
+  says(disk_.Size(none).status(), "open");
+  says(disk_.ReadRange(none, 0, 1).status(), "open");
+  says(disk_.List(none).status(), "list");
+  says(disk_.Create(none + "/below").status(), "open");
+  says(disk_.Rename(none, directory_ / "to"), "rename");
+  says(disk_.SyncDirectory(none), "open");
+}
+
+TEST_F(DiskTest, RefusesRangesOutsideTheFile) {
+  Write(directory_ / "file", "1234");
+  for (const auto& [offset, length] : {std::pair<int64_t, int64_t>{-1, 1},
+                                       {0, -1},
+                                       {0, 5},
+                                       {4, 1},
+                                       {5, 0},
+                                       {1, int64_t{1} << 62}}) {
+    const auto bytes = disk_.ReadRange(directory_ / "file", offset, length);
+    EXPECT_THAT(std::string(bytes.status().message()), HasSubstr("holds 4 bytes; need"))
+        << offset << " " << length;
+  }
+}
+
+TEST_F(DiskTest, RefusesToReadADirectory) {
+  EXPECT_THAT(std::string(disk_.Read(directory_.path()).status().message()),
+              HasSubstr("is a directory; need a file"));
+}
+
+TEST_F(DiskTest, ReportsAFullDisk) {
+  const auto file = disk_.OpenAppend("/dev/full");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const absl::Status status = (*file)->Append("x");
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/dev/full: write"));
+}
+
+}  // namespace
+}  // namespace birkhoff
