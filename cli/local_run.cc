@@ -26,7 +26,7 @@ absl::StatusOr<JobView> LocalRun::Run() {
   absl::StatusOr<JobView> end = Watch();
   view_.Close();
   end.ok() ? workers_->Stop(kWorkerGrace) : workers_->Kill();
-  daemon_->Shutdown(absl::Seconds(1));
+  daemon_->Shutdown(absl::ZeroDuration());
   return end;
 }
 

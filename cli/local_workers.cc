@@ -120,8 +120,8 @@ absl::Status LocalWorkers::Supervise() {
     if (lived < options_.restart_interval) continue;
     worker.early_deaths = lived < options_.early ? worker.early_deaths + 1 : 0;
     if (worker.early_deaths >= kMaxEarlyDeaths) {
-      return absl::UnavailableError(absl::StrCat("a local worker dies as soon as it starts; see ",
-                                                 worker.log_path));
+      return absl::UnavailableError(
+          absl::StrCat("a local worker dies as soon as it starts; see ", worker.log_path));
     }
     RETURN_IF_ERROR(Restart(&worker));
   }

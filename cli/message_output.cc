@@ -38,10 +38,11 @@ void AppendYaml(const Json& json, int indent, std::string* out) {
 
 template <typename Message>
 std::string JsonList(const std::vector<Message>& messages) {
-  return absl::StrCat("[", absl::StrJoin(messages, ",",
-                                         [](std::string* text, const Message& message) {
-                                           text->append(MessageToJson(message));
-                                         }),
+  return absl::StrCat("[",
+                      absl::StrJoin(messages, ",",
+                                    [](std::string* text, const Message& message) {
+                                      text->append(MessageToJson(message));
+                                    }),
                       "]");
 }
 
@@ -138,11 +139,10 @@ void PrintWorkers(const std::vector<v1::Worker>& workers, const std::string& out
   if (wide) rows[0].insert(rows[0].end(), {"ATTEMPT", "RANK", "ADDRESS"});
   for (const v1::Worker& worker : workers) {
     const bool busy = !worker.job().empty();
-    rows.push_back({worker.name(), StateName(worker.state()), worker.device(),
-                    worker.memory_bytes() > 0
-                        ? ShortBytes(static_cast<double>(worker.memory_bytes()))
-                        : "-",
-                    busy ? worker.job() : "-"});
+    rows.push_back(
+        {worker.name(), StateName(worker.state()), worker.device(),
+         worker.memory_bytes() > 0 ? ShortBytes(static_cast<double>(worker.memory_bytes())) : "-",
+         busy ? worker.job() : "-"});
     if (!wide) continue;
     rows.back().push_back(busy ? absl::StrCat(worker.attempt()) : "-");
     rows.back().push_back(busy ? absl::StrCat(worker.rank()) : "-");

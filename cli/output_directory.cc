@@ -43,11 +43,11 @@ absl::StatusOr<bool> Resumes(const std::string& path, const JobSpec& spec, Disk&
   ASSIGN_OR_RETURN(const std::string text, disk.Read(job_path));
   std::vector<Problem> problems;
   const JobSpec before = LoadJobSpec(text, {}, &problems);
-  const std::string remedy = absl::StrCat("give another --out, or --fresh to forget what is in ",
-                                          path);
+  const std::string remedy =
+      absl::StrCat("give another --out, or --fresh to forget what is in ", path);
   if (!problems.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        job_path, ": is damaged: ", ProblemToString(problems[0]), "; ", remedy));
+    return absl::InvalidArgumentError(
+        absl::StrCat(job_path, ": is damaged: ", ProblemToString(problems[0]), "; ", remedy));
   }
   const std::vector<std::string> differences = Differences(before, spec);
   if (differences.empty()) return true;

@@ -37,8 +37,9 @@ std::string PlanToJson(const Plan& plan) {
   json["predicted_step_seconds"] = static_cast<double>(plan.predicted_step_ns) * 1e-9;
   json["predicted_idle_share"] = plan.predicted_idle_share;
   for (const Stage& stage : plan.stages) {
-    json["stages"].push_back(
-        {{"first_unit", stage.units.first}, {"last_unit", stage.units.last}, {"ranks", stage.ranks}});
+    json["stages"].push_back({{"first_unit", stage.units.first},
+                              {"last_unit", stage.units.last},
+                              {"ranks", stage.ranks}});
   }
   for (const RankPlan& rank : plan.ranks) {
     json["workers"].push_back({{"stages", rank.stages},

@@ -11,9 +11,9 @@
 namespace birkhoff {
 namespace {
 
-constexpr int kBarWidth = 24;
-constexpr int64_t kPlainLines = 50;   // of a whole job without a terminal
-constexpr double kSmoothing = 0.1;    // weight of the newest step in the ETA
+constexpr int64_t kNarrowestBar = 6, kWidestBar = 24;
+constexpr int64_t kPlainLines = 50;  // of a whole job without a terminal
+constexpr double kSmoothing = 0.1;   // weight of the newest step in the ETA
 constexpr char kClearLine[] = "\r\x1b[K";
 
 }  // namespace
@@ -21,19 +21,21 @@ constexpr char kClearLine[] = "\r\x1b[K";
 ProgressView::ProgressView(std::ostream& out, bool terminal, int width, int64_t total_steps)
     : out_(out), terminal_(terminal), width_(width), total_steps_(total_steps) {}
 
-std::string ProgressView::Bar(int64_t step) const {
-  const int64_t full = total_steps_ > 0 ? kBarWidth * step / total_steps_ : 0;
-  const size_t done = static_cast<size_t>(std::clamp<int64_t>(full, 0, kBarWidth));
-  return absl::StrCat("[", std::string(done, '#'), std::string(kBarWidth - done, '.'), "] ");
+std::string ProgressView::Bar(int64_t step, int64_t columns) const {
+  const int64_t width = std::clamp(columns - 3, kNarrowestBar, kWidestBar);
+  const int64_t done =
+      total_steps_ > 0 ? std::clamp(width * step / total_steps_, int64_t{0}, width) : 0;
+  return absl::StrCat("[", std::string(static_cast<size_t>(done), '#'),
+                      std::string(static_cast<size_t>(width - done), '.'), "] ");
 }
 
 std::string ProgressView::Line(const StepReport& report) const {
   const double left = static_cast<double>(total_steps_ - report.step) * step_seconds_;
   std::string line = absl::StrFormat(
-      "step %*d/%d  loss %.4f  grad %.3g  gain %.4g / %.4g  %s tok/s  ETA %s",
-      static_cast<int>(absl::StrCat(total_steps_).size()), report.step, total_steps_, report.loss,
-      report.grad_norm, report.gain.forward, report.gain.backward,
-      ShortCount(report.tokens_per_second), ShortDuration(std::max(0.0, left)));
+      "step %*d/%d  ETA %s  loss %.4f  grad %.3g  gain %.4g / %.4g  %s tok/s",
+      static_cast<int>(absl::StrCat(total_steps_).size()), report.step, total_steps_,
+      ShortDuration(std::max(0.0, left)), report.loss, report.grad_norm, report.gain.forward,
+      report.gain.backward, ShortCount(report.tokens_per_second));
   if (report.validation_loss) {
     absl::StrAppend(&line, absl::StrFormat("  validation loss %.4f", *report.validation_loss));
   }
@@ -51,9 +53,9 @@ bool ProgressView::IsDue(const StepReport& report) const {
 
 void ProgressView::Step(const StepReport& report) {
   ++steps_;
-  step_seconds_ = steps_ == 1 ? report.step_seconds
-                              : (1.0 - kSmoothing) * step_seconds_ +
-                                    kSmoothing * report.step_seconds;
+  step_seconds_ = steps_ == 1
+                      ? report.step_seconds
+                      : (1.0 - kSmoothing) * step_seconds_ + kSmoothing * report.step_seconds;
   last_ = report;
   const std::string line = Line(report);
   if (!terminal_) {
@@ -61,8 +63,11 @@ void ProgressView::Step(const StepReport& report) {
     return;
   }
   if (report.validation_loss || report.skipped) Say(line);
-  const std::string live = Bar(report.step) + line;
-  out_ << kClearLine << live.substr(0, static_cast<size_t>(std::max(20, width_ - 1))) << std::flush;
+  // What does not fit is cut, or the terminal would wrap and the line could not be overwritten.
+  const size_t columns = static_cast<size_t>(std::max(20, width_ - 1));
+  const std::string bar =
+      Bar(report.step, static_cast<int64_t>(columns) - static_cast<int64_t>(line.size()));
+  out_ << kClearLine << (bar + line).substr(0, columns) << std::flush;
   open_ = true;
 }
 

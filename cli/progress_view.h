@@ -24,15 +24,16 @@ class ProgressView {
 
  private:
   std::string Line(const StepReport& report) const;
-  std::string Bar(int64_t step) const;
+  // As wide as `columns` allow.
+  std::string Bar(int64_t step, int64_t columns) const;
   bool IsDue(const StepReport& report) const;
 
   std::ostream& out_;
   const bool terminal_;
   const int width_;
   const int64_t total_steps_;
-  int64_t steps_ = 0;  // seen so far
-  bool open_ = false;  // a live line stands at the cursor
+  int64_t steps_ = 0;          // seen so far
+  bool open_ = false;          // a live line stands at the cursor
   double step_seconds_ = 0.0;  // smoothed, for the ETA
   StepReport last_;
 };

@@ -44,9 +44,10 @@ void ShowEnd(const JobView& job, const RunOptions& options, const std::string& o
     err << "; see " << out << "/metrics.jsonl\n";
   } else if (job.state == JobState::kSucceeded) {
     err << job.name << ": was done already; see " << out << "/metrics.jsonl\n";
-  } else if (job.exit_code == ExitCode::kStopped) {
-    if (job.checkpoint) err << "checkpoint of step " << job.checkpoint->step << " committed; ";
-    err << "to go on: " << ResumeCommand(options, out) << "\n";
+  } else if (job.state == JobState::kCancelled) {
+    err << (job.checkpoint ? absl::StrCat("checkpoint of step ", job.checkpoint->step, " committed")
+                           : std::string("stopped before the first checkpoint of this run"));
+    err << "; to go on: " << ResumeCommand(options, out) << "\n";
   } else {
     err << "birkhoff: " << job.name << " failed: " << job.reason.sentence << "; logs in " << out
         << "/logs\n";

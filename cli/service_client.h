@@ -9,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "birkhoff/v1/job_service.pb.h"
 #include "birkhoff/v1/job.pb.h"
+#include "birkhoff/v1/job_service.pb.h"
 
 namespace birkhoff {
 

@@ -22,10 +22,10 @@ void ResolveTokenizer(Disk& disk, JobSpec* spec, std::vector<Problem>* problems)
     spec->model.vocab_size = *pieces;
     return;
   }
-  problems->push_back({"data.tokenizer", spec->data.tokenizer,
-                       "a SentencePiece .model, to take model.vocab_size from",
-                       absl::StrCat(std::string(pieces.status().message()),
-                                    "; or give model.vocab_size")});
+  problems->push_back(
+      {"data.tokenizer", spec->data.tokenizer,
+       "a SentencePiece .model, to take model.vocab_size from",
+       absl::StrCat(std::string(pieces.status().message()), "; or give model.vocab_size")});
 }
 
 void MakePathsAbsolute(JobSpec* spec) {
@@ -45,8 +45,8 @@ void CheckTokenFile(const JobSpec& spec, const std::string& field, const std::st
                     std::vector<Problem>* problems) {
   const absl::StatusOr<std::unique_ptr<TokenFile>> file = TokenFile::Open(path);
   if (!file.ok()) {
-    problems->push_back({field, std::string(file.status().message()), "a token file",
-                         PrepareRemedy(spec, path)});
+    problems->push_back(
+        {field, std::string(file.status().message()), "a token file", PrepareRemedy(spec, path)});
     return;
   }
   if (const absl::Status status = (*file)->CheckVocabulary(spec.model.vocab_size); !status.ok()) {
@@ -54,10 +54,10 @@ void CheckTokenFile(const JobSpec& spec, const std::string& field, const std::st
                          PrepareRemedy(spec, path)});
   }
   if ((*file)->num_tokens() <= spec.training.sequence_length) {
-    problems->push_back({field, absl::StrCat(path, " with ", (*file)->num_tokens(), " tokens"),
-                         absl::StrCat("more than training.sequence_length, ",
-                                      spec.training.sequence_length),
-                         "use more text or shorter sequences"});
+    problems->push_back(
+        {field, absl::StrCat(path, " with ", (*file)->num_tokens(), " tokens"),
+         absl::StrCat("more than training.sequence_length, ", spec.training.sequence_length),
+         "use more text or shorter sequences"});
   }
 }
 

@@ -44,8 +44,8 @@ absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec
   const std::vector<Problem> problems = ReadSpecFile(file, disk, spec);
   if (problems.empty()) return absl::OkStatus();
   ShowProblems(problems, program);
-  return absl::InvalidArgumentError(absl::StrCat(
-      file.path, ": ", problems.size(), problems.size() == 1 ? " problem" : " problems"));
+  return absl::InvalidArgumentError(absl::StrCat(file.path, ": ", problems.size(),
+                                                 problems.size() == 1 ? " problem" : " problems"));
 }
 
 }  // namespace birkhoff

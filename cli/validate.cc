@@ -17,11 +17,10 @@ std::string Summary(const JobSpec& spec) {
           ? std::string()
           : absl::StrCat(ShortCount(static_cast<double>(NumParameters(spec.model))),
                          " parameters, ");
-  return absl::StrCat(parameters, NumSubLayers(spec.model), " sub-layers, ", NumRanks(spec),
-                      NumRanks(spec) == 1 ? " worker, " : " workers, ", spec.training.steps,
-                      " steps of ",
-                      int64_t{spec.training.global_batch_size} * spec.training.sequence_length,
-                      " tokens");
+  return absl::StrCat(
+      parameters, NumSubLayers(spec.model), " sub-layers, ", NumRanks(spec),
+      NumRanks(spec) == 1 ? " worker, " : " workers, ", spec.training.steps, " steps of ",
+      int64_t{spec.training.global_batch_size} * spec.training.sequence_length, " tokens");
 }
 
 int Validate(const SpecFile& file, const Program& program) {
@@ -48,9 +47,8 @@ void AddValidate(CLI::App& app, Program& program) {
   auto file = std::make_shared<SpecFile>();  // shared: the flags fill it, the verb reads it
   AddSpecFlags(*verb, file.get());
   verb->add_flag("--spec-only", file->spec_only, "Do not look at the files that the spec names");
-  verb->callback([file, &program] {
-    program.chosen = [file, &program] { return Validate(*file, program); };
-  });
+  verb->callback(
+      [file, &program] { program.chosen = [file, &program] { return Validate(*file, program); }; });
 }
 
 }  // namespace birkhoff

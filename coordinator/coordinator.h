@@ -48,8 +48,8 @@ struct JobView {
   std::string plan_hash;  // empty before the first plan
   absl::Time create_time;
   absl::Time update_time;
-  std::vector<std::string> workers;       // of the latest attempt, by rank
-  std::optional<StepReport> last_step;    // empty before the first
+  std::vector<std::string> workers;          // of the latest attempt, by rank
+  std::optional<StepReport> last_step;       // empty before the first
   std::optional<CheckpointInfo> checkpoint;  // empty before the first
   int64_t last_event_id = 0;
 };
@@ -102,12 +102,12 @@ struct SubmitRequest {
 };
 
 struct ListRequest {
-  int page_size = 0;               // 0: 50; above 1000: 1000
-  std::string page_token;          // opaque
-  std::vector<JobState> states;    // empty: all
+  int page_size = 0;             // 0: 50; above 1000: 1000
+  std::string page_token;        // opaque
+  std::vector<JobState> states;  // empty: all
 };
 struct JobPage {
-  std::vector<JobView> jobs;  // newest first
+  std::vector<JobView> jobs;    // newest first
   std::string next_page_token;  // empty: that was all
 };
 
@@ -117,7 +117,7 @@ struct JobMetrics {
   JobState state = JobState::kQueued;
   int restarts = 0;
   std::optional<StepReport> last_step;
-  absl::Time last_step_time = absl::InfinitePast();  // none since this process started
+  absl::Time last_step_time = absl::InfinitePast();        // none since this process started
   absl::Time last_checkpoint_time = absl::InfinitePast();  // none yet
   int64_t tokens_total = 0;
   std::vector<uint64_t> step_seconds_buckets;  // cumulative, by kStepSecondsBounds, then +Inf
@@ -142,8 +142,8 @@ struct FleetMetrics {
 struct CoordinatorOptions {
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(5);
-  absl::Duration stop_grace = absl::Seconds(60);   // from StopAttempt to AbortAttempt
-  absl::Duration abort_grace = absl::Seconds(10);  // from AbortAttempt to giving a rank up
+  absl::Duration stop_grace = absl::Seconds(60);         // from StopAttempt to AbortAttempt
+  absl::Duration abort_grace = absl::Seconds(10);        // from AbortAttempt to giving a rank up
   absl::Duration metrics_retention = absl::Minutes(15);  // of an ended job's series
   // Gets one line for each change of a job's state; any thread, without the lock.  May be null.
   std::function<void(const std::string&)> log;
@@ -177,8 +177,7 @@ class Coordinator {
   // Events with larger ids, at most `limit`, oldest first; empty when there are none yet.
   // NOT_FOUND; OUT_OF_RANGE: the id lies in the future.
   virtual absl::StatusOr<std::vector<JobUpdate>> ReadUpdates(const std::string& name,
-                                                             int64_t after_id,
-                                                             int limit) const = 0;
+                                                             int64_t after_id, int limit) const = 0;
   // ReadUpdates, but waits up to `timeout` of real time for the first one.
   virtual absl::StatusOr<std::vector<JobUpdate>> WaitForUpdates(const std::string& name,
                                                                 int64_t after_id, int limit,

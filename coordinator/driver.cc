@@ -133,10 +133,10 @@ absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const 
   for (const auto& [name, record] : jobs_) {
     const JobCreated& made = record->job.request();
     if (request.request_id.empty() || made.request_id != request.request_id) continue;
-    const bool same = EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
-                      made.priority == request.priority && made.fresh == request.fresh &&
-                      (request.output_directory.empty() ||
-                       made.output_directory == request.output_directory);
+    const bool same =
+        EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
+        made.priority == request.priority && made.fresh == request.fresh &&
+        (request.output_directory.empty() || made.output_directory == request.output_directory);
     if (same) return View(*record);
     return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " made ", name,
                                                  " from another request; need a new request_id"));
@@ -149,9 +149,9 @@ absl::StatusOr<std::string> Driver::NewJobName(const std::string& name) const {
   std::string candidate = absl::StrCat("jobs/", name);
   for (int number = 2; jobs_.contains(candidate); ++number) {
     if (!IsOver(jobs_.at(candidate)->job.state())) {
-      return absl::AlreadyExistsError(
-          absl::StrCat(candidate, " is ", JobStateName(jobs_.at(candidate)->job.state()),
-                       "; need another name, or cancel it first"));
+      return absl::AlreadyExistsError(absl::StrCat(candidate, " is ",
+                                                   JobStateName(jobs_.at(candidate)->job.state()),
+                                                   "; need another name, or cancel it first"));
     }
     candidate = absl::StrCat("jobs/", name, "-", number);
   }
@@ -195,13 +195,13 @@ absl::StatusOr<JobPage> Driver::ListJobs(const ListRequest& request) const {
     return absl::InvalidArgumentError(absl::StrCat("page_token: \"", request.page_token,
                                                    "\" did not come from an earlier answer"));
   }
-  const size_t limit = request.page_size == 0 ? kDefaultPageSize
-                                              : std::min(request.page_size, kLargestPageSize);
+  const size_t limit =
+      request.page_size == 0 ? kDefaultPageSize : std::min(request.page_size, kLargestPageSize);
   absl::MutexLock lock(&mutex_);
   std::vector<const JobRecord*> records;
   for (const auto& [name, record] : jobs_) {
-    const bool wanted = request.states.empty() ||
-                        std::ranges::count(request.states, record->job.state()) > 0;
+    const bool wanted =
+        request.states.empty() || std::ranges::count(request.states, record->job.state()) > 0;
     if (wanted && record->sequence < before) records.push_back(record.get());
   }
   std::ranges::sort(records, std::greater(), &JobRecord::sequence);
@@ -258,7 +258,7 @@ std::vector<WorkerView> Driver::ListWorkers() const {
     view.attempt = worker.attempt;
     view.rank = worker.rank;
     view.last_heard = worker.last_heard;
-    view.state = worker.lost           ? WorkerState::kLost
+    view.state = worker.lost          ? WorkerState::kLost
                  : worker.job.empty() ? WorkerState::kIdle
                                       : WorkerState::kBusy;
   }

@@ -35,14 +35,14 @@ struct JobRecord {
   int64_t sequence = 0;  // order of creation
   absl::Time create_time;
   absl::Time update_time;
-  int64_t last_id = 0;     // of the latest event
-  int64_t durable_id = 0;  // of the latest event in the store; watchers see no further
+  int64_t last_id = 0;               // of the latest event
+  int64_t durable_id = 0;            // of the latest event in the store; watchers see no further
   std::vector<StoredEvent> pending;  // step reports that wait to be written in one go
   std::map<std::string, std::map<int, std::string>> meets;  // by key and rank; of this attempt
   std::shared_ptr<const Plan> plan;                         // that job.plan_hash() names, or null
   std::set<std::shared_ptr<Watcher>> watchers;
-  Instant over_since;   // while the job is over
-  JobMetrics metrics;   // histogram, times and memory; the rest is filled in when asked for
+  Instant over_since;  // while the job is over
+  JobMetrics metrics;  // histogram, times and memory; the rest is filled in when asked for
 };
 
 class Driver final : public Coordinator {

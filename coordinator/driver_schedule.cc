@@ -104,9 +104,8 @@ void Driver::Schedule() {
       if (!task.has_value()) return;
       scheduling_ = true;
     }
-    const absl::StatusOr<Plan> plan =
-        task->known != nullptr ? absl::StatusOr<Plan>(*task->known)
-                               : planner_(*task->spec, task->cluster);
+    const absl::StatusOr<Plan> plan = task->known != nullptr ? absl::StatusOr<Plan>(*task->known)
+                                                             : planner_(*task->spec, task->cluster);
     Aftermath aftermath;
     absl::Status placed;
     {
@@ -150,12 +149,12 @@ std::optional<Driver::PlanTask> Driver::NextTask() {
 }
 
 bool Driver::StillIdle(const PlanTask& task) const {
-  return std::ranges::all_of(task.workers, [&](const PlacedWorker& placed)
-                                               ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    const RegisteredWorker* worker = registry_.Find(placed.worker);
-    return worker != nullptr && !worker->lost && worker->job.empty() &&
-           worker->incarnation == placed.incarnation;
-  });
+  return std::ranges::all_of(task.workers,
+                             [&](const PlacedWorker& placed) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                               const RegisteredWorker* worker = registry_.Find(placed.worker);
+                               return worker != nullptr && !worker->lost && worker->job.empty() &&
+                                      worker->incarnation == placed.incarnation;
+                             });
 }
 
 absl::Status Driver::Place(const PlanTask& task, const absl::StatusOr<Plan>& plan) {
@@ -170,8 +169,8 @@ absl::Status Driver::Place(const PlanTask& task, const absl::StatusOr<Plan>& pla
   if (task.known == nullptr) RETURN_IF_ERROR(store_.PutPlan(hash, EncodePlan(*plan)));
   const std::shared_ptr<const Plan> before =
       std::exchange(record.plan, std::make_shared<const Plan>(*plan));
-  const absl::Status status = Apply(
-      record, AttemptPlaced{record.job.attempt() + 1, task.workers, hash, task.shape});
+  const absl::Status status =
+      Apply(record, AttemptPlaced{record.job.attempt() + 1, task.workers, hash, task.shape});
   if (!status.ok()) record.plan = before;
   return status;
 }
@@ -193,8 +192,8 @@ FleetMetrics Driver::Metrics() const {
     const Job& job = record->job;
     const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
     if (waits) ++fleet.queue_length;
-    const bool old = IsOver(job.state()) &&
-                     clock_.Now() - record->over_since >= options_.metrics_retention;
+    const bool old =
+        IsOver(job.state()) && clock_.Now() - record->over_since >= options_.metrics_retention;
     if (old) continue;
     JobMetrics& metrics = fleet.jobs.emplace_back(record->metrics);
     metrics.job = name;
@@ -203,7 +202,7 @@ FleetMetrics Driver::Metrics() const {
     metrics.last_step = job.last_step();
   }
   for (const auto& [name, worker] : registry_.workers()) {
-    ++(worker.lost           ? fleet.workers_lost
+    ++(worker.lost          ? fleet.workers_lost
        : worker.job.empty() ? fleet.workers_idle
                             : fleet.workers_busy);
   }

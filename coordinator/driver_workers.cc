@@ -45,8 +45,8 @@ absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link
     return OnHello(message, *hello, link);
   }
   const auto known = links_.find(message.worker);
-  absl::Status heard = registry_.Heard(clock_.Now(), clock_.WallTime(), message.worker,
-                                       message.incarnation);
+  absl::Status heard =
+      registry_.Heard(clock_.Now(), clock_.WallTime(), message.worker, message.incarnation);
   if (heard.ok() && (known == links_.end() || known->second != link)) {
     heard = absl::AbortedError(absl::StrCat(message.worker, " speaks over another connection"));
   }
@@ -60,12 +60,10 @@ absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link
           [](const Hello&) { return absl::OkStatus(); },
           [](const Heartbeat&) { return absl::OkStatus(); },
           [&](const Meet& m) ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnMeet(message, m, link); },
-          [&](const CheckpointCommitted& m) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-            return OnEvent(message, m, 0, link);
-          },
-          [&](const auto& m) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-            return OnEvent(message, m, m.rank, link);
-          },
+          [&](const CheckpointCommitted& m)
+              ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnEvent(message, m, 0, link); },
+          [&](const auto& m)
+              ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnEvent(message, m, m.rank, link); },
       },
       message.payload);
 }
@@ -80,8 +78,8 @@ absl::Status Driver::OnHello(const WorkerMessage& message, const Hello& hello, W
     return absl::OkStatus();
   }
   links_[message.worker] = link;
-  link->Send(Welcome{absl::ToDoubleSeconds(options_.heartbeat),
-                     absl::ToDoubleSeconds(options_.lease)});
+  link->Send(
+      Welcome{absl::ToDoubleSeconds(options_.heartbeat), absl::ToDoubleSeconds(options_.lease)});
   const RegisteredWorker worker = *registry_.Find(message.worker);
   if (!hello.job.empty() && (hello.job != worker.job || hello.attempt != worker.attempt)) {
     AnswerStale(hello.job, hello.attempt, link);
@@ -113,8 +111,8 @@ void Driver::AnswerStale(const std::string& job, int attempt, WorkerLink* link) 
       return;
     }
   }
-  link->Send(AbortAttempt{job, attempt, absl::StrCat("attempt ", attempt, " of ", job,
-                                                     " is not the one that runs")});
+  link->Send(AbortAttempt{
+      job, attempt, absl::StrCat("attempt ", attempt, " of ", job, " is not the one that runs")});
 }
 
 template <typename Said>

@@ -39,7 +39,7 @@ struct BodyWriter {
                    {"plan_hash", e.plan_hash},
                    {"cluster_shape", e.cluster_shape}});
   }
-  void operator()(const PlanRefused& e) const { 
+  void operator()(const PlanRefused& e) const {
     Own("plan-refused", {{"reason", e.reason}, {"code", static_cast<int>(e.code)}});
   }
   void operator()(const WorkerLost& e) const {

@@ -26,14 +26,22 @@ bool IsClean(ExitCode code) { return code == ExitCode::kDone || code == ExitCode
 
 const char* JobStateName(JobState state) {
   switch (state) {
-    case JobState::kQueued: return "QUEUED";
-    case JobState::kStarting: return "STARTING";
-    case JobState::kRunning: return "RUNNING";
-    case JobState::kRecovering: return "RECOVERING";
-    case JobState::kCancelling: return "CANCELLING";
-    case JobState::kSucceeded: return "SUCCEEDED";
-    case JobState::kFailed: return "FAILED";
-    case JobState::kCancelled: return "CANCELLED";
+    case JobState::kQueued:
+      return "QUEUED";
+    case JobState::kStarting:
+      return "STARTING";
+    case JobState::kRunning:
+      return "RUNNING";
+    case JobState::kRecovering:
+      return "RECOVERING";
+    case JobState::kCancelling:
+      return "CANCELLING";
+    case JobState::kSucceeded:
+      return "SUCCEEDED";
+    case JobState::kFailed:
+      return "FAILED";
+    case JobState::kCancelled:
+      return "CANCELLED";
   }
   return "UNKNOWN";
 }
@@ -106,8 +114,10 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
   if (!all || state_ != JobState::kStarting) return Effects{};
   ever_running_ = true;
   Enter(JobState::kRunning, "TRAINING",
-        event.resumed_step > 0 ? absl::StrCat("attempt ", attempt_, " trains on from the checkpoint "
-                                              "of step ", event.resumed_step)
+        event.resumed_step > 0 ? absl::StrCat("attempt ", attempt_,
+                                              " trains on from the checkpoint "
+                                              "of step ",
+                                              event.resumed_step)
                                : absl::StrCat("attempt ", attempt_, " trains from the beginning"));
   return Effects{};
 }
@@ -294,9 +304,7 @@ void Job::Stop(Instant now, Effects* effects) {
 // All ranks are gone: what does the attempt's end mean to the job?
 void Job::Settle(Instant now, Effects* effects) {
   deadline_.reset();
-  const auto with = [&](ExitCode code) {
-    return std::ranges::find(ranks_, code, &JobRank::code);
-  };
+  const auto with = [&](ExitCode code) { return std::ranges::find(ranks_, code, &JobRank::code); };
   const bool clean = std::ranges::all_of(ranks_, IsClean, &JobRank::code);
   if (clean && with(ExitCode::kStopped) == ranks_.end()) {
     End(JobState::kSucceeded, ExitCode::kDone, "DONE",
@@ -324,8 +332,10 @@ void Job::SettleLost(Instant now) {
     const bool bug = std::ranges::find(ranks_, ExitCode::kInternal, &JobRank::code) != ranks_.end();
     End(JobState::kFailed, bug ? ExitCode::kInternal : ExitCode::kInfrastructure,
         "RESTARTS_USED_UP",
-        absl::StrCat(restarts_in_row_, " attempts were lost in a row without a new checkpoint; "
-                     "the last: ", reason_.sentence));
+        absl::StrCat(restarts_in_row_,
+                     " attempts were lost in a row without a new checkpoint; "
+                     "the last: ",
+                     reason_.sentence));
     return;
   }
   not_before_ = now + RestartDelay(restarts_in_row_);
@@ -354,8 +364,8 @@ std::optional<CommitCheckpoint> Job::CompleteCheckpoint() const {
 
 std::string Job::ToString() const {
   std::string text = absl::StrCat(
-      name_, " ", JobStateName(state_), " ", reason_.code, " \"", reason_.sentence, "\" exit=",
-      static_cast<int>(exit_code_), " attempt=", attempt_, " restarts=", restarts_, "/",
+      name_, " ", JobStateName(state_), " ", reason_.code, " \"", reason_.sentence,
+      "\" exit=", static_cast<int>(exit_code_), " attempt=", attempt_, " restarts=", restarts_, "/",
       restarts_in_row_, aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "",
       fresh() ? " fresh" : "", " plan=", plan_hash_, " step=", step_in_attempt_,
       " committed=", committed_in_attempt_, "\n");
@@ -366,9 +376,11 @@ std::string Job::ToString() const {
   }
   for (const auto& [step, shards] : shards_) {
     absl::StrAppend(&text, "  shards of ", step, ": ",
-                    absl::StrJoin(shards, ",", [](std::string* out, const auto& entry) {
-                      absl::StrAppend(out, entry.first);
-                    }), "\n");
+                    absl::StrJoin(shards, ",",
+                                  [](std::string* out, const auto& entry) {
+                                    absl::StrAppend(out, entry.first);
+                                  }),
+                    "\n");
   }
   return text;
 }

@@ -128,9 +128,9 @@ class Job {
   std::string plan_hash_;
   std::string cluster_shape_;
   bool ever_running_ = false;
-  bool aborting_ = false;            // AbortAttempt is out; waiting for ranks to go
-  std::optional<Instant> deadline_;  // of the grace that runs
-  Instant not_before_;               // the next attempt waits until then
+  bool aborting_ = false;                           // AbortAttempt is out; waiting for ranks to go
+  std::optional<Instant> deadline_;                 // of the grace that runs
+  Instant not_before_;                              // the next attempt waits until then
   std::map<int64_t, std::map<int, Shard>> shards_;  // by step and rank; not yet committed
   int64_t committed_in_attempt_ = 0;
   int64_t step_in_attempt_ = 0;

@@ -41,9 +41,12 @@ absl::Status ToStatus(int code, sqlite3* database, const char* what) {
   const std::string message = absl::StrCat("job store: ", what, ": ", sqlite3_errmsg(database));
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return absl::DataLossError(message);
-    case SQLITE_CONSTRAINT: return absl::AlreadyExistsError(message);
-    default: return absl::UnavailableError(message);
+    case SQLITE_NOTADB:
+      return absl::DataLossError(message);
+    case SQLITE_CONSTRAINT:
+      return absl::AlreadyExistsError(message);
+    default:
+      return absl::UnavailableError(message);
   }
 }
 
@@ -135,9 +138,9 @@ class SqliteStore final : public JobStore {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(
         Statement select,
-        Statement::Prepare(database_.get(),
-                           absl::StrCat("SELECT ", kColumns, " FROM events WHERE job = ?1 AND "
-                                        "id > ?2 ORDER BY id LIMIT ?3")));
+        Statement::Prepare(database_.get(), absl::StrCat("SELECT ", kColumns,
+                                                         " FROM events WHERE job = ?1 AND "
+                                                         "id > ?2 ORDER BY id LIMIT ?3")));
     select.Bind(1, job);
     select.Bind(2, after_id);
     select.Bind(3, limit);
@@ -149,7 +152,8 @@ class SqliteStore final : public JobStore {
     ASSIGN_OR_RETURN(
         Statement select,
         Statement::Prepare(database_.get(),
-                           absl::StrCat("SELECT ", kColumns, " FROM events WHERE kind <> 'step' OR "
+                           absl::StrCat("SELECT ", kColumns,
+                                        " FROM events WHERE kind <> 'step' OR "
                                         "sequence IN (SELECT MAX(sequence) FROM events WHERE "
                                         "kind = 'step' GROUP BY job) ORDER BY sequence")));
     return ReadRows(select);
@@ -157,9 +161,9 @@ class SqliteStore final : public JobStore {
 
   absl::Status PutPlan(const std::string& hash, const std::string& bytes) override {
     absl::MutexLock lock(&mutex_);
-    ASSIGN_OR_RETURN(Statement insert,
-                     Statement::Prepare(database_.get(),
-                                        "INSERT OR REPLACE INTO plans VALUES (?1, ?2)"));
+    ASSIGN_OR_RETURN(
+        Statement insert,
+        Statement::Prepare(database_.get(), "INSERT OR REPLACE INTO plans VALUES (?1, ?2)"));
     insert.Bind(1, hash);
     insert.BindBlob(2, bytes);
     return insert.Next().status();
@@ -176,11 +180,13 @@ class SqliteStore final : public JobStore {
   }
 
  private:
-  absl::Status Insert(const std::vector<StoredEvent>& events) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    ASSIGN_OR_RETURN(Statement insert,
-                     Statement::Prepare(database_.get(),
-                                        absl::StrCat("INSERT INTO events (", kColumns, ") VALUES "
-                                                     "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")));
+  absl::Status Insert(const std::vector<StoredEvent>& events)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ASSIGN_OR_RETURN(
+        Statement insert,
+        Statement::Prepare(database_.get(), absl::StrCat("INSERT INTO events (", kColumns,
+                                                         ") VALUES "
+                                                         "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")));
     for (const StoredEvent& event : events) {
       insert.Bind(1, event.job);
       insert.Bind(2, event.id);

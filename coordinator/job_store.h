@@ -13,10 +13,10 @@ namespace birkhoff {
 
 // One logged event.  docs/formats.md has the kinds; body is theirs (event_codec.h).
 struct StoredEvent {
-  std::string job;    // "jobs/tiny"
-  int64_t id = 0;     // 1-based, ascending within the job
+  std::string job;      // "jobs/tiny"
+  int64_t id = 0;       // 1-based, ascending within the job
   int64_t wall_ns = 0;  // since the Unix epoch, for people
-  std::string kind;   // "created", "step", ...
+  std::string kind;     // "created", "step", ...
   std::string body;
   // What the event made of the job, so that a watcher needs no replay; 0: state unchanged.
   int state = 0;

@@ -8,9 +8,12 @@ namespace {
 
 std::vector<std::string> DevicesFor(DeviceKind device) {
   switch (device) {
-    case DeviceKind::kCpu: return {"cpu"};
-    case DeviceKind::kCuda: return {"cuda"};
-    case DeviceKind::kAuto: break;
+    case DeviceKind::kCpu:
+      return {"cpu"};
+    case DeviceKind::kCuda:
+      return {"cuda"};
+    case DeviceKind::kAuto:
+      break;
   }
   return {"cuda", "cpu"};
 }

@@ -20,11 +20,11 @@ struct RegisteredWorker {
   WorkerResources resources;
   std::string address;
   uint64_t incarnation = 0;
-  bool lost = false;       // its lease ran out, and it has not come back
-  Instant lease_end;       // while not lost
-  Instant lost_since;      // while lost
-  absl::Time last_heard;   // for people
-  std::string job;         // that it works for; empty: idle
+  bool lost = false;      // its lease ran out, and it has not come back
+  Instant lease_end;      // while not lost
+  Instant lost_since;     // while lost
+  absl::Time last_heard;  // for people
+  std::string job;        // that it works for; empty: idle
   int attempt = 0;
   int rank = 0;
 };

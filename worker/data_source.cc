@@ -35,9 +35,8 @@ absl::StatusOr<std::shared_ptr<const TokenFile>> OpenTokens(const std::string& p
                                                             const JobSpec& spec) {
   absl::StatusOr<std::unique_ptr<TokenFile>> file = TokenFile::Open(path);
   if (!file.ok()) {
-    return absl::Status(file.status().code(),
-                        absl::StrCat(std::string(file.status().message()),
-                                     PrepareHint(path, spec.data.tokenizer)));
+    return absl::Status(file.status().code(), absl::StrCat(std::string(file.status().message()),
+                                                           PrepareHint(path, spec.data.tokenizer)));
   }
   RETURN_IF_ERROR((*file)->CheckVocabulary(spec.model.vocab_size));
   return std::shared_ptr<const TokenFile>(*std::move(file));

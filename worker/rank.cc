@@ -81,7 +81,10 @@ class TrainingRank final : public Rank, private StepHooks {
     if (commit.attempt == assignment_.attempt) checkpointer_->Commit(commit);
   }
   absl::Status Finish() override {
-    return checkpointer_->Finish([this] { return env_.transport->status(); });
+    const absl::Status status = checkpointer_->Finish([this] { return env_.transport->status(); });
+    if (!status.ok())
+      env_.transport->Abort(status);  // a healthy one waits for its peers at the end
+    return status;
   }
 
  private:

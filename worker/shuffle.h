@@ -9,7 +9,8 @@
 namespace birkhoff {
 
 // A permutation of [0, size) drawn by `key`: an eight-round Feistel network over the next even
-// power of two, walked until it lands inside (Black and Rogaway 2002, cycle walking).  O(1), no memory.
+// power of two, walked until it lands inside (Black and Rogaway 2002, cycle walking).  O(1), no
+// memory.
 class Permutation {
  public:
   Permutation(int64_t size, uint64_t key);  // size >= 1
@@ -24,9 +25,9 @@ class Permutation {
 };
 
 // Which source serves sample k of an endless blend, and the how-manieth of that source it is.
-// Sources are halves of halves of a binary tree; on each level the share of the first k samples that
-// goes left is floor(k p), so a source is never more than one sample per level away from its share.
-// A pure function of k: nothing is counted.
+// Sources are halves of halves of a binary tree; on each level the share of the first k samples
+// that goes left is floor(k p), so a source is never more than one sample per level away from its
+// share. A pure function of k: nothing is counted.
 class Blend {
  public:
   explicit Blend(const std::vector<double>& weights);  // at least one; each > 0
@@ -37,7 +38,6 @@ class Blend {
   Pick operator()(int64_t sample) const;  // sample >= 0
 
  private:
-
   // cumulative_[i]: weight of the sources before i, as a whole number.
   std::vector<uint64_t> cumulative_;
 };

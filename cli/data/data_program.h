@@ -1,5 +1,5 @@
-// The program birkhoff-data: tokenize, train-tokenizer, inspect.  `birkhoff data` starts it; it is a
-// program of its own because SentencePiece must not share a process with gRPC (docs/decisions).
+// The program birkhoff-data: tokenize, train-tokenizer, inspect.  `birkhoff data` starts it; it is
+// a program of its own because SentencePiece must not share a process with gRPC (docs/decisions).
 #pragma once
 
 #include "cli/console.h"

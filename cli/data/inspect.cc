@@ -41,7 +41,8 @@ absl::Status Inspect(const InspectOptions& options, Disk& disk, const Console& c
   facts["format"] = file->format() == TokenFormat::kMegatron ? "megatron" : "llmc";
   facts["type"] = TokenTypeName(file->type());
   facts["tokens"] = file->num_tokens();
-  facts["documents"] = file->documents().empty() ? Json(nullptr) : Json(file->documents().size() - 1);
+  facts["documents"] =
+      file->documents().empty() ? Json(nullptr) : Json(file->documents().size() - 1);
   facts["first"] = options.first;
   facts["shown"] = tokens;
   if (!options.tokenizer.empty()) {

@@ -58,16 +58,16 @@ class Outputs {
     tokens.push_back(tokenizer_.end_of_document());
     const double length = static_cast<double>(tokens.size());
     total_ += length;
-    const bool held = validation_ != nullptr && static_cast<double>(validation_->num_tokens()) +
-                                                        length / 2 <=
-                                                    options_.validation_share * total_;
+    const bool held =
+        validation_ != nullptr && static_cast<double>(validation_->num_tokens()) + length / 2 <=
+                                      options_.validation_share * total_;
     ++documents_;
     return (held ? *validation_ : *train_).AddDocument(tokens);
   }
 
   absl::Status Finish(const Console& console) {
-    for (const auto& [writer, what] : {std::pair{train_.get(), "training"},
-                                       std::pair{validation_.get(), "validation"}}) {
+    for (const auto& [writer, what] :
+         {std::pair{train_.get(), "training"}, std::pair{validation_.get(), "validation"}}) {
       if (writer == nullptr) continue;
       if (writer->num_tokens() == 0) {
         return absl::InvalidArgumentError(absl::StrCat(
@@ -90,9 +90,8 @@ class Outputs {
 
  private:
   absl::StatusOr<std::unique_ptr<TokenWriter>> NewWriter(const std::string& suffix) {
-    return TokenWriter::Create(
-        disk_, {TokenPathsOf(options_.output).stem + suffix, options_.format,
-                tokenizer_.vocab_size()});
+    return TokenWriter::Create(disk_, {TokenPathsOf(options_.output).stem + suffix, options_.format,
+                                       tokenizer_.vocab_size()});
   }
 
   const TokenizeOptions& options_;

@@ -13,12 +13,13 @@ namespace birkhoff {
 
 struct TokenizeOptions {
   std::vector<std::string> inputs;
-  bool jsonl = false;           // one JSON object per line, each a document; else a file is one
-  std::string field = "text";   // of a JSONL object
+  bool jsonl = false;          // one JSON object per line, each a document; else a file is one
+  std::string field = "text";  // of a JSONL object
   std::string tokenizer = "bytes";
-  std::string output;           // path without extension
+  std::string output;  // path without extension
   TokenFormat format = TokenFormat::kMegatron;
-  double validation_share = 0;  // above 0: whole documents go to OUTPUT-val, the rest to OUTPUT-train
+  double validation_share =
+      0;  // above 0: whole documents go to OUTPUT-val, the rest to OUTPUT-train
 };
 
 // Each document ends with the tokenizer's end-of-document token.  The files written go to out, one

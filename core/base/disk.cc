@@ -75,8 +75,7 @@ absl::StatusOr<Descriptor> Open(const std::string& path, int flags) {
 
 class PosixWritableFile final : public WritableFile {
  public:
-  PosixWritableFile(std::string path, Descriptor fd)
-      : path_(std::move(path)), fd_(std::move(fd)) {}
+  PosixWritableFile(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
 
   absl::Status Append(std::string_view bytes) override {
     while (!bytes.empty()) {
@@ -155,8 +154,8 @@ absl::StatusOr<std::string> PosixDisk::ReadRange(const std::string& path, int64_
   ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
   if (offset < 0 || length < 0 || offset > size || length > size - offset) {
-    return absl::InternalError(absl::StrCat(path, ": holds ", size, " bytes; need ", length,
-                                            " bytes from byte ", offset));
+    return absl::InternalError(
+        absl::StrCat(path, ": holds ", size, " bytes; need ", length, " bytes from byte ", offset));
   }
   return ReadFrom(path, fd.get(), offset, length);
 }

@@ -98,8 +98,8 @@ struct MegatronIndex {
 absl::StatusOr<MegatronIndex> ParseIndexHeader(const std::string& path, std::string bytes) {
   const int64_t size = static_cast<int64_t>(bytes.size());
   if (size < kMegatronHeaderBytes) {
-    return Malformed(path, size, "the file ends", absl::StrCat(kMegatronHeaderBytes,
-                                                               " bytes of Megatron header"));
+    return Malformed(path, size, "the file ends",
+                     absl::StrCat(kMegatronHeaderBytes, " bytes of Megatron header"));
   }
   if (bytes.compare(0, kMegatronMagicBytes, kMegatronMagic, kMegatronMagicBytes) != 0) {
     return Malformed(path, 0, "wrong magic", "MMIDIDX of a Megatron index");
@@ -173,7 +173,8 @@ absl::StatusOr<std::vector<int64_t>> DocumentStarts(const std::string& path,
     last = sequence;
   }
   if (index.num_document_starts == 0 || last != index.num_sequences) {
-    return Malformed(path, index.DocumentOffset(std::max<int64_t>(0, index.num_document_starts - 1)),
+    return Malformed(path,
+                     index.DocumentOffset(std::max<int64_t>(0, index.num_document_starts - 1)),
                      absl::StrCat("the last document ends at sequence ", last),
                      absl::StrCat("sequence ", index.num_sequences));
   }
@@ -235,8 +236,8 @@ struct TokenFile::Mapping {
   static absl::StatusOr<std::unique_ptr<Mapping>> Open(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-      const absl::StatusCode code = errno == EACCES ? absl::StatusCode::kPermissionDenied
-                                                    : absl::StatusCode::kNotFound;
+      const absl::StatusCode code =
+          errno == EACCES ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kNotFound;
       return absl::Status(code, absl::StrCat(path, ": ", std::strerror(errno)));
     }
     struct stat info;
@@ -345,10 +346,10 @@ absl::Status TokenFile::CheckVocabulary(int vocab_size) const {
       if (token >= T{0} && static_cast<uint64_t>(token) < static_cast<uint64_t>(vocab_size)) {
         continue;
       }
-      return Malformed(bin_path_, tokens_offset_ + i * static_cast<int64_t>(sizeof(T)),
-                       absl::StrCat("token ", i, " is ", static_cast<int64_t>(token)),
-                       absl::StrCat("0 to ", vocab_size - 1,
-                                    ", because model.vocab_size is ", vocab_size));
+      return Malformed(
+          bin_path_, tokens_offset_ + i * static_cast<int64_t>(sizeof(T)),
+          absl::StrCat("token ", i, " is ", static_cast<int64_t>(token)),
+          absl::StrCat("0 to ", vocab_size - 1, ", because model.vocab_size is ", vocab_size));
     }
     return absl::OkStatus();
   });

@@ -57,8 +57,8 @@ absl::Status TokenWriter::AddDocument(std::span<const int32_t> tokens) {
   bytes.reserve(tokens.size() * static_cast<size_t>(TokenBytes(type_)));
   for (const int32_t token : tokens) {
     if (token < 0 || token >= options_.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat(paths_.bin, ": token ", token, "; need 0 to ",
-                                                     options_.vocab_size - 1));
+      return absl::InvalidArgumentError(
+          absl::StrCat(paths_.bin, ": token ", token, "; need 0 to ", options_.vocab_size - 1));
     }
     if (type_ == TokenType::kUint16) {
       Put(&bytes, static_cast<uint16_t>(token));

@@ -28,9 +28,8 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
 absl::Status WaitForChannel(grpc::Channel& channel, const std::string& address,
                             absl::Duration timeout) {
   if (channel.WaitForConnected(absl::ToChronoTime(absl::Now() + timeout))) return absl::OkStatus();
-  return absl::UnavailableError(
-      absl::StrCat("no coordinator answers at ", address, "; start one with: birkhoffd --listen ",
-                   address));
+  return absl::UnavailableError(absl::StrCat("no coordinator answers at ", address,
+                                             "; start one with: birkhoffd --listen ", address));
 }
 
 bool IsLoopback(const std::string& address) {

@@ -16,7 +16,6 @@
 
 namespace birkhoff {
 
-
 void ToProto(const JobSpec& spec, v1::JobSpec* out);
 absl::StatusOr<JobSpec> FromProto(const v1::JobSpec& in);
 

@@ -57,6 +57,7 @@ struct PayloadWriter {
   void operator()(const RankReady& in) const {
     WriteRank(in, out->mutable_rank_ready());
     out->mutable_rank_ready()->set_resumed_step(in.resumed_step);
+    out->mutable_rank_ready()->set_note(in.note);
   }
   void operator()(const StepDone& in) const {
     WriteRank(in, out->mutable_step_done());
@@ -102,6 +103,7 @@ Meet Read(const v1::Meet& in) {
 RankReady Read(const v1::RankReady& in) {
   RankReady out = ReadRank<RankReady>(in);
   out.resumed_step = in.resumed_step();
+  out.note = in.note();
   return out;
 }
 StepDone Read(const v1::StepDone& in) {
@@ -223,15 +225,24 @@ JobEnded Read(const v1::JobEnded& in) {
 
 absl::StatusOr<WorkerPayload> ReadPayload(const v1::ConnectRequest& in) {
   switch (in.payload_case()) {
-    case v1::ConnectRequest::kHello: return Read(in.hello());
-    case v1::ConnectRequest::kHeartbeat: return Heartbeat{};
-    case v1::ConnectRequest::kMeet: return Read(in.meet());
-    case v1::ConnectRequest::kRankReady: return Read(in.rank_ready());
-    case v1::ConnectRequest::kStepDone: return Read(in.step_done());
-    case v1::ConnectRequest::kShardDurable: return Read(in.shard_durable());
-    case v1::ConnectRequest::kCheckpointCommitted: return Read(in.checkpoint_committed());
-    case v1::ConnectRequest::kRankExited: return Read(in.rank_exited());
-    case v1::ConnectRequest::PAYLOAD_NOT_SET: break;
+    case v1::ConnectRequest::kHello:
+      return Read(in.hello());
+    case v1::ConnectRequest::kHeartbeat:
+      return Heartbeat{};
+    case v1::ConnectRequest::kMeet:
+      return Read(in.meet());
+    case v1::ConnectRequest::kRankReady:
+      return Read(in.rank_ready());
+    case v1::ConnectRequest::kStepDone:
+      return Read(in.step_done());
+    case v1::ConnectRequest::kShardDurable:
+      return Read(in.shard_durable());
+    case v1::ConnectRequest::kCheckpointCommitted:
+      return Read(in.checkpoint_committed());
+    case v1::ConnectRequest::kRankExited:
+      return Read(in.rank_exited());
+    case v1::ConnectRequest::PAYLOAD_NOT_SET:
+      break;
   }
   return absl::InvalidArgumentError(
       "worker message: no payload that this release knows; need one of worker_service.proto");
@@ -265,13 +276,20 @@ absl::StatusOr<CoordinatorMessage> FromProto(const v1::ConnectResponse& in) {
       ASSIGN_OR_RETURN(Assignment assignment, Read(in.start_attempt().assignment()));
       return StartAttempt{std::move(assignment)};
     }
-    case v1::ConnectResponse::kMeetResult: return Read(in.meet_result());
-    case v1::ConnectResponse::kCommitCheckpoint: return Read(in.commit_checkpoint());
-    case v1::ConnectResponse::kStopAttempt: return ReadAttempt<StopAttempt>(in.stop_attempt());
-    case v1::ConnectResponse::kAbortAttempt: return Read(in.abort_attempt());
-    case v1::ConnectResponse::kRefused: return Refused{in.refused().reason()};
-    case v1::ConnectResponse::kJobEnded: return Read(in.job_ended());
-    case v1::ConnectResponse::PAYLOAD_NOT_SET: break;
+    case v1::ConnectResponse::kMeetResult:
+      return Read(in.meet_result());
+    case v1::ConnectResponse::kCommitCheckpoint:
+      return Read(in.commit_checkpoint());
+    case v1::ConnectResponse::kStopAttempt:
+      return ReadAttempt<StopAttempt>(in.stop_attempt());
+    case v1::ConnectResponse::kAbortAttempt:
+      return Read(in.abort_attempt());
+    case v1::ConnectResponse::kRefused:
+      return Refused{in.refused().reason()};
+    case v1::ConnectResponse::kJobEnded:
+      return Read(in.job_ended());
+    case v1::ConnectResponse::PAYLOAD_NOT_SET:
+      break;
   }
   return absl::InvalidArgumentError(
       "coordinator message: no payload that this release knows; need one of worker_service.proto");

@@ -1,7 +1,7 @@
 // JobSpec <-> v1::JobSpec, one pair of functions per section.
+#include "core/base/status_macros.h"
 #include "core/net/convert.h"
 #include "core/net/convert_enum.h"
-#include "core/base/status_macros.h"
 
 namespace birkhoff {
 namespace {
@@ -31,7 +31,8 @@ absl::Status Read(const v1::ResidualSpec& in, ResidualSpec* out) {
   }
   BIRKHOFF_READ(streams);
   if (in.has_mapping()) {
-    RETURN_IF_ERROR(ReadEnum(in.mapping(), MappingKind::kIdentity, "model.residual.mapping", &out->mapping));
+    RETURN_IF_ERROR(
+        ReadEnum(in.mapping(), MappingKind::kIdentity, "model.residual.mapping", &out->mapping));
   }
   BIRKHOFF_READ(sinkhorn_iterations);
   BIRKHOFF_READ(alpha_init);
@@ -41,10 +42,12 @@ absl::Status Read(const v1::ResidualSpec& in, ResidualSpec* out) {
   BIRKHOFF_READ(bias_res_off_diagonal);
   BIRKHOFF_READ(norm_eps);
   if (in.has_expand()) {
-    RETURN_IF_ERROR(ReadEnum(in.expand(), ExpandKind::kOneHot, "model.residual.expand", &out->expand));
+    RETURN_IF_ERROR(
+        ReadEnum(in.expand(), ExpandKind::kOneHot, "model.residual.expand", &out->expand));
   }
   if (in.has_contract()) {
-    RETURN_IF_ERROR(ReadEnum(in.contract(), ContractKind::kSum, "model.residual.contract", &out->contract));
+    RETURN_IF_ERROR(
+        ReadEnum(in.contract(), ContractKind::kSum, "model.residual.contract", &out->contract));
   }
   return absl::OkStatus();
 }
@@ -123,7 +126,8 @@ absl::Status Read(const v1::TrainingSpec& in, TrainingSpec* out) {
   BIRKHOFF_READ(seed);
   BIRKHOFF_READ(precision);
   if (in.has_deterministic()) {
-    RETURN_IF_ERROR(ReadEnum(in.deterministic(), Toggle::kFalse, "training.deterministic", &out->deterministic));
+    RETURN_IF_ERROR(ReadEnum(in.deterministic(), Toggle::kFalse, "training.deterministic",
+                             &out->deterministic));
   }
   BIRKHOFF_READ(validation_interval);
   BIRKHOFF_READ(validation_batches);
@@ -183,7 +187,8 @@ absl::Status Read(const v1::ParallelismSpec& in, ParallelismSpec* out) {
   BIRKHOFF_READ(pipeline_parallel_degree);
   BIRKHOFF_READ(data_parallel_degree);
   if (in.has_schedule()) {
-    RETURN_IF_ERROR(ReadEnum(in.schedule(), ScheduleKind::kDualPipe, "parallelism.schedule", &out->schedule));
+    RETURN_IF_ERROR(
+        ReadEnum(in.schedule(), ScheduleKind::kDualPipe, "parallelism.schedule", &out->schedule));
   }
   BIRKHOFF_READ(recompute);
   return absl::OkStatus();

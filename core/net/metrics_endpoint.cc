@@ -29,8 +29,8 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
   try {
     auto exposer = std::make_unique<prometheus::Exposer>(listen, /*num_threads=*/2);
     exposer->RegisterCollectable(source);
-    const std::string address = absl::StrCat(listen.substr(0, listen.rfind(':')), ":",
-                                             exposer->GetListeningPorts().at(0));
+    const std::string address =
+        absl::StrCat(listen.substr(0, listen.rfind(':')), ":", exposer->GetListeningPorts().at(0));
     return std::make_unique<ExposerEndpoint>(std::move(exposer), address);
   } catch (const std::exception& error) {
     return absl::UnavailableError(

@@ -57,7 +57,8 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
     const ServerOptions& options, const std::vector<grpc::Service*>& services) {
   if (!IsLoopback(options.listen) && !options.allow_plaintext) {
     return absl::InvalidArgumentError(
-        absl::StrCat("listen ", options.listen, " is open to other machines without encryption; "
+        absl::StrCat("listen ", options.listen,
+                     " is open to other machines without encryption; "
                      "need a loopback address, or --allow-plaintext"));
   }
   grpc::EnableDefaultHealthCheckService(true);

@@ -19,7 +19,7 @@ enum class Op {
   kBackwardInput = 3,   // saved, kept, input, gradient-in, recompute -> gradient-out, pending
   kBackwardWeight = 4,  // kept, pending -> parameter gradients
   kBackward = 5,        // both at once, without pending
-  kRecompute = 6,       // input or stored X, saved -> recompute (and the kept norm outputs)
+  kRecompute = 6,       // input or stored X, saved -> recompute: X and norm outputs of a block
   kSendActivation = 7,
   kReceiveActivation = 8,
   kSendGradient = 9,
@@ -29,12 +29,10 @@ enum class Op {
   kFree = 13,               // the buffers in `reads` hold nothing any more
   kExchangeCopies = 14,  // sums a bucket's gradients over the ranks of one replica that hold copies
   kReduceGradient = 15,  // sums a bucket's gradients over the data-parallel replicas
-  kAgree =
-      16,  // loss, tokens, squared norm, non-finite count, gains: the same on all ranks afterwards
-  kOptimizer = 17,  // clip, skip or step
-  kSnapshot =
-      18,  // copies weights and optimizer state for the checkpointer; runs when a checkpoint is due
-  kOverlapBegin = 19,  // the instructions up to the matching end may run beside each other
+  kAgree = 16,           // loss, tokens, norm, non-finite count, gains: the same on all ranks
+  kOptimizer = 17,       // clip, skip or step
+  kSnapshot = 18,        // copies weights and optimizer state when a checkpoint is due
+  kOverlapBegin = 19,    // the instructions up to the matching end may run beside each other
   kOverlapEnd = 20,
 };
 const char* OpName(Op op);  // "backward-input"

@@ -1,9 +1,9 @@
 // The passes between a schedule and a plan.  Each takes a rank's program and returns the next one:
 //
-//   LowerCompute    schedule -> compute instructions: segments, recomputes, split backwards,
-//   markers AddTransfers    + loads, hand-offs, sends and receives AddReductions   +
-//   exchange-copies, reduce-gradient, agree, optimizer, snapshot AssignBuffers   + buffers, frees
-//   and waits, for both programs of the rank at once
+//   LowerCompute   from the schedule: segments, recomputes, split backwards, markers
+//   AddTransfers   + loads, hand-offs, sends and receives
+//   AddReductions  + exchange-copies, reduce-gradient, agree, optimizer, snapshot
+//   AssignBuffers  + buffers, frees and waits, for both programs of the rank at once
 #pragma once
 
 #include <vector>

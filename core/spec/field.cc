@@ -7,14 +7,15 @@ namespace birkhoff {
 namespace {
 
 // The member itself, and the same as an index into a list of names.
-#define AT(member) [](JobSpec& spec) -> auto& { return spec.member; }
-#define CHOICE(member, ...)                                                 \
-  ChoiceField {                                                             \
-    [](const JobSpec& spec) { return static_cast<int>(spec.member); },      \
-        [](JobSpec& spec, int index) {                                      \
-          spec.member = static_cast<decltype(spec.member)>(index);          \
-        },                                                                  \
-        std::vector<std::string> { __VA_ARGS__ }                            \
+#define AT(member) \
+  [](JobSpec & spec) -> auto& { return spec.member; }
+#define CHOICE(member, ...)                                                                        \
+  ChoiceField {                                                                                    \
+    [](const JobSpec& spec) { return static_cast<int>(spec.member); },                             \
+        [](JobSpec& spec, int index) { spec.member = static_cast<decltype(spec.member)>(index); }, \
+        std::vector<std::string> {                                                                 \
+      __VA_ARGS__                                                                                  \
+    }                                                                                              \
   }
 
 constexpr int64_t kAnyLong = std::numeric_limits<int64_t>::max();
@@ -42,7 +43,8 @@ std::vector<Field> ModelFields() {
       {"model.init_std", RealField{AT(model.init_std), 0, 10},
        "Standard deviation of the initial weight matrices"},
       {"model.residual.kind", CHOICE(model.residual.kind, "residual", "hc", "mhc"),
-       "The connection around every sub-layer: plain, hyper-connection, or on the Birkhoff polytope"},
+       "The connection around every sub-layer: plain, hyper-connection, or on the Birkhoff "
+       "polytope"},
       {"model.residual.streams", IntField{AT(model.residual.streams), 1, 8},
        "Parallel residual streams n; the plain residual has one and ignores this"},
       {"model.residual.mapping",
@@ -157,7 +159,8 @@ std::vector<Field> RunningFields() {
        "Non-finite steps in a row after which the job fails (exit code 73)"},
       {"stability.max_restarts", IntField{AT(stability.max_restarts), 0, 1 << 20},
        "Attempts lost in a row without a new checkpoint before the job fails (exit code 71)"},
-      {"device", CHOICE(device, "auto", "cpu", "cuda"), "Kind of device; auto: what the workers have"},
+      {"device", CHOICE(device, "auto", "cpu", "cuda"),
+       "Kind of device; auto: what the workers have"},
   };
 }
 
@@ -166,8 +169,9 @@ std::vector<Field> RunningFields() {
 
 std::vector<Field> MakeFields() {
   std::vector<Field> fields = {
-      {"name", TextField{[](JobSpec& spec) -> std::string& { return spec.name; },
-                         "lower-case letters, digits and inner hyphens, at most 63"},
+      {"name",
+       TextField{[](JobSpec& spec) -> std::string& { return spec.name; },
+                 "lower-case letters, digits and inner hyphens, at most 63"},
        "Name of the job: jobs/NAME"}};
   for (const std::vector<Field>& part :
        {ModelFields(), DataFields(), TrainingFields(), OptimizerFields(), RunningFields()}) {

@@ -1,5 +1,5 @@
-// Every field of the job spec, once: path, place, limits, meaning.  Loading, overrides, the resolved
-// YAML, range checks, `explain` and spelling suggestions all read this table.
+// Every field of the job spec, once: path, place, limits, meaning.  Loading, overrides, the
+// resolved YAML, range checks, `explain` and spelling suggestions all read this table.
 #pragma once
 
 #include <cstdint>

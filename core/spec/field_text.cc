@@ -60,20 +60,21 @@ std::string YamlText(const std::string& text) {
 }
 
 std::string YamlList(const std::vector<double>& values) {
-  return absl::StrCat("[", absl::StrJoin(values, ", ",
-                                         [](std::string* out, double value) {
-                                           out->append(ShortestNumber(value));
-                                         }),
-                      "]");
+  return absl::StrCat(
+      "[",
+      absl::StrJoin(values, ", ",
+                    [](std::string* out, double value) { out->append(ShortestNumber(value)); }),
+      "]");
 }
 
 std::string YamlSources(const std::vector<WeightedPath>& sources) {
-  return absl::StrCat("[", absl::StrJoin(sources, ", ",
-                                         [](std::string* out, const WeightedPath& source) {
-                                           absl::StrAppend(out, "{path: ", YamlText(source.path),
-                                                           ", weight: ",
-                                                           ShortestNumber(source.weight), "}");
-                                         }),
+  return absl::StrCat("[",
+                      absl::StrJoin(sources, ", ",
+                                    [](std::string* out, const WeightedPath& source) {
+                                      absl::StrAppend(out, "{path: ", YamlText(source.path),
+                                                      ", weight: ", ShortestNumber(source.weight),
+                                                      "}");
+                                    }),
                       "]");
 }
 
@@ -155,9 +156,7 @@ std::string FieldValue(const Field& field, const JobSpec& spec) {
           [&](const RealField& kind) { return ShortestNumber(kind.at(copy)); },
           [&](const SwitchField& kind) { return std::string(kind.at(copy) ? "true" : "false"); },
           [&](const TextField& kind) { return YamlText(kind.at(copy)); },
-          [&](const ChoiceField& kind) {
-            return kind.names[static_cast<size_t>(kind.get(copy))];
-          },
+          [&](const ChoiceField& kind) { return kind.names[static_cast<size_t>(kind.get(copy))]; },
           [&](const RecomputeField& kind) {
             const int value = kind.at(copy);
             if (value == ParallelismSpec::kRecomputeAuto) return std::string("auto");
@@ -190,7 +189,8 @@ std::string ExplainField(std::string_view path) {
   std::string text;
   for (const Field& field : Fields()) {
     if (!IsUnder(field.path, path)) continue;
-    absl::StrAppend(&text, field.path, "\n  ", field.meaning, ".\n  Allowed: ", AllowedValues(field),
+    absl::StrAppend(&text, field.path, "\n  ", field.meaning,
+                    ".\n  Allowed: ", AllowedValues(field),
                     ".  Default: ", FieldValue(field, JobSpec()), "\n");
   }
   return text;

@@ -281,9 +281,9 @@ std::optional<YAML::Node> Parse(std::string_view text, const std::string& where,
     loader->Refuse(where, documents.empty() ? "an empty text" : "more than one document",
                    "one YAML document");
   } catch (const YAML::Exception& error) {
-    loader->Refuse(absl::StrCat(where, " line ", error.mark.line + 1, ", column ",
-                                error.mark.column + 1),
-                   absl::StrCat("the text (", error.msg, ")"), "well-formed YAML");
+    loader->Refuse(
+        absl::StrCat(where, " line ", error.mark.line + 1, ", column ", error.mark.column + 1),
+        absl::StrCat("the text (", error.msg, ")"), "well-formed YAML");
   }
   return std::nullopt;
 }

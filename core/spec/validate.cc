@@ -48,10 +48,9 @@ void CheckRanges(const JobSpec& spec, Problems* problems) {
 void CheckName(const JobSpec& spec, Problems* problems) {
   const auto edge = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
   const std::string& name = spec.name;
-  const bool good = !name.empty() && name.size() <= kMaxNameLength && edge(name.front()) &&
-                    edge(name.back()) && std::all_of(name.begin(), name.end(), [&](char c) {
-                      return edge(c) || c == '-';
-                    });
+  const bool good =
+      !name.empty() && name.size() <= kMaxNameLength && edge(name.front()) && edge(name.back()) &&
+      std::all_of(name.begin(), name.end(), [&](char c) { return edge(c) || c == '-'; });
   if (good) return;
   const Field& field = *FindField("name");
   problems->push_back({"name", FieldValue(field, spec), AllowedValues(field), ""});
@@ -115,7 +114,8 @@ void CheckData(const JobSpec& spec, Problems* problems) {
                          "0 while data.validation names a file", "give one of the two"});
   }
   if (data.tokenizer.empty()) {
-    problems->push_back({"data.tokenizer", "an empty text", "bytes, or a SentencePiece .model", ""});
+    problems->push_back(
+        {"data.tokenizer", "an empty text", "bytes, or a SentencePiece .model", ""});
   }
   const int vocabulary = spec.model.vocab_size;
   if (data.tokenizer == "bytes" && vocabulary > 0 && vocabulary < kBytesVocabulary) {
@@ -134,22 +134,20 @@ void CheckBatch(const JobSpec& spec, Problems* problems) {
                          "training.global_batch_size", "parallelism.data_parallel_degree"})) {
     return;
   }
-  const int64_t unit =
-      int64_t{training.micro_batch_size} * spec.parallelism.data_parallel_degree;
+  const int64_t unit = int64_t{training.micro_batch_size} * spec.parallelism.data_parallel_degree;
   if (training.global_batch_size % unit != 0) {
     problems->push_back(
         {"training.global_batch_size", absl::StrCat(training.global_batch_size),
-         absl::StrCat("a multiple of training.micro_batch_size x parallelism.data_parallel_degree, ",
-                      training.micro_batch_size, " x ", spec.parallelism.data_parallel_degree,
-                      " = ", unit),
+         absl::StrCat(
+             "a multiple of training.micro_batch_size x parallelism.data_parallel_degree, ",
+             training.micro_batch_size, " x ", spec.parallelism.data_parallel_degree, " = ", unit),
          NearestMultiples(training.global_batch_size, unit)});
   }
   const int64_t tokens = int64_t{training.micro_batch_size} * training.sequence_length;
   if (tokens > kMaxMicrobatchTokens) {
     problems->push_back(
         {"training.micro_batch_size", absl::StrCat(training.micro_batch_size),
-         absl::StrCat("at most ", kMaxMicrobatchTokens,
-                      " tokens per micro-batch, not ", tokens),
+         absl::StrCat("at most ", kMaxMicrobatchTokens, " tokens per micro-batch, not ", tokens),
          "make training.micro_batch_size or training.sequence_length smaller"});
   }
 }
@@ -160,15 +158,16 @@ void CheckOptimizer(const JobSpec& spec, Problems* problems) {
   if (spec.optimizer.name != "adamw") {
     problems->push_back({"optimizer.name", spec.optimizer.name, "adamw", ""});
   }
-  const bool decays = schedule.kind != LrScheduleKind::kConstant &&
-                      schedule.kind != LrScheduleKind::kStep;
+  const bool decays =
+      schedule.kind != LrScheduleKind::kConstant && schedule.kind != LrScheduleKind::kStep;
   if (decays && Sound(*problems, {"optimizer.lr", "lr_schedule.min_lr"}) &&
       schedule.min_lr > spec.optimizer.lr) {
     problems->push_back({"lr_schedule.min_lr", ShortestNumber(schedule.min_lr),
                          absl::StrCat("at most optimizer.lr, ", ShortestNumber(spec.optimizer.lr)),
                          ""});
   }
-  if (!Sound(*problems, {"training.steps", "lr_schedule.warmup_steps", "lr_schedule.decay_steps"})) {
+  if (!Sound(*problems,
+             {"training.steps", "lr_schedule.warmup_steps", "lr_schedule.decay_steps"})) {
     return;
   }
   if (schedule.warmup_steps > steps) {
@@ -213,9 +212,9 @@ int64_t NumStagesOf(const ParallelismSpec& parallelism) {
 
 // The smallest global batch that gives each replica `microbatches`.
 std::string BatchRemedy(const JobSpec& spec, int64_t microbatches) {
-  return absl::StrCat("set training.global_batch_size to ",
-                      microbatches * spec.training.micro_batch_size *
-                          spec.parallelism.data_parallel_degree);
+  return absl::StrCat(
+      "set training.global_batch_size to ",
+      microbatches * spec.training.micro_batch_size * spec.parallelism.data_parallel_degree);
 }
 
 void CheckMicrobatches(const JobSpec& spec, Problems* problems) {
@@ -228,12 +227,11 @@ void CheckMicrobatches(const JobSpec& spec, Problems* problems) {
   const char* name = mirrored ? "dualpipe" : "dualpipev";
   const int ranks = spec.parallelism.pipeline_parallel_degree;
   if (mirrored && ranks % 2 != 0) {
-    problems->push_back(
-        {"parallelism.pipeline_parallel_degree", absl::StrCat(ranks),
-         "an even number with parallelism.schedule dualpipe",
-         ranks == 1 ? "set it to 2, or the schedule to dualpipev"
-                    : absl::StrCat("set it to ", ranks - 1, " or ", ranks + 1,
-                                   ", or the schedule to dualpipev")});
+    problems->push_back({"parallelism.pipeline_parallel_degree", absl::StrCat(ranks),
+                         "an even number with parallelism.schedule dualpipe",
+                         ranks == 1 ? "set it to 2, or the schedule to dualpipev"
+                                    : absl::StrCat("set it to ", ranks - 1, " or ", ranks + 1,
+                                                   ", or the schedule to dualpipev")});
     return;
   }
   if (!Sound(*problems, {"training.micro_batch_size", "training.global_batch_size",
@@ -258,22 +256,23 @@ void CheckMicrobatches(const JobSpec& spec, Problems* problems) {
 }
 
 void CheckParallelism(const JobSpec& spec, Problems* problems) {
-  if (!Sound(*problems, {"parallelism.pipeline_parallel_degree", "model.num_hidden_layers"})) return;
+  if (!Sound(*problems, {"parallelism.pipeline_parallel_degree", "model.num_hidden_layers"}))
+    return;
   const int64_t stages = NumStagesOf(spec.parallelism);
   const int units = NumUnits(spec.model);
   if (stages > units) {
-    problems->push_back({"parallelism.pipeline_parallel_degree",
-                         absl::StrCat(spec.parallelism.pipeline_parallel_degree),
-                         absl::StrCat("at most one stage per unit: ", stages, " stages, but ",
-                                      units, " units (embedding, ", NumSubLayers(spec.model),
-                                      " sub-layers, head)"),
-                         "use fewer workers or more model.num_hidden_layers"});
+    problems->push_back(
+        {"parallelism.pipeline_parallel_degree",
+         absl::StrCat(spec.parallelism.pipeline_parallel_degree),
+         absl::StrCat("at most one stage per unit: ", stages, " stages, but ", units,
+                      " units (embedding, ", NumSubLayers(spec.model), " sub-layers, head)"),
+         "use fewer workers or more model.num_hidden_layers"});
   }
   if (spec.parallelism.recompute > NumSubLayers(spec.model)) {
-    problems->push_back({"parallelism.recompute", absl::StrCat(spec.parallelism.recompute),
-                         absl::StrCat("at most the model's ", NumSubLayers(spec.model),
-                                      " sub-layers"),
-                         "auto chooses"});
+    problems->push_back(
+        {"parallelism.recompute", absl::StrCat(spec.parallelism.recompute),
+         absl::StrCat("at most the model's ", NumSubLayers(spec.model), " sub-layers"),
+         "auto chooses"});
   }
 }
 

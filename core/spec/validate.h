@@ -13,15 +13,16 @@ namespace birkhoff {
 // Rules that need nothing but the spec.
 std::vector<Problem> ValidateJobSpec(const JobSpec& spec);
 
-// LoadJobSpec and ValidateJobSpec in one: everything that is wrong with a job file, each field once.
+// LoadJobSpec and ValidateJobSpec in one: everything that is wrong with a job file, each field
+// once.
 std::vector<Problem> ReadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,
                                  JobSpec* spec);
 
 // Tokens of the bytes tokenizer: 256 bytes and the end of a document.
 inline constexpr int kBytesVocabulary = 257;
 
-// Replaces model.vocab_size 0 where the spec itself says what it is (tokenizer bytes).  False: it is
-// still 0, because data.tokenizer is a file that has to be asked.
+// Replaces model.vocab_size 0 where the spec itself says what it is (tokenizer bytes).  False: it
+// is still 0, because data.tokenizer is a file that has to be asked.
 bool ResolveVocabulary(JobSpec* spec);
 
 }  // namespace birkhoff

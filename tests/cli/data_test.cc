@@ -64,8 +64,8 @@ TEST_F(DataTest, TokenizesTheFieldOfJsonLines) {
 }
 
 TEST_F(DataTest, ValidationShareSplitsByWholeDocuments) {
-  std::vector<std::string> arguments = {"tokenize", "--validation-share", "0.1", "--output",
-                                        directory_ / "t", "--input"};
+  std::vector<std::string> arguments = {"tokenize", "--validation-share", "0.1",
+                                        "--output", directory_ / "t",     "--input"};
   for (int i = 0; i < 60; ++i) {
     arguments.push_back(Write(absl::StrCat("d", i), std::string(50 + i * 7 % 90, 'a' + i % 26)));
   }

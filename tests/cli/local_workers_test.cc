@@ -48,7 +48,8 @@ class LocalWorkersTest : public ::testing::Test {
 };
 
 TEST_F(LocalWorkersTest, ProcessHasItsOutputInALogAndItsOwnGroup) {
-  ChildProcess process({"/bin/sh", "-c", "echo to-out; echo to-err >&2; exit 3"}, directory_ / "log");
+  ChildProcess process({"/bin/sh", "-c", "echo to-out; echo to-err >&2; exit 3"},
+                       directory_ / "log");
   ASSERT_TRUE(process.Start().ok());
   const pid_t pid = process.pid();
   AwaitEnd(pid);

@@ -32,7 +32,7 @@ TEST(ProgressViewTest, PlainLineHasEverything) {
   ProgressView view(out, false, 80, 40);
   view.Step(Report(1));
   EXPECT_EQ(out.str(),
-            "step  1/40  loss 2.5000  grad 0.75  gain 1 / 1.25  12.3 k tok/s  ETA 1m 18s\n");
+            "step  1/40  ETA 1m 18s  loss 2.5000  grad 0.75  gain 1 / 1.25  12.3 k tok/s\n");
 }
 
 TEST(ProgressViewTest, PlainLinesAreFewOnALongJobButMissNothingSpecial) {
@@ -67,11 +67,27 @@ TEST(ProgressViewTest, TerminalShowsOneLiveLineThatFits) {
   view.Step(Report(6));
   const std::string text = out.str();
   EXPECT_EQ(Lines(text), 0);
-  EXPECT_THAT(text, HasSubstr("[############............] step  5/10"));
+  EXPECT_THAT(text, HasSubstr("[###...] step  5/10"));
   const std::string last = text.substr(text.rfind("\x1b[K") + 3);
   EXPECT_LT(last.size(), 60u);
   view.Close();
   EXPECT_EQ(Lines(out.str()), 1);
+}
+
+TEST(ProgressViewTest, TerminalOf80ColumnsShowsEveryNumber) {
+  std::ostringstream out;
+  ProgressView view(out, true, 80, 100);
+  view.Step(Report(5));
+  const std::string line = out.str().substr(out.str().rfind("\x1b[K") + 3);
+  EXPECT_EQ(line,
+            "[......] step   5/100  ETA 3m 10s  loss 2.5000  grad 0.75  gain 1 / 1.25  12.3 k");
+}
+
+TEST(ProgressViewTest, WideTerminalHasAWideBar) {
+  std::ostringstream out;
+  ProgressView view(out, true, 200, 10);
+  view.Step(Report(5));
+  EXPECT_THAT(out.str(), HasSubstr("[############............] step  5/10"));
 }
 
 TEST(ProgressViewTest, TerminalKeepsValidationLines) {

@@ -7,10 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/base/clock.h"
@@ -40,7 +42,8 @@ model: {hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, num_key_v
 training: {steps: 12, sequence_length: 16, micro_batch_size: 1, global_batch_size: 4}
 lr_schedule: {warmup_steps: 2}
 checkpoint: {interval: 4}
-data: {train: )", directory_ / "t", "}\n"));
+data: {train: )",
+                                   directory_ / "t", "}\n"));
   }
   void Write(const std::string& name, const std::string& text) {
     const auto file = *disk_.Create(directory_ / name);
@@ -48,7 +51,8 @@ data: {train: )", directory_ / "t", "}\n"));
   }
 
   // Starts birkhoff with stdout in NAME.out and stderr in NAME.err.
-  pid_t Start(const std::string& name, const std::vector<std::string>& arguments) {
+  pid_t Start(const std::string& name, const std::vector<std::string>& arguments,
+              bool own_group = false) {
     std::vector<std::string> words = {program_};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
@@ -56,13 +60,22 @@ data: {train: )", directory_ / "t", "}\n"));
     argv.push_back(nullptr);
     const std::string out = directory_ / (name + ".out"), err = directory_ / (name + ".err");
     const pid_t pid = ::fork();
+    if (own_group && pid > 0) ::setpgid(pid, pid);  // here and in the child: whoever comes first
     if (pid == 0) {
+      if (own_group) ::setpgid(0, 0);
       ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
       ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
       ::execv(argv[0], argv.data());
       ::_exit(127);
     }
     return pid;
+  }
+  // Process numbers of the children, separated by spaces.
+  std::string Children(pid_t pid) {
+    std::string text;
+    std::ifstream file(absl::StrCat("/proc/", pid, "/task/", pid, "/children"));
+    std::getline(file, text);
+    return text;
   }
   static int Wait(pid_t pid) {
     int status = 0;
@@ -139,9 +152,9 @@ TEST_F(RunTest, FirstSignalCommitsACheckpointAndTheLineResumes) {
   const int code = Wait(pid);
   if (code != 0) {  // the job may have ended before the signal was seen
     EXPECT_EQ(code, 75) << Read("a.err");
-    EXPECT_THAT(Read("a.err"), HasSubstr(absl::StrCat("to go on: birkhoff run ",
-                                                      directory_ / "job.yaml", " --out ",
-                                                      directory_ / "a")));
+    EXPECT_THAT(Read("a.err"),
+                HasSubstr(absl::StrCat("to go on: birkhoff run ", directory_ / "job.yaml",
+                                       " --out ", directory_ / "a")));
     ASSERT_EQ(Run("rest", Arguments("a")), 0) << Read("rest.err");
   }
   EXPECT_EQ(Steps("a"), kAllSteps);
@@ -159,8 +172,70 @@ TEST_F(RunTest, KilledRunIsTakenUpAgainWithTheSameBits) {
   EXPECT_EQ(LastWeights("a"), LastWeights("whole"));
 }
 
+// Nothing of the group is left, as after a loss of power: coordinator, workers and ranks.
+TEST_F(RunTest, KilledProcessGroupIsTakenUpAgainWithTheSameBits) {
+  ASSERT_EQ(Run("whole", Arguments("whole")), 0) << Read("whole.err");
+  const pid_t pid = Start("a", Arguments("a"), /*own_group=*/true);
+  ASSERT_TRUE(Await("a/metrics.jsonl", "\"step\":6,")) << Read("a.err");
+  ::kill(-pid, SIGKILL);
+  Wait(pid);
+  ASSERT_EQ(Run("rest", Arguments("a")), 0) << Read("rest.err");
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  EXPECT_EQ(LastWeights("a"), LastWeights("whole"));
+}
+
+TEST_F(RunTest, KilledWorkerIsStartedAgainAndTheJobGoesOnWithTheSameBits) {
+  ASSERT_EQ(Run("whole", Arguments("whole")), 0) << Read("whole.err");
+  const pid_t pid = Start("a", Arguments("a"));
+  ASSERT_TRUE(Await("a/metrics.jsonl", "\"step\":6,")) << Read("a.err");
+  const std::string children = Children(pid);
+  int worker = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(children.substr(0, children.find(' ')), &worker)) << children;
+  ::kill(worker, SIGKILL);
+  EXPECT_EQ(Wait(pid), 0) << Read("a.err");
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  EXPECT_EQ(LastWeights("a"), LastWeights("whole"));
+}
+
+TEST_F(RunTest, SecondRunOfADirectoryIsRefusedWhileTheFirstRuns) {
+  const pid_t pid = Start("a", Arguments("a", {"--set", "training.steps=100000"}));
+  ASSERT_TRUE(Await("a/metrics.jsonl", "\"step\":1,")) << Read("a.err");
+  EXPECT_EQ(Run("b", Arguments("a", {"--set", "training.steps=100000"})), 64);
+  EXPECT_THAT(Read("b.err"), HasSubstr("another run is using it"));
+  ::kill(pid, SIGTERM);
+  EXPECT_EQ(Wait(pid), 75) << Read("a.err");
+}
+
+TEST_F(RunTest, FreshForgetsWhatWasThere) {
+  ASSERT_EQ(Run("a", Arguments("a")), 0) << Read("a.err");
+  ASSERT_EQ(Run("b", Arguments("a", {"--fresh", "--set", "training.seed=7"})), 0) << Read("b.err");
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  ASSERT_EQ(Run("c", Arguments("c", {"--set", "training.seed=7"})), 0) << Read("c.err");
+  EXPECT_EQ(LastWeights("a"), LastWeights("c"));
+}
+
+TEST_F(RunTest, AnotherPlanTakesUpTheCheckpoint) {
+  ASSERT_EQ(Run("a", Arguments("a", {"--set", "parallelism.schedule=1f1b"})), 0) << Read("a.err");
+  // The last checkpoint is damaged, so the run goes on from the one before, on one worker.
+  const std::string shard = "a/checkpoints/step-00000012/rank-00000.safetensors";
+  Write(shard, "damaged");
+  ASSERT_EQ(Run("b", Arguments("a", {"--set", "parallelism.pipeline_parallel_degree=1"})), 0)
+      << Read("b.err");
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  EXPECT_NE(Read(shard), "damaged");
+}
+
+TEST_F(RunTest, DamagedCheckpointsWithNoneLeftEndWithCode64) {
+  ASSERT_EQ(Run("a", Arguments("a", {"--set", "checkpoint.keep_last=1"})), 0) << Read("a.err");
+  Write("a/checkpoints/step-00000012/rank-00001.safetensors", "damaged");
+  EXPECT_EQ(Run("b", Arguments("a", {"--set", "checkpoint.keep_last=1"})), 64);
+  EXPECT_THAT(Read("b.err"), HasSubstr("rank-00001.safetensors: has 7 bytes"));
+  EXPECT_THAT(Read("b.err"), HasSubstr("--fresh"));
+}
+
 TEST_F(RunTest, WrongSpecSaysEverythingWithCode64) {
-  EXPECT_EQ(Run("a", Arguments("a", {"--set", "training.steps=0", "--set", "optimizer.lr=-1"})), 64);
+  EXPECT_EQ(Run("a", Arguments("a", {"--set", "training.steps=0", "--set", "optimizer.lr=-1"})),
+            64);
   EXPECT_THAT(Read("a.err"), HasSubstr("training.steps: 0 is not allowed"));
   EXPECT_THAT(Read("a.err"), HasSubstr("optimizer.lr: -1 is not allowed"));
   EXPECT_FALSE(disk_.Exists(directory_ / "a"));

@@ -56,8 +56,8 @@ TEST(ConfigsTest, EveryResidualKindRunsUnderEveryConfig) {
 }
 
 TEST(ValidateTest, YamlOutputIsTheResolvedSpec) {
-  const VerbResult outcome = RunVerb({"validate", "--spec-only", "configs/tiny.yaml", "-o", "yaml",
-                                      "--set", "training.steps=77"});
+  const VerbResult outcome = RunVerb(
+      {"validate", "--spec-only", "configs/tiny.yaml", "-o", "yaml", "--set", "training.steps=77"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   std::vector<Problem> problems;
   const JobSpec spec = LoadJobSpec(outcome.out, {}, &problems);
@@ -119,9 +119,15 @@ TEST(VersionTest, PrintsTheVersion) {
 }
 
 TEST(FlagsTest, WrongOnesExitWith64) {
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {}, {"bogus"}, {"run"}, {"validate"}, {"list", "--bogus"}, {"list", "-o", "xml"},
-           {"run", "a.yaml", "--set"}, {"get"}}) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{},
+                                             {"bogus"},
+                                             {"run"},
+                                             {"validate"},
+                                             {"list", "--bogus"},
+                                             {"list", "-o", "xml"},
+                                             {"run", "a.yaml", "--set"},
+                                             {"get"}}) {
     const VerbResult outcome = RunVerb(arguments);
     EXPECT_EQ(outcome.code, 64);
     EXPECT_EQ(outcome.out, "");
@@ -160,9 +166,9 @@ class RunVerbTest : public ::testing::Test {
   std::vector<std::string> Arguments(const std::vector<std::string>& more) {
     auto writer = *TokenWriter::Create(disk_, {directory_ / "t", TokenFormat::kMegatron, 257});
     EXPECT_TRUE(writer->AddDocument(std::vector<int32_t>(500, 7)).ok() && writer->Finish().ok());
-    std::vector<std::string> arguments = {"run", "configs/tiny.yaml", "--set",
-                                          "data.train=" + directory_ / "t", "--set",
-                                          "data.validation=", "--out", directory_ / "out"};
+    std::vector<std::string> arguments = {
+        "run",   "configs/tiny.yaml", "--set", "data.train=" + directory_ / "t",
+        "--set", "data.validation=",  "--out", directory_ / "out"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }

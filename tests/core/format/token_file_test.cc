@@ -84,11 +84,27 @@ TEST_F(TokenFileTest, WritesTheBytesOfMegatronsBuilder) {
   Write("t", TokenFormat::kMegatron, 257, {{1, 256}, {2}});
   EXPECT_EQ(*disk_.Read(directory_ / "t.bin"), std::string("\1\0\0\1\2\0", 6));
   std::string index("MMIDIDX\0\0", 9);
-  index += std::string("\1\0\0\0\0\0\0\0" "\10", 9);                   // version, uint16
-  index += std::string("\2\0\0\0\0\0\0\0" "\3\0\0\0\0\0\0\0", 16);     // sequences, documents
-  index += std::string("\2\0\0\0" "\1\0\0\0", 8);                      // lengths
-  index += std::string("\0\0\0\0\0\0\0\0" "\4\0\0\0\0\0\0\0", 16);     // byte pointers
-  index += std::string("\0\0\0\0\0\0\0\0" "\1\0\0\0\0\0\0\0" "\2\0\0\0\0\0\0\0", 24);
+  index += std::string(
+      "\1\0\0\0\0\0\0\0"
+      "\10",
+      9);  // version, uint16
+  index += std::string(
+      "\2\0\0\0\0\0\0\0"
+      "\3\0\0\0\0\0\0\0",
+      16);  // sequences, documents
+  index += std::string(
+      "\2\0\0\0"
+      "\1\0\0\0",
+      8);  // lengths
+  index += std::string(
+      "\0\0\0\0\0\0\0\0"
+      "\4\0\0\0\0\0\0\0",
+      16);  // byte pointers
+  index += std::string(
+      "\0\0\0\0\0\0\0\0"
+      "\1\0\0\0\0\0\0\0"
+      "\2\0\0\0\0\0\0\0",
+      24);
   EXPECT_EQ(*disk_.Read(directory_ / "t.idx"), index);
 }
 
@@ -123,8 +139,7 @@ TEST_F(TokenFileTest, ReadsEveryIntegerTypeOfMegatron) {
   try_type(TokenType::kInt8, "\1\2\3");
   try_type(TokenType::kInt16, std::string("\1\0\2\0\3\0", 6));
   try_type(TokenType::kInt32, std::string("\1\0\0\0\2\0\0\0\3\0\0\0", 12));
-  try_type(TokenType::kInt64,
-           std::string("\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0", 24));
+  try_type(TokenType::kInt64, std::string("\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0", 24));
 }
 
 TEST_F(TokenFileTest, NamesTheFirstTokenOutsideTheVocabulary) {
@@ -181,7 +196,8 @@ void Put32(std::string& bytes, size_t at, int32_t value) { std::memcpy(&bytes[at
 class DamagedMegatronTest : public TokenFileTest, public ::testing::WithParamInterface<Damage> {};
 class DamagedLlmcTest : public TokenFileTest, public ::testing::WithParamInterface<Damage> {};
 
-// .idx of two documents of 3 and 1 tokens: header 34, lengths at 34, pointers at 42, documents at 58.
+// .idx of two documents of 3 and 1 tokens: header 34, lengths at 34, pointers at 42, documents
+// at 58.
 TEST_P(DamagedMegatronTest, GetsAMessageWithFileAndOffset) {
   Write("t", TokenFormat::kMegatron, 257, {{1, 2, 3}, {4}});
   std::string bytes = *disk_.Read(directory_ / GetParam().file);
