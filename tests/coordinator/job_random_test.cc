@@ -25,17 +25,38 @@ class EventDice {
     const int attempt = job.attempt() + (Below(10) == 0 ? Below(3) - 1 : 0);
     const int rank = Below(20) == 0 ? Below(5) - 1 : Below(2);
     switch (Below(40)) {
-      case 0: return CancelOr(Stepped(attempt, rank, Below(100)));
-      case 1: return GraceOver{attempt};
-      case 2: return WorkerLost{attempt, rank, "was silent"};
-      case 3: return Created();
-      case 4: return CancelOr(PlanRefused{"too large", ExitCode::kBadSpec});
-      case 5: case 6: return Exited(attempt, rank, AnyCode());
-      case 7: case 8: case 9: return Exited(attempt, rank, UsualCode());
-      case 10: case 11: return Committed(attempt, Below(30));
-      case 12: case 13: case 14: case 15: return Durable(attempt, rank, 10 * Below(4));
-      case 16: case 17: case 18: case 19: return Stepped(attempt, rank, Below(100));
-      default: break;
+      case 0:
+        return CancelOr(Stepped(attempt, rank, Below(100)));
+      case 1:
+        return GraceOver{attempt};
+      case 2:
+        return WorkerLost{attempt, rank, "was silent"};
+      case 3:
+        return Created();
+      case 4:
+        return CancelOr(PlanRefused{"too large", ExitCode::kBadSpec});
+      case 5:
+      case 6:
+        return Exited(attempt, rank, AnyCode());
+      case 7:
+      case 8:
+      case 9:
+        return Exited(attempt, rank, UsualCode());
+      case 10:
+      case 11:
+        return Committed(attempt, Below(30));
+      case 12:
+      case 13:
+      case 14:
+      case 15:
+        return Durable(attempt, rank, 10 * Below(4));
+      case 16:
+      case 17:
+      case 18:
+      case 19:
+        return Stepped(attempt, rank, Below(100));
+      default:
+        break;
     }
     if (const std::optional<JobEvent> due = job.Due(now); due.has_value()) return *due;
     if (job.WantsWorkers(now)) return Placed(attempt + 1);
@@ -45,10 +66,9 @@ class EventDice {
  private:
   JobEvent CancelOr(JobEvent other) { return Below(4) == 0 ? CancelRequested{} : other; }
   ExitCode AnyCode() {
-    constexpr ExitCode kCodes[] = {ExitCode::kDone,           ExitCode::kBadSpec,
-                                   ExitCode::kInternal,       ExitCode::kInfrastructure,
-                                   ExitCode::kFenced,         ExitCode::kNumerics,
-                                   ExitCode::kStopped};
+    constexpr ExitCode kCodes[] = {
+        ExitCode::kDone,   ExitCode::kBadSpec,  ExitCode::kInternal, ExitCode::kInfrastructure,
+        ExitCode::kFenced, ExitCode::kNumerics, ExitCode::kStopped};
     return kCodes[Below(7)];
   }
   ExitCode UsualCode() { return Below(3) == 0 ? ExitCode::kStopped : ExitCode::kDone; }

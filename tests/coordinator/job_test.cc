@@ -23,8 +23,9 @@ constexpr absl::Duration kAbortGrace = absl::Seconds(10);
 
 template <typename Message>
 Matcher<const JobEffect&> Sends(int rank) {
-  return VariantWith<SendToRank>(AllOf(Field(&SendToRank::rank, rank),
-                                       Field(&SendToRank::message, VariantWith<Message>(::testing::_))));
+  return VariantWith<SendToRank>(
+      AllOf(Field(&SendToRank::rank, rank),
+            Field(&SendToRank::message, VariantWith<Message>(::testing::_))));
 }
 Matcher<const JobEffect&> Starts(int rank) {
   return VariantWith<StartRank>(Field(&StartRank::rank, rank));
@@ -97,8 +98,7 @@ TEST_F(JobTest, LosesAWorkerAndGoesOnInTheNextAttempt) {
   EXPECT_THAT(Step(WorkerLost{1, 1, "was silent for 5s"}),
               ElementsAre(Releases(1), Sends<AbortAttempt>(0)));
   EXPECT_EQ(job_.state(), JobState::kRecovering);
-  EXPECT_EQ(job_.reason(),
-            (JobReason{"WORKER_LOST", "rank 1 on workers/w1: was silent for 5s"}));
+  EXPECT_EQ(job_.reason(), (JobReason{"WORKER_LOST", "rank 1 on workers/w1: was silent for 5s"}));
   EXPECT_FALSE(job_.WantsWorkers(now_)) << "rank 0 has not confirmed that it is gone";
   EXPECT_THAT(Step(Exited(1, 0, ExitCode::kInfrastructure)), ElementsAre(Releases(0)));
   EXPECT_TRUE(job_.WantsWorkers(now_)) << "the first restart is immediate";
@@ -131,7 +131,7 @@ TEST_F(JobTest, GivesAnAbortedRankUpWhenTheAbortGraceIsOver) {
   Step(Created());
   Run(1);
   Step(WorkerLost{1, 1, "was silent"});
-  EXPECT_FALSE(job_.Due(now_ + kAbortGrace - absl::Nanoseconds(1)).has_value());
+  EXPECT_FALSE(job_.Due(now_ + (kAbortGrace - absl::Nanoseconds(1))).has_value());
   ASSERT_TRUE(job_.Due(now_ + kAbortGrace).has_value());
   EXPECT_THAT(Step(*job_.Due(now_ + kAbortGrace)), ElementsAre(Releases(0)));
   EXPECT_TRUE(job_.WantsWorkers(now_));
@@ -139,8 +139,8 @@ TEST_F(JobTest, GivesAnAbortedRankUpWhenTheAbortGraceIsOver) {
 }
 
 TEST_F(JobTest, FailsWithoutRetryWhenARankRefusesTheSpecOrGivesUpOnNumerics) {
-  for (const auto& [code, reason] : {std::pair(ExitCode::kBadSpec, "BAD_SPEC"),
-                                     std::pair(ExitCode::kNumerics, "NUMERICS")}) {
+  for (const auto& [code, reason] :
+       {std::pair(ExitCode::kBadSpec, "BAD_SPEC"), std::pair(ExitCode::kNumerics, "NUMERICS")}) {
     job_ = Job("jobs/tiny", {kStopGrace, kAbortGrace});
     Step(Created());
     Run(1);
@@ -256,7 +256,7 @@ TEST_F(JobTest, CancelAbortsAfterOneGraceAndGivesUpAfterTheOther) {
   Step(Created());
   Run(1);
   Step(CancelRequested{});
-  EXPECT_FALSE(job_.Due(now_ + kStopGrace - absl::Nanoseconds(1)).has_value());
+  EXPECT_FALSE(job_.Due(now_ + (kStopGrace - absl::Nanoseconds(1))).has_value());
   now_ = now_ + kStopGrace;
   EXPECT_THAT(Step(job_.Due(now_).value()),
               ElementsAre(Sends<AbortAttempt>(0), Sends<AbortAttempt>(1)));
