@@ -42,8 +42,9 @@ as_root() {
 
 install_packages() {
   [ "$#" -gt 0 ] || set -- "${BUILD_PACKAGES[@]}" "${CORPUS_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-  local missing
-  mapfile -t missing < <(missing_packages "$@")
+  local names missing
+  names=$(missing_packages "$@")
+  read -r -d '' -a missing <<<"$names" || true
   if [ "${#missing[@]}" -eq 0 ]; then
     echo "==> packages: all $# are installed"
     return 0

@@ -50,8 +50,8 @@ void SimRank::Move(LocalHub& hub) {
 }
 
 void SimRank::Begin(LocalHub& hub) {
-  transport_ = NewLocalTransport(hub, assignment_.plan,
-                                 {.rank = assignment_.rank, .check_stamps = true});
+  transport_ =
+      NewLocalTransport(hub, assignment_.plan, {.rank = assignment_.rank, .check_stamps = true});
   device_ = NewCpuDevice();
   absl::StatusOr<std::unique_ptr<Rank>> rank =
       Rank::Create(assignment_, {device_.get(), transport_.get(), &disk_, &clock_, this});
@@ -130,7 +130,6 @@ void SimGang::Remove(const SimRank* rank) {
   const auto found = ranks_.find(number);
   if (found == ranks_.end() || found->second.get() != rank) return;
   const bool joined = rank->phase() > SimRank::Phase::kMet;
-  if (rank->phase() == SimRank::Phase::kStarted) ++num_dead_before_meeting_;
   ranks_.erase(found);
   if (!joined) hub_->Join(number).reset();  // gone before it has said a word
 }
@@ -139,8 +138,7 @@ bool SimGang::AllMet() const {
   const auto waits = [](const auto& entry) {
     return entry.second->phase() == SimRank::Phase::kStarted;
   };
-  return num_dead_before_meeting_ == 0 && std::ranges::none_of(ranks_, waits) &&
-         static_cast<int>(ranks_.size()) == world_size_;
+  return static_cast<int>(ranks_.size()) == world_size_ && std::ranges::none_of(ranks_, waits);
 }
 
 bool SimGang::CanMove() const {
@@ -152,8 +150,9 @@ bool SimGang::CanMove() const {
 
 void SimGang::Move() {
   std::vector<std::thread> threads;
-  for (const auto& [number, rank] : ranks_) {
-    threads.emplace_back([this, &rank] { rank->Move(*hub_); });
+  for (const auto& [number, entry] : ranks_) {
+    SimRank* rank = entry.get();
+    threads.emplace_back([this, rank] { rank->Move(*hub_); });
   }
   for (std::thread& thread : threads) thread.join();
 }

@@ -34,7 +34,7 @@ class SimRank final : public RankListener {
 
   const Assignment& assignment() const { return assignment_; }
   Phase phase() const { return phase_; }
-  ExitCode code() const { return code_; }            // once ended
+  ExitCode code() const { return code_; }  // once ended
   const std::string& reason() const { return reason_; }
 
   // The coordinator's word.
@@ -88,7 +88,6 @@ class SimGang {
  private:
   const std::unique_ptr<LocalHub> hub_;
   const int world_size_;
-  int num_dead_before_meeting_ = 0;
   std::map<int, std::shared_ptr<SimRank>> ranks_;  // by rank
 };
 

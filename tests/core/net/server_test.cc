@@ -1,0 +1,114 @@
+#include "core/net/server.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/time/clock.h"
+#include "birkhoff/v1/job_service.grpc.pb.h"
+#include "core/net/channel.h"
+
+namespace birkhoff {
+namespace {
+
+// The answer to grpc.health.v1.Health/Check for the whole server, as bytes: field 1 is the state.
+absl::StatusOr<std::string> CheckHealth(const std::string& address) {
+  const auto channel = NewChannel(address);
+  grpc::TemplatedGenericStub<v1::GetVersionRequest, v1::GetVersionResponse> stub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(20)));
+  grpc::CompletionQueue queue;
+  // The empty request is the same in any message type, and field 1 of the answer is unknown here.
+  const auto call =
+      stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &queue);
+  v1::GetVersionResponse response;
+  grpc::Status status;
+  call->StartCall();
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  if (!status.ok()) return absl::UnavailableError(status.error_message());
+  return response.SerializeAsString();
+}
+
+class VersionService final : public v1::JobService::CallbackService {
+  grpc::ServerUnaryReactor* GetVersion(grpc::CallbackServerContext* context,
+                                       const v1::GetVersionRequest*,
+                                       v1::GetVersionResponse* response) override {
+    response->set_version("7");
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+};
+
+TEST(RpcServer, ServesOnAnEphemeralPortAndSaysItIsHealthy) {
+  VersionService service;
+  const auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service});
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_NE((*server)->address(), "127.0.0.1:0");
+  const auto stub = v1::JobService::NewStub(NewChannel((*server)->address()));
+  grpc::ClientContext context;
+  v1::GetVersionResponse response;
+  EXPECT_TRUE(stub->GetVersion(&context, {}, &response).ok());
+  EXPECT_EQ(response.version(), "7");
+  const absl::StatusOr<std::string> health = CheckHealth((*server)->address());
+  ASSERT_TRUE(health.ok()) << health.status();
+  EXPECT_EQ(*health, std::string("\x08\x01"));  // SERVING
+}
+
+TEST(RpcServer, MethodsLeftOutAreUnimplemented) {
+  VersionService service;
+  const auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = v1::JobService::NewStub(NewChannel((*server)->address()));
+  grpc::ClientContext context;
+  v1::GetJobResponse response;
+  EXPECT_EQ(stub->GetJob(&context, {}, &response).error_code(), grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST(RpcServer, RefusesPlaintextBeyondLoopback) {
+  const auto server = RpcServer::Start({.listen = "0.0.0.0:0"}, {});
+  EXPECT_EQ(server.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(server.status().message().find("--allow-plaintext"), std::string::npos);
+  VersionService service;
+  EXPECT_TRUE(RpcServer::Start({.listen = "0.0.0.0:0", .allow_plaintext = true}, {&service}).ok());
+}
+
+TEST(RpcServer, SaysThatAPortIsTaken) {
+  VersionService service;
+  const auto first = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service});
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = RpcServer::Start({.listen = (*first)->address()}, {&service});
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(second.status().message().find((*first)->address()), std::string::npos);
+}
+
+TEST(RpcServer, IsGoneAfterAShutdownThatMayBeRepeated) {
+  VersionService service;
+  const auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service});
+  ASSERT_TRUE(server.ok()) << server.status();
+  (*server)->Shutdown(absl::ZeroDuration());
+  (*server)->Shutdown(absl::ZeroDuration());
+  const auto channel = NewChannel((*server)->address());
+  const absl::Status status =
+      WaitForChannel(*channel, (*server)->address(), absl::Milliseconds(50));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(status.message().find("birkhoffd --listen"), std::string::npos);
+}
+
+TEST(Channel, KnowsLoopbackAddresses) {
+  for (const char* address : {"127.0.0.1:1", "127.8.9.1:0", "localhost:7", "[::1]:7", "unix:/a"}) {
+    EXPECT_TRUE(IsLoopback(address)) << address;
+  }
+  for (const char* address : {"0.0.0.0:1", "10.0.0.1:7443", "localhost.example.com:7", "[::]:1"}) {
+    EXPECT_FALSE(IsLoopback(address)) << address;
+  }
+}
+
+}  // namespace
+}  // namespace birkhoff

@@ -1,0 +1,187 @@
+"""kill -9 of every kind of process, at any moment: the training ends with the same bits.
+
+One run without faults is the measure; every other one must leave the same tensors in its last
+checkpoint and the same numbers in metrics.jsonl, each step once.
+"""
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import unittest
+import uuid
+
+import grpc
+
+import programs
+from programs import wait_for
+
+STEPS = 60
+CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "memory_bytes"}
+IMPATIENT = ["--heartbeat-seconds", "0.2", "--lease-seconds", "1.5"]
+SPEC = """
+name: kill
+model: {{hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 2,
+         intermediate_size: 64, residual: {{kind: mhc, streams: 4}}}}
+data: {{train: {data}, tokenizer: bytes}}
+training: {{steps: {steps}, sequence_length: 32, micro_batch_size: 1, global_batch_size: 4}}
+lr_schedule: {{kind: cosine, warmup_steps: 5}}
+parallelism: {{pipeline_parallel_degree: 2, schedule: dualpipev}}
+checkpoint: {{interval: 10, keep_last: 2}}
+"""
+
+
+def result_of(output):
+    """What must not depend on faults: the tensors at the end, and every row but its times."""
+    final = pathlib.Path(output) / "checkpoints" / f"step-{STEPS:08}"
+    tensors = {path.name: path.read_bytes() for path in sorted(final.glob("*.safetensors"))}
+    rows = [{key: value for key, value in row.items() if key not in CLOCKED}
+            for row in programs.rows(output)]
+    return tensors, rows
+
+
+class KillTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="birkhoff-kill-"))
+        cls.addClassCleanup(shutil.rmtree, cls.root, ignore_errors=True)
+        programs.import_stubs(programs.make_stubs(cls.root, programs.bash_command()))
+        cls.yaml = SPEC.format(data=programs.make_text(cls.root), steps=STEPS)
+        (cls.root / "job.yaml").write_text(cls.yaml)
+        output = cls.root / "undisturbed"
+        run = cls.start_run(output)
+        if run.wait() != 0:
+            raise AssertionError(run.said())
+        cls.measure = result_of(output)
+
+    @classmethod
+    def start_run(cls, output):
+        words = [programs.BIN / "birkhoff", "run", cls.root / "job.yaml", "--out", output]
+        run = programs.Program(words, cls.root / f"{output.name}.log", cls.root)
+        cls.addClassCleanup(run.kill)
+        return run
+
+    def setUp(self):
+        self.directory = self.root / self.id().rpartition(".")[2]
+        self.directory.mkdir()
+        self.output = self.directory / "out"
+
+    def start_cluster(self):
+        cluster = programs.Cluster(self.directory, flags=IMPATIENT)
+        self.addCleanup(cluster.close)
+        return cluster
+
+    def jobs(self, cluster):
+        from birkhoff.v1 import job_service_pb2_grpc
+        channel = grpc.insecure_channel(cluster.address)
+        self.addCleanup(channel.close)
+        return job_service_pb2_grpc.JobServiceStub(channel)
+
+    def create(self, cluster):
+        from birkhoff.v1 import job_service_pb2 as messages
+        request = messages.CreateJobRequest(request_id=str(uuid.uuid4()), yaml=self.yaml,
+                                            output_directory=str(self.output))
+        self.jobs(cluster).CreateJob(request, wait_for_ready=True, timeout=programs.DEADLINE)
+
+    def wait_for_step(self, step):
+        return wait_for(lambda: programs.last_step(self.output) >= step, f"step {step}")
+
+    def watch_to_end(self, cluster):
+        """The whole history of the job, from a daemon that may just have come back."""
+        from birkhoff.v1 import job_service_pb2 as messages
+        request = messages.WatchJobRequest(name="jobs/kill")
+        stream = self.jobs(cluster).WatchJob(request, wait_for_ready=True,
+                                             timeout=programs.DEADLINE)
+        return [message.event for message in stream if message.HasField("event")]
+
+    def expect_success(self, cluster, attempts):
+        from birkhoff.v1 import job_pb2
+        events = self.watch_to_end(cluster)
+        last = events[-1].state_changed
+        self.assertEqual(last.state, job_pb2.Job.STATE_SUCCEEDED, last.reason.sentence)
+        self.assertEqual(last.exit_code, 0)
+        self.assertEqual(events[-1].attempt, attempts)
+        self.assertEqual([event.event_id for event in events], list(range(1, len(events) + 1)))
+        self.expect_same_result()
+        return events
+
+    def expect_same_result(self):
+        tensors, rows = result_of(self.output)
+        self.assertEqual([row["step"] for row in rows], list(range(1, STEPS + 1)))
+        self.assertEqual(rows, self.measure[1])
+        self.assertEqual(sorted(tensors), ["rank-00000.safetensors", "rank-00001.safetensors"])
+        for name, expected in self.measure[0].items():
+            self.assertTrue(tensors[name] == expected, f"{name} differs")
+
+    def test_same_bits_when_a_rank_is_killed(self):
+        cluster = self.start_cluster()
+        self.create(cluster)
+        self.wait_for_step(25)
+        os.kill(cluster.rank_of("w1"), signal.SIGKILL)
+        events = self.expect_success(cluster, attempts=2)
+        reasons = [event.rank_exited.reason for event in events if event.HasField("rank_exited")]
+        self.assertTrue(any("signal 9" in reason for reason in reasons), reasons)
+
+    def test_same_bits_when_a_supervisor_is_killed(self):
+        cluster = self.start_cluster()
+        self.create(cluster)
+        self.wait_for_step(25)
+        rank = cluster.rank_of("w0")
+        cluster.workers["w0"].kill()
+        wait_for(lambda: not programs.alive([rank]), "the rank dies with its supervisor")
+        cluster.start_worker("w0")
+        self.expect_success(cluster, attempts=2)
+
+    def test_training_goes_on_while_the_coordinator_is_away(self):
+        cluster = self.start_cluster()
+        self.create(cluster)
+        self.wait_for_step(12)
+        cluster.daemon.kill()
+        self.wait_for_step(programs.last_step(self.output) + 3)
+        cluster.start_daemon()
+        events = self.expect_success(cluster, attempts=1)
+        steps = [event.step.step for event in events if event.HasField("step")]
+        self.assertEqual(steps, list(range(1, STEPS + 1)))
+
+    def test_same_bits_when_everything_is_killed_at_once(self):
+        cluster = self.start_cluster()
+        self.create(cluster)
+        self.wait_for_step(25)
+        cluster.kill_group()
+        self.assertLess(programs.last_step(self.output), STEPS)
+        cluster.start_daemon()
+        for name in list(cluster.workers):
+            cluster.start_worker(name)
+        self.expect_success(cluster, attempts=2)
+
+    def test_run_resumes_after_kill_9(self):
+        run = self.start_run(self.output)
+        self.wait_for_step(25)
+        family = programs.descendants(run.pid)
+        self.assertEqual(len(family), 4)  # two workers, each with a rank
+        os.killpg(run.pid, signal.SIGKILL)
+        self.assertEqual(run.wait(), -signal.SIGKILL)
+        wait_for(lambda: not programs.alive(family), "workers and ranks die with the run")
+        self.assertLess(programs.last_step(self.output), STEPS)
+        again = self.start_run(self.output)
+        self.assertEqual(again.wait(), 0, again.said())
+        self.expect_same_result()
+
+    def test_run_stops_at_ctrl_c_with_the_line_that_resumes(self):
+        run = self.start_run(self.output)
+        self.wait_for_step(25)
+        run.signal(signal.SIGINT)
+        self.assertEqual(run.wait(), 75, run.said())
+        stopped_at = programs.last_step(self.output)
+        self.assertLess(stopped_at, STEPS)
+        checkpoint = self.output / "checkpoints" / f"step-{stopped_at:08}"
+        self.assertTrue((checkpoint / "manifest.json").exists(), run.said())
+        line = run.said().splitlines()[-1].partition("to go on: ")[2]
+        again = programs.Program(programs.words_of(line), self.directory / "again.log", self.root)
+        self.addCleanup(again.kill)
+        self.assertEqual(again.wait(), 0, again.said())
+        self.expect_same_result()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

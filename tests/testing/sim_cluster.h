@@ -1,0 +1,120 @@
+// The whole system in one process, on a simulated clock and network: the real coordinator driver
+// over a real store, real agents, real ranks; no gRPC, socket or process.
+//
+//   coordinator driver <--messages, delayed, cut--> agents <--pipes--> ranks (sim_ranks.h)
+//
+// Not simulated: the encoding of messages (core/net/convert), gRPC's flow control and deadlines,
+// real processes and signals, the inside of a step (ranks die between steps), clocks that run
+// apart, messages between ranks that are late or lost, a full or damaged disk, several jobs.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "coordinator/coordinator.h"
+#include "core/base/rng.h"
+#include "tests/testing/fault_disk.h"
+#include "tests/testing/sim_loop.h"
+#include "tests/testing/sim_ranks.h"
+#include "worker/agent.h"
+
+namespace birkhoff::testing {
+
+// Something bad that happens soon after some rank has first told of the step.
+struct Disturbance {
+  enum class Kind {
+    kKillWorker,          // agent and rank vanish, a new life comes later
+    kStopWorker,          // as if by SIGTERM; a new life comes later
+    kCutConnection,       // messages on the way may be lost; the worker comes back
+    kRestartCoordinator,  // destroyed, and created from its store later
+  };
+  Kind kind = Kind::kCutConnection;
+  int64_t after_step = 0;
+  int worker = 0;  // where the kind needs one
+};
+
+struct SimOptions {
+  JobSpec spec;
+  std::string store = ":memory:";  // a path, where the coordinator is restarted
+  uint64_t seed = 1;               // of all delays
+  std::vector<Disturbance> disturbances;
+};
+
+struct SimResult {
+  JobView job;
+  std::map<int64_t, double> losses;    // of the job's history, by step
+  std::string tensors;                 // of the last checkpoint, by checksum
+  std::vector<int64_t> metrics_steps;  // rows of metrics.jsonl
+  int64_t steps_unwatched = 0;         // taken while there was no coordinator
+  int64_t resumed_step = 0;            // of the latest attempt
+  int num_connections = 0;             // opened
+  int num_leaves = 0;                  // workers that left by their own decision
+  int num_busy_at_end = 0;             // agents with a living rank when all is over
+  std::string trace;                   // everything said, in order, with its time
+};
+
+// Submits the job and runs until it is over and the workers have been told.
+class SimCluster {
+ public:
+  explicit SimCluster(const SimOptions& options);
+  ~SimCluster();
+  SimResult Run();
+
+ private:
+  class Connection;
+  struct Worker;
+
+  // The coordinator and its connections.
+  void OpenCoordinator();
+  void RestartCoordinator();
+  void TickCoordinator();
+  void Connect(int number);
+  void Cut(const std::shared_ptr<Connection>& connection, bool agent_notices);
+  void ToCoordinator(const std::shared_ptr<Connection>& connection, WorkerPayload payload);
+  void ToAgent(const std::shared_ptr<Connection>& connection, CoordinatorMessage message);
+
+  // Workers and their rank processes.
+  void StartWorker(int number);
+  void KillWorker(int number);
+  void TickAgent(int number, uint64_t life);
+  void Step(int number, const AgentEvent& event);
+  void Do(int number, const AgentSend& effect);
+  void Do(int number, const AgentStartRank& effect);
+  void Do(int number, const AgentTellRank& effect);
+  void Do(int number, const AgentKillRank& effect);
+  void Do(int number, const AgentLeave& effect);
+  void KillRank(int number);
+  // Runs `action` unless this life of the worker has ended by then.
+  void AfterInLife(int number, absl::Duration delay, SimLoop::Action action);
+
+  void MoveGang(int attempt);
+  void Deliver(int number);  // what the rank of the worker has said
+  void Disturb(int64_t step);
+  void Happen(const Disturbance& disturbance);
+  void CollectHistory(SimResult* result);
+
+  absl::Duration Draw(absl::Duration least, absl::Duration most);
+  void Trace(const std::string& line);
+
+  const SimOptions options_;
+  SimLoop loop_;
+  Rng rng_;
+  FaultDisk disk_;
+  std::unique_ptr<JobStore> store_;
+  std::unique_ptr<Coordinator> coordinator_;              // null while it is away
+  int epoch_ = 0;                                         // which life of the coordinator
+  std::vector<std::shared_ptr<Connection>> connections_;  // all that ever were
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::map<int, std::unique_ptr<SimGang>> gangs_;  // by attempt
+  std::vector<Disturbance> waiting_;
+  std::string job_;
+  bool over_ = false;
+  SimResult result_;
+};
+
+SimResult RunCluster(const SimOptions& options);
+
+}  // namespace birkhoff::testing
