@@ -26,11 +26,12 @@ absl::StatusOr<JobView> LocalRun::Run() {
   absl::StatusOr<JobView> end = Watch();
   view_.Close();
   end.ok() ? workers_->Stop(kWorkerGrace) : workers_->Kill();
-  daemon_->Shutdown(absl::ZeroDuration());
+  daemon_->Shutdown(absl::Seconds(1));
   return end;
 }
 
 absl::Status LocalRun::StartAll() {
+  RETURN_IF_ERROR(LocalWorkers::CheckProgram(options_.worker_program));
   DaemonOptions daemon;
   daemon.listen = "127.0.0.1:0";
   daemon.metrics_listen = "127.0.0.1:0";

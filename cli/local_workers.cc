@@ -91,11 +91,14 @@ void ChildProcess::Signal(int signal) {
 LocalWorkers::LocalWorkers(const Options& options, const Clock& clock)
     : options_(options), clock_(clock) {}
 
+absl::Status LocalWorkers::CheckProgram(const std::string& path) {
+  if (::access(path.c_str(), X_OK) == 0) return absl::OkStatus();
+  return absl::NotFoundError(
+      absl::StrCat(path, ": ", std::strerror(errno), "; need birkhoff-worker beside birkhoff"));
+}
+
 absl::Status LocalWorkers::Start() {
-  if (::access(options_.program.c_str(), X_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat(options_.program, ": ", std::strerror(errno),
-                                            "; need birkhoff-worker beside birkhoff"));
-  }
+  RETURN_IF_ERROR(CheckProgram(options_.program));
   for (int i = 0; i < options_.count; ++i) {
     const std::string name = absl::StrCat("local-", i);
     const std::string log = absl::StrCat(options_.log_directory, "/", name, ".log");

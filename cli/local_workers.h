@@ -50,6 +50,8 @@ class LocalWorkers {
   LocalWorkers(const Options& options, const Clock& clock);
 
   // NOT_FOUND: there is no such program.
+  static absl::Status CheckProgram(const std::string& path);
+  // Errors: as CheckProgram; UNAVAILABLE no more processes.
   absl::Status Start();
   // Starts again those that have died, each at most once per interval.  Call several times per
   // second.  UNAVAILABLE: a worker died at once, again and again; the message names its log.

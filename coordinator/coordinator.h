@@ -20,6 +20,7 @@
 #include "coordinator/job.h"
 #include "coordinator/job_event.h"
 #include "coordinator/job_store.h"
+#include "coordinator/step_window.h"
 #include "core/base/clock.h"
 #include "core/plan/messages.h"
 #include "core/plan/plan.h"
@@ -120,6 +121,7 @@ struct JobMetrics {
   absl::Time last_step_time = absl::InfinitePast();        // none since this process started
   absl::Time last_checkpoint_time = absl::InfinitePast();  // none yet
   int64_t tokens_total = 0;
+  std::optional<StepMaxima> window;            // over metrics_window; empty: no step in it
   std::vector<uint64_t> step_seconds_buckets;  // cumulative, by kStepSecondsBounds, then +Inf
   double step_seconds_sum = 0.0;
   struct Memory {
@@ -145,6 +147,7 @@ struct CoordinatorOptions {
   absl::Duration stop_grace = absl::Seconds(60);         // from StopAttempt to AbortAttempt
   absl::Duration abort_grace = absl::Seconds(10);        // from AbortAttempt to giving a rank up
   absl::Duration metrics_retention = absl::Minutes(15);  // of an ended job's series
+  absl::Duration metrics_window = absl::Minutes(1);      // of the largest recent values
   // Gets one line for each change of a job's state; any thread, without the lock.  May be null.
   std::function<void(const std::string&)> log;
 };

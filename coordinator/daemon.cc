@@ -58,6 +58,7 @@ class RunningDaemon final : public Daemon {
     CoordinatorOptions coordinator;
     coordinator.heartbeat = options_.heartbeat;
     coordinator.lease = options_.lease;
+    coordinator.log = options_.log;
     ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
     jobs_ = JobService::New(*coordinator_, kVersion);
     workers_ = WorkerService::New(*coordinator_);
@@ -81,6 +82,8 @@ class RunningDaemon final : public Daemon {
     if (server_ != nullptr) server_->Shutdown(grace);
     endpoint_.reset();
     ticker_.reset();
+    // Step reports that waited to be written in one go.
+    if (coordinator_ != nullptr) coordinator_->Tick().IgnoreError();
   }
 
  private:

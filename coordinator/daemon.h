@@ -2,6 +2,7 @@
 // birkhoffd and for `birkhoff run`, which embeds it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -16,8 +17,9 @@ struct DaemonOptions {
   std::string metrics_listen = "127.0.0.1:9464";  // empty: no metrics endpoint; port 0: ephemeral
   std::string store_path = "birkhoff.db";         // ":memory:" keeps nothing
   absl::Duration heartbeat = absl::Seconds(1);
-  absl::Duration lease = absl::Seconds(5);  // a worker silent for this long is dead
-  bool allow_plaintext = false;             // non-loopback addresses without TLS
+  absl::Duration lease = absl::Seconds(5);      // a worker silent for this long is dead
+  std::function<void(const std::string&)> log;  // one line per change of a job; may be null
+  bool allow_plaintext = false;                 // non-loopback addresses without TLS
 };
 
 class Daemon {

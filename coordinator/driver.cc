@@ -72,7 +72,8 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
   ASSIGN_OR_RETURN(const JobEvent event, DecodeJobEvent(stored));
   std::unique_ptr<JobRecord>& record = jobs_[stored.job];
   if (record == nullptr) {
-    record = std::make_unique<JobRecord>(Job(stored.job, Graces(options_)));
+    record =
+        std::make_unique<JobRecord>(Job(stored.job, Graces(options_)), options_.metrics_window);
     record->sequence = next_sequence_++;
     record->create_time = absl::FromUnixNanos(stored.wall_ns);
   }
@@ -171,7 +172,7 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
     created.output_directory = absl::StrReplaceAll(name, {{"jobs/", "runs/"}});
   }
   created.fresh = request.fresh;
-  auto record = std::make_unique<JobRecord>(Job(name, Graces(options_)));
+  auto record = std::make_unique<JobRecord>(Job(name, Graces(options_)), options_.metrics_window);
   record->sequence = next_sequence_;
   record->create_time = clock_.WallTime();
   RETURN_IF_ERROR(Apply(*record, created));

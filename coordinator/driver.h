@@ -29,7 +29,8 @@ struct Watcher {
 
 // Everything the driver keeps of one job.
 struct JobRecord {
-  explicit JobRecord(Job initial) : job(std::move(initial)) {}
+  JobRecord(Job initial, absl::Duration metrics_window)
+      : job(std::move(initial)), window(metrics_window) {}
 
   Job job;
   int64_t sequence = 0;  // order of creation
@@ -42,6 +43,7 @@ struct JobRecord {
   std::shared_ptr<const Plan> plan;                         // that job.plan_hash() names, or null
   std::set<std::shared_ptr<Watcher>> watchers;
   Instant over_since;  // while the job is over
+  StepWindow window;
   JobMetrics metrics;  // histogram, times and memory; the rest is filled in when asked for
 };
 

@@ -37,6 +37,7 @@ void CountStep(const StepReport& report, JobMetrics* metrics) {
 void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) {
   if (const auto* step = std::get_if<StepDone>(&event)) {
     CountStep(step->report, &record.metrics);
+    record.window.Add(clock_.Now(), step->report);
     record.metrics.last_step_time = clock_.WallTime();
   }
   if (std::holds_alternative<CheckpointCommitted>(event)) {
@@ -200,6 +201,11 @@ FleetMetrics Driver::Metrics() const {
     metrics.state = job.state();
     metrics.restarts = job.restarts();
     metrics.last_step = job.last_step();
+    metrics.window = record->window.Largest(clock_.Now());
+    // After a restart of this process the steps before it count too.
+    if (metrics.last_step.has_value()) {
+      metrics.tokens_total = std::max(metrics.tokens_total, metrics.last_step->total_tokens);
+    }
   }
   for (const auto& [name, worker] : registry_.workers()) {
     ++(worker.lost          ? fleet.workers_lost

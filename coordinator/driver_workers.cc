@@ -130,7 +130,9 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
     if (rank != 0) return absl::OkStatus();
   }
   const absl::Status status = Apply(*record, said);
-  if (absl::IsAborted(status)) AnswerStale(said.job, said.attempt, link);
+  // A rank that was given up but speaks, as after a freeze, does not know that it is out.
+  const bool given_up = absl::IsAlreadyExists(status) && record->job.ranks()[rank].gone;
+  if (absl::IsAborted(status) || given_up) AnswerStale(said.job, said.attempt, link);
   return absl::IsUnavailable(status) ? status : absl::OkStatus();
 }
 

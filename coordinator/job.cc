@@ -64,8 +64,8 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const JobCreated& event) {
   return Effects{};
 }
 
-absl::StatusOr<Job::Effects> Job::On(Instant now, const AttemptPlaced& event) {
-  if (!WantsWorkers(now)) {
+absl::StatusOr<Job::Effects> Job::On(Instant, const AttemptPlaced& event) {
+  if (!MayBePlaced()) {
     return absl::FailedPreconditionError(
         absl::StrCat(name_, " is ", JobStateName(state_), " and takes no workers"));
   }
@@ -95,8 +95,8 @@ absl::StatusOr<Job::Effects> Job::On(Instant now, const AttemptPlaced& event) {
   return effects;
 }
 
-absl::StatusOr<Job::Effects> Job::On(Instant now, const PlanRefused& event) {
-  if (!WantsWorkers(now)) {
+absl::StatusOr<Job::Effects> Job::On(Instant, const PlanRefused& event) {
+  if (!MayBePlaced()) {
     return absl::FailedPreconditionError(absl::StrCat(name_, " is ", JobStateName(state_)));
   }
   End(JobState::kFailed, event.code, "PLAN_REFUSED", event.reason);
@@ -239,9 +239,12 @@ std::vector<JobEffect> Job::Resync(int rank) const {
   return effects;
 }
 
-bool Job::WantsWorkers(Instant now) const {
+bool Job::WantsWorkers(Instant now) const { return MayBePlaced() && now >= not_before_; }
+
+// The restart delay is the driver's to keep: a replay sees all events at one instant.
+bool Job::MayBePlaced() const {
   const bool waits = state_ == JobState::kQueued || state_ == JobState::kRecovering;
-  return waits && AllGone() && now >= not_before_;
+  return waits && AllGone();
 }
 
 absl::Status Job::CheckRank(int attempt, int rank) const {

@@ -104,6 +104,7 @@ class Job {
 
   absl::Status CheckRank(int attempt, int rank) const;
   bool AllGone() const;
+  bool MayBePlaced() const;
   void Enter(JobState state, std::string code, std::string sentence);
   Effects RankGone(Instant now, int rank, ExitCode code, const std::string& reason,
                    const char* reason_code);

@@ -1,5 +1,6 @@
 #include "coordinator/job_service.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,9 @@
 
 namespace birkhoff {
 namespace {
+
+constexpr int kDefaultWorkers = 1000;  // of a page
+constexpr int kMostWorkers = 10000;
 
 // Runs a handler that does not wait, and ends the call.
 template <class Handler>
@@ -134,22 +138,25 @@ class Service final : public JobService, private v1::JobService::CallbackService
     });
   }
 
-  // A fleet has few workers: the first page is always all of them.
   grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
                                         const v1::ListWorkersRequest* request,
                                         v1::ListWorkersResponse* response) override {
-    return Answer(context, [&]() -> absl::Status {
-      if (request->page_size() < 0) {
-        return BadRequest({{"page_size", absl::StrCat(request->page_size()), "at least 0", ""}});
+    return Answer(context, [&] { return List(*request, *response); });
+  }
+  // The token is the last name of the page before: workers come and go between pages.
+  absl::Status List(const v1::ListWorkersRequest& request, v1::ListWorkersResponse& response) {
+    const int size = request.page_size();
+    if (size < 0) return BadRequest({{"page_size", absl::StrCat(size), "at least 0", ""}});
+    const int limit = size == 0 ? kDefaultWorkers : std::min(size, kMostWorkers);
+    for (const WorkerView& worker : coordinator_.ListWorkers()) {
+      if (worker.resources.name <= request.page_token()) continue;
+      if (response.workers_size() == limit) {
+        response.set_next_page_token(response.workers(limit - 1).name());
+        break;
       }
-      if (!request->page_token().empty()) {
-        return BadRequest({{"page_token", request->page_token(), "a token that was given", ""}});
-      }
-      for (const WorkerView& worker : coordinator_.ListWorkers()) {
-        ToProto(worker, response->add_workers());
-      }
-      return absl::OkStatus();
-    });
+      ToProto(worker, response.add_workers());
+    }
+    return absl::OkStatus();
   }
 
   grpc::ServerUnaryReactor* GetVersion(grpc::CallbackServerContext* context,

@@ -32,6 +32,7 @@ int Main(int argc, char** argv) {
   }
   options.heartbeat = absl::Seconds(heartbeat);
   options.lease = absl::Seconds(lease);
+  options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
 
   sigset_t signals;  // blocked before any thread exists, so that only sigwait sees them
   sigemptyset(&signals);

@@ -109,6 +109,31 @@ void AddGainFamilies(const FleetMetrics& fleet, std::vector<MetricFamily>* out) 
   out->push_back(single.Take());
 }
 
+// A gauge every few seconds misses the one step that went wrong; these do not.
+void AddWindowFamilies(const FleetMetrics& fleet, std::vector<MetricFamily>* out) {
+  Family gain = Gauge("birkhoff_amax_gain_window_max", "Largest composite Amax gain in 60 s.");
+  Family loss = Gauge("birkhoff_training_loss_window_max", "Largest loss in 60 s.");
+  Family norm = Gauge("birkhoff_gradient_norm_window_max", "Largest gradient norm in 60 s.");
+  for (const JobMetrics& job : fleet.jobs) {
+    if (!job.window.has_value()) continue;
+    gain.Add({{"job_id", ShortName(job)}, {"direction", "forward"}}, job.window->gain_forward);
+    gain.Add({{"job_id", ShortName(job)}, {"direction", "backward"}}, job.window->gain_backward);
+    loss.Add(JobLabel(job), job.window->loss);
+    norm.Add(JobLabel(job), job.window->grad_norm);
+  }
+  for (Family* family : {&gain, &loss, &norm}) out->push_back(family->Take());
+}
+
+void AddStabilityEvents(const FleetMetrics& fleet, std::vector<MetricFamily>* out) {
+  Family events = Counter("birkhoff_stability_events_total", "Decisions of the stability guard.");
+  for (const JobMetrics& job : fleet.jobs) {
+    if (!job.last_step.has_value()) continue;
+    events.Add({{"job_id", ShortName(job)}, {"kind", "skipped_step"}},
+               static_cast<double>(job.last_step->skipped_total));
+  }
+  out->push_back(events.Take());
+}
+
 void AddStepDuration(const FleetMetrics& fleet, std::vector<MetricFamily>* out) {
   Family family("birkhoff_step_duration_seconds", "How long steps took.", MetricType::Histogram);
   for (const JobMetrics& job : fleet.jobs) {
@@ -186,6 +211,8 @@ class CoordinatorMetrics final : public prometheus::Collectable {
     std::vector<MetricFamily> families;
     AddStepFamilies(fleet, &families);
     AddGainFamilies(fleet, &families);
+    AddWindowFamilies(fleet, &families);
+    AddStabilityEvents(fleet, &families);
     AddStepDuration(fleet, &families);
     AddTimes(fleet, &families);
     AddJobFamilies(fleet, &families);

@@ -26,13 +26,6 @@ void Journal::DropBefore(const CheckpointCommitted& committed) {
   });
 }
 
-void Journal::Answered(const MeetResult& result) {
-  std::erase_if(entries_, [&](const WorkerPayload& entry) {
-    const auto* meet = std::get_if<Meet>(&entry);
-    return meet != nullptr && meet->key == result.key;
-  });
-}
-
 std::vector<AgentEffect> Agent::Step(Instant now, const AgentEvent& event) {
   now_ = now;
   Effects effects;
@@ -111,6 +104,10 @@ void Agent::Hear(const StartAttempt& message, Effects& effects) {
   if (assignment.job == job_ && assignment.attempt < attempt_) return;
   if (leaving_.has_value()) return;
   if (!rank_alive_) return Start(assignment, effects);
+  if (pending_.has_value() && pending_->job == assignment.job &&
+      pending_->attempt >= assignment.attempt) {
+    return;
+  }
   pending_ = assignment;
   kill_reason_ = absl::StrCat("attempt ", assignment.attempt, " of ", assignment.job, " begins");
   effects.push_back(AgentKillRank{kill_reason_});
@@ -128,7 +125,6 @@ void Agent::Start(const Assignment& assignment, Effects& effects) {
 
 void Agent::Hear(const MeetResult& message, Effects& effects) {
   if (!IsMine(message.job, message.attempt)) return;
-  journal_.Answered(message);
   if (rank_alive_) effects.push_back(AgentTellRank{message});
 }
 

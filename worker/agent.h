@@ -7,7 +7,9 @@
 //                                                   |---JobEnded, AbortAttempt--> IDLE
 //
 // What the rank has said is kept in a journal and said again after every reconnect, because nobody
-// acknowledges it: the coordinator ignores what it has heard before.
+// acknowledges it: the coordinator ignores what it has heard before.  Meets stay in it although
+// they are answered: a coordinator that died after it had answered this rank but not yet another
+// needs to hear all of them again.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +29,6 @@ namespace birkhoff {
 class Journal {
  public:
   void Add(const WorkerPayload& payload);
-  void Answered(const MeetResult& result);  // its Meet need not be said again
   void Clear() { entries_.clear(); }
   const std::deque<WorkerPayload>& entries() const { return entries_; }
 

@@ -5,12 +5,16 @@
 #include <thread>
 #include <utility>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "birkhoff/v1/worker_service.grpc.pb.h"
 #include "core/net/channel.h"
 #include "core/net/convert.h"
 
 namespace birkhoff {
 namespace {
+
+constexpr absl::Duration kGoodbye = absl::Seconds(1);
 
 class GrpcStream final : public CoordinatorStream {
  public:
@@ -19,8 +23,11 @@ class GrpcStream final : public CoordinatorStream {
         stub_(v1::WorkerService::NewStub(NewChannel(address))),
         stream_(stub_->Connect(&context_)),
         reader_([this] { ReadAll(); }) {}
+  // The last words of a worker that leaves must arrive: the coordinator closes once it has read
+  // them, or is not there to read.
   ~GrpcStream() override {
-    context_.TryCancel();
+    stream_->WritesDone();
+    if (!ended_.WaitForNotificationWithTimeout(kGoodbye)) context_.TryCancel();
     reader_.join();
   }
 
@@ -42,9 +49,11 @@ class GrpcStream final : public CoordinatorStream {
       callbacks_.on_message(*std::move(message));
     }
     callbacks_.on_end(stream_->Finish().error_message());
+    ended_.Notify();
   }
 
   const Callbacks callbacks_;
+  absl::Notification ended_;
   grpc::ClientContext context_;
   const std::unique_ptr<v1::WorkerService::Stub> stub_;
   const std::unique_ptr<grpc::ClientReaderWriter<v1::ConnectRequest, v1::ConnectResponse>> stream_;

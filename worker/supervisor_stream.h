@@ -18,7 +18,7 @@ class CoordinatorStream {
   };
   // Never fails; a coordinator that is not there ends the stream at once.
   static std::unique_ptr<CoordinatorStream> Open(const std::string& address, Callbacks callbacks);
-  virtual ~CoordinatorStream() = default;                // cancels, and waits for on_end
+  virtual ~CoordinatorStream() = default;  // says goodbye for at most a second; waits for on_end
   virtual bool Write(const WorkerMessage& message) = 0;  // false: the stream is ending
 };
 

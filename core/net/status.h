@@ -21,12 +21,14 @@ struct FieldViolation {
   friend bool operator==(const FieldViolation&, const FieldViolation&) = default;
 };
 
-// INVALID_ARGUMENT that carries all problems over the wire; OK for none.
+// INVALID_ARGUMENT that carries all problems over the wire; OK for none.  Of more than fit into the
+// 8 KiB that a client reads, the first, and a violation without a field that counts the others.
 absl::Status BadRequest(const std::vector<Problem>& problems);
 // The violations that a status carries; empty where there are none.
 std::vector<FieldViolation> ViolationsOf(const absl::Status& status);
 
-// Codes and messages are kept; payloads travel as details, and come back as payloads.
+// Codes and messages are kept (a message beyond 1200 bytes is cut); payloads travel as details, and
+// come back as payloads.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 

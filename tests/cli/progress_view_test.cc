@@ -80,7 +80,7 @@ TEST(ProgressViewTest, TerminalOf80ColumnsShowsEveryNumber) {
   view.Step(Report(5));
   const std::string line = out.str().substr(out.str().rfind("\x1b[K") + 3);
   EXPECT_EQ(line,
-            "[......] step   5/100  ETA 3m 10s  loss 2.5000  grad 0.75  gain 1 / 1.25  12.3 k");
+            "[......] step   5/100  ETA 3m 10s  loss 2.5000  grad 0.75  gain 1 / 1.25  12.3 ");
 }
 
 TEST(ProgressViewTest, WideTerminalHasAWideBar) {

@@ -87,17 +87,32 @@ class KillTest(unittest.TestCase):
         return wait_for(lambda: programs.last_step(self.output) >= step, f"step {step}")
 
     def watch_to_end(self, cluster):
-        """The whole history of the job, from a daemon that may just have come back."""
+        """The whole history, watched as docs/protocol.md asks: UNAVAILABLE is tried again."""
         from birkhoff.v1 import job_service_pb2 as messages
-        request = messages.WatchJobRequest(name="jobs/kill")
-        stream = self.jobs(cluster).WatchJob(request, wait_for_ready=True,
-                                             timeout=programs.DEADLINE)
-        return [message.event for message in stream if message.HasField("event")]
+        events, failures = [], 0
+        while not (events and events[-1].state_changed.state in self.ends()):
+            seen = events[-1].event_id if events else 0
+            request = messages.WatchJobRequest(name="jobs/kill", after_event_id=seen)
+            try:
+                for message in self.jobs(cluster).WatchJob(request, wait_for_ready=True,
+                                                           timeout=programs.DEADLINE):
+                    events += [message.event] if message.HasField("event") else []
+            except grpc.RpcError as error:
+                failures += 1
+                if error.code() != grpc.StatusCode.UNAVAILABLE or failures > 2:
+                    raise
+        return events
+
+    @staticmethod
+    def ends():
+        from birkhoff.v1 import job_pb2
+        return {job_pb2.Job.STATE_SUCCEEDED, job_pb2.Job.STATE_FAILED, job_pb2.Job.STATE_CANCELLED}
 
     def expect_success(self, cluster, attempts):
         from birkhoff.v1 import job_pb2
         events = self.watch_to_end(cluster)
         last = events[-1].state_changed
+        self.assertIsNone(cluster.daemon.process.poll(), cluster.daemon.said())
         self.assertEqual(last.state, job_pb2.Job.STATE_SUCCEEDED, last.reason.sentence)
         self.assertEqual(last.exit_code, 0)
         self.assertEqual(events[-1].attempt, attempts)

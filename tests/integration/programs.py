@@ -104,7 +104,7 @@ class Program:
 
     def __init__(self, words, log, cwd, group=0):
         self.log = pathlib.Path(log)
-        command = ["setpriv", "--pdeath-signal", "KILL", *map(str, words)]
+        command = ["setpriv", "--pdeathsig", "KILL", *map(str, words)]
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=out, cwd=cwd, process_group=group)

@@ -43,7 +43,7 @@ class SimulatedClusterTest : public ::testing::Test {
   static void SetUpTestSuite() {
     directory_ = new testing::TemporaryDirectory;
     spec_ = new JobSpec(TinyJob(directory_->path()));
-    undisturbed_ = new SimResult(RunCluster({.spec = *spec_}));
+    undisturbed_ = new SimResult(RunCluster({.spec = *spec_, .disturbances = {}}));
   }
   static void TearDownTestSuite() {
     delete undisturbed_;
@@ -116,6 +116,14 @@ TEST_F(SimulatedClusterTest, ResumesFromTheCheckpointWhenAWorkerDies) {
   }
 }
 
+// The next attempt may find nothing left to do.
+TEST_F(SimulatedClusterTest, SucceedsWhenAWorkerDiesAfterTheLastStep) {
+  for (const uint64_t seed : kSeeds) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    ExpectSameBits(Run(seed, {{Kind::kKillWorker, kSteps, 0}}));
+  }
+}
+
 TEST_F(SimulatedClusterTest, TrainsOnWhileTheCoordinatorIsAway) {
   for (const uint64_t seed : kSeeds) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
@@ -123,6 +131,16 @@ TEST_F(SimulatedClusterTest, TrainsOnWhileTheCoordinatorIsAway) {
     ExpectSameBits(result);
     EXPECT_GE(result.steps_unwatched, 1);
     EXPECT_EQ(result.job.attempt, 1);
+    EXPECT_EQ(result.num_leaves, 0);
+  }
+}
+
+TEST_F(SimulatedClusterTest, StartsAlthoughTheCoordinatorGoesWhileRanksMeet) {
+  for (const uint64_t seed : kSeeds) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    const SimResult result =
+        RunWithFile(seed, {{Kind::kRestartCoordinator, 0}, {Kind::kCutConnection, 0, 1}});
+    ExpectSameBits(result);
     EXPECT_EQ(result.num_leaves, 0);
   }
 }
@@ -143,12 +161,14 @@ TEST_F(SimulatedClusterTest, TrainsOnWhenConnectionsAreCut) {
 }
 
 TEST_F(SimulatedClusterTest, LosesNoStepWhenAWorkerIsAskedToLeave) {
-  const SimResult result = Run(1, {{Kind::kStopWorker, 4, 1}});
-  ExpectSameBits(result);
-  EXPECT_EQ(result.job.attempt, 2);
-  EXPECT_EQ(result.job.restarts, 0);
-  EXPECT_GT(result.resumed_step, 3) << "a clean stop commits a checkpoint of its own";
-  EXPECT_EQ(result.num_leaves, 1);
+  for (const uint64_t seed : kSeeds) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    const SimResult result = Run(seed, {{Kind::kStopWorker, 4, 1}});
+    ExpectSameBits(result);
+    EXPECT_GE(result.job.attempt, 2);
+    EXPECT_GT(result.resumed_step, 3) << "a clean stop commits a checkpoint of its own";
+    EXPECT_EQ(result.num_leaves, 1);
+  }
 }
 
 TEST_F(SimulatedClusterTest, SurvivesAnyMixOfDisturbances) {
@@ -158,7 +178,7 @@ TEST_F(SimulatedClusterTest, SurvivesAnyMixOfDisturbances) {
     std::vector<Disturbance> disturbances;
     for (int i = 0; i < 4; ++i) {
       disturbances.push_back({static_cast<Kind>(rng.Below(4)),
-                              static_cast<int64_t>(1 + rng.Below(kSteps)),
+                              static_cast<int64_t>(rng.Below(kSteps + 1)),
                               static_cast<int>(rng.Below(2))});
     }
     ExpectSameBits(RunWithFile(seed, disturbances));

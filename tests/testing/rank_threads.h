@@ -48,7 +48,8 @@ struct RunResult {
   std::vector<CheckpointCommitted> committed;
   std::vector<bool> stopped;  // by rank
 
-  absl::Status status() const;  // the first that is not OK
+  // The first that is not OK; ranks that were only ended with another come last.
+  absl::Status status() const;
   std::vector<double> losses() const;
 };
 

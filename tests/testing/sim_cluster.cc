@@ -75,8 +75,10 @@ SimResult SimCluster::Run() {
   if (coordinator_ == nullptr) return result_;
   TickCoordinator();
   for (int number = 0; number < static_cast<int>(workers_.size()); ++number) StartWorker(number);
-  const absl::StatusOr<JobView> job =
-      coordinator_->Submit({.spec = options_.spec, .output_directory = "/out"});
+  SubmitRequest request;
+  request.spec = options_.spec;
+  request.output_directory = "/out";
+  const absl::StatusOr<JobView> job = coordinator_->Submit(request);
   EXPECT_TRUE(job.ok()) << job.status();
   if (!job.ok()) return result_;
   job_ = job->name;
@@ -130,7 +132,7 @@ void SimCluster::OpenCoordinator() {
 void SimCluster::RestartCoordinator() {
   if (coordinator_ == nullptr) return;
   Trace("the coordinator is gone");
-  for (const auto& connection : connections_) Cut(connection, /*agent_notices=*/true);
+  for (const auto& connection : connections_) Cut(connection, Ending::kCut);
   coordinator_.reset();
   store_.reset();
   loop_.After(Draw(absl::Seconds(1), absl::Seconds(3)), [this] { OpenCoordinator(); });
@@ -160,18 +162,20 @@ void SimCluster::Connect(int number) {
 }
 
 // Each end notices in its own time.
-void SimCluster::Cut(const std::shared_ptr<Connection>& connection, bool agent_notices) {
+void SimCluster::Cut(const std::shared_ptr<Connection>& connection, Ending ending) {
   if (connection == nullptr || !connection->open) return;
   connection->open = false;
-  connection->loses = rng_.Below(2) == 0;
+  const bool goodbye = ending == Ending::kGoodbye;
+  connection->loses = !goodbye && rng_.Below(2) == 0;
   Instant& last = connection->last_to_coordinator;
-  last = std::max(last, loop_.Now()) + Draw(kMillisecond, absl::Seconds(2));
+  last = std::max(last, loop_.Now()) +
+         Draw(kMillisecond, goodbye ? 5 * kMillisecond : absl::Seconds(2));
   loop_.At(last, [this, connection] {
     if (coordinator_ != nullptr && connection->epoch == epoch_) {
       coordinator_->Disconnected(connection.get());
     }
   });
-  if (!agent_notices) return;
+  if (ending != Ending::kCut) return;
   const int number = connection->worker;
   AfterInLife(number, Draw(kMillisecond, absl::Seconds(1)), [this, number, connection] {
     workers_[number]->connection = nullptr;
@@ -232,7 +236,7 @@ void SimCluster::KillWorker(int number) {
   if (worker.agent == nullptr) return;
   Trace(absl::StrCat(worker.name, "#", worker.life, " is gone"));
   KillRank(number);
-  Cut(worker.connection, /*agent_notices=*/false);
+  Cut(worker.connection, Ending::kVanish);
   worker.connection = nullptr;
   worker.agent = nullptr;
   // Sooner or later than its lease ends.
@@ -291,6 +295,7 @@ void SimCluster::Do(int number, const AgentKillRank&) {
 void SimCluster::Do(int number, const AgentLeave& effect) {
   Trace(absl::StrCat(workers_[number]->name, " leaves: ", effect.reason));
   ++result_.num_leaves;
+  Cut(workers_[number]->connection, Ending::kGoodbye);
   KillWorker(number);
 }
 
@@ -321,6 +326,8 @@ void SimCluster::Deliver(int number) {
   for (WorkerPayload& payload : worker.rank->TakeOutbox()) {
     if (const auto* ready = std::get_if<RankReady>(&payload)) {
       result_.resumed_step = ready->resumed_step;
+    } else if (std::holds_alternative<Meet>(payload)) {
+      Disturb(0);
     } else if (const auto* done = std::get_if<StepDone>(&payload)) {
       if (number == 0 && coordinator_ == nullptr) ++result_.steps_unwatched;
       Disturb(done->report.step);
@@ -354,7 +361,7 @@ void SimCluster::Happen(const Disturbance& disturbance) {
       return;
     case Disturbance::Kind::kCutConnection:
       Trace(absl::StrCat("the connection of ", worker.name, " is cut"));
-      return Cut(worker.connection, /*agent_notices=*/true);
+      return Cut(worker.connection, Ending::kCut);
     case Disturbance::Kind::kRestartCoordinator:
       return RestartCoordinator();
   }

@@ -23,7 +23,8 @@
 
 namespace birkhoff::testing {
 
-// Something bad that happens soon after some rank has first told of the step.
+// Something bad that happens soon after some rank has first told of the step; step 0: once a rank
+// waits for the others, before training.
 struct Disturbance {
   enum class Kind {
     kKillWorker,          // agent and rank vanish, a new life comes later
@@ -66,13 +67,18 @@ class SimCluster {
  private:
   class Connection;
   struct Worker;
+  enum class Ending {
+    kCut,      // both ends live on, and notice in their own time
+    kVanish,   // the agent is gone
+    kGoodbye,  // the agent leaves; what it has said arrives
+  };
 
   // The coordinator and its connections.
   void OpenCoordinator();
   void RestartCoordinator();
   void TickCoordinator();
   void Connect(int number);
-  void Cut(const std::shared_ptr<Connection>& connection, bool agent_notices);
+  void Cut(const std::shared_ptr<Connection>& connection, Ending ending);
   void ToCoordinator(const std::shared_ptr<Connection>& connection, WorkerPayload payload);
   void ToAgent(const std::shared_ptr<Connection>& connection, CoordinatorMessage message);
 

@@ -18,7 +18,7 @@ class SimClock final : public Clock {
  public:
   Instant Now() const override { return {nanoseconds_}; }
   absl::Time WallTime() const override {
-    return absl::UnixEpoch() + absl::Nanoseconds(nanoseconds_);
+    return absl::UnixEpoch() + absl::Nanoseconds(nanoseconds_.load());
   }
   void MoveTo(Instant now) { nanoseconds_ = now.nanoseconds; }
 

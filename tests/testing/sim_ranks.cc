@@ -68,7 +68,8 @@ void SimRank::RunStep() {
     absl::MutexLock lock(&mutex_);
     step = step_;
   }
-  if (CheckpointIsDue(step, !*more)) AwaitWord<ShardDurable>(step);
+  // An attempt that resumes from the last step's checkpoint has nothing left to do or to write.
+  if (step > 0 && CheckpointIsDue(step, !*more)) AwaitWord<ShardDurable>(step);
   if (*more) return;
   phase_ = Phase::kFinishing;
   FinishIfCommitted();

@@ -61,6 +61,8 @@ class TransportTest : public ::testing::TestWithParam<std::string> {
       threads.emplace_back([&, rank] {
         const auto transport = Make(plan, *hub, point, {rank, check_stamps});
         ASSERT_NE(transport, nullptr);
+        // A rank that ends while others are still connecting would be another test.
+        ASSERT_TRUE(point.Meet(rank, "connected", "").ok());
         Peer peer{rank, transport.get(), device.get()};
         body(peer);
       });

@@ -9,6 +9,7 @@
 #include <gloo/transport/unbound_buffer.h>
 
 #include <chrono>
+#include <csignal>
 #include <map>
 #include <set>
 #include <utility>
@@ -196,6 +197,7 @@ class GlooWire final : public Wire {
 
 absl::StatusOr<std::unique_ptr<Transport>> ConnectGloo(const Plan& plan, Rendezvous& rendezvous,
                                                        const GlooOptions& options) {
+  std::signal(SIGPIPE, SIG_IGN);  // Gloo writes to sockets whose peers may be dead
   MeetStore store(rendezvous);
   std::shared_ptr<::gloo::rendezvous::Context> context;
   const absl::Status connected = Guarded([&] {

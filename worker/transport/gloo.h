@@ -20,8 +20,10 @@ struct GlooOptions {
 };
 
 // Joins the full mesh of the attempt: by Meets under keys that begin with "gloo/".  `rendezvous` is
-// not used afterwards.  Errors: INVALID_ARGUMENT the address cannot be bound; UNAVAILABLE a peer
+// not used afterwards.  Errors: UNAVAILABLE the address cannot be bound, or a peer
 // cannot be reached; what `rendezvous` says.
+//
+// Makes the process ignore SIGPIPE: a peer that has died is an error here and not the end of us.
 //
 // The destructor of a healthy transport waits until all peers are done too, so that nobody loses
 // the last messages.

@@ -22,8 +22,7 @@ absl::StatusOr<std::string> CheckHealth(const std::string& address) {
   context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(20)));
   grpc::CompletionQueue queue;
   // The empty request is the same in any message type, and field 1 of the answer is unknown here.
-  const auto call =
-      stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &queue);
+  const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &queue);
   v1::GetVersionResponse response;
   grpc::Status status;
   call->StartCall();

@@ -1,0 +1,104 @@
+// Stored events: every kind comes back, the kinds' names stay, damage is named.
+#include "coordinator/event_codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "core/spec/load.h"
+#include "tests/coordinator/job_events.h"
+
+namespace birkhoff {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<JobEvent> AllEvents() {
+  JobCreated created = Created();
+  created.request_id = "id-\"1\"";
+  created.priority = -3;
+  created.fresh = true;
+  return {created,
+          Placed(2),
+          PlanRefused{"too large", ExitCode::kInternal},
+          Ready(2, 1),
+          Stepped(2, 1, 7),
+          Durable(2, 1, 50),
+          Committed(2, 50),
+          Exited(2, 1, ExitCode::kNumerics),
+          WorkerLost{2, 1, "was silent"},
+          CancelRequested{},
+          GraceOver{2}};
+}
+
+StoredEvent Encoded(const JobEvent& event) {
+  StoredEvent stored;
+  stored.job = "jobs/tiny";
+  stored.id = 3;
+  EncodeJobEvent(event, &stored);
+  return stored;
+}
+
+TEST(EventCodec, EveryKindComesBackToTheSameBytes) {
+  std::set<size_t> kinds;
+  for (const JobEvent& event : AllEvents()) {
+    const StoredEvent stored = Encoded(event);
+    const absl::StatusOr<JobEvent> back = DecodeJobEvent(stored);
+    ASSERT_TRUE(back.ok()) << stored.kind << ": " << back.status();
+    EXPECT_EQ(back->index(), event.index());
+    EXPECT_EQ(Encoded(*back).body, stored.body) << stored.kind;
+    kinds.insert(event.index());
+  }
+  EXPECT_EQ(kinds.size(), std::variant_size_v<JobEvent>);
+}
+
+// They stand in files: docs/formats.md.
+TEST(EventCodec, KindsKeepTheirNames) {
+  std::vector<std::string> kinds;
+  for (const JobEvent& event : AllEvents()) kinds.push_back(Encoded(event).kind);
+  EXPECT_THAT(kinds, ElementsAre("created", "placed", "plan-refused", "ready", "step", "shard",
+                                 "checkpoint", "exited", "worker-lost", "cancel", "grace-over"));
+}
+
+TEST(EventCodec, FieldsComeBack) {
+  const auto created = std::get<JobCreated>(*DecodeJobEvent(Encoded(AllEvents()[0])));
+  EXPECT_EQ(created.request_id, "id-\"1\"");
+  EXPECT_EQ(created.priority, -3);
+  EXPECT_EQ(created.output_directory, "runs/tiny");
+  EXPECT_TRUE(created.fresh);
+  EXPECT_EQ(JobSpecToYaml(*created.spec), JobSpecToYaml(TwoRanks()));
+  const auto placed = std::get<AttemptPlaced>(*DecodeJobEvent(Encoded(Placed(2))));
+  EXPECT_EQ(placed.attempt, 2);
+  EXPECT_EQ(placed.workers, Placed(2).workers);
+  EXPECT_EQ(placed.plan_hash, "plan-1");
+  EXPECT_EQ(placed.cluster_shape, "cpu;cpu;");
+}
+
+TEST(EventCodec, KeepsALargeIncarnation) {
+  AttemptPlaced placed = Placed(1);
+  placed.workers[0].incarnation = ~uint64_t{0};
+  const auto back = std::get<AttemptPlaced>(*DecodeJobEvent(Encoded(placed)));
+  EXPECT_EQ(back.workers[0].incarnation, ~uint64_t{0});
+}
+
+TEST(EventCodec, NamesAnEventThatCannotBeRead) {
+  for (const JobEvent& event : AllEvents()) {
+    StoredEvent damaged = Encoded(event);
+    damaged.body = "\xff{";
+    const absl::Status status = DecodeJobEvent(damaged).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << damaged.kind << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("event 3 of jobs/tiny"));
+  }
+  StoredEvent foreign = Encoded(CancelRequested{});
+  foreign.kind = "promoted";
+  EXPECT_THAT(std::string(DecodeJobEvent(foreign).status().message()),
+              HasSubstr("(promoted): this release does not know the kind"));
+  StoredEvent missing = Encoded(GraceOver{2});
+  missing.body = "{}";
+  EXPECT_TRUE(absl::IsDataLoss(DecodeJobEvent(missing).status()));
+}
+
+}  // namespace
+}  // namespace birkhoff
