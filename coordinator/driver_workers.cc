@@ -26,9 +26,11 @@ absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
     aftermath = TakeAftermath();
   }
   Finish(aftermath);
-  // Only these can make a placement possible.
+  // Only these can make a placement possible.  A rank that was stopped may belong to a worker that
+  // is about to leave: the next tick sees whether it has.
+  const RankExited* exited = std::get_if<RankExited>(&message.payload);
   if (std::holds_alternative<Hello>(message.payload) ||
-      std::holds_alternative<RankExited>(message.payload)) {
+      (exited != nullptr && exited->code != ExitCode::kStopped)) {
     Schedule();
   }
   return status;

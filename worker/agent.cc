@@ -141,6 +141,13 @@ void Agent::Hear(const StopAttempt& message, Effects& effects) {
 }
 
 void Agent::Hear(const AbortAttempt& message, Effects& effects) {
+  if (pending_.has_value() && pending_->job == message.job &&
+      pending_->attempt == message.attempt) {
+    const int rank = std::exchange(pending_, std::nullopt)->rank;
+    return Say(RankExited{message.job, message.attempt, rank, ExitCode::kInfrastructure,
+                          "aborted before it started"},
+               effects);
+  }
   if (!IsMine(message.job, message.attempt)) return;
   if (!rank_alive_) return journal_.Clear();  // it has been told, or does not want to know
   kill_reason_ = message.reason;

@@ -229,6 +229,15 @@ TEST_F(AgentTest, PassesOnOnlyWhatIsForTheLivingRank) {
   EXPECT_THAT(Hear(MeetResult{"jobs/j", 1, "a", {}}), IsEmpty());
 }
 
+TEST_F(AgentTest, DoesNotBeginAnAttemptThatWasAbortedWhileItWaited) {
+  Run();
+  Hear(Start(2));
+  EXPECT_THAT(Hear(AbortAttempt{"jobs/j", 2, "no longer wanted"}),
+              ElementsAre("send exited jobs/j/2 rank 1 71: aborted before it started"));
+  EXPECT_THAT(Gone(ExitCode::kInternal, "signal 9"),
+              ElementsAre("send exited jobs/j/1 rank 1 71: killed: attempt 2 of jobs/j begins"));
+}
+
 TEST_F(AgentTest, KillsTheRankOfAnAbortedAttempt) {
   Run();
   EXPECT_THAT(Hear(AbortAttempt{"jobs/j", 2, "stale"}), IsEmpty());
