@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/net/convert.h"
 #include "core/net/wire.h"
 
 namespace birkhoff {
@@ -30,20 +31,6 @@ constexpr int kNotExecuted = 127;
   ::signal(SIGINT, SIG_IGN);
   ::execv(argv[0], argv);
   ::_exit(kNotExecuted);
-}
-
-ExitCode CodeOf(int status) {
-  switch (status) {
-    case 0:
-    case 64:
-    case 71:
-    case 72:
-    case 73:
-    case 75:
-      return static_cast<ExitCode>(status);
-    default:
-      return ExitCode::kInternal;
-  }
 }
 
 }  // namespace
@@ -110,7 +97,7 @@ RankEnd RankChild::Reap() {
          errno == EINTR) {
   }
   if (info.si_code == CLD_EXITED) {
-    const ExitCode code = CodeOf(info.si_status);
+    const ExitCode code = ExitCodeFromNumber(info.si_status);
     if (!last_words_.empty()) return {code, last_words_};
     return {code, absl::StrCat("the rank process exited with code ", info.si_status)};
   }
