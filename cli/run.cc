@@ -1,11 +1,16 @@
 // birkhoff run JOB.yaml: trains on this machine, without a daemon.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "cli/local_run.h"
 #include "cli/output_directory.h"
 #include "cli/spec_flags.h"
@@ -20,13 +25,22 @@ struct RunOptions {
   bool fresh = false;
 };
 
+// As one word of a shell: in quotes where it needs them; a quote inside leaves them and comes back.
+std::string Word(const std::string& text) {
+  const auto plain = [](char c) {
+    return absl::ascii_isalnum(c) || absl::StrContains("%+,-./:=@_", c);
+  };
+  if (!text.empty() && std::ranges::all_of(text, plain)) return text;
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
+}
+
 // The command that goes on where this run has stopped.
 std::string ResumeCommand(const RunOptions& options, const std::string& out) {
-  std::string command = absl::StrCat("birkhoff run ", options.file.path);
+  std::string command = absl::StrCat("birkhoff run ", Word(options.file.path));
   for (const std::string& text : options.file.overrides) {
-    absl::StrAppend(&command, " --set '", text, "'");
+    absl::StrAppend(&command, " --set ", Word(text));
   }
-  return absl::StrCat(command, " --out ", out);
+  return absl::StrCat(command, " --out ", Word(out));
 }
 
 absl::Status CheckDevice(const JobSpec& spec) {

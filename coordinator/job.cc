@@ -313,9 +313,7 @@ void Job::Settle(Instant now, Effects* effects) {
     End(JobState::kSucceeded, ExitCode::kDone, "DONE",
         absl::StrCat("all ", spec().training.steps, " steps are done"));
   } else if (state_ == JobState::kCancelling) {
-    End(JobState::kCancelled, clean ? ExitCode::kStopped : ExitCode::kInfrastructure, "CANCELLED",
-        clean ? "stopped after a committed checkpoint"
-              : "stopped without a new checkpoint; the one before is kept");
+    SettleCancelled(clean);
   } else if (const auto rank = with(ExitCode::kBadSpec); rank != ranks_.end()) {
     End(JobState::kFailed, ExitCode::kBadSpec, "BAD_SPEC", rank->reason);
   } else if (const auto given_up = with(ExitCode::kNumerics); given_up != ranks_.end()) {
@@ -326,6 +324,19 @@ void Job::Settle(Instant now, Effects* effects) {
     SettleLost(now);
   }
   if (IsOver(state_)) AnnounceEnd(effects);
+}
+
+void Job::SettleCancelled(bool clean) {
+  if (clean) {
+    End(JobState::kCancelled, ExitCode::kStopped, "CANCELLED",
+        "stopped after a committed checkpoint");
+  } else if (!std::ranges::all_of(ranks_, &JobRank::ready)) {
+    End(JobState::kCancelled, ExitCode::kStopped, "CANCELLED",
+        "stopped before the attempt ran; nothing is lost");
+  } else {
+    End(JobState::kCancelled, ExitCode::kInfrastructure, "CANCELLED",
+        "stopped without a new checkpoint; the one before is kept");
+  }
 }
 
 void Job::SettleLost(Instant now) {
@@ -371,7 +382,11 @@ std::string Job::ToString() const {
       "\" exit=", static_cast<int>(exit_code_), " attempt=", attempt_, " restarts=", restarts_, "/",
       restarts_in_row_, aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "",
       fresh() ? " fresh" : "", " plan=", plan_hash_, " step=", step_in_attempt_,
-      " committed=", committed_in_attempt_, "\n");
+      " committed=", committed_in_attempt_,
+      checkpoint_.has_value()
+          ? absl::StrCat(" checkpoint=", checkpoint_->step, ":", checkpoint_->checksum)
+          : "",
+      "\n");
   for (const JobRank& rank : ranks_) {
     absl::StrAppend(&text, "  ", rank.worker.worker, "#", rank.worker.incarnation,
                     rank.ready ? " ready" : "", rank.gone ? " gone" : "",

@@ -85,7 +85,8 @@ class Job {
   const std::optional<CheckpointInfo>& checkpoint() const { return checkpoint_; }
   // Whether the next attempt must forget what lies in the output directory.
   bool fresh() const { return request_.fresh && !ever_running_; }
-  // All of the state as text, for tests: equal texts, equal futures.
+  // The state as text, for tests: equal texts, equal futures, but for the instants of delays, which
+  // a replay does not keep.
   std::string ToString() const;
 
  private:
@@ -111,6 +112,7 @@ class Job {
   void Abort(Instant now, const std::string& reason, Effects* effects);
   void Stop(Instant now, Effects* effects);
   void Settle(Instant now, Effects* effects);
+  void SettleCancelled(bool clean);
   void SettleLost(Instant now);
   void End(JobState state, ExitCode code, std::string reason_code, std::string sentence);
   void AnnounceEnd(Effects* effects) const;

@@ -68,6 +68,9 @@ class FileDataSource final : public DataSource {
     Copy(windows, order(pick.index % windows.count), inputs, targets);
   }
 
+  // Every token of a window has a successor.
+  int64_t TrainTargets(int64_t, int64_t count) const override { return count * sequence_length_; }
+
   // Spread over the files by one fixed permutation, so that a few batches already see all of them.
   void Validation(int64_t index, std::span<int32_t> inputs,
                   std::span<int32_t> targets) const override {

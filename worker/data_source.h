@@ -21,6 +21,8 @@ class DataSource {
   // * global_batch_size).
   virtual void Train(int64_t index, std::span<int32_t> inputs,
                      std::span<int32_t> targets) const = 0;
+  // How many targets of samples [first, first + count) enter the loss: known before they are read.
+  virtual int64_t TrainTargets(int64_t first, int64_t count) const = 0;
   // Sample `index` of the fixed validation order (wraps around).
   virtual void Validation(int64_t index, std::span<int32_t> inputs,
                           std::span<int32_t> targets) const = 0;

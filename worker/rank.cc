@@ -1,5 +1,6 @@
 #include "worker/rank.h"
 
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 #include <utility>
@@ -166,7 +167,9 @@ class TrainingRank final : public Rank, private StepHooks {
     agreed_ = {};
     training_ = true;
     ResetSums();
-    RETURN_IF_ERROR(executor_->RunTrain(CountTargets()));
+    // Of the whole step, over all replicas: what losses and gradients are divided by.
+    const int64_t batch = spec().training.global_batch_size;
+    RETURN_IF_ERROR(executor_->RunTrain(data_->TrainTargets(progress_.step * batch, batch)));
     train_times_ = executor_->times();
     ++progress_.step;
     progress_.tokens += agreed_.target_tokens;
@@ -180,18 +183,6 @@ class TrainingRank final : public Rank, private StepHooks {
       if (stage != nullptr) stage->ResetSums(*stream_);
     }
     stream_->Synchronize();
-  }
-
-  // Of the whole step, over all replicas: what losses and gradients are divided by.
-  int64_t CountTargets() const {
-    const int64_t first = progress_.step * spec().training.global_batch_size;
-    std::vector<int32_t> inputs(spec().training.sequence_length), targets(inputs.size());
-    int64_t count = 0;
-    for (int64_t i = 0; i < spec().training.global_batch_size; ++i) {
-      data_->Train(first + i, inputs, targets);
-      for (const int32_t target : targets) count += target >= 0 ? 1 : 0;
-    }
-    return count;
   }
 
   absl::Status CheckSkips() const {
@@ -277,9 +268,19 @@ class TrainingRank final : public Rank, private StepHooks {
     for (int i = 0; i < sequences; ++i, ++sample) {
       const auto inputs = tokens.inputs.subspan(size_t(i) * length, length);
       const auto targets = tokens.targets.subspan(size_t(i) * length, length);
-      training_ ? data_->Train(sample, inputs, targets)
-                : data_->Validation(sample, inputs, targets);
+      training_ ? data_->Train(sample, inputs, targets) : LoadValidation(sample, inputs, targets);
     }
+  }
+
+  // Schedule and replicas may need more micro-batches than the spec has; those have no targets, so
+  // that the loss does not depend on the plan.
+  void LoadValidation(int64_t sample, std::span<int32_t> inputs, std::span<int32_t> targets) const {
+    const TrainingSpec& training = spec().training;
+    if (sample < int64_t{training.validation_batches} * training.micro_batch_size) {
+      return data_->Validation(sample, inputs, targets);
+    }
+    std::ranges::fill(inputs, 0);
+    std::ranges::fill(targets, -1);
   }
 
   void Agree(Stream& stream) override {

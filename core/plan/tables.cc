@@ -46,7 +46,8 @@ std::vector<PlannedParameter> CollectParameters(const ModelSpec& model,
 
 int EvaluationMicrobatches(const JobSpec& spec) {
   if (spec.training.validation_interval == 0) return 0;
-  const int wanted = std::max(1, spec.training.validation_batches);
+  const int replicas = spec.parallelism.data_parallel_degree;
+  const int wanted = (spec.training.validation_batches + replicas - 1) / replicas;
   const bool in_pairs = spec.parallelism.schedule == ScheduleKind::kDualPipe;
   return in_pairs ? wanted + wanted % 2 : wanted;
 }

@@ -106,7 +106,7 @@ std::vector<Field> TrainingFields() {
       {"training.validation_interval", LongField{AT(training.validation_interval), 0, kAnyLong},
        "Steps between validations; 0: never"},
       {"training.validation_batches", IntField{AT(training.validation_batches), 1, 1 << 20},
-       "Micro-batches per replica and validation; rounded up to what the schedule needs"},
+       "Micro-batches of a validation, over all replicas"},
   };
 }
 

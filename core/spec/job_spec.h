@@ -76,8 +76,7 @@ struct TrainingSpec {  // [result] except deterministic
   std::string precision = "fp32";
   Toggle deterministic = Toggle::kAuto;
   int64_t validation_interval = 50;  // steps; 0: never
-  int validation_batches =
-      4;  // micro-batches per replica and validation, rounded up to the plan's need
+  int validation_batches = 4;        // micro-batches of a validation, over all replicas
 };
 
 struct OptimizerSpec {  // [result]

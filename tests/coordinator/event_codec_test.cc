@@ -22,8 +22,8 @@ std::vector<JobEvent> AllEvents() {
   created.fresh = true;
   return {created,
           Placed(2),
-          PlanRefused{"too large", ExitCode::kInternal},
-          Ready(2, 1),
+          PlanRefused{"too\nlarge", ExitCode::kInternal},
+          RankReady{"jobs/tiny", 2, 1, 7, "checkpoint 9 is damaged"},
           Stepped(2, 1, 7),
           Durable(2, 1, 50),
           Committed(2, 50),

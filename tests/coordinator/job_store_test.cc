@@ -6,8 +6,6 @@
 
 #include <fstream>
 
-#include "coordinator/event_codec.h"
-#include "tests/coordinator/job_events.h"
 #include "tests/testing/temporary_directory.h"
 
 namespace birkhoff {
@@ -167,45 +165,6 @@ TEST_F(JobStoreTest, RefusesTheFormatOfANewerRelease) {
   const absl::Status status = OpenSqliteStore(path_).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
   EXPECT_THAT(status.message(), HasSubstr("format 2"));
-}
-
-// Every event comes back as it was: seen through its second encoding.
-TEST(EventCodec, RoundTripsEveryEvent) {
-  JobCreated created = Created();
-  created.request_id = "\"quoted\"";
-  created.priority = -3;
-  created.fresh = true;
-  const JobEvent events[] = {created,
-                             Placed(2),
-                             PlanRefused{"too\nlarge", ExitCode::kInternal},
-                             RankReady{"jobs/tiny", 1, 0, 7, "checkpoint 9 is damaged"},
-                             Stepped(1, 0, 4),
-                             Durable(1, 1, 10),
-                             Committed(1, 10),
-                             Exited(1, 0, ExitCode::kNumerics),
-                             WorkerLost{1, 1, "silent"},
-                             CancelRequested{},
-                             GraceOver{3}};
-  for (const JobEvent& event : events) {
-    StoredEvent stored;
-    EncodeJobEvent(event, &stored);
-    const absl::StatusOr<JobEvent> back = DecodeJobEvent(stored);
-    ASSERT_TRUE(back.ok()) << back.status();
-    EXPECT_EQ(back->index(), event.index()) << stored.kind;
-    StoredEvent again;
-    EncodeJobEvent(*back, &again);
-    EXPECT_EQ(again.kind, stored.kind);
-    EXPECT_EQ(again.body, stored.body) << stored.kind;
-  }
-}
-
-TEST(EventCodec, NamesAnEventThatCannotBeRead) {
-  for (const char* kind : {"created", "placed", "worker-lost", "ready", "unknown"}) {
-    StoredEvent stored = Event("jobs/a", 12, kind);
-    const absl::Status status = DecodeJobEvent(stored).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << kind;
-    EXPECT_THAT(status.message(), HasSubstr("event 12 of jobs/a"));
-  }
 }
 
 }  // namespace

@@ -268,6 +268,18 @@ TEST_F(JobTest, CancelAbortsAfterOneGraceAndGivesUpAfterTheOther) {
   EXPECT_EQ(job_.exit_code(), ExitCode::kInfrastructure);
 }
 
+TEST_F(JobTest, CancelWhileStartingLosesNothing) {
+  Step(Created());
+  Step(Placed(1));
+  Step(Ready(1, 0));
+  EXPECT_THAT(Step(CancelRequested{}), ElementsAre(Sends<AbortAttempt>(0), Sends<AbortAttempt>(1)));
+  Step(Exited(1, 0, ExitCode::kInfrastructure));
+  Step(Exited(1, 1, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.state(), JobState::kCancelled);
+  EXPECT_EQ(job_.exit_code(), ExitCode::kStopped);
+  EXPECT_EQ(job_.reason().sentence, "stopped before the attempt ran; nothing is lost");
+}
+
 TEST_F(JobTest, CancelWhileRecoveringEndsInCancelled) {
   Step(Created());
   Run(1);

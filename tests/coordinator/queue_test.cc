@@ -1,16 +1,13 @@
-// Who gets workers next, and which worker lives.
+// Who gets workers next.
 #include "coordinator/queue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "coordinator/worker_registry.h"
-
 namespace birkhoff {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 const std::vector<IdleWorker> kTwoCpus = {{"w0", "cpu"}, {"w1", "cpu"}};
 
@@ -36,71 +33,9 @@ TEST(Queue, GivesAJobWorkersOfOneDevice) {
   EXPECT_FALSE(NextPlacement({{"job", 0, 1, 2, true, DeviceKind::kCuda}}, mixed).has_value());
 }
 
-class RegistryTest : public ::testing::Test {
- protected:
-  absl::StatusOr<bool> Register(const std::string& name, uint64_t life) {
-    Hello hello;
-    hello.resources.name = name;
-    return registry_.Register(now_, absl::UnixEpoch(), life, hello);
-  }
-  absl::Status Heard(const std::string& name, uint64_t life) {
-    return registry_.Heard(now_, absl::UnixEpoch(), name, life);
-  }
-
-  Instant now_{0};
-  WorkerRegistry registry_{absl::Seconds(5), absl::Minutes(15)};
-};
-
-TEST_F(RegistryTest, LetsOnlyTheYoungestLifeSpeak) {
-  EXPECT_EQ(Register("w", 2).value(), false);
-  EXPECT_EQ(Register("w", 1).status().code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(Heard("w", 1).code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(Heard("other", 1).code(), absl::StatusCode::kNotFound);
-  registry_.Assign("w", "jobs/a", 1, 0);
-  EXPECT_EQ(Register("w", 2).value(), false) << "the same life reconnects";
-  EXPECT_EQ(Register("w", 3).value(), true) << "the work of life 2 is lost";
-}
-
-TEST_F(RegistryTest, SaysOnceThatALeaseRanOutAndForgetsLater) {
-  ASSERT_TRUE(Register("w", 1).ok());
-  now_ = now_ + absl::Seconds(4);
-  ASSERT_TRUE(Heard("w", 1).ok());
-  now_ = now_ + absl::Seconds(4);
-  EXPECT_THAT(registry_.Expire(now_), IsEmpty());
-  now_ = now_ + absl::Seconds(1);
-  EXPECT_THAT(registry_.Expire(now_), ElementsAre("w"));
-  EXPECT_THAT(registry_.Expire(now_), IsEmpty());
-  EXPECT_THAT(registry_.Idle(""), IsEmpty());
-  now_ = now_ + absl::Minutes(15);
-  registry_.Expire(now_);
-  EXPECT_EQ(registry_.Find("w"), nullptr);
-}
-
-TEST_F(RegistryTest, KeepsALostWorkerThatStillBelongsToAnAttempt) {
-  ASSERT_TRUE(Register("w", 1).ok());
-  registry_.Assign("w", "jobs/a", 1, 0);
-  registry_.Expire(now_ + absl::Seconds(5));
-  registry_.Expire(now_ + absl::Hours(1));
-  EXPECT_NE(registry_.Find("w"), nullptr);
-}
-
-TEST_F(RegistryTest, ReleasesOnlyForTheAttemptThatHasTheWorker) {
-  ASSERT_TRUE(Register("w", 1).ok());
-  registry_.Assign("w", "jobs/a", 2, 0);
-  EXPECT_THAT(registry_.Idle(""), IsEmpty());
-  registry_.Release("w", "jobs/a", 1);
-  EXPECT_THAT(registry_.Idle(""), IsEmpty());
-  registry_.Release("w", "jobs/a", 2);
-  EXPECT_THAT(registry_.Idle("cpu"), ElementsAre("w"));
-  EXPECT_THAT(registry_.Idle("cuda"), IsEmpty());
-}
-
-TEST_F(RegistryTest, GivesNoWorkToOneThatIsOnlyExpected) {
-  registry_.Expect(now_, "w", 4);
-  registry_.Assign("w", "jobs/a", 1, 0);
-  registry_.Release("w", "jobs/a", 1);
-  EXPECT_THAT(registry_.Idle(""), IsEmpty());
-  EXPECT_EQ(Heard("w", 4).code(), absl::StatusCode::kNotFound) << "it must say hello";
+TEST(Queue, PlacesNothingWhereNobodyWaitsOrNobodyIsIdle) {
+  EXPECT_FALSE(NextPlacement({}, kTwoCpus).has_value());
+  EXPECT_FALSE(NextPlacement({{"job", 0, 1, 1}}, {}).has_value());
 }
 
 }  // namespace

@@ -62,6 +62,9 @@ TEST_F(WorkerRegistryTest, OneWhoNeverSaidHelloIsNotHeard) {
   EXPECT_TRUE(absl::IsNotFound(Heard("a", 1)));
   registry_.Expect(now_, "b", 3);
   EXPECT_TRUE(absl::IsNotFound(Heard("b", 3))) << "expected back, and not yet here";
+  registry_.Assign("b", "jobs/x", 1, 0);
+  registry_.Release("b", "jobs/x", 1);
+  EXPECT_THAT(registry_.Idle(""), IsEmpty()) << "no work for one that is only expected";
 }
 
 TEST_F(WorkerRegistryTest, ALeaseEndsOnceAndIsRenewedByWords) {

@@ -61,7 +61,7 @@ class RankThread final : public StepHooks {
 
   void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) override {
     const int64_t sample =
-        evaluates_ ? microbatch % 2
+        evaluates_ ? int64_t{replica_} * plan_.num_evaluation_microbatches + microbatch
                    : (int64_t{step_} * plan_.num_replicas + replica_) * plan_.num_microbatches +
                          microbatch;
     const StageLayout& layout = modules_[stage]->layout();
@@ -72,6 +72,10 @@ class RankThread final : public StepHooks {
       const auto vocabulary = static_cast<uint64_t>(spec_.model.vocab_size);
       for (int32_t& token : inputs) token = static_cast<int32_t>(rng.Below(vocabulary));
       for (int32_t& token : targets) token = static_cast<int32_t>(rng.Below(vocabulary));
+      // What schedule and replicas need beyond the spec has no targets, as in the rank.
+      if (evaluates_ && sample >= spec_.training.validation_batches) {
+        std::ranges::fill(targets, -1);
+      }
       WriteMicrobatch(layout, std::vector<int>{length}, inputs, targets, batch);
     });
   }

@@ -172,7 +172,7 @@ TEST_F(SimulatedClusterTest, LosesNoStepWhenAWorkerIsAskedToLeave) {
 }
 
 TEST_F(SimulatedClusterTest, SurvivesAnyMixOfDisturbances) {
-  for (uint64_t seed = 100; seed < 112; ++seed) {
+  for (uint64_t seed = 100; seed < 100 + BIRKHOFF_NUM_MIXES; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     Rng rng(seed, "disturbances");
     std::vector<Disturbance> disturbances;

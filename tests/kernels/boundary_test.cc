@@ -202,7 +202,9 @@ TEST(Boundary, MhcAtItsIdentityIsThePlainResidual) {
     outputs.insert(outputs.end(), head.norm_out.begin(), head.norm_out.end());
     return outputs;
   };
-  EXPECT_LE(RelativeError(run(mhc, weights), run(plain, plain_weights)), 1e-14);
+  const double error = RelativeError(run(mhc, weights), run(plain, plain_weights));
+  EXPECT_LE(error, 1e-14);
+  Worst("mhc as the identity against the plain residual, boundary", error);
 }
 
 template <typename T>

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "core/base/rng.h"
+#include "tests/testing/figure.h"
 
 namespace birkhoff {
 
@@ -65,7 +66,9 @@ inline void ExpectGradient(const std::string& name, std::vector<double>& values,
     values[i] = kept;
     numeric[i] = (above - below) / (2.0 * step);
   }
-  EXPECT_LE(RelativeError(gradient, numeric), 1e-6) << name;
+  const double error = RelativeError(gradient, numeric);
+  EXPECT_LE(error, 1e-6) << name;
+  Worst("float64 gradients of kernels against central differences", error);
 }
 
 #define ASSERT_OK(expression)                     \

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "tests/testing/figure.h"
 #include "tests/worker/small_model.h"
 #include "tests/worker/stage_chain.h"
 
@@ -125,10 +126,13 @@ std::vector<StageSums::SubLayer> BruteForce(const StageChain<double>& chain, int
 }
 
 void ExpectNear(const std::vector<StageSums::SubLayer>& got,
-                const std::vector<StageSums::SubLayer>& want, double tolerance) {
+                const std::vector<StageSums::SubLayer>& want, double tolerance,
+                const std::string& figure) {
   ASSERT_EQ(got.size(), want.size());
-  const auto near = [tolerance](double a, double b, const char* what, size_t sublayer) {
-    EXPECT_NEAR(a, b, tolerance * std::max(1.0, std::abs(b))) << what << " of " << sublayer;
+  const auto near = [&](double a, double b, const char* what, size_t sublayer) {
+    const double scale = std::max(1.0, std::abs(b));
+    EXPECT_NEAR(a, b, tolerance * scale) << what << " of " << sublayer;
+    Worst(figure, std::abs(a - b) / scale);
   };
   for (size_t l = 0; l < got.size(); ++l) {
     near(got[l].composite_forward, want[l].composite_forward, "composite forward", l);
@@ -170,11 +174,13 @@ TEST(Gains, EqualTheBruteForceProductWhereTheyAreLarge) {
     chain.Train(loud.batch);
     const size_t tokens = loud.batch.inputs.size();
     const auto want = BruteForce(chain, 12, static_cast<int64_t>(tokens));
-    ExpectNear(chain.Sums(), want, 1e-12);
+    ExpectNear(chain.Sums(), want, 1e-12, "float64 gains against brute force");
     const double backward =
         LargestMean(want, tokens, [](const auto& sums) { return sums.composite_backward; });
     const double forward =
         LargestMean(want, tokens, [](const auto& sums) { return sums.composite_forward; });
+    const std::string name = kind == ResidualKind::kHc ? "hc" : "mhc";
+    Worst("backward gain checked by brute force, " + name, backward);
     if (kind == ResidualKind::kHc) {
       EXPECT_GT(forward, 5.0);
       EXPECT_GT(backward, 5.0);
@@ -195,7 +201,7 @@ TEST(Gains, DoNotDependOnTheCut) {
         StageChain<double> chain({.model = loud.model, .cuts = cuts, .recompute_block = block},
                                  loud.parameters);
         chain.Train(loud.batch);
-        ExpectNear(chain.Sums(), whole.Sums(), 1e-13);
+        ExpectNear(chain.Sums(), whole.Sums(), 1e-13, "float64 gains of 4 stages against 1");
       }
     }
   }
@@ -214,10 +220,11 @@ TEST(Gains, AreThoseOfTheReferenceInFloat32) {
     for (const std::vector<int>& cuts : {std::vector<int>{}, {4, 7, 10}}) {
       StageChain<float> chain({.model = loud.model, .cuts = cuts}, parameters);
       chain.Train(loud.batch);
-      if (!sums.empty()) ExpectNear(chain.Sums(), sums, 1e-6);
+      if (!sums.empty())
+        ExpectNear(chain.Sums(), sums, 1e-6, "float32 gains of 4 stages against 1");
       sums = chain.Sums();
     }
-    ExpectNear(sums, reference.Sums(), 1e-3);
+    ExpectNear(sums, reference.Sums(), 1e-3, "float32 gains against float64");
   }
 }
 

@@ -94,6 +94,17 @@ TEST_F(DataSourceTest, SampleIsAFunctionOfSpecAndIndexAlone) {
   EXPECT_NO_FATAL_FAILURE(Train(*first, int64_t{1} << 55));  // a position far away costs nothing
 }
 
+TEST_F(DataSourceTest, TargetsAreCountedBeforeTheyAreRead) {
+  const auto source = Open(Spec({{WriteFile("a", 0, 900), 1.0}}));
+  std::vector<int32_t> inputs(kLength), targets(kLength);
+  int64_t count = 0;
+  for (int64_t index = 30; index < 50; ++index) {
+    source->Train(index, inputs, targets);
+    count += std::ranges::count_if(targets, [](int32_t target) { return target >= 0; });
+  }
+  EXPECT_EQ(source->TrainTargets(30, 20), count);
+}
+
 TEST_F(DataSourceTest, SeedChangesTheOrder) {
   JobSpec spec = Spec({{WriteFile("a", 0, 1000), 1.0}});
   const auto first = Open(spec);

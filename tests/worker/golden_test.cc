@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/testing/figure.h"
 #include "tests/worker/stage_chain.h"
 
 namespace birkhoff {
@@ -105,6 +106,8 @@ void ExpectEqualsGolden(const Golden& golden, const std::vector<int>& cuts, doub
   StageChain<T> chain({.model = golden.model, .cuts = cuts}, parameters);
   const double loss = chain.Train(golden.batch) / static_cast<double>(golden.batch.NumTargets());
   EXPECT_NEAR(loss, golden.loss, loss_tolerance * golden.loss);
+  const std::string type = sizeof(T) == 4 ? "float32" : "float64";
+  Worst(type + " loss against PyTorch", std::abs(loss / golden.loss - 1.0));
   for (const auto& [name, want] : golden.gradients) {
     const std::vector<T>& got = parameters.gradients.at(name);
     ASSERT_EQ(got.size(), want.size()) << name;
@@ -115,6 +118,7 @@ void ExpectEqualsGolden(const Golden& golden, const std::vector<int>& cuts, doub
     }
     EXPECT_GT(scale, 1e-6) << name;
     EXPECT_LE(worst, gradient_tolerance * scale) << name;
+    Worst(type + " gradients against PyTorch", worst / scale);
   }
 }
 

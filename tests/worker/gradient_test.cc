@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/testing/figure.h"
 #include "tests/worker/small_model.h"
 #include "tests/worker/stage_chain.h"
 
@@ -57,6 +58,18 @@ double MaxAbs(const std::vector<double>& values) {
   return largest;
 }
 
+std::string KindFigure(const ModelSpec& model) {
+  switch (model.residual.kind) {
+    case ResidualKind::kResidual:
+      return "float64 gradients against central differences, residual";
+    case ResidualKind::kHc:
+      return "float64 gradients against central differences, hc";
+    case ResidualKind::kMhc:
+      return "float64 gradients against central differences, mhc";
+  }
+  return "";
+}
+
 class GradientTest : public testing::TestWithParam<Case> {};
 
 // Of fourth order: the error of the second-order quotient, step^2 / 6 times the third derivative,
@@ -90,6 +103,7 @@ TEST_P(GradientTest, EqualsCentralDifferences) {
       worst = std::max(worst, std::abs(gradient[i] - difference));
     }
     EXPECT_LE(worst, kTolerance * scale) << name;
+    Worst(KindFigure(model), worst / scale);
   }
 }
 

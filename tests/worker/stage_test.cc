@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/testing/figure.h"
 #include "tests/worker/small_model.h"
 #include "tests/worker/stage_chain.h"
 #include "worker/transformer/initial_values.h"
@@ -194,9 +195,14 @@ TEST(Stage, MhcWithFixedCoefficientsIsThePlainResidual) {
   const double want = StageChain<double>({.model = plain}, plain_parameters).Train(batch);
   const double got = StageChain<double>({.model = mhc}, mhc_parameters).Train(batch);
   EXPECT_NEAR(got, want, 1e-12 * want);
+  Worst("mhc as the identity against the plain residual, loss", std::abs(got / want - 1.0));
   for (const auto& [name, gradient] : plain_parameters.gradients) {
     const std::vector<double>& other = mhc_parameters.gradients.at(name);
-    for (size_t i = 0; i < gradient.size(); ++i) ASSERT_NEAR(other[i], gradient[i], 1e-12) << name;
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      ASSERT_NEAR(other[i], gradient[i], 1e-12) << name;
+      Worst("mhc as the identity against the plain residual, gradients",
+            std::abs(other[i] - gradient[i]));
+    }
   }
 }
 
