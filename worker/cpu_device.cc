@@ -47,9 +47,12 @@ class CpuEvent final : public Event {
   }
 
   std::shared_ptr<Point> Renew() {
-    auto point = std::make_shared<Point>();
-    absl::MutexLock lock(&mutex_);
-    point_ = point;
+    const auto point = std::make_shared<Point>();
+    std::shared_ptr<Point> old = point;  // destroyed after the lock is released
+    {
+      absl::MutexLock lock(&mutex_);
+      point_.swap(old);
+    }
     return point;
   }
   std::shared_ptr<Point> Current() const {

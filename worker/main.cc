@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/backend.h"
+#include "worker/own_address.h"
 #include "worker/rank_process.h"
 #include "worker/supervisor.h"
 
@@ -27,11 +28,14 @@ int64_t MemoryBytes() {
 
 int Main(int argc, char** argv) {
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
-  std::string coordinator = "127.0.0.1:7443", name, address = "127.0.0.1", device = "auto";
+  std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   bool once = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
-  app.add_option("--advertise", address, "address of this machine that peers can reach");
+  app.add_option("--advertise", address,
+                 "address of this machine that peers can reach; default that of the interface that "
+                 "leads to the coordinator")
+      ->envname("POD_IP");
   app.add_option("--device", device, "auto, cpu or cuda")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_flag("--once", once, "leave with the first job's exit code");
@@ -47,6 +51,7 @@ int Main(int argc, char** argv) {
     }
   }
   if (name.empty()) name = absl::StrCat(HostName(), "-", ::getpid());
+  if (address.empty()) address = OwnAddressTowards(coordinator).value_or(HostName());
   SupervisorOptions options;
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
