@@ -79,10 +79,13 @@ absl::StatusOr<JobView> LocalRun::Watch() {
 
 void LocalRun::Show(const JobUpdate& update) {
   if (update.step) view_.Step(*update.step);
+  if (update.failed_checkpoint) {
+    const JobUpdate::FailedCheckpoint& failed = *update.failed_checkpoint;
+    view_.CheckpointFailed(failed.rank, failed.step, failed.reason);
+  }
   if (update.exited && update.exited->code != ExitCode::kDone &&
       update.exited->code != ExitCode::kStopped) {
-    view_.Say(absl::StrCat("rank ", update.exited->rank, " of attempt ", update.attempt,
-                           " left: ", update.exited->reason));
+    view_.RankLeft(update.exited->rank, update.attempt, update.exited->reason);
   }
   if (update.state && update.state->state != JobState::kSucceeded) {
     const std::string& why = update.state->reason.sentence;

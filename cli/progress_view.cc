@@ -77,6 +77,15 @@ void ProgressView::Say(const std::string& line) {
   out_ << line << "\n" << std::flush;
 }
 
+void ProgressView::RankLeft(int rank, int attempt, const std::string& reason) {
+  Say(absl::StrCat("rank ", rank, " of attempt ", attempt, " left: ", reason));
+}
+
+void ProgressView::CheckpointFailed(int rank, int64_t step, const std::string& reason) {
+  Say(absl::StrCat("no checkpoint of step ", step, ", rank ", rank, " could not write it: ", reason,
+                   "; training goes on, the checkpoint before is kept"));
+}
+
 void ProgressView::Close() {
   if (open_) out_ << "\n" << std::flush;
   open_ = false;

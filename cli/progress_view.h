@@ -18,6 +18,8 @@ class ProgressView {
   void Step(const StepReport& report);
   // A line of its own: state changes, checkpoints, workers that left.
   void Say(const std::string& line);
+  void RankLeft(int rank, int attempt, const std::string& reason);
+  void CheckpointFailed(int rank, int64_t step, const std::string& reason);
   void Close();  // leaves the live line behind
 
   const StepReport* last() const { return steps_ > 0 ? &last_ : nullptr; }

@@ -21,10 +21,13 @@ void Show(const v1::JobEvent& event, ProgressView* view) {
   if (event.has_checkpoint()) {
     view->Say(absl::StrCat("checkpoint of step ", event.checkpoint().step(), " committed"));
   }
+  if (event.has_checkpoint_failed()) {
+    const v1::JobEvent::CheckpointFailed& failed = event.checkpoint_failed();
+    view->CheckpointFailed(failed.rank(), failed.step(), failed.reason());
+  }
   if (event.has_rank_exited() && event.rank_exited().exit_code() != 0 &&
       event.rank_exited().exit_code() != static_cast<int>(ExitCode::kStopped)) {
-    view->Say(absl::StrCat("rank ", event.rank_exited().rank(), " of attempt ", event.attempt(),
-                           " left: ", event.rank_exited().reason()));
+    view->RankLeft(event.rank_exited().rank(), event.attempt(), event.rank_exited().reason());
   }
   if (!event.has_state_changed()) return;
   const std::string& why = event.state_changed().reason().sentence();

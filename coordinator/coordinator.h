@@ -66,6 +66,11 @@ struct JobUpdate {
     std::string plan_hash;
     std::vector<std::string> workers;  // by rank
   };
+  struct FailedCheckpoint {
+    int rank = 0;
+    int64_t step = 0;
+    std::string reason;
+  };
   struct Exited {
     int rank = 0;
     ExitCode code = ExitCode::kDone;
@@ -80,6 +85,7 @@ struct JobUpdate {
   std::optional<CheckpointInfo> checkpoint;
   std::optional<Placed> placed;
   std::optional<Exited> exited;
+  std::optional<FailedCheckpoint> failed_checkpoint;
 };
 
 enum class WorkerState { kIdle = 1, kBusy = 2, kLost = 3 };

@@ -43,6 +43,11 @@ void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) 
   if (std::holds_alternative<CheckpointCommitted>(event)) {
     record.metrics.last_checkpoint_time = clock_.WallTime();
   }
+  if (const auto* failed = std::get_if<CheckpointFailed>(&event)) {
+    aftermath_.lines.push_back(absl::StrCat(record.job.name(), " checkpoint of step ", failed->step,
+                                            " failed on rank ", failed->rank, ": ",
+                                            failed->reason));
+  }
   if (std::holds_alternative<AttemptPlaced>(event)) {
     record.meets.clear();
     record.metrics.memory.clear();

@@ -56,6 +56,7 @@ struct BodyWriter {
   void operator()(const StepDone& e) const { Said("step", e); }
   void operator()(const ShardDurable& e) const { Said("shard", e); }
   void operator()(const CheckpointCommitted& e) const { Said("checkpoint", e); }
+  void operator()(const CheckpointFailed& e) const { Said("checkpoint-failed", e); }
   void operator()(const RankExited& e) const { Said("exited", e); }
 };
 
@@ -122,8 +123,8 @@ absl::StatusOr<JobEvent> ReadSaid(const StoredEvent& stored) {
   absl::StatusOr<WorkerMessage> message = DecodeWorkerMessage(stored.body);
   if (!message.ok()) return Damaged(stored, std::string(message.status().message()));
   return std::visit(
-      [&](auto&& payload) -> absl::StatusOr<JobEvent> {
-        using Payload = std::decay_t<decltype(payload)>;
+      [&](auto payload) -> absl::StatusOr<JobEvent> {
+        using Payload = decltype(payload);
         if constexpr (std::is_constructible_v<JobEvent, Payload> &&
                       !std::is_same_v<Payload, Meet> && !std::is_same_v<Payload, Hello> &&
                       !std::is_same_v<Payload, Heartbeat>) {
@@ -142,7 +143,7 @@ void EncodeJobEvent(const JobEvent& event, StoredEvent* stored) {
 }
 
 absl::StatusOr<JobEvent> DecodeJobEvent(const StoredEvent& stored) {
-  for (const char* said : {"ready", "step", "shard", "checkpoint", "exited"}) {
+  for (const char* said : {"ready", "step", "shard", "checkpoint", "checkpoint-failed", "exited"}) {
     if (stored.kind == said) return ReadSaid(stored);
   }
   return ReadOwnChecked(stored);

@@ -113,12 +113,13 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
   const bool all = std::ranges::all_of(ranks_, [](const JobRank& r) { return r.ready; });
   if (!all || state_ != JobState::kStarting) return Effects{};
   ever_running_ = true;
-  Enter(JobState::kRunning, "TRAINING",
-        event.resumed_step > 0 ? absl::StrCat("attempt ", attempt_,
-                                              " trains on from the checkpoint "
-                                              "of step ",
-                                              event.resumed_step)
-                               : absl::StrCat("attempt ", attempt_, " trains from the beginning"));
+  std::string sentence =
+      event.resumed_step > 0
+          ? absl::StrCat("attempt ", attempt_, " trains on from the checkpoint of step ",
+                         event.resumed_step)
+          : absl::StrCat("attempt ", attempt_, " trains from the beginning");
+  if (!event.note.empty()) absl::StrAppend(&sentence, "; passed over: ", event.note);
+  Enter(JobState::kRunning, "TRAINING", std::move(sentence));
   return Effects{};
 }
 
@@ -161,6 +162,18 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const CheckpointCommitted& event) 
   checkpoint_ = CheckpointInfo{event.step, event.path, event.checksum};
   restarts_in_row_ = 0;
   shards_.erase(shards_.begin(), shards_.upper_bound(event.step));
+  return Effects{};
+}
+
+// Only news: what it was to replace is kept, and the next one is tried at its time.
+absl::StatusOr<Job::Effects> Job::On(Instant, const CheckpointFailed& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  JobRank& rank = ranks_[event.rank];
+  if (event.step <= rank.failed_checkpoint) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("failure of checkpoint ", event.step, " is known"));
+  }
+  rank.failed_checkpoint = event.step;
   return Effects{};
 }
 
@@ -388,9 +401,10 @@ std::string Job::ToString() const {
           : "",
       "\n");
   for (const JobRank& rank : ranks_) {
-    absl::StrAppend(&text, "  ", rank.worker.worker, "#", rank.worker.incarnation,
-                    rank.ready ? " ready" : "", rank.gone ? " gone" : "",
-                    " code=", static_cast<int>(rank.code), " ", rank.reason, "\n");
+    absl::StrAppend(
+        &text, "  ", rank.worker.worker, "#", rank.worker.incarnation, rank.ready ? " ready" : "",
+        rank.failed_checkpoint > 0 ? absl::StrCat(" failed=", rank.failed_checkpoint) : "",
+        rank.gone ? " gone" : "", " code=", static_cast<int>(rank.code), " ", rank.reason, "\n");
   }
   for (const auto& [step, shards] : shards_) {
     absl::StrAppend(&text, "  shards of ", step, ": ",

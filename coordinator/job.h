@@ -46,7 +46,8 @@ struct JobGraces {
 struct JobRank {
   PlacedWorker worker;
   bool ready = false;
-  bool gone = false;  // exited or lost; `code` and `reason` say how
+  int64_t failed_checkpoint = 0;  // step of the latest that it could not write
+  bool gone = false;              // exited or lost; `code` and `reason` say how
   ExitCode code = ExitCode::kDone;
   std::string reason;
 };
@@ -98,6 +99,7 @@ class Job {
   absl::StatusOr<Effects> On(Instant now, const StepDone& event);
   absl::StatusOr<Effects> On(Instant now, const ShardDurable& event);
   absl::StatusOr<Effects> On(Instant now, const CheckpointCommitted& event);
+  absl::StatusOr<Effects> On(Instant now, const CheckpointFailed& event);
   absl::StatusOr<Effects> On(Instant now, const RankExited& event);
   absl::StatusOr<Effects> On(Instant now, const WorkerLost& event);
   absl::StatusOr<Effects> On(Instant now, const CancelRequested& event);

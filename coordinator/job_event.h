@@ -66,11 +66,11 @@ struct CancelRequested {};
 struct GraceOver {
   int attempt = 0;
 };
-// RankReady, StepDone, ShardDurable, CheckpointCommitted, RankExited come from workers
-// (messages.h).
-using JobEvent =
-    std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone, ShardDurable,
-                 CheckpointCommitted, RankExited, WorkerLost, CancelRequested, GraceOver>;
+// RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited come from
+// workers (messages.h).
+using JobEvent = std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone,
+                              ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited,
+                              WorkerLost, CancelRequested, GraceOver>;
 
 // What must be done about an event, in order.
 struct StartRank {  // the driver adds spec, plan and addresses

@@ -17,6 +17,9 @@ struct UpdateWriter {
   void operator()(CheckpointCommitted& e) const {
     update->checkpoint = CheckpointInfo{e.step, e.path, e.checksum};
   }
+  void operator()(CheckpointFailed& e) const {
+    update->failed_checkpoint = JobUpdate::FailedCheckpoint{e.rank, e.step, std::move(e.reason)};
+  }
   void operator()(AttemptPlaced& e) const {
     JobUpdate::Placed& placed = update->placed.emplace();
     placed.plan_hash = e.plan_hash;

@@ -65,6 +65,11 @@ void ToProto(const JobUpdate& update, v1::JobEvent* out) {
     exited->set_rank(update.exited->rank);
     exited->set_exit_code(static_cast<int>(update.exited->code));
     exited->set_reason(update.exited->reason);
+  } else if (update.failed_checkpoint.has_value()) {
+    v1::JobEvent::CheckpointFailed* failed = out->mutable_checkpoint_failed();
+    failed->set_rank(update.failed_checkpoint->rank);
+    failed->set_step(update.failed_checkpoint->step);
+    failed->set_reason(update.failed_checkpoint->reason);
   }
 }
 

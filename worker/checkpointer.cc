@@ -173,6 +173,11 @@ absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCh
 }
 
 void Checkpointer::Ended(int64_t step, const absl::Status& status) {
+  const Assignment& assignment = *parts_.assignment;
+  if (!status.ok()) {
+    parts_.listener->Send(CheckpointFailed{assignment.job, assignment.attempt, assignment.rank,
+                                           step, std::string(status.message())});
+  }
   absl::MutexLock lock(&mutex_);
   pending_.erase(pending_.begin(), pending_.upper_bound(step));
   ended_ = std::max(ended_, step);

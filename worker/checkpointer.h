@@ -34,8 +34,9 @@ struct Progress {
 // OUT/checkpoints, or the directory that the spec names.
 std::string CheckpointRoot(const Assignment& assignment);
 
-// A failed write or commit leaves earlier checkpoints as they are and training goes on; the error
-// stands in status() until a later checkpoint has succeeded.
+// A failed write or commit leaves earlier checkpoints as they are and training goes on; the
+// coordinator hears of it (CheckpointFailed), and the error stands in status() until a later
+// checkpoint has succeeded.
 class Checkpointer {
  public:
   struct Parts {  // all must outlive it

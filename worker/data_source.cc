@@ -111,7 +111,7 @@ class FileDataSource final : public DataSource {
 };
 
 // The held-out windows start one token after the last training target: no token is on both sides.
-std::pair<Windows, Windows> Split(std::shared_ptr<const TokenFile> file, double held_out,
+std::pair<Windows, Windows> Split(const std::shared_ptr<const TokenFile>& file, double held_out,
                                   int64_t sequence_length) {
   const auto windows_in = [&](int64_t tokens) {
     return std::max<int64_t>(0, (tokens - 1) / sequence_length);
@@ -127,7 +127,7 @@ std::pair<Windows, Windows> Split(std::shared_ptr<const TokenFile> file, double 
 absl::StatusOr<std::vector<Windows>> OpenValidation(const JobSpec& spec) {
   if (spec.data.validation.empty()) return std::vector<Windows>();
   ASSIGN_OR_RETURN(std::shared_ptr<const TokenFile> file, OpenTokens(spec.data.validation, spec));
-  Windows windows = Split(std::move(file), 0.0, spec.training.sequence_length).first;
+  Windows windows = Split(file, 0.0, spec.training.sequence_length).first;
   if (windows.count == 0) return TooShort(windows, spec.training.sequence_length, "validation");
   return std::vector<Windows>{std::move(windows)};
 }
@@ -140,7 +140,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec) 
   std::vector<Windows> train;
   for (const WeightedPath& path : spec.data.train) {
     ASSIGN_OR_RETURN(std::shared_ptr<const TokenFile> file, OpenTokens(path.path, spec));
-    auto [kept, held] = Split(std::move(file), held_out, spec.training.sequence_length);
+    auto [kept, held] = Split(file, held_out, spec.training.sequence_length);
     if (kept.count == 0) return TooShort(kept, spec.training.sequence_length, "training");
     train.push_back(std::move(kept));
     if (held.count > 0) validation.push_back(std::move(held));

@@ -113,22 +113,21 @@ class PlanExecutor final : public Executor {
   }
 
   void Enqueue(const Program& program, int index, const Instruction& instruction, Stream& stream) {
-    StageModule* stage = instruction.stage < 0 ? nullptr : parts_.stages[instruction.stage];
     const StageBuffers buffers = BuffersOf(instruction);
     const UnitRange units = instruction.segment.units;
     switch (instruction.op) {
       case Op::kLoad:
         return parts_.hooks->Load(stream, instruction.stage, instruction.microbatch, buffers);
       case Op::kForward:
-        return stage->Forward(stream, buffers, program.mode);
+        return StageOf(instruction).Forward(stream, buffers, program.mode);
       case Op::kBackwardInput:
-        return stage->BackwardInput(stream, units, buffers, target_tokens_);
+        return StageOf(instruction).BackwardInput(stream, units, buffers, target_tokens_);
       case Op::kBackwardWeight:
-        return stage->BackwardWeight(stream, units, buffers);
+        return StageOf(instruction).BackwardWeight(stream, units, buffers);
       case Op::kBackward:
-        return stage->Backward(stream, units, buffers, target_tokens_);
+        return StageOf(instruction).Backward(stream, units, buffers, target_tokens_);
       case Op::kRecompute:
-        return stage->Recompute(stream, units, buffers);
+        return StageOf(instruction).Recompute(stream, units, buffers);
       case Op::kSendActivation:
       case Op::kSendGradient:
         return Send(stream, index, instruction);
@@ -154,6 +153,10 @@ class PlanExecutor final : public Executor {
       case Op::kOverlapEnd:
         return;
     }
+  }
+
+  StageModule& StageOf(const Instruction& instruction) const {
+    return *parts_.stages[instruction.stage];
   }
 
   StageBuffers BuffersOf(const Instruction& instruction) const {

@@ -20,8 +20,8 @@ namespace birkhoff {
 class RankListener {
  public:
   virtual ~RankListener() = default;
-  virtual void Send(
-      WorkerPayload payload) = 0;  // RankReady, StepDone, ShardDurable, CheckpointCommitted
+  // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed
+  virtual void Send(WorkerPayload payload) = 0;
 };
 
 class Rank {

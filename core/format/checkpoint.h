@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -93,7 +94,8 @@ class CheckpointReader {
   absl::Status Read(const std::string& name, const std::vector<int64_t>& shape, float* out);
 
  private:
-  CheckpointReader(Disk& disk, std::string directory) : disk_(disk), directory_(directory) {}
+  CheckpointReader(Disk& disk, std::string directory)
+      : disk_(disk), directory_(std::move(directory)) {}
   absl::Status OpenShard(const ManifestShard& shard);
   absl::Status CheckTensors() const;
 

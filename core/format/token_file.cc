@@ -332,7 +332,8 @@ void TokenFile::Read(int64_t first, std::span<int32_t> out) const {
     using T = decltype(zero);
     const std::byte* at = tokens + first * static_cast<int64_t>(sizeof(T));
     for (int32_t& token : out) {
-      token = static_cast<int32_t>(Load<T>(at));
+      // Of signed types a negative value stays one, to be refused as no token.
+      token = static_cast<int32_t>(Load<T>(at));  // NOLINT(bugprone-signed-char-misuse)
       at += sizeof(T);
     }
   });

@@ -78,6 +78,11 @@ struct PayloadWriter {
     committed->set_path(in.path);
     committed->set_checksum(in.checksum);
   }
+  void operator()(const CheckpointFailed& in) const {
+    WriteRank(in, out->mutable_checkpoint_failed());
+    out->mutable_checkpoint_failed()->set_step(in.step);
+    out->mutable_checkpoint_failed()->set_reason(in.reason);
+  }
   void operator()(const RankExited& in) const {
     WriteRank(in, out->mutable_rank_exited());
     out->mutable_rank_exited()->set_code(static_cast<int>(in.code));
@@ -124,6 +129,12 @@ CheckpointCommitted Read(const v1::CheckpointCommitted& in) {
   out.step = in.step();
   out.path = in.path();
   out.checksum = in.checksum();
+  return out;
+}
+CheckpointFailed Read(const v1::CheckpointFailed& in) {
+  CheckpointFailed out = ReadRank<CheckpointFailed>(in);
+  out.step = in.step();
+  out.reason = in.reason();
   return out;
 }
 RankExited Read(const v1::RankExited& in) {
@@ -239,6 +250,8 @@ absl::StatusOr<WorkerPayload> ReadPayload(const v1::ConnectRequest& in) {
       return Read(in.shard_durable());
     case v1::ConnectRequest::kCheckpointCommitted:
       return Read(in.checkpoint_committed());
+    case v1::ConnectRequest::kCheckpointFailed:
+      return Read(in.checkpoint_failed());
     case v1::ConnectRequest::kRankExited:
       return Read(in.rank_exited());
     case v1::ConnectRequest::PAYLOAD_NOT_SET:

@@ -10,7 +10,7 @@
 //     RankReady -------------------->
 //     StepDone, ShardDurable ------->
 //     <---------- CommitCheckpoint      (to rank 0, once all shards are durable)
-//     CheckpointCommitted ---------->
+//     CheckpointCommitted ---------->   (or CheckpointFailed, from any rank)
 //     <---------------- StopAttempt     (commit a checkpoint, then leave)
 //     <--------------- AbortAttempt     (leave at once)
 //     RankExited ------------------->
@@ -89,6 +89,13 @@ struct CheckpointCommitted {
   std::string path;
   std::string checksum;  // of manifest.json
 };
+struct CheckpointFailed {  // this rank's part of it could not be written; training goes on
+  std::string job;
+  int attempt = 0;
+  int rank = 0;
+  int64_t step = 0;
+  std::string reason;  // one sentence: file, what the disk says
+};
 struct RankExited {
   std::string job;
   int attempt = 0;
@@ -97,7 +104,7 @@ struct RankExited {
   std::string reason;  // one sentence: instruction, peer, signal
 };
 using WorkerPayload = std::variant<Hello, Heartbeat, Meet, RankReady, StepDone, ShardDurable,
-                                   CheckpointCommitted, RankExited>;
+                                   CheckpointCommitted, CheckpointFailed, RankExited>;
 struct WorkerMessage {
   std::string worker;        // "workers/host-0"
   uint64_t incarnation = 0;  // which life of the worker process speaks; larger is newer

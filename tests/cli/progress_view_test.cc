@@ -50,6 +50,18 @@ TEST(ProgressViewTest, PlainLinesAreFewOnALongJobButMissNothingSpecial) {
   EXPECT_THAT(out.str(), HasSubstr("step 10000/10000"));
 }
 
+TEST(ProgressViewTest, SaysWhatWentWrongAndWhatThatMeans) {
+  std::ostringstream out;
+  ProgressView view(out, false, 80, 40);
+  view.RankLeft(1, 2, "killed by signal 9");
+  view.CheckpointFailed(1, 20, "out/checkpoints: No space left on device");
+  EXPECT_EQ(
+      out.str(),
+      "rank 1 of attempt 2 left: killed by signal 9\n"
+      "no checkpoint of step 20, rank 1 could not write it: out/checkpoints: No space left on "
+      "device; training goes on, the checkpoint before is kept\n");
+}
+
 TEST(ProgressViewTest, PlainOutputHasNoControlCharacters) {
   std::ostringstream out;
   ProgressView view(out, false, 80, 3);

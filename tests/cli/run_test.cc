@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -23,6 +24,7 @@
 namespace birkhoff {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 class RunTest : public ::testing::Test {
@@ -221,8 +223,17 @@ TEST_F(RunTest, AnotherPlanTakesUpTheCheckpoint) {
   Write(shard, "damaged");
   ASSERT_EQ(Run("b", Arguments("a", {"--set", "parallelism.pipeline_parallel_degree=1"})), 0)
       << Read("b.err");
+  EXPECT_THAT(Read("b.err"), ContainsRegex("checkpoint of step [0-9]+; passed over: .*rank-00000"));
   EXPECT_EQ(Steps("a"), kAllSteps);
   EXPECT_NE(Read(shard), "damaged");
+}
+
+TEST_F(RunTest, CheckpointThatTheDiskRefusesIsNamedAndTrainingGoesOn) {
+  std::filesystem::create_directories(std::filesystem::path(directory_ / "a/checkpoints"));
+  Write("a/checkpoints/step-00000004.attempt-1.partial", "in the way");
+  ASSERT_EQ(Run("a", Arguments("a")), 0) << Read("a.err");
+  EXPECT_THAT(Read("a.err"), HasSubstr("no checkpoint of step 4, rank 1 could not write it"));
+  EXPECT_EQ(Steps("a"), kAllSteps);
 }
 
 TEST_F(RunTest, DamagedCheckpointsWithNoneLeftEndWithCode64) {

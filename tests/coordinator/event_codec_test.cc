@@ -27,6 +27,7 @@ std::vector<JobEvent> AllEvents() {
           Stepped(2, 1, 7),
           Durable(2, 1, 50),
           Committed(2, 50),
+          CheckpointFailed{"jobs/tiny", 2, 1, 60, "disk full"},
           Exited(2, 1, ExitCode::kNumerics),
           WorkerLost{2, 1, "was silent"},
           CancelRequested{},
@@ -59,7 +60,8 @@ TEST(EventCodec, KindsKeepTheirNames) {
   std::vector<std::string> kinds;
   for (const JobEvent& event : AllEvents()) kinds.push_back(Encoded(event).kind);
   EXPECT_THAT(kinds, ElementsAre("created", "placed", "plan-refused", "ready", "step", "shard",
-                                 "checkpoint", "exited", "worker-lost", "cancel", "grace-over"));
+                                 "checkpoint", "checkpoint-failed", "exited", "worker-lost",
+                                 "cancel", "grace-over"));
 }
 
 TEST(EventCodec, FieldsComeBack) {

@@ -268,6 +268,28 @@ TEST_F(JobTest, CancelAbortsAfterOneGraceAndGivesUpAfterTheOther) {
   EXPECT_EQ(job_.exit_code(), ExitCode::kInfrastructure);
 }
 
+TEST_F(JobTest, AFailedCheckpointIsNewsOnceAndChangesNothing) {
+  Step(Created());
+  Run(1);
+  const CheckpointFailed failed{"jobs/tiny", 1, 1, 10, "disk full"};
+  EXPECT_THAT(Step(failed), IsEmpty());
+  EXPECT_EQ(job_.state(), JobState::kRunning);
+  Refuse(absl::StatusCode::kAlreadyExists, failed);
+  EXPECT_THAT(Step(CheckpointFailed{"jobs/tiny", 1, 0, 10, "disk full"}), IsEmpty());
+  Step(Durable(1, 0, 20));
+  EXPECT_THAT(Step(Durable(1, 1, 20)), ElementsAre(Sends<CommitCheckpoint>(0)));
+}
+
+TEST_F(JobTest, SaysWhichCheckpointsWerePassedOver) {
+  Step(Created());
+  Step(Placed(1));
+  Step(Ready(1, 0));
+  Step(RankReady{"jobs/tiny", 1, 1, 20, "step-00000030: damaged"});
+  EXPECT_EQ(
+      job_.reason().sentence,
+      "attempt 1 trains on from the checkpoint of step 20; passed over: step-00000030: damaged");
+}
+
 TEST_F(JobTest, CancelWhileStartingLosesNothing) {
   Step(Created());
   Step(Placed(1));

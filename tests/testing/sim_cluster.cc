@@ -17,9 +17,15 @@ namespace {
 
 constexpr absl::Duration kMillisecond = absl::Milliseconds(1);
 constexpr absl::Duration kEnough = absl::Minutes(10);  // of simulated time
-constexpr const char* kSaid[] = {
-    "Hello",        "Heartbeat",           "Meet",      "RankReady", "StepDone",
-    "ShardDurable", "CheckpointCommitted", "RankExited"};
+constexpr const char* kSaid[] = {"Hello",
+                                 "Heartbeat",
+                                 "Meet",
+                                 "RankReady",
+                                 "StepDone",
+                                 "ShardDurable",
+                                 "CheckpointCommitted",
+                                 "CheckpointFailed",
+                                 "RankExited"};
 constexpr const char* kTold[] = {"Welcome",     "StartAttempt", "MeetResult", "CommitCheckpoint",
                                  "StopAttempt", "AbortAttempt", "Refused",    "JobEnded"};
 static_assert(std::size(kSaid) == std::variant_size_v<WorkerPayload>);

@@ -26,6 +26,7 @@ std::string Text(const Meet& m) { return absl::StrCat("meet ", m.key); }
 std::string Text(const RankReady& m) { return absl::StrCat("ready ", m.attempt); }
 std::string Text(const StepDone& m) { return absl::StrCat("step ", m.report.step); }
 std::string Text(const ShardDurable& m) { return absl::StrCat("shard ", m.step); }
+std::string Text(const CheckpointFailed& m) { return absl::StrCat("failed ", m.step); }
 std::string Text(const CheckpointCommitted& m) { return absl::StrCat("committed ", m.step); }
 std::string Text(const RankExited& m) {
   return absl::StrCat("exited ", m.job, "/", m.attempt, " rank ", m.rank, " ",

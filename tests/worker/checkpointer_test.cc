@@ -155,6 +155,9 @@ TEST_F(CheckpointerTest, FullDiskIsAnErrorAndTheNextOneMaySucceed) {
   checkpointer_->Capture();
   checkpointer_->Write({5, 0, 0, 0});
   EXPECT_THAT(Finish().ToString(), HasSubstr("checkpoint of step 5: injected disk failure"));
+  ASSERT_THAT(listener_.All<CheckpointFailed>(), SizeIs(1)) << "the coordinator hears of it";
+  EXPECT_EQ(listener_.All<CheckpointFailed>()[0].step, 5);
+  EXPECT_THAT(listener_.All<CheckpointFailed>()[0].reason, HasSubstr("injected disk failure"));
   disk_.FailFrom(-1);
   checkpointer_->Commit(CommitOf(Write(6)));
   EXPECT_TRUE(Finish().ok());
