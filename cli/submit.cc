@@ -3,6 +3,7 @@
 #include <random>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "cli/message_output.h"
 #include "cli/spec_flags.h"
 #include "cli/watch_job.h"
@@ -37,8 +38,10 @@ absl::StatusOr<v1::CreateJobRequest> MakeRequest(const SubmitOptions& options,
   request.set_request_id(NewRequestId());
   ToProto(spec, request.mutable_spec());
   request.set_priority(options.priority);
+  // A slash at the end makes it the parent, which only the default means to be.
   request.set_output_directory(
-      AbsolutePath(options.out.empty() ? "runs/" + spec.name : options.out));
+      options.out.empty() ? AbsolutePath("runs") + "/"
+                          : std::string(absl::StripSuffix(AbsolutePath(options.out), "/")));
   request.set_fresh(options.fresh);
   request.set_validate_only(options.validate_only);
   return request;
@@ -69,7 +72,7 @@ void AddSubmit(CLI::App& app, Program& program) {
   auto options = std::make_shared<SubmitOptions>();
   AddSpecFlags(*verb, &options->file);
   verb->add_option("--out", options->out,
-                   "Output directory, as the workers see it; runs/NAME where not given");
+                   "Output directory, as the workers see it; runs/JOB where not given");
   verb->add_option("--priority", options->priority, "Larger goes first");
   verb->add_flag("--fresh", options->fresh, "Start over: forget what the directory holds");
   verb->add_flag("--watch", options->watch, "Follow the job to its end");

@@ -101,11 +101,13 @@ struct WorkerView {
 };
 
 struct SubmitRequest {
-  JobSpec spec;                  // needs a resolved, valid spec
-  std::string request_id;        // empty: none; else repeating it returns the first job
-  int priority = 0;              // larger goes first
-  std::string output_directory;  // as the workers see it; empty: "runs/NAME"
-  bool fresh = false;            // forget checkpoints found there
+  JobSpec spec;            // needs a resolved, valid spec
+  std::string request_id;  // empty: none; else repeating it returns the first job
+  int priority = 0;        // larger goes first
+  // As the workers see it.  One that ends in "/" is the parent: the job gets a directory of its own
+  // name in there.  Empty: "runs/".
+  std::string output_directory;
+  bool fresh = false;  // forget checkpoints found there
 };
 
 struct ListRequest {

@@ -6,9 +6,10 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "coordinator/event_codec.h"
 #include "coordinator/job_view.h"
 #include "core/base/status_macros.h"
@@ -23,6 +24,13 @@ constexpr int kLargestPageSize = 1000;
 
 JobGraces Graces(const CoordinatorOptions& options) {
   return {options.stop_grace, options.abort_grace};
+}
+
+// Of the job that a request makes under the name jobs/{job}.
+std::string OutputDirectoryOf(const SubmitRequest& request, const std::string& name) {
+  const std::string parent = request.output_directory.empty() ? "runs/" : request.output_directory;
+  if (!absl::EndsWith(parent, "/")) return parent;
+  return absl::StrCat(parent, absl::StripPrefix(name, "jobs/"));
 }
 
 // Removes itself from the driver, which must outlive it.
@@ -134,15 +142,26 @@ absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const 
   for (const auto& [name, record] : jobs_) {
     const JobCreated& made = record->job.request();
     if (request.request_id.empty() || made.request_id != request.request_id) continue;
-    const bool same =
-        EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
-        made.priority == request.priority && made.fresh == request.fresh &&
-        (request.output_directory.empty() || made.output_directory == request.output_directory);
+    const bool same = EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
+                      made.priority == request.priority && made.fresh == request.fresh &&
+                      made.output_directory == OutputDirectoryOf(request, name);
     if (same) return View(*record);
     return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " made ", name,
                                                  " from another request; need a new request_id"));
   }
   return absl::NotFoundError("a new request");
+}
+
+// Two jobs in one directory would take each other's checkpoints for their own.
+absl::Status Driver::CheckNobodyWritesTo(const std::string& directory) const {
+  for (const auto& [name, record] : jobs_) {
+    const Job& job = record->job;
+    if (IsOver(job.state()) || job.request().output_directory != directory) continue;
+    return absl::AlreadyExistsError(absl::StrCat("output_directory: ", directory, " is that of ",
+                                                 name, ", which is ", JobStateName(job.state()),
+                                                 "; need another one"));
+  }
+  return absl::OkStatus();
 }
 
 // A name that was used by a job that is over gets a number: jobs/tiny, jobs/tiny-2, ...
@@ -167,10 +186,8 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   created.spec = std::make_shared<const JobSpec>(request.spec);
   created.request_id = request.request_id;
   created.priority = request.priority;
-  created.output_directory = request.output_directory;
-  if (created.output_directory.empty()) {
-    created.output_directory = absl::StrReplaceAll(name, {{"jobs/", "runs/"}});
-  }
+  created.output_directory = OutputDirectoryOf(request, name);
+  RETURN_IF_ERROR(CheckNobodyWritesTo(created.output_directory));
   created.fresh = request.fresh;
   auto record = std::make_unique<JobRecord>(Job(name, Graces(options_)), options_.metrics_window);
   record->sequence = next_sequence_;

@@ -94,6 +94,8 @@ class Driver final : public Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<JobView> SubmitLocked(const SubmitRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckNobodyWritesTo(const std::string& directory) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<JobView> SameRequest(const SubmitRequest& request) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   JobView View(const JobRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

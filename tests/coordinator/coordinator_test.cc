@@ -197,6 +197,30 @@ TEST_F(CoordinatorTest, NumbersANameThatAnEndedJobHas) {
   EXPECT_EQ(second->output_directory, "runs/tiny-2");
 }
 
+TEST_F(CoordinatorTest, GivesEachJobADirectoryInTheParentThatIsNamed) {
+  SubmitRequest request;
+  request.spec = TwoRanks();
+  request.request_id = "one";
+  request.output_directory = "/shared/runs/";
+  EXPECT_EQ(coordinator_->Submit(request)->output_directory, "/shared/runs/tiny");
+  EXPECT_EQ(coordinator_->Submit(request)->name, "jobs/tiny") << "the same request";
+  ASSERT_TRUE(coordinator_->Cancel("jobs/tiny").ok());
+  request.request_id = "two";
+  EXPECT_EQ(coordinator_->Submit(request)->output_directory, "/shared/runs/tiny-2");
+}
+
+TEST_F(CoordinatorTest, LetsNoTwoLivingJobsWriteToOneDirectory) {
+  SubmitRequest request;
+  request.spec = TwoRanks();
+  request.output_directory = "/out";
+  ASSERT_TRUE(coordinator_->Submit(request).ok());
+  request.spec = TwoRanks("other");
+  EXPECT_EQ(coordinator_->Submit(request).status().message(),
+            "output_directory: /out is that of jobs/tiny, which is QUEUED; need another one");
+  ASSERT_TRUE(coordinator_->Cancel("jobs/tiny").ok());
+  EXPECT_TRUE(coordinator_->Submit(request).ok());
+}
+
 TEST_F(CoordinatorTest, ReadsUpdatesInOrderFromAnyId) {
   Train();
   for (int step = 1; step <= 5; ++step) ASSERT_TRUE(Say(0, Stepped(1, 0, step)).ok());
