@@ -46,7 +46,7 @@ int Main(int argc, char** argv) {
   }
   if (device == "cuda") {
     if (const absl::Status status = cuda::CudaAvailable(); !status.ok()) {
-      std::fprintf(stderr, "--device cuda: %s\n", std::string(status.message()).c_str());
+      std::fprintf(stderr, "birkhoff-worker: %s\n", std::string(status.message()).c_str());
       return static_cast<int>(ExitCode::kBadSpec);
     }
   }
