@@ -20,8 +20,8 @@ namespace birkhoff {
 class Event {
  public:
   virtual ~Event() = default;
-  virtual void Synchronize() = 0;  // blocks the host until the recorded point is reached; at once
-                                   // if never recorded
+  // Blocks the host until the recorded point is reached; returns at once if never recorded.
+  virtual void Synchronize() = 0;
   virtual bool Done() const = 0;
   virtual int64_t TimeNs() const = 0;  // steady time at which the point was reached; needs Done()
 };
@@ -32,8 +32,8 @@ class Stream {
   virtual ~Stream() = default;
   virtual void Submit(std::function<void()> work) = 0;  // host work in stream order; must not throw
   virtual void Record(Event& event) = 0;
-  virtual void Wait(
-      Event& event) = 0;  // the stream, not the host, waits for the latest Record before this call
+  // The stream, not the host, waits for the latest Record before this call.
+  virtual void Wait(Event& event) = 0;
   virtual void Synchronize() = 0;  // blocks the host until the queue is empty
 };
 
@@ -48,11 +48,11 @@ class DeviceMemory {
 class Device {
  public:
   virtual ~Device() = default;
-  virtual std::unique_ptr<Stream> NewStream(
-      const std::string& name) = 0;  // one FIFO thread on the CPU
+  // On the CPU a FIFO thread of that name.
+  virtual std::unique_ptr<Stream> NewStream(const std::string& name) = 0;
   virtual std::unique_ptr<Event> NewEvent() = 0;
-  virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(
-      int64_t bytes) = 0;                // RESOURCE_EXHAUSTED
+  // RESOURCE_EXHAUSTED: there is no room.
+  virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(int64_t bytes) = 0;
   virtual std::string name() const = 0;  // "cpu"
 };
 

@@ -64,8 +64,8 @@ class Executor {
   // the instruction named.
   virtual absl::Status RunTrain(int64_t target_tokens) = 0;
   virtual absl::Status RunEvaluate() = 0;
-  virtual const std::vector<InstructionTime>& times()
-      const = 0;  // of the last program, by instruction index
+  // Of the last program, by instruction index.
+  virtual const std::vector<InstructionTime>& times() const = 0;
   // Also from work that a hook has enqueued, about the instructions before it.
   virtual Utilization utilization() const = 0;
 };

@@ -29,10 +29,9 @@ struct StageSums {
     double composite_backward = 0.0;
     double single_forward = 0.0;
     double single_backward = 0.0;
-    std::vector<double>
-        mean_forward;  // [n * n] sum over tokens of the composite matrix H_l ... H_0
-    std::vector<double> mean_backward;  // [n * n] of H_{L-1} ... H_l
-    double row_sum_min = 0.0;           // +inf after Reset
+    // [n * n] sums over tokens of the composite matrices H_l ... H_0 and H_{L-1} ... H_l.
+    std::vector<double> mean_forward, mean_backward;
+    double row_sum_min = 0.0;  // +inf after Reset
     double column_sum_min = 0.0;
   };
   std::vector<SubLayer> sublayers;

@@ -69,8 +69,8 @@ class Transport {
   // transport was made.
   virtual Group* group(const std::vector<int>& global_ranks) = 0;
   virtual absl::Status status() const = 0;  // first error, or OK
-  virtual void Abort(
-      absl::Status reason) = 0;  // wakes everything that waits; idempotent; any thread
+  // Wakes everything that waits; idempotent; any thread.
+  virtual void Abort(absl::Status reason) = 0;
 };
 
 // The groups that a rank needs for a plan, in the one order in which all ranks create them: world,

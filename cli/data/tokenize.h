@@ -18,8 +18,8 @@ struct TokenizeOptions {
   std::string tokenizer = "bytes";
   std::string output;  // path without extension
   TokenFormat format = TokenFormat::kMegatron;
-  double validation_share =
-      0;  // above 0: whole documents go to OUTPUT-val, the rest to OUTPUT-train
+  // Above 0: that share of whole documents goes to OUTPUT-val, the rest to OUTPUT-train.
+  double validation_share = 0;
 };
 
 // Each document ends with the tokenizer's end-of-document token.  The files written go to out, one

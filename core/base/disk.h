@@ -27,20 +27,19 @@ class WritableFile {
 class Disk {
  public:
   virtual ~Disk() = default;
-  virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(
-      const std::string& path) = 0;  // truncates
-  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(
-      const std::string& path) = 0;  // creates
+  // Create empties what is there, OpenAppend keeps it.
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(const std::string& path) = 0;
   virtual absl::StatusOr<std::string> Read(const std::string& path) = 0;
   virtual absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset,
                                                 int64_t length) = 0;
   virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
   virtual bool Exists(const std::string& path) = 0;
-  virtual absl::StatusOr<std::vector<std::string>> List(
-      const std::string& directory) = 0;  // names, sorted
+  // Names, sorted.
+  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;
   virtual absl::Status CreateDirectories(const std::string& path) = 0;
-  virtual absl::Status Rename(const std::string& from,
-                              const std::string& to) = 0;  // atomic; durable after SyncDirectory
+  // Atomic; durable after SyncDirectory.
+  virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
   virtual absl::Status RemoveAll(const std::string& path) = 0;  // OK when there is nothing
 };

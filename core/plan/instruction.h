@@ -50,10 +50,9 @@ struct Segment {
 // Ordered queues of a rank.  Instructions of one stream run in program order; between streams only
 // `waits` order them.
 enum class StreamKind { kCompute = 0, kComputeHigh = 1, kChannel = 2, kCollective = 3, kCopy = 4 };
-const char* StreamName(
-    StreamKind stream);  // "compute" | "compute-high" | "channel" | "collective" | "copy"
+// "compute" | "compute-high" | "channel" | "collective" | "copy"
+const char* StreamName(StreamKind stream);
 
-//
 // `stage` is the stage whose buffer stands at this rank: a send names the stage that made the
 // message, a receive the stage that will use it, a hand-off the stage that it reads from.
 // `reads` and `fills` together hold every buffer that the instruction touches, at most one of each
@@ -62,17 +61,15 @@ const char* StreamName(
 // first segment and read by the others.  A load, a receive and a hand-off each fill one buffer.
 struct Instruction {
   Op op = Op::kLoad;
-  int stage =
-      -1;  // -1 where it has no meaning (agree, optimizer, snapshot, overlap marks, reductions)
-  int microbatch = -1;     // -1 likewise
-  Segment segment;         // empty range where it has no meaning
-  std::vector<int> waits;  // earlier indices, in the same program, of instructions on other streams
-                           // that must have finished
+  int stage = -1;       // -1 where it has no meaning: agree, optimizer, snapshot, marks, reductions
+  int microbatch = -1;  // -1 likewise
+  Segment segment;      // empty range where it has no meaning
+  // Earlier indices, in the same program, of instructions on other streams that must have finished.
+  std::vector<int> waits;
   std::vector<int> reads;  // indices into RankPlan::buffers
   std::vector<int> fills;
-  int channel =
-      -1;  // index into Plan::channels: sends, receives; kChannel streams are one per channel
-  int bucket = -1;  // index into Plan::buckets: exchange-copies, reduce-gradient
+  int channel = -1;  // index into Plan::channels: sends, receives; each has a stream of its own
+  int bucket = -1;   // index into Plan::buckets: exchange-copies, reduce-gradient
   StreamKind stream = StreamKind::kCompute;
   int64_t estimated_ns = 0;
 

@@ -1,5 +1,5 @@
-// A plan: for each pipeline rank the stages it owns, its buffers and its two ordered programs. Pure
-// data.
+// A plan: for each pipeline rank the stages it owns, its buffers and its two ordered programs.
+// Pure data.
 //
 // Data-parallel replicas run the same plan: the worker with global rank g has replica g / num_ranks
 // and pipeline rank g % num_ranks; channels join pipeline ranks of one replica.
@@ -17,8 +17,7 @@ namespace birkhoff {
 
 struct Stage {
   UnitRange units;
-  std::vector<int>
-      ranks;  // holders by direction: one, or DualPipe's two (direction 0, direction 1)
+  std::vector<int> ranks;  // holders by direction: one, or DualPipe's two
 };
 
 enum class ChannelKind { kActivation = 0, kGradient = 1 };
@@ -46,8 +45,8 @@ enum class ParameterKind { kGradient = 0, kAccumulated = 1 };
 struct PlannedParameter {
   ParameterSpec spec;
   std::vector<int> stages;  // that use it (two with tied embeddings)
-  std::vector<int>
-      ranks;  // pipeline ranks that hold it, ascending; the first writes it and counts its norm
+  // Pipeline ranks that hold it, ascending; the first writes it and counts its norm.
+  std::vector<int> ranks;
   int bucket = 0;
   ParameterKind kind = ParameterKind::kGradient;
 };
@@ -56,8 +55,8 @@ struct PlannedParameter {
 // ascending order.
 struct Bucket {
   std::vector<int> parameters;  // indices into Plan::parameters
-  std::vector<int>
-      ranks;  // holders within a replica; more than one: exchange-copies before reduce-gradient
+  // Holders within a replica; more than one: exchange-copies before reduce-gradient.
+  std::vector<int> ranks;
 };
 
 struct RankPlan {
@@ -92,7 +91,7 @@ struct Plan {
   int NumStages() const { return static_cast<int>(stages.size()); }
 };
 
-// SHA-free stable hash (64-bit FNV-1a in hex) of the text form: two plans with the same hash are
+// A stable hash (64-bit FNV-1a in hex) of the text form: two plans with the same hash are
 // the same plan.
 std::string PlanHash(const Plan& plan);
 std::string ModelHash(const ModelSpec& model);

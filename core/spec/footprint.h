@@ -54,8 +54,8 @@ struct StoredTensor {
 // `sequence_length`).
 struct StageLayout {
   UnitRange units;
-  std::vector<UnitRange>
-      recompute_blocks;  // runs of sub-layer units in ascending order; empty: everything is stored
+  // Runs of sub-layer units in ascending order; empty: everything is stored.
+  std::vector<UnitRange> recompute_blocks;
   std::vector<StoredTensor> tensors;
   int64_t bytes[kNumHomes] = {};  // size of each home's buffer; 0 where the stage has none
 

@@ -14,13 +14,14 @@ namespace birkhoff {
 struct GainReport {
   double forward = 1.0;  // largest composite gain over sub-layers
   double backward = 1.0;
-  std::vector<double>
-      forward_by_sublayer;  // composite, mean over tokens of the per-token gain; L values
+  // Means over tokens of the per-token gain, one value per sub-layer; composite, and of H_res
+  // alone.
+  std::vector<double> forward_by_sublayer;
   std::vector<double> backward_by_sublayer;
   std::vector<double> single_forward_by_sublayer;
   std::vector<double> single_backward_by_sublayer;
-  double mean_matrix_forward =
-      1.0;  // largest gain over sub-layers of the token-mean composite matrix
+  // Largest gain over sub-layers of the token-mean composite matrix.
+  double mean_matrix_forward = 1.0;
   double mean_matrix_backward = 1.0;
   double row_sum_min = 1.0;     // smallest composite row sum (forward) of any token and sub-layer
   double column_sum_min = 1.0;  // smallest composite column sum (backward)
