@@ -9,7 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "core/net/convert.h"
+#include "core/spec/load.h"
 
 namespace birkhoff {
 namespace {
@@ -126,7 +129,25 @@ void PrintJobs(const std::vector<v1::Job>& jobs, const std::string& output,
   *console.out << Table(rows);
 }
 
+// The spec stands last and as in a job file, so that it can be cut out and submitted again.
+std::string JobToYaml(const v1::Job& job) {
+  const absl::StatusOr<JobSpec> spec = FromProto(job.spec());
+  if (!spec.ok()) return JsonToYaml(MessageToJson(job));  // of a newer coordinator
+  v1::Job rest = job;
+  rest.clear_spec();
+  std::string text = JsonToYaml(MessageToJson(rest)) + "spec:\n";
+  for (const absl::string_view line :
+       absl::StrSplit(JobSpecToYaml(*spec), '\n', absl::SkipEmpty())) {
+    absl::StrAppend(&text, "  ", line, "\n");
+  }
+  return text;
+}
+
 void PrintJob(const v1::Job& job, const std::string& output, const Console& console) {
+  if (output == "yaml") {
+    *console.out << JobToYaml(job);
+    return;
+  }
   if (PrintForPrograms(MessageToJson(job), output, console)) return;
   PrintJobs({job}, output, console);
 }

@@ -9,7 +9,8 @@
 
 namespace birkhoff {
 
-// `output`: "" | wide | json | yaml.  A list is one JSON array, or a YAML list.
+// `output`: "" | wide | json | yaml.  A list is one JSON array, or a YAML list.  The spec in the
+// YAML of one job is a job file.
 void PrintJob(const v1::Job& job, const std::string& output, const Console& console);
 void PrintJobs(const std::vector<v1::Job>& jobs, const std::string& output, const Console& console);
 void PrintWorkers(const std::vector<v1::Worker>& workers, const std::string& output,

@@ -7,7 +7,9 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "coordinator/daemon.h"
+#include "core/spec/load.h"
 #include "tests/cli/verb.h"
 
 namespace birkhoff {
@@ -66,6 +68,20 @@ TEST_F(ServiceTest, JsonAndYamlHoldTheWholeJob) {
   EXPECT_THAT(Run({"get", "tiny", "-o", "yaml"}).out,
               AllOf(StartsWith("name: \"jobs/tiny\"\n"), HasSubstr("\n    hidden_size: 128\n")));
   EXPECT_THAT(Run({"list", "-o", "wide"}).out, HasSubstr("waits for 2 idle workers"));
+}
+
+TEST_F(ServiceTest, YamlOfAJobHoldsItsJobFile) {
+  ASSERT_EQ(Submit({"--set", "training.steps=50"}).code, 0);
+  const std::string yaml = Run({"get", "tiny", "-o", "yaml"}).out;
+  const size_t begin = yaml.find("\nspec:\n");
+  ASSERT_NE(begin, std::string::npos) << yaml;
+  std::vector<Problem> problems;
+  const JobSpec spec =
+      LoadJobSpec(absl::StrReplaceAll(yaml.substr(begin + 6), {{"\n  ", "\n"}}), {}, &problems);
+  EXPECT_TRUE(problems.empty()) << problems[0].field;
+  EXPECT_EQ(spec.training.steps, 50);
+  EXPECT_EQ(spec.model.vocab_size, 257);
+  EXPECT_EQ(spec.model.residual.kind, ResidualKind::kMhc);
 }
 
 TEST_F(ServiceTest, OverridesAndSubmitsAgainUnderTheNextName) {
