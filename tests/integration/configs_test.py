@@ -16,18 +16,16 @@ FALL = 0.6
 
 
 class ConfigsTest(unittest.TestCase):
-    def setUp(self):
-        self.output = pathlib.Path(tempfile.mkdtemp(prefix="birkhoff-configs-"))
-        self.addCleanup(shutil.rmtree, self.output, ignore_errors=True)
-
     def train(self, name, *changes):
-        """Runs a job file to its end; returns its rows."""
-        words = [programs.BIN / "birkhoff", "run", f"configs/{name}.yaml", "--out", self.output]
+        """Runs a job file to its end, in a directory of its own; returns its rows."""
+        output = pathlib.Path(tempfile.mkdtemp(prefix="birkhoff-configs-"))
+        self.addCleanup(shutil.rmtree, output, ignore_errors=True)
+        words = [programs.BIN / "birkhoff", "run", f"configs/{name}.yaml", "--out", output]
         for change in changes:
             words += ["--set", change]
         run = subprocess.run(words, cwd=programs.SOURCE, capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stderr[-2000:])
-        rows = programs.rows(self.output)
+        rows = programs.rows(output)
         self.assertEqual([row["step"] for row in rows], list(range(1, len(rows) + 1)))
         return rows
 
@@ -57,7 +55,6 @@ class ConfigsTest(unittest.TestCase):
     def test_tiny_with_the_other_connections(self):
         for kind in ("residual", "hc"):
             with self.subTest(kind):
-                self.setUp()
                 self.expect_fall(self.train("tiny", f"model.residual.kind={kind}"))
 
     def test_deep_tiny(self):
