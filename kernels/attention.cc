@@ -92,6 +92,7 @@ absl::Status Validate(const AttentionBackwardArgs<T>& args) {
   return RequirePointers(kOp, {{"q", args.q},
                                {"k", args.k},
                                {"v", args.v},
+                               {"out", args.out},
                                {"lse", args.lse},
                                {"dout", args.dout},
                                {"dq", args.dq},
@@ -102,9 +103,12 @@ absl::Status Validate(const AttentionBackwardArgs<T>& args) {
 
 template absl::Status Validate(const RopeArgs<float>&);
 template absl::Status Validate(const RopeArgs<double>&);
+template absl::Status Validate(const RopeArgs<bf16>&);
 template absl::Status Validate(const AttentionForwardArgs<float>&);
 template absl::Status Validate(const AttentionForwardArgs<double>&);
+template absl::Status Validate(const AttentionForwardArgs<bf16>&);
 template absl::Status Validate(const AttentionBackwardArgs<float>&);
 template absl::Status Validate(const AttentionBackwardArgs<double>&);
+template absl::Status Validate(const AttentionBackwardArgs<bf16>&);
 
 }  // namespace birkhoff

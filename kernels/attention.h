@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "kernels/types.h"
 
 namespace birkhoff {
 
@@ -29,7 +30,9 @@ struct AttentionShape {
   int kv_heads = 0;  // divides heads
   int head_dim = 0;  // D
   int num_sequences = 0;
-  const int32_t* sequence_starts = nullptr;  // [num_sequences + 1], ascending, first 0, last tokens
+  // [num_sequences + 1], ascending, first 0, last tokens.  In the host's memory, on every backend;
+  // must stay until the work is done.
+  const int32_t* sequence_starts = nullptr;
   int64_t qkv_stride = 0;  // elements between tokens of q, k, v and of their gradients: one row of
                            // the fused projection, or heads * D of separate ones
 };
@@ -37,12 +40,13 @@ struct AttentionShape {
 template <typename T>
 struct AttentionForwardArgs {
   AttentionShape shape = {};
-  const T* q = nullptr;    // [tokens, heads, D], rotated; tokens qkv_stride apart
-  const T* k = nullptr;    // [tokens, kv_heads, D], rotated; qkv_stride apart
-  const T* v = nullptr;    // [tokens, kv_heads, D]; qkv_stride apart
-  T* out = nullptr;        // [tokens, heads, D], dense
-  T* lse = nullptr;        // [heads, tokens]: log sum exp of the scaled scores, for the backward
-  T* workspace = nullptr;  // AttentionWorkspaceElements(shape)
+  const T* q = nullptr;  // [tokens, heads, D], rotated; tokens qkv_stride apart
+  const T* k = nullptr;  // [tokens, kv_heads, D], rotated; qkv_stride apart
+  const T* v = nullptr;  // [tokens, kv_heads, D]; qkv_stride apart
+  T* out = nullptr;      // [tokens, heads, D], dense
+  ScalarOf<T>* lse =
+      nullptr;                // [heads, tokens]: log sum exp of the scaled scores, for the backward
+  void* workspace = nullptr;  // as many bytes as the backend says
 };
 
 template <typename T>
@@ -51,17 +55,14 @@ struct AttentionBackwardArgs {
   const T* q = nullptr;
   const T* k = nullptr;
   const T* v = nullptr;
-  const T* lse = nullptr;
+  const T* out = nullptr;  // of the forward pass
+  const ScalarOf<T>* lse = nullptr;
   const T* dout = nullptr;  // [tokens, heads, D], dense
   T* dq = nullptr;          // like q, assigned; with respect to the rotated q: un-rotate afterwards
   T* dk = nullptr;          // like k, assigned
   T* dv = nullptr;          // like v, assigned
-  T* workspace = nullptr;   // AttentionWorkspaceElements(shape); not overlapping anything
+  void* workspace = nullptr;  // as many bytes as the backend says; not overlapping anything
 };
-
-// Scratch elements of either pass; needs only a shape that passes the checks.  Grows with the
-// longest sequence: pass num_sequences = 1 over all tokens for an upper bound.
-int64_t AttentionWorkspaceElements(const AttentionShape& shape);
 
 // What every backend checks first; the errors below.
 template <typename T>
@@ -73,6 +74,9 @@ absl::Status Validate(const AttentionBackwardArgs<T>& args);
 
 // Errors: INVALID_ARGUMENT a rule above is broken; nothing was written.
 namespace cpu {
+// Elements of T that either pass needs as workspace; needs only a shape that passes the checks.
+// Grows with the longest sequence: pass num_sequences = 1 over all tokens for an upper bound.
+int64_t AttentionWorkspaceElements(const AttentionShape& shape);
 template <typename T>
 absl::Status RopeForward(const RopeArgs<T>& args);
 template <typename T>

@@ -31,25 +31,13 @@ absl::Status ValidateShape(const char* op, const BoundaryShape& shape) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateIds(const char* op, const int32_t* ids, int64_t tokens, int64_t vocabulary) {
-  RETURN_IF_ERROR(RequirePointers(op, {{"ids", ids}}));
-  for (int64_t t = 0; t < tokens; ++t) {
-    if (ids[t] < 0 || ids[t] >= vocabulary) {
-      return RefuseArgument(op, absl::StrCat("ids[", t, "]=", ids[t]),
-                            absl::StrCat("0 <= id < ", vocabulary).c_str());
-    }
-  }
-  return absl::OkStatus();
-}
-
 bool HasCoefficients(const BoundaryShape& shape) { return shape.kind != BoundaryKind::kResidual; }
 
 template <typename T>
 absl::Status ValidateSource(const char* op, const BoundaryShape& shape,
                             const BoundarySourceArgs<T>& source) {
   if (source.kind == BoundarySource::kEmbed) {
-    RETURN_IF_ERROR(RequirePointers(op, {{"source.embedding", source.embedding}}));
-    return ValidateIds(op, source.ids, shape.tokens, source.vocabulary);
+    return RequirePointers(op, {{"source.embedding", source.embedding}, {"ids", source.ids}});
   }
   if (source.kind == BoundarySource::kReceived) return absl::OkStatus();
   RETURN_IF_ERROR(RequirePointers(op, {{"source.x", source.x}, {"source.y", source.y}}));
@@ -176,8 +164,7 @@ absl::Status Validate(const BoundaryBackwardArgs<T>& args) {
   RETURN_IF_ERROR(RequirePointers(kOp, {{"dx", args.dx}}));
   RETURN_IF_ERROR(ValidateSinkBackward(kOp, args));
   if (args.source == BoundarySource::kEmbed) {
-    RETURN_IF_ERROR(RequirePointers(kOp, {{"dembedding", args.dembedding}}));
-    return ValidateIds(kOp, args.ids, args.shape.tokens, args.vocabulary);
+    return RequirePointers(kOp, {{"dembedding", args.dembedding}, {"ids", args.ids}});
   }
   if (args.source == BoundarySource::kReceived) return absl::OkStatus();
   RETURN_IF_ERROR(RequirePointers(kOp, {{"dy_below", args.dy_below}}));
@@ -187,9 +174,12 @@ absl::Status Validate(const BoundaryBackwardArgs<T>& args) {
 
 template absl::Status Validate(const BoundaryForwardArgs<float>&);
 template absl::Status Validate(const BoundaryForwardArgs<double>&);
+template absl::Status Validate(const BoundaryForwardArgs<bf16>&);
 template absl::Status Validate(const BoundaryRecomputeArgs<float>&);
 template absl::Status Validate(const BoundaryRecomputeArgs<double>&);
+template absl::Status Validate(const BoundaryRecomputeArgs<bf16>&);
 template absl::Status Validate(const BoundaryBackwardArgs<float>&);
 template absl::Status Validate(const BoundaryBackwardArgs<double>&);
+template absl::Status Validate(const BoundaryBackwardArgs<bf16>&);
 
 }  // namespace birkhoff

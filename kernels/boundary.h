@@ -21,15 +21,17 @@
 // H_res[i][j] is the weight of old stream j in new stream i.  Gains (gain.h) are measured on P, the
 // product H_l ... H_0 of each token, and S, the product H_{L-1} ... H_l.
 //
-// Everything is row-major; T is float (training) or double (the reference).  Calls are synchronous,
-// allocate nothing and keep nothing.  Same input, same bits; a recompute gives the bits of forward.
-// No NaN comes from rows of zeros.
+// Everything is row-major.  T is the type of streams and activations, S = ScalarOf<T> (types.h)
+// that of coefficients, logits, parameters, products of matrices and gradients of parameters; T is
+// rounded once, where it is written.  Calls allocate nothing and keep nothing.  Same input, same
+// bits; a recompute gives the bits of forward.  No NaN comes from rows of zeros.
 #pragma once
 
 #include <cstdint>
 
 #include "absl/status/status.h"
 #include "kernels/mapping.h"
+#include "kernels/types.h"
 
 namespace birkhoff {
 
@@ -50,7 +52,7 @@ struct BoundaryShape {
   double norm_eps = 1e-6;  // under rms; > 0
 };
 
-// Sizes, in elements of T.
+// Sizes, in elements.
 MixShape MixShapeOf(const BoundaryShape& shape);  // kResidual: identity; kHc: free
 // 0 | 2n + n^2: H_pre [n], H_post [n], H_res [n, n].  The next merge and a recompute need no more.
 int64_t CoefficientsPerToken(const BoundaryShape& shape);
@@ -59,31 +61,33 @@ int64_t CoefficientsPerToken(const BoundaryShape& shape);
 int64_t LogitsPerToken(const BoundaryShape& shape);
 // Both together: 49 for mhc with Sinkhorn at n = 4.
 int64_t SavedPerToken(const BoundaryShape& shape);
-int64_t ProjectionElements(const BoundaryShape& shape);         // phi | theta | 0
-int64_t BiasElements(const BoundaryShape& shape);               // 2n + K_res | 0
-int64_t BoundaryWorkspaceElements(const BoundaryShape& shape);  // of the backward call
+int64_t ProjectionElements(const BoundaryShape& shape);  // phi | theta | 0
+int64_t BiasElements(const BoundaryShape& shape);        // 2n + K_res | 0
 
 // Parameters of the sub-layer (or head) that the sink feeds.
 template <typename T>
 struct BoundaryParameters {
-  const T* projection = nullptr;  // kMhc: phi [n C, 2n + K_res] (pre, post, res);
+  using S = ScalarOf<T>;
+  const S* projection = nullptr;  // kMhc: phi [n C, 2n + K_res] (pre, post, res);
                                   // kHc: theta [2 + n, C] (pre, post, res rows)
-  const T* alpha = nullptr;       // [3]: a_pre, a_post, a_res
-  const T* bias = nullptr;        // [2n + K_res]: pre, post, res row-major
-  const T* gamma = nullptr;       // [C]; all that kResidual and kHead need
+  const S* alpha = nullptr;       // [3]: a_pre, a_post, a_res
+  const S* bias = nullptr;        // [2n + K_res]: pre, post, res row-major
+  const S* gamma = nullptr;       // [C]; all that kResidual and kHead need
 };
 
 // Their gradients; added to (+=).
 template <typename T>
 struct BoundaryGradients {
-  T* projection = nullptr;
-  T* alpha = nullptr;
-  T* bias = nullptr;
-  T* gamma = nullptr;
+  using S = ScalarOf<T>;
+  S* projection = nullptr;
+  S* alpha = nullptr;
+  S* bias = nullptr;
+  S* gamma = nullptr;
 };
 
 template <typename T>
 struct BoundarySourceArgs {
+  using S = ScalarOf<T>;
   BoundarySource kind = BoundarySource::kReceived;
   // kEmbed
   const T* embedding = nullptr;  // [vocabulary, C]
@@ -93,44 +97,47 @@ struct BoundarySourceArgs {
   // kMerge: of sub-layer l
   const T* x = nullptr;             // X_l [tokens, n, C]
   const T* y = nullptr;             // y_l [tokens, C]
-  const T* coefficients = nullptr;  // [tokens, 2n + n^2]; unused by kResidual
+  const S* coefficients = nullptr;  // [tokens, 2n + n^2]; unused by kResidual
 };
 
 template <typename T>
 struct BoundaryForwardArgs {
+  using S = ScalarOf<T>;
   BoundaryShape shape = {};
   BoundarySourceArgs<T> source = {};
   T* x = nullptr;  // [tokens, n, C]: read with kReceived, else written; may be source.x
-  const T* prefix_below = nullptr;  // P_l [tokens, n, n]; kMerge, with prefix
-  T* prefix = nullptr;  // P after the merge, or I with kEmbed; untouched with kReceived; may be
+  const S* prefix_below = nullptr;  // P_l [tokens, n, n]; kMerge, with prefix
+  S* prefix = nullptr;  // P after the merge, or I with kEmbed; untouched with kReceived; may be
                         // prefix_below; null: no gains wanted
   BoundarySink sink = BoundarySink::kSubLayer;
   StreamContract contract = StreamContract::kMean;  // kHead
   BoundaryParameters<T> parameters = {};            // kSubLayer, kHead
-  T* coefficients = nullptr;                        // kSubLayer, out; unused by kResidual
-  T* logits = nullptr;                              // kSubLayer, out; unused by kResidual
+  S* coefficients = nullptr;                        // kSubLayer, out; unused by kResidual
+  S* logits = nullptr;                              // kSubLayer, out; unused by kResidual
   T* contracted = nullptr;                          // [tokens, C] h; kHead, out
   T* norm_out = nullptr;                            // [tokens, C]; kSubLayer, kHead
-  T* norm_inv_rms = nullptr;                        // [tokens] 1 / rms(u | h); kSubLayer, kHead
+  S* norm_inv_rms = nullptr;                        // [tokens] 1 / rms(u | h); kSubLayer, kHead
 };
 
 // Rebuilds x and norm_out from saved coefficients: no projection, no mapping.
 template <typename T>
 struct BoundaryRecomputeArgs {
+  using S = ScalarOf<T>;
   BoundaryShape shape = {};
   BoundarySourceArgs<T> source = {};
   T* x = nullptr;  // as in forward
   BoundarySink sink = BoundarySink::kSubLayer;
   StreamContract contract = StreamContract::kMean;
-  const T* gamma = nullptr;
-  const T* coefficients = nullptr;  // kSubLayer: saved by forward
-  const T* norm_inv_rms = nullptr;  // kSubLayer, kHead: saved by forward
+  const S* gamma = nullptr;
+  const S* coefficients = nullptr;  // kSubLayer: saved by forward
+  const S* norm_inv_rms = nullptr;  // kSubLayer, kHead: saved by forward
   T* norm_out = nullptr;            // kSubLayer, kHead; null: not wanted
 };
 
 // First the sink's part, dX of this boundary, then the source's.
 template <typename T>
 struct BoundaryBackwardArgs {
+  using S = ScalarOf<T>;
   BoundaryShape shape = {};
   BoundarySink sink = BoundarySink::kSubLayer;
   StreamContract contract = StreamContract::kMean;
@@ -139,28 +146,28 @@ struct BoundaryBackwardArgs {
   const T* contracted = nullptr;    // kHead: saved by forward
   const T* y = nullptr;             // kSubLayer: y_l [tokens, C], F's output; unused by kResidual
   const T* dnorm = nullptr;         // kSubLayer, kHead: gradient of norm_out [tokens, C]
-  const T* norm_inv_rms = nullptr;  // kSubLayer, kHead: saved by forward
-  const T* coefficients = nullptr;  // kSubLayer, of l
-  const T* logits = nullptr;        // kSubLayer, of l
+  const S* norm_inv_rms = nullptr;  // kSubLayer, kHead: saved by forward
+  const S* coefficients = nullptr;  // kSubLayer, of l
+  const S* logits = nullptr;        // kSubLayer, of l
   BoundaryParameters<T> parameters = {};
   BoundaryGradients<T> gradients = {};
-  const T* suffix_above = nullptr;  // S_{l+1} [tokens, n, n]; kSubLayer, with suffix
-  T* suffix = nullptr;              // S_l = S_{l+1} H_res_l; kHead: I; untouched with kNone; may be
+  const S* suffix_above = nullptr;  // S_{l+1} [tokens, n, n]; kSubLayer, with suffix
+  S* suffix = nullptr;              // S_l = S_{l+1} H_res_l; kHead: I; untouched with kNone; may be
                                     // suffix_above; null: no gains wanted
   T* dx = nullptr;  // dX_l [tokens, n, C]: read with kNone, else written; may be dx_above
 
   BoundarySource source = BoundarySource::kReceived;  // kReceived: dx is all there is to do
-  const T* coefficients_below = nullptr;              // kMerge: of l - 1; unused by kResidual
+  const S* coefficients_below = nullptr;              // kMerge: of l - 1; unused by kResidual
   T* dy_below = nullptr;                      // kMerge: dy_{l-1} = H_post_{l-1} dX_l [tokens, C]
-  T* dembedding = nullptr;                    // kEmbed: [vocabulary, C], added to (+=)
+  S* dembedding = nullptr;                    // kEmbed: [vocabulary, C], added to (+=)
   const int32_t* ids = nullptr;               // kEmbed
   int64_t vocabulary = 0;                     // kEmbed
   StreamExpand expand = StreamExpand::kCopy;  // kEmbed
 
-  T* workspace = nullptr;  // BoundaryWorkspaceElements(shape); kSubLayer
+  void* workspace = nullptr;  // as many bytes as the backend says; kSubLayer, and kHead on a GPU
 };
 
-// What every backend checks first; the errors below.
+// What every backend checks first: shapes and pointers, never data; the errors below.
 template <typename T>
 absl::Status Validate(const BoundaryForwardArgs<T>& args);
 template <typename T>
@@ -168,8 +175,11 @@ absl::Status Validate(const BoundaryRecomputeArgs<T>& args);
 template <typename T>
 absl::Status Validate(const BoundaryBackwardArgs<T>& args);
 
-// Errors: INVALID_ARGUMENT a rule above is broken; nothing was written.
+// Errors: INVALID_ARGUMENT a rule above is broken, an id beyond the vocabulary among them; nothing
+// was written.  T: float, double.
 namespace cpu {
+// Elements of T that the backward call needs as workspace.
+int64_t BoundaryWorkspaceElements(const BoundaryShape& shape);
 template <typename T>
 absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args);
 template <typename T>

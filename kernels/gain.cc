@@ -20,10 +20,11 @@ absl::Status Validate(const GainArgs<T>& args) {
                           absl::StrCat("at least ", args.streams * args.streams).c_str());
   }
   if (args.tokens == 0) return absl::OkStatus();
-  return RequirePointers(kOp, {{"matrices", args.matrices}});
+  return RequirePointers(kOp, {{"matrices", args.matrices}, {"sums", args.sums}});
 }
 
 template absl::Status Validate(const GainArgs<float>&);
 template absl::Status Validate(const GainArgs<double>&);
+template absl::Status Validate(const GainArgs<bf16>&);
 
 }  // namespace birkhoff

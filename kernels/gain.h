@@ -9,36 +9,39 @@
 #include <limits>
 
 #include "absl/status/status.h"
+#include "kernels/types.h"
 
 namespace birkhoff {
+
+struct GainSums {        // added to, token after token, in double
+  double forward = 0.0;  // sum over tokens of the forward gain
+  double backward = 0.0;
+  double row_sum_min = std::numeric_limits<double>::infinity();     // of any row of any token
+  double column_sum_min = std::numeric_limits<double>::infinity();  // signed: no absolute value
+};
 
 template <typename T>
 struct GainArgs {
   int streams = 4;  // n, 1..8
   int64_t tokens = 0;
-  const T* matrices = nullptr;  // [tokens, n, n] row-major, tokens `stride` elements apart: H_res
-                                // inside the coefficients (offset 2n), P or S
-  int64_t stride = 0;           // >= n^2
-};
-
-// Added to, token after token, in double.
-struct GainSums {
-  double forward = 0.0;   // sum over tokens of the forward gain
-  double backward = 0.0;  // sum over tokens of the backward gain
-  double row_sum_min = std::numeric_limits<double>::infinity();     // of any row of any token
-  double column_sum_min = std::numeric_limits<double>::infinity();  // signed: no absolute value
-  double* matrix = nullptr;  // [n, n] sum over tokens of M; null: not wanted
+  const ScalarOf<T>* matrices =
+      nullptr;                // [tokens, n, n] row-major, tokens `stride` elements
+                              // apart: H_res inside the coefficients (offset 2n), P or S
+  int64_t stride = 0;         // >= n^2
+  GainSums* sums = nullptr;   // in the backend's memory, as the next
+  double* matrix = nullptr;   // [n, n] sum over tokens of M (+=); null: not wanted
+  void* workspace = nullptr;  // as many bytes as the backend says
 };
 
 // What every backend checks first; the errors below.
 template <typename T>
 absl::Status Validate(const GainArgs<T>& args);
 
-// A NaN in a matrix makes the sums NaN and leaves the minima.
-// Errors: INVALID_ARGUMENT a rule above is broken; nothing was added.
+// A NaN in a matrix makes the sums NaN and leaves the minima.  Tokens are added in a fixed order.
+// Errors: INVALID_ARGUMENT a rule above is broken; nothing was added.  T: float, double.
 namespace cpu {
 template <typename T>
-absl::Status AccumulateGain(const GainArgs<T>& args, GainSums& sums);
+absl::Status AccumulateGain(const GainArgs<T>& args);
 }  // namespace cpu
 
 }  // namespace birkhoff

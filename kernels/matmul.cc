@@ -24,8 +24,8 @@ absl::Status ValidateStride(const char* name, int64_t stride, int64_t columns) {
 
 }  // namespace
 
-template <typename T>
-absl::Status Validate(const GemmArgs<T>& args) {
+template <typename T, typename Out>
+absl::Status Validate(const GemmArgs<T, Out>& args) {
   RETURN_IF_ERROR(ValidateSize("m", args.m));
   RETURN_IF_ERROR(ValidateSize("n", args.n));
   RETURN_IF_ERROR(ValidateSize("k", args.k));
@@ -39,5 +39,7 @@ absl::Status Validate(const GemmArgs<T>& args) {
 
 template absl::Status Validate(const GemmArgs<float>&);
 template absl::Status Validate(const GemmArgs<double>&);
+template absl::Status Validate(const GemmArgs<bf16>&);
+template absl::Status Validate(const GemmArgs<bf16, float>&);
 
 }  // namespace birkhoff

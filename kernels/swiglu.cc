@@ -33,7 +33,9 @@ absl::Status Validate(const SwiGluBackwardArgs<T>& args) {
 
 template absl::Status Validate(const SwiGluForwardArgs<float>&);
 template absl::Status Validate(const SwiGluForwardArgs<double>&);
+template absl::Status Validate(const SwiGluForwardArgs<bf16>&);
 template absl::Status Validate(const SwiGluBackwardArgs<float>&);
 template absl::Status Validate(const SwiGluBackwardArgs<double>&);
+template absl::Status Validate(const SwiGluBackwardArgs<bf16>&);
 
 }  // namespace birkhoff

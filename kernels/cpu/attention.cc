@@ -74,7 +74,7 @@ template <typename T>
 void ForwardBlock(const AttentionForwardArgs<T>& args, const QueryBlock& block) {
   const AttentionShape& shape = args.shape;
   const BlockOffsets at(shape, block);
-  T* scores = args.workspace;
+  T* scores = static_cast<T*>(args.workspace);
   Scores(shape, block, args.q, args.k, scores);
   for (int64_t i = 0; i < block.queries(); ++i) {
     const int64_t visible = block.first - block.start + i + 1;
@@ -102,7 +102,7 @@ void BackwardBlock(const AttentionBackwardArgs<T>& args, const QueryBlock& block
   const BlockOffsets at(shape, block);
   const int64_t queries = block.queries(), keys = block.keys(), D = shape.head_dim;
   const int64_t stride = shape.qkv_stride, out_stride = shape.heads * D;
-  T *scores = args.workspace, *dscores = args.workspace + queries * keys;
+  T *scores = static_cast<T*>(args.workspace), *dscores = scores + queries * keys;
   const T scale = T(ScoreScale(shape));
   Scores(shape, block, args.q, args.k, scores);
   Multiply({queries, keys, D}, T(1), {args.dout + at.out, out_stride},
@@ -141,19 +141,19 @@ absl::Status AttentionBackward(const AttentionBackwardArgs<T>& args) {
   return absl::OkStatus();
 }
 
+int64_t AttentionWorkspaceElements(const AttentionShape& shape) {
+  int64_t longest = 0;
+  for (int s = 0; s < shape.num_sequences; ++s) {
+    longest = std::max<int64_t>(longest, shape.sequence_starts[s + 1] - shape.sequence_starts[s]);
+  }
+  return 2 * std::min(kQueryBlock, longest) * longest;
+}
+
 template absl::Status AttentionForward(const AttentionForwardArgs<float>&);
 template absl::Status AttentionForward(const AttentionForwardArgs<double>&);
 template absl::Status AttentionBackward(const AttentionBackwardArgs<float>&);
 template absl::Status AttentionBackward(const AttentionBackwardArgs<double>&);
 
 }  // namespace cpu
-
-int64_t AttentionWorkspaceElements(const AttentionShape& shape) {
-  int64_t longest = 0;
-  for (int s = 0; s < shape.num_sequences; ++s) {
-    longest = std::max<int64_t>(longest, shape.sequence_starts[s + 1] - shape.sequence_starts[s]);
-  }
-  return 2 * std::min(cpu::kQueryBlock, longest) * longest;
-}
 
 }  // namespace birkhoff

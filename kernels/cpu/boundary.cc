@@ -6,6 +6,7 @@
 
 #include "core/base/status_macros.h"
 #include "kernels/cpu/coefficients.h"
+#include "kernels/cpu/ids.h"
 #include "kernels/cpu/norm_rows.h"
 #include "kernels/cpu/streams.h"
 #include "kernels/cpu/token_block.h"
@@ -108,6 +109,10 @@ void RecomputeSink(const BoundaryRecomputeArgs<T>& args, TokenBlock block) {
 template <typename T>
 absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
+  if (args.source.kind == BoundarySource::kEmbed) {
+    RETURN_IF_ERROR(
+        CheckIds("boundary forward", args.source.ids, args.shape.tokens, args.source.vocabulary));
+  }
   WithStreams(args.shape.streams, [&](auto n) {
     ForBlocks(args.shape.tokens, [&](TokenBlock block) {
       ApplyPrefix<n()>(args, block);
@@ -121,6 +126,10 @@ absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args) {
 template <typename T>
 absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
+  if (args.source.kind == BoundarySource::kEmbed) {
+    RETURN_IF_ERROR(
+        CheckIds("boundary recompute", args.source.ids, args.shape.tokens, args.source.vocabulary));
+  }
   WithStreams(args.shape.streams, [&](auto n) {
     ForBlocks(args.shape.tokens, [&](TokenBlock block) {
       ApplySource<n()>(args.shape, args.source, block, args.x);

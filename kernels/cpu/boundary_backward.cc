@@ -5,6 +5,7 @@
 #include "core/base/status_macros.h"
 #include "kernels/boundary.h"
 #include "kernels/cpu/coefficients.h"
+#include "kernels/cpu/ids.h"
 #include "kernels/cpu/norm_rows.h"
 #include "kernels/cpu/streams.h"
 #include "kernels/cpu/token_block.h"
@@ -72,7 +73,7 @@ void CoefficientsOfBlock(const BoundaryBackwardArgs<T>& args, TokenBlock block,
 template <int N, typename T>
 void SubLayerBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
   const int64_t C = args.shape.channels, width = N * C;
-  const Workspace<T> work = CutWorkspace(args.shape, args.workspace);
+  const Workspace<T> work = CutWorkspace(args.shape, static_cast<T*>(args.workspace));
   const bool plain = args.shape.kind == BoundaryKind::kResidual;
   NormBackward<N>(args, block, work.du);
   std::fill_n(work.norm, block.size() * N, T(0));
@@ -147,9 +148,18 @@ void SourceBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
 
 }  // namespace
 
+int64_t BoundaryWorkspaceElements(const BoundaryShape& shape) {
+  const int64_t per_token =
+      shape.channels + shape.streams + CoefficientsPerToken(shape) + ProductsPerToken(shape);
+  return MixWorkspaceElements(MixShapeOf(shape)) + kBoundaryBlock * per_token;
+}
+
 template <typename T>
 absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
+  if (args.source == BoundarySource::kEmbed) {
+    RETURN_IF_ERROR(CheckIds("boundary backward", args.ids, args.shape.tokens, args.vocabulary));
+  }
   WithStreams(args.shape.streams, [&](auto n) {
     ForBlocks(args.shape.tokens, [&](TokenBlock block) {
       if (args.sink == BoundarySink::kSubLayer) SubLayerBackward<n()>(args, block);
@@ -165,11 +175,5 @@ template absl::Status BoundaryBackward(const BoundaryBackwardArgs<float>&);
 template absl::Status BoundaryBackward(const BoundaryBackwardArgs<double>&);
 
 }  // namespace cpu
-
-int64_t BoundaryWorkspaceElements(const BoundaryShape& shape) {
-  const int64_t per_token =
-      shape.channels + shape.streams + CoefficientsPerToken(shape) + cpu::ProductsPerToken(shape);
-  return MixWorkspaceElements(MixShapeOf(shape)) + cpu::kBoundaryBlock * per_token;
-}
 
 }  // namespace birkhoff

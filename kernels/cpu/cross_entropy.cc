@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/base/status_macros.h"
+#include "kernels/arguments.h"
 
 namespace birkhoff::cpu {
 namespace {
@@ -19,11 +20,19 @@ T LargestOf(const T* row, int64_t count) {
   return std::isnan(poison) && !std::isinf(largest) ? poison : largest;
 }
 
-}  // namespace
+template <typename T>
+absl::Status CheckTargets(const CrossEntropyArgs<T>& args) {
+  for (int64_t t = 0; t < args.tokens; ++t) {
+    if (args.targets[t] < args.vocabulary) continue;
+    return RefuseArgument("cross entropy", absl::StrCat("targets[", t, "]=", args.targets[t]),
+                          absl::StrCat("target < ", args.vocabulary).c_str());
+  }
+  return absl::OkStatus();
+}
 
 template <typename T>
-absl::Status CrossEntropyForward(const CrossEntropyForwardArgs<T>& args, CrossEntropySums& sums) {
-  RETURN_IF_ERROR(Validate(args));
+void AddLoss(const CrossEntropyArgs<T>& args) {
+  CrossEntropySums sums;
   for (int64_t t = 0; t < args.tokens; ++t) {
     if (args.targets[t] < 0) continue;
     const T* row = args.logits + t * args.vocabulary;
@@ -31,14 +40,14 @@ absl::Status CrossEntropyForward(const CrossEntropyForwardArgs<T>& args, CrossEn
     double sum = 0.0;
     for (int64_t v = 0; v < args.vocabulary; ++v) sum += double(std::exp(row[v] - largest));
     sums.loss += std::log(sum) - double(row[args.targets[t]] - largest);
-    ++sums.targets;
+    sums.targets += 1.0;
   }
-  return absl::OkStatus();
+  args.sums->loss += sums.loss;
+  args.sums->targets += sums.targets;
 }
 
 template <typename T>
-absl::Status CrossEntropyBackward(const CrossEntropyBackwardArgs<T>& args) {
-  RETURN_IF_ERROR(Validate(args));
+void FormGradient(const CrossEntropyArgs<T>& args) {
   for (int64_t t = 0; t < args.tokens; ++t) {
     const T* row = args.logits + t * args.vocabulary;
     T* out = args.dlogits + t * args.vocabulary;
@@ -56,13 +65,21 @@ absl::Status CrossEntropyBackward(const CrossEntropyBackwardArgs<T>& args) {
     for (int64_t v = 0; v < args.vocabulary; ++v) out[v] *= factor;
     out[args.targets[t]] -= T(args.scale);
   }
+}
+
+}  // namespace
+
+template <typename T>
+absl::Status CrossEntropy(const CrossEntropyArgs<T>& args) {
+  RETURN_IF_ERROR(Validate(args));
+  if (args.tokens == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckTargets(args));
+  AddLoss(args);
+  if (args.dlogits != nullptr) FormGradient(args);
   return absl::OkStatus();
 }
 
-template absl::Status CrossEntropyForward(const CrossEntropyForwardArgs<float>&, CrossEntropySums&);
-template absl::Status CrossEntropyForward(const CrossEntropyForwardArgs<double>&,
-                                          CrossEntropySums&);
-template absl::Status CrossEntropyBackward(const CrossEntropyBackwardArgs<float>&);
-template absl::Status CrossEntropyBackward(const CrossEntropyBackwardArgs<double>&);
+template absl::Status CrossEntropy(const CrossEntropyArgs<float>&);
+template absl::Status CrossEntropy(const CrossEntropyArgs<double>&);
 
 }  // namespace birkhoff::cpu

@@ -14,13 +14,13 @@ double Largest(double so_far, double value) {
 }
 
 template <typename T>
-void AddMatrix(const T* matrix, int n, GainSums& sums) {
+void AddMatrix(const T* matrix, int n, GainSums& sums, double* total) {
   double rows[8] = {}, columns[8] = {};
   for (int k = 0; k < n * n; ++k) {
     const double entry = double(matrix[k]);
     rows[k / n] += entry;
     columns[k % n] += entry;
-    if (sums.matrix != nullptr) sums.matrix[k] += entry;
+    if (total != nullptr) total[k] += entry;
   }
   double forward = 0.0, backward = 0.0;
   for (int i = 0; i < n; ++i) {
@@ -36,15 +36,21 @@ void AddMatrix(const T* matrix, int n, GainSums& sums) {
 }  // namespace
 
 template <typename T>
-absl::Status AccumulateGain(const GainArgs<T>& args, GainSums& sums) {
+absl::Status AccumulateGain(const GainArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
+  if (args.tokens == 0) return absl::OkStatus();
+  GainSums sums;
   for (int64_t t = 0; t < args.tokens; ++t) {
-    AddMatrix(args.matrices + t * args.stride, args.streams, sums);
+    AddMatrix(args.matrices + t * args.stride, args.streams, sums, args.matrix);
   }
+  args.sums->forward += sums.forward;
+  args.sums->backward += sums.backward;
+  args.sums->row_sum_min = std::min(args.sums->row_sum_min, sums.row_sum_min);
+  args.sums->column_sum_min = std::min(args.sums->column_sum_min, sums.column_sum_min);
   return absl::OkStatus();
 }
 
-template absl::Status AccumulateGain(const GainArgs<float>&, GainSums&);
-template absl::Status AccumulateGain(const GainArgs<double>&, GainSums&);
+template absl::Status AccumulateGain(const GainArgs<float>&);
+template absl::Status AccumulateGain(const GainArgs<double>&);
 
 }  // namespace birkhoff::cpu

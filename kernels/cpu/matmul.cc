@@ -11,7 +11,7 @@ template <typename T>
 void Scale(const GemmArgs<T>& args) {
   for (int64_t i = 0; i < args.m; ++i) {
     T* row = args.c + i * args.ldc;
-    for (int64_t j = 0; j < args.n; ++j) row[j] = args.beta == T(0) ? T(0) : args.beta * row[j];
+    for (int64_t j = 0; j < args.n; ++j) row[j] = args.beta == 0.0 ? T(0) : T(args.beta) * row[j];
   }
 }
 
@@ -27,8 +27,9 @@ absl::Status Gemm(const GemmArgs<T>& args) {
     Scale(args);
     return absl::OkStatus();
   }
-  Multiply({args.m, args.n, args.k}, args.alpha, {args.a, args.lda, ToTranspose(args.transpose_a)},
-           {args.b, args.ldb, ToTranspose(args.transpose_b)}, args.beta, args.c, args.ldc);
+  Multiply({args.m, args.n, args.k}, T(args.alpha),
+           {args.a, args.lda, ToTranspose(args.transpose_a)},
+           {args.b, args.ldb, ToTranspose(args.transpose_b)}, T(args.beta), args.c, args.ldc);
   return absl::OkStatus();
 }
 

@@ -2,15 +2,26 @@
 #include "kernels/cuda/backend.h"
 
 namespace birkhoff::cuda {
+namespace {
 
-absl::Status CudaAvailable() {
-#ifdef BIRKHOFF_CUDA_TOOLKIT
-  return absl::UnimplementedError("device: cuda: built with the CUDA toolkit " BIRKHOFF_CUDA_TOOLKIT
-                                  ", but this version has no GPU kernels; use device: cpu");
-#else
+absl::Status Refusal() {
   return absl::UnimplementedError(
-      "device: cuda: built without CUDA, and this version has no GPU kernels; use device: cpu");
-#endif
+      "device: cuda: this build has no GPU backend; configure with -DBIRKHOFF_CUDA=ON where the "
+      "CUDA toolkit is, or use device: cpu");
 }
+
+}  // namespace
+
+absl::Status CudaAvailable() { return Refusal(); }
+absl::StatusOr<std::vector<GpuInfo>> ListGpus() { return Refusal(); }
+absl::StatusOr<std::string> LibraryVersions() { return Refusal(); }
+absl::StatusOr<std::unique_ptr<Device>> NewDevice(int) { return Refusal(); }
+
+template <typename T>
+absl::StatusOr<std::unique_ptr<Backend<T>>> NewBackend(Device&, const BackendOptions&) {
+  return Refusal();
+}
+template absl::StatusOr<std::unique_ptr<Backend<float>>> NewBackend(Device&, const BackendOptions&);
+template absl::StatusOr<std::unique_ptr<Backend<bf16>>> NewBackend(Device&, const BackendOptions&);
 
 }  // namespace birkhoff::cuda

@@ -1,0 +1,130 @@
+// The seam under everything that computes or moves data: a device gives memory, ordered queues and
+// events, and is asynchronous on the CPU too, so that everything above is the same on every device.
+//
+// The host cannot read a device's memory: a DevicePtr has no operator*, and data moves by copies
+// that a stream makes in its order.
+//
+// Threads: a Stream may be fed by one thread at a time; everything else is thread-safe.  Streams,
+// events and memory must outlive the work that names them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/base/dtype.h"
+
+namespace birkhoff {
+
+// An address in a device's memory.  `address` is for the arguments of kernels alone; the host must
+// not read or write through it.
+template <typename T>
+class DevicePtr {
+ public:
+  DevicePtr() = default;
+  DevicePtr(std::nullptr_t) {}
+  explicit DevicePtr(T* address) : address_(address) {}
+  operator DevicePtr<const T>() const { return DevicePtr<const T>(address_); }
+
+  T* address() const { return address_; }
+  template <typename U>
+  DevicePtr<U> As() const {
+    return DevicePtr<U>(reinterpret_cast<U*>(address_));
+  }
+  DevicePtr operator+(int64_t elements) const { return DevicePtr(address_ + elements); }
+  friend bool operator==(DevicePtr, DevicePtr) = default;
+
+ private:
+  T* address_ = nullptr;
+};
+
+// A point in a stream that other streams and the host can wait for.  Reusable: each Record makes
+// earlier ones void.
+class Event {
+ public:
+  virtual ~Event() = default;
+  // Blocks the host until the recorded point is reached; returns at once if never recorded.
+  virtual void Synchronize() = 0;
+  virtual bool Done() const = 0;
+  // From the point of `earlier`, of the same device, to this one; 0 unless both have been reached.
+  virtual int64_t NsSince(const Event& earlier) const = 0;
+};
+
+// Runs what is enqueued in order, beside the host and other streams.  Copies of 0 bytes are
+// nothing.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual void Record(Event& event) = 0;
+  // The stream, not the host, waits for the latest Record before this call.
+  virtual void Wait(Event& event) = 0;
+  virtual void Synchronize() = 0;  // blocks the host until the queue is empty
+
+  virtual void Copy(DevicePtr<std::byte> to, DevicePtr<const std::byte> from, int64_t bytes) = 0;
+  virtual void Fill(DevicePtr<std::byte> to, std::byte value, int64_t bytes) = 0;
+  // The host's memory must stay as it is until the stream has passed; pinned memory
+  // (Device::AllocateHost) keeps the call from blocking.
+  virtual void Upload(DevicePtr<std::byte> to, const std::byte* from, int64_t bytes) = 0;
+  virtual void Download(std::byte* to, DevicePtr<const std::byte> from, int64_t bytes) = 0;
+  // The named exception: work of the host in stream order (transports, files), never on the path of
+  // a step on a GPU.  Must not throw, and must not touch streams of a GPU.
+  virtual void HostWork(std::function<void()> work) = 0;
+};
+
+// Typed copies, in elements.
+template <typename T>
+void Copy(Stream& stream, DevicePtr<T> to, DevicePtr<const T> from, int64_t count) {
+  stream.Copy(to.template As<std::byte>(), from.template As<const std::byte>(),
+              count * int64_t{sizeof(T)});
+}
+template <typename T>
+void Upload(Stream& stream, DevicePtr<T> to, const T* from, int64_t count) {
+  stream.Upload(to.template As<std::byte>(), reinterpret_cast<const std::byte*>(from),
+                count * int64_t{sizeof(T)});
+}
+template <typename T>
+void Download(Stream& stream, T* to, DevicePtr<const T> from, int64_t count) {
+  stream.Download(reinterpret_cast<std::byte*>(to), from.template As<const std::byte>(),
+                  count * int64_t{sizeof(T)});
+}
+
+// Device memory, 64-byte aligned at least, undefined at first, freed with the object.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  virtual DevicePtr<std::byte> data() const = 0;
+  virtual int64_t size() const = 0;
+};
+
+// Memory of the host that a stream copies to and from without staging, freed with the object.
+class HostMemory {
+ public:
+  virtual ~HostMemory() = default;
+  virtual std::byte* data() const = 0;
+  virtual int64_t size() const = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  // On the CPU a FIFO thread of that name.
+  virtual std::unique_ptr<Stream> NewStream(const std::string& name) = 0;
+  virtual std::unique_ptr<Event> NewEvent() = 0;
+  // RESOURCE_EXHAUSTED: there is no room.
+  virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(int64_t bytes) = 0;
+  virtual absl::StatusOr<std::unique_ptr<HostMemory>> AllocateHost(int64_t bytes) = 0;
+  // Bytes handed out by Allocate and not freed yet: what a plan's memory list is compared with.
+  virtual int64_t allocated_bytes() const = 0;
+  virtual Processor processor() const = 0;
+  virtual std::string name() const = 0;  // "cpu", "cuda:0"
+};
+
+std::unique_ptr<Device> NewCpuDevice();
+// The same, but memory from Allocate cannot be read or written outside of stream work: a host that
+// reads it is ended by the system.  For tests; several times as slow.
+std::unique_ptr<Device> NewGuardedCpuDevice();
+
+}  // namespace birkhoff
