@@ -7,15 +7,12 @@
 
 #include "core/base/check.h"
 #include "core/spec/model.h"
+#include "core/spec/workspace.h"
 
 namespace birkhoff {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr int64_t kDescriptorBytes = 64;  // the counts of worker/microbatch.h
-constexpr int64_t kKernelBlock = 64;      // tokens that a boundary kernel takes at a time
-constexpr int64_t kKernelLanes = 8;       // of them, those that Sinkhorn takes at a time
-constexpr int64_t kEvaluationRows = 64;   // logits that evaluation holds at a time
 
 int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -26,6 +23,10 @@ class LayoutBuilder {
   explicit LayoutBuilder(const LayoutRequest& request)
       : request_(request),
         model_(request.model),
+        stream_(StreamType(request.precision)),
+        scalar_(ScalarType(request.precision)),
+        workspace_{request.processor, request.precision, request.deterministic, request.tokens,
+                   request.sequence_length},
         T_(request.tokens),
         n_(NumStreams(model_)),
         C_(model_.hidden_size),
@@ -55,14 +56,17 @@ class LayoutBuilder {
   bool IsAttention(int unit) const { return KindOfUnit(model_, unit) == UnitKind::kAttention; }
   bool IsPlain() const { return model_.residual.kind == ResidualKind::kResidual; }
 
-  void AddBytes(int unit, Home home, std::string name, int64_t bytes) {
+  void AddBytes(int unit, Home home, std::string name, DType dtype, int64_t bytes) {
     int64_t& end = layout_.bytes[static_cast<int>(home)];
-    layout_.tensors.push_back({std::move(name), unit, home, end, bytes});
+    layout_.tensors.push_back({std::move(name), unit, home, dtype, end, bytes});
     end += Aligned(bytes);
   }
-  // A tensor of [T, columns] elements.
+  // A tensor of [T, columns] elements: of streams and activations, or of what is never rounded.
   void Add(int unit, Home home, std::string name, int64_t columns) {
-    AddBytes(unit, home, std::move(name), T_ * columns * request_.element_bytes);
+    AddBytes(unit, home, std::move(name), stream_, T_ * columns * SizeOf(stream_));
+  }
+  void AddScalars(int unit, Home home, std::string name, int64_t columns) {
+    AddBytes(unit, home, std::move(name), scalar_, T_ * columns * SizeOf(scalar_));
   }
 
   void FindBlocks() {
@@ -83,24 +87,22 @@ class LayoutBuilder {
   void AddBatch() {
     const int unit = request_.units.first;
     const int64_t word = sizeof(int32_t);
-    AddBytes(unit, Home::kBatch, "descriptor", kDescriptorBytes);
-    AddBytes(unit, Home::kBatch, "sequence_starts", (T_ + 1) * word);
-    AddBytes(unit, Home::kBatch, "positions", T_ * word);
-    AddBytes(unit, Home::kBatch, "inputs", T_ * word);
-    AddBytes(unit, Home::kBatch, "targets", T_ * word);
+    AddBytes(unit, Home::kBatch, "positions", DType::kInt32, T_ * word);
+    AddBytes(unit, Home::kBatch, "inputs", DType::kInt32, T_ * word);
+    AddBytes(unit, Home::kBatch, "targets", DType::kInt32, T_ * word);
   }
 
   void AddParts(Home home, const std::vector<MessagePart>& parts) {
     for (const MessagePart& part : parts) {
-      AddBytes(request_.units.first, home, part.name, part.bytes);
+      AddBytes(request_.units.first, home, part.name, part.dtype, part.bytes);
     }
   }
 
   bool HasSubLayers() const { return first_sublayer_ < last_sublayer_; }
 
   void AddMessages() {
-    const auto activation = ActivationParts(model_, T_, request_.element_bytes);
-    const auto gradient = GradientParts(model_, T_, request_.element_bytes);
+    const auto activation = ActivationParts(model_, T_, request_.precision);
+    const auto gradient = GradientParts(model_, T_, request_.precision);
     if (!HasEmbedding()) AddParts(Home::kInput, activation);
     if (!HasHead()) AddParts(Home::kOutput, activation);
     if (!HasHead()) AddParts(Home::kGradientIn, gradient);
@@ -124,16 +126,16 @@ class LayoutBuilder {
   void AddSubLayer(int unit) {
     if (StoresX(unit)) Add(unit, Home::kSaved, "x", n_ * C_);
     if (!IsPlain()) {
-      Add(unit, Home::kSaved, "coefficients", CoefficientColumns());
-      Add(unit, Home::kSaved, "logits", LogitColumns());
+      AddScalars(unit, Home::kSaved, "coefficients", CoefficientColumns());
+      AddScalars(unit, Home::kSaved, "logits", LogitColumns());
     }
-    Add(unit, Home::kSaved, "inverse_rms", 1);  // of the norm
+    AddScalars(unit, Home::kSaved, "inverse_rms", 1);  // of the norm
     Add(unit, Home::kSaved, "y", C_);
     Add(unit, Recomputes() ? Home::kPending : Home::kKept, "norm", C_);
     Add(unit, Home::kPending, "dy", C_);
     if (IsAttention(unit)) {
       Add(unit, Home::kSaved, "qkv", qkv_);
-      Add(unit, Home::kSaved, "log_sum_exp", model_.num_attention_heads);
+      AddScalars(unit, Home::kSaved, "log_sum_exp", model_.num_attention_heads);
       Add(unit, Home::kKept, "attention", queries_);
       Add(unit, Home::kPending, "dqkv", qkv_);
     } else {
@@ -145,9 +147,8 @@ class LayoutBuilder {
   void AddHead() {
     const int unit = request_.units.last - 1;
     Add(unit, Home::kSaved, "contracted", C_);  // all that its backward pass needs of X
-    Add(unit, Home::kSaved, "inverse_rms", 1);
-    Add(unit, Home::kKept, "norm", C_);
-    Add(unit, Home::kKept, "vocabulary", model_.vocab_size);  // logits, then their gradients
+    AddScalars(unit, Home::kSaved, "inverse_rms", 1);
+    Add(unit, Home::kSaved, "dnorm", C_);  // the forward pass forms the gradient with the loss
   }
 
   // Blocks share one buffer: each starts at its beginning, the largest gives its size.
@@ -169,60 +170,64 @@ class LayoutBuilder {
   // the gradient of the same thing, by the backward pass.
   void AddScratch() {
     if (!HasSubLayers() && !HasHead()) return;
-    AddScratch("p", n_ * n_);
+    AddScalarScratch("p", n_ * n_);
     AddScratch("x", n_ * C_);
     AddScratch("norm", C_);
-    AddScratch("inverse_rms", 1);
+    AddScalarScratch("inverse_rms", 1);
     if (HasSubLayers()) AddSubLayerScratch();
-    if (HasHead()) {
-      AddScratch("contracted", C_);
-      AddBytes(request_.units.first, Home::kScratch, "vocabulary",
-               std::min(kEvaluationRows, T_) * model_.vocab_size * request_.element_bytes);
-    }
+    if (HasHead()) AddHeadScratch();
+    AddBytes(request_.units.first, Home::kScratch, "workspace", scalar_,
+             WorkspaceBytes(model_, workspace_));
   }
 
   void AddScratch(const char* name, int64_t columns) {
     Add(request_.units.first, Home::kScratch, name, columns);
   }
+  void AddScalarScratch(const char* name, int64_t columns) {
+    AddScalars(request_.units.first, Home::kScratch, name, columns);
+  }
 
   void AddSubLayerScratch() {
     AddScratch("y", C_);
     if (!IsPlain()) {
-      AddScratch("coefficients.0", CoefficientColumns());  // even sub-layers
-      AddScratch("coefficients.1", CoefficientColumns());  // odd sub-layers
-      AddScratch("logits", LogitColumns());
+      AddScalarScratch("coefficients.0", CoefficientColumns());  // even sub-layers
+      AddScalarScratch("coefficients.1", CoefficientColumns());  // odd sub-layers
+      AddScalarScratch("logits", LogitColumns());
     }
     AddScratch("qkv", qkv_);
-    AddScratch("log_sum_exp", model_.num_attention_heads);
+    AddScalarScratch("log_sum_exp", model_.num_attention_heads);
     AddScratch("attention", queries_);
     AddScratch("gate_up", 2 * F_);
     AddScratch("hidden", F_);
-    AddBytes(request_.units.first, Home::kScratch, "workspace",
-             WorkspaceElements() * request_.element_bytes);
   }
 
-  // At least AttentionWorkspaceElements and BoundaryWorkspaceElements of kernels/.
-  int64_t WorkspaceElements() const {
-    const int64_t sequence = std::min<int64_t>(request_.sequence_length, T_);
-    const int64_t attention = 2 * std::min(kKernelBlock, sequence) * sequence;
-    const int64_t boundary = kKernelBlock * (C_ + n_ + CoefficientColumns() + LogitColumns()) +
-                             2 * n_ * model_.residual.sinkhorn_iterations * kKernelLanes;
-    return std::max(attention, boundary);
+  // Logits of a few rows, and their gradient where it is of another type.
+  void AddHeadScratch() {
+    const int unit = request_.units.first;
+    const int64_t elements = HeadRows(workspace_) * model_.vocab_size;
+    AddScratch("contracted", C_);
+    AddBytes(unit, Home::kScratch, "vocabulary", scalar_, elements * SizeOf(scalar_));
+    if (stream_ != scalar_) {
+      AddBytes(unit, Home::kScratch, "dvocabulary", stream_, elements * SizeOf(stream_));
+    }
   }
 
   const LayoutRequest& request_;
   const ModelSpec& model_;
+  const DType stream_, scalar_;
+  const WorkspaceRequest workspace_;
   const int64_t T_, n_, C_, F_, queries_, qkv_;
   int first_sublayer_ = 0, last_sublayer_ = 0;  // sub-layer units [first, last) of the stage
   StageLayout layout_;
 };
 
 std::vector<MessagePart> Parts(const char* streams, const char* product, const ModelSpec& model,
-                               int64_t tokens, int element_bytes) {
+                               int64_t tokens, Precision precision) {
+  const DType stream = StreamType(precision), scalar = ScalarType(precision);
   const int64_t n = NumStreams(model);
-  const int64_t streams_bytes = tokens * n * model.hidden_size * element_bytes;
-  return {{streams, 0, streams_bytes},
-          {product, Aligned(streams_bytes), tokens * n * n * element_bytes}};
+  const int64_t streams_bytes = tokens * n * model.hidden_size * SizeOf(stream);
+  return {{streams, stream, 0, streams_bytes},
+          {product, scalar, Aligned(streams_bytes), tokens * n * n * SizeOf(scalar)}};
 }
 
 }  // namespace
@@ -249,12 +254,13 @@ StageLayout MakeStageLayout(const LayoutRequest& request) {
 }
 
 std::vector<MessagePart> ActivationParts(const ModelSpec& model, int64_t tokens,
-                                         int element_bytes) {
-  return Parts("x", "p", model, tokens, element_bytes);
+                                         Precision precision) {
+  return Parts("x", "p", model, tokens, precision);
 }
 
-std::vector<MessagePart> GradientParts(const ModelSpec& model, int64_t tokens, int element_bytes) {
-  return Parts("dx", "s", model, tokens, element_bytes);
+std::vector<MessagePart> GradientParts(const ModelSpec& model, int64_t tokens,
+                                       Precision precision) {
+  return Parts("dx", "s", model, tokens, precision);
 }
 
 }  // namespace birkhoff

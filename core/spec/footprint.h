@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "core/base/dtype.h"
 #include "core/spec/job_spec.h"
+#include "core/spec/precision.h"
 
 namespace birkhoff {
 
@@ -25,7 +27,7 @@ enum class Home {
   kInput,  // receive or hand-off -> first boundary's backward: X (and P) that opens the stage; none
            // with the embedding
   kSaved,  // forward -> backward-input: coefficients, logits, y, attention state; stored X where
-           // not recomputed
+           // not recomputed; the gradient that the head has formed in its forward
   kKept,   // forward -> backward-weight: operands of weight gradients (attention output, gate, up,
            // norm outputs)
   kOutput,       // forward -> send or hand-off: X and P that leave the stage; none with the head
@@ -46,6 +48,7 @@ struct StoredTensor {
   std::string name;  // e.g. "x", "norm_out", "query", "logits"
   int unit = 0;      // the unit it belongs to
   Home home = Home::kSaved;
+  DType dtype = DType::kFloat32;
   int64_t offset = 0;  // bytes from the start of the home's buffer; a multiple of 64
   int64_t bytes = 0;
 };
@@ -70,19 +73,24 @@ struct LayoutRequest {
   int recompute_block = 0;  // L_r in sub-layers; 0: store everything
   int64_t tokens = 0;       // capacity of a micro-batch
   int sequence_length = 0;
-  int element_bytes = 4;  // 4: fp32; 8: the float64 reference
+  Precision precision = Precision::kFp32;
+  Processor processor = Processor::kCpu;  // workspaces differ
+  bool deterministic = true;              // so do they here
 };
 
 StageLayout MakeStageLayout(const LayoutRequest& request);
 
 // A message between stages consists of parts, back to back, each padded to 64 bytes:
 //   activation: X [tokens, n, C], P [tokens, n, n];   gradient: dX [tokens, n, C], S [tokens, n, n]
+// X and dX are of the stream type, P and S of the scalar type.
 struct MessagePart {
   std::string name;  // "x" | "p" | "dx" | "s"
+  DType dtype = DType::kFloat32;
   int64_t offset = 0;
   int64_t bytes = 0;
 };
-std::vector<MessagePart> ActivationParts(const ModelSpec& model, int64_t tokens, int element_bytes);
-std::vector<MessagePart> GradientParts(const ModelSpec& model, int64_t tokens, int element_bytes);
+std::vector<MessagePart> ActivationParts(const ModelSpec& model, int64_t tokens,
+                                         Precision precision);
+std::vector<MessagePart> GradientParts(const ModelSpec& model, int64_t tokens, Precision precision);
 
 }  // namespace birkhoff
