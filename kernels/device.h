@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/dtype.h"
 
@@ -35,6 +36,7 @@ class DevicePtr {
     return DevicePtr<U>(reinterpret_cast<U*>(address_));
   }
   DevicePtr operator+(int64_t elements) const { return DevicePtr(address_ + elements); }
+  friend int64_t operator-(DevicePtr a, DevicePtr b) { return a.address_ - b.address_; }
   friend bool operator==(DevicePtr, DevicePtr) = default;
 
  private:
@@ -118,6 +120,9 @@ class Device {
   virtual absl::StatusOr<std::unique_ptr<HostMemory>> AllocateHost(int64_t bytes) = 0;
   // Bytes handed out by Allocate and not freed yet: what a plan's memory list is compared with.
   virtual int64_t allocated_bytes() const = 0;
+  // The first error that any stream, event or memory of the device has met, for good: what streams
+  // did after it counts for nothing.  A kernel's own error shows once somebody has waited for it.
+  virtual absl::Status status() const = 0;
   virtual Processor processor() const = 0;
   virtual std::string name() const = 0;  // "cpu", "cuda:0"
 };

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/plan/plan.h"
-#include "worker/device.h"
+#include "kernels/device.h"
 
 namespace birkhoff {
 
@@ -16,7 +16,7 @@ class Arena {
   // Each buffer is 64-byte aligned; the contents are undefined.
   static absl::StatusOr<std::unique_ptr<Arena>> Create(Device& device,
                                                        const std::vector<Buffer>& buffers);
-  std::byte* at(int buffer) const { return memory_->data() + offsets_[buffer]; }
+  DevicePtr<std::byte> at(int buffer) const { return memory_->data() + offsets_[buffer]; }
 
  private:
   Arena(std::unique_ptr<DeviceMemory> memory, std::vector<int64_t> offsets)

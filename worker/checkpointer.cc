@@ -52,16 +52,17 @@ std::string CheckpointRoot(const Assignment& assignment) {
 
 absl::StatusOr<std::unique_ptr<Checkpointer>> Checkpointer::Create(const Parts& parts) {
   const int64_t bytes = OwnedCount(*parts.store) * kTensorsPerParameter * int64_t{sizeof(float)};
-  ASSIGN_OR_RETURN(std::unique_ptr<DeviceMemory> memory, parts.device->Allocate(bytes));
+  ASSIGN_OR_RETURN(std::unique_ptr<HostMemory> memory, parts.device->AllocateHost(bytes));
   return std::unique_ptr<Checkpointer>(new Checkpointer(parts, std::move(memory)));
 }
 
-Checkpointer::Checkpointer(const Parts& parts, std::unique_ptr<DeviceMemory> memory)
+Checkpointer::Checkpointer(const Parts& parts, std::unique_ptr<HostMemory> memory)
     : parts_(parts),
       root_(CheckpointRoot(*parts.assignment)),
       memory_(std::move(memory)),
-      written_(parts.device->NewEvent()),
-      stream_(parts.device->NewStream("checkpoint")) {
+      host_(NewCpuDevice()),
+      written_(host_->NewEvent()),
+      stream_(host_->NewStream("checkpoint")) {
   ListTensors();
 }
 
@@ -71,7 +72,7 @@ void Checkpointer::ListTensors() {
   float* next = reinterpret_cast<float*>(memory_->data());
   for (const ParameterStore::Slot& slot : parts_.store->slots()) {
     if (!slot.owner) continue;
-    const std::pair<const char*, const float*> sources[kTensorsPerParameter] = {
+    const std::pair<const char*, DevicePtr<const float>> sources[kTensorsPerParameter] = {
         {"", slot.weight}, {".adam_m", slot.first_moment}, {".adam_v", slot.second_moment}};
     for (const auto& [suffix, source] : sources) {
       tensors_.push_back(
@@ -81,10 +82,10 @@ void Checkpointer::ListTensors() {
   }
 }
 
-void Checkpointer::Capture() {
+void Checkpointer::Capture(Stream& stream) {
   written_->Synchronize();
   for (const OwnedTensor& tensor : tensors_) {
-    std::copy(tensor.source, tensor.source + tensor.count, tensor.copy);
+    Download(stream, tensor.copy, tensor.source, tensor.count);
   }
 }
 
@@ -94,7 +95,7 @@ void Checkpointer::Write(const Progress& progress) {
     pending_[progress.step] = progress;
     requested_ = progress.step;
   }
-  stream_->Submit([this, progress] { WriteNow(progress); });
+  stream_->HostWork([this, progress] { WriteNow(progress); });
   stream_->Record(*written_);
 }
 
@@ -129,7 +130,7 @@ absl::StatusOr<WrittenShard> Checkpointer::WriteShardFile(const std::string& dir
 }
 
 void Checkpointer::Commit(const CommitCheckpoint& commit) {
-  stream_->Submit([this, commit] { CommitNow(commit); });
+  stream_->HostWork([this, commit] { CommitNow(commit); });
 }
 
 void Checkpointer::CommitNow(const CommitCheckpoint& commit) {

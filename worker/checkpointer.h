@@ -17,9 +17,9 @@
 #include "core/base/disk.h"
 #include "core/format/checkpoint.h"
 #include "core/plan/messages.h"
-#include "worker/device.h"
+#include "kernels/device.h"
+#include "worker/parameter_store.h"
 #include "worker/rank.h"
-#include "worker/stage.h"
 
 namespace birkhoff {
 
@@ -50,10 +50,10 @@ class Checkpointer {
   static absl::StatusOr<std::unique_ptr<Checkpointer>> Create(const Parts& parts);
   ~Checkpointer();  // waits for the write that is running
 
-  // Copies weights and moments of the parameters that this rank owns.  Waits while the last copy is
-  // still being written.  On the stream that has updated them.
-  void Capture();
-  // Writes the copy in the background.
+  // Enqueues a copy of weights and moments of the parameters that this rank owns into the host's
+  // memory, on the stream that has updated them.  Waits while the last copy is still being written.
+  void Capture(Stream& stream);
+  // Writes the copy in the background; once the stream has passed it.
   void Write(const Progress& progress);
   // All shards of a step are durable; rank 0 only, any thread.  May be repeated.
   void Commit(const CommitCheckpoint& commit);
@@ -66,12 +66,12 @@ class Checkpointer {
   struct OwnedTensor {
     std::string name;
     std::vector<int64_t> shape;
-    const float* source = nullptr;
+    DevicePtr<const float> source;
     float* copy = nullptr;
     int64_t count = 0;
   };
 
-  Checkpointer(const Parts& parts, std::unique_ptr<DeviceMemory> memory);
+  Checkpointer(const Parts& parts, std::unique_ptr<HostMemory> memory);
   void ListTensors();
   void WriteNow(const Progress& progress);
   absl::StatusOr<WrittenShard> WriteShardFile(const std::string& directory,
@@ -82,7 +82,8 @@ class Checkpointer {
 
   const Parts parts_;
   const std::string root_;
-  const std::unique_ptr<DeviceMemory> memory_;  // the copy
+  const std::unique_ptr<HostMemory> memory_;  // the copy
+  const std::unique_ptr<Device> host_;        // whose streams wait for disks
   std::vector<OwnedTensor> tensors_;
   std::unique_ptr<Event> written_;  // the copy may be overwritten
 

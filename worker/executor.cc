@@ -1,6 +1,6 @@
 #include "worker/executor.h"
 
-#include <cstring>
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -22,7 +22,6 @@ struct Program {
   StageMode mode = StageMode::kTrain;
   const std::vector<Instruction>* instructions = nullptr;
   std::vector<std::unique_ptr<Event>> starts, ends;
-  int num_until_compute_ends = 0;  // instructions up to the last that computes
 };
 
 class PlanExecutor final : public Executor {
@@ -46,24 +45,21 @@ class PlanExecutor final : public Executor {
 
   Utilization utilization() const override {
     Utilization used;
-    int64_t first = 0, last = 0;
-    for (int i = 0; i < running_->num_until_compute_ends; ++i) {
-      const int64_t start = running_->starts[i]->TimeNs(), end = running_->ends[i]->TimeNs();
-      if (start != 0 && (first == 0 || start < first)) first = start;
-      if (end == 0 || !IsCompute((*running_->instructions)[i].op)) continue;
-      used.busy_ns += end - start;
-      last = std::max(last, end);
+    int64_t last = 0;
+    for (size_t i = 0; i < times_.size(); ++i) {
+      if (!IsCompute((*running_->instructions)[i].op)) continue;
+      used.busy_ns += times_[i].end_ns - times_[i].start_ns;
+      last = std::max(last, times_[i].end_ns);
     }
-    used.elapsed_ns = std::max<int64_t>(last - first, 0);
+    used.elapsed_ns = last;
     return used;
   }
 
  private:
   Program MakeProgram(const char* name, StageMode mode,
                       const std::vector<Instruction>& instructions) {
-    Program program{name, mode, &instructions, {}, {}, 0};
+    Program program{name, mode, &instructions, {}, {}};
     for (size_t i = 0; i < instructions.size(); ++i) {
-      if (IsCompute(instructions[i].op)) program.num_until_compute_ends = static_cast<int>(i) + 1;
       program.starts.push_back(parts_.device->NewEvent());
       program.ends.push_back(parts_.device->NewEvent());
     }
@@ -108,6 +104,7 @@ class PlanExecutor final : public Executor {
     for (const auto& stream : channel_streams_) {
       if (stream != nullptr) stream->Synchronize();
     }
+    RETURN_IF_ERROR(Named(program, parts_.device->status()));
     TakeTimes(program);
     return Named(program, parts_.transport->status());
   }
@@ -119,13 +116,13 @@ class PlanExecutor final : public Executor {
       case Op::kLoad:
         return parts_.hooks->Load(stream, instruction.stage, instruction.microbatch, buffers);
       case Op::kForward:
-        return StageOf(instruction).Forward(stream, buffers, program.mode);
+        return StageOf(instruction).Forward(stream, buffers, program.mode, target_tokens_);
       case Op::kBackwardInput:
-        return StageOf(instruction).BackwardInput(stream, units, buffers, target_tokens_);
+        return StageOf(instruction).BackwardInput(stream, units, buffers);
       case Op::kBackwardWeight:
         return StageOf(instruction).BackwardWeight(stream, units, buffers);
       case Op::kBackward:
-        return StageOf(instruction).Backward(stream, units, buffers, target_tokens_);
+        return StageOf(instruction).Backward(stream, units, buffers);
       case Op::kRecompute:
         return StageOf(instruction).Recompute(stream, units, buffers);
       case Op::kSendActivation:
@@ -161,6 +158,7 @@ class PlanExecutor final : public Executor {
 
   StageBuffers BuffersOf(const Instruction& instruction) const {
     StageBuffers buffers;
+    if (instruction.microbatch >= 0) buffers.batch = parts_.hooks->ShapeOf(instruction.microbatch);
     buffers.at[static_cast<int>(Home::kScratch)] = scratch_;
     for (const std::vector<int>* named : {&instruction.reads, &instruction.fills}) {
       for (const int b : *named) {
@@ -198,18 +196,14 @@ class PlanExecutor final : public Executor {
   void HandOff(Stream& stream, const Instruction& instruction) {
     const int from = instruction.reads.front(), to = instruction.fills.front();
     const int64_t bytes = std::min(rank_plan_.buffers[from].bytes, rank_plan_.buffers[to].bytes);
-    stream.Submit([source = arena_->at(from), target = arena_->at(to), bytes] {
-      std::memcpy(target, source, bytes);
-    });
+    stream.Copy(arena_->at(to), arena_->at(from), bytes);
   }
 
   void Free(Stream& stream, const Instruction& instruction) {
     if (!parts_.poison) return;
     for (const int b : instruction.reads) {
       // All bits set is a NaN in every floating type and -1, "no target", in int32.
-      stream.Submit([data = arena_->at(b), bytes = rank_plan_.buffers[b].bytes] {
-        std::memset(data, 0xff, bytes);
-      });
+      stream.Fill(arena_->at(b), std::byte{0xff}, rank_plan_.buffers[b].bytes);
     }
   }
 
@@ -237,7 +231,8 @@ class PlanExecutor final : public Executor {
   void TakeTimes(const Program& program) {
     times_.resize(program.instructions->size());
     for (size_t i = 0; i < times_.size(); ++i) {
-      times_[i] = {program.starts[i]->TimeNs(), program.ends[i]->TimeNs()};
+      const Event& origin = *program.starts.front();
+      times_[i] = {program.starts[i]->NsSince(origin), program.ends[i]->NsSince(origin)};
     }
   }
 
@@ -251,7 +246,7 @@ class PlanExecutor final : public Executor {
   const Parts parts_;
   const RankPlan& rank_plan_;
   const std::unique_ptr<Arena> arena_;
-  std::byte* scratch_ = nullptr;  // one per rank, for every instruction
+  DevicePtr<std::byte> scratch_;  // one per rank, for every instruction
   Program train_, evaluate_;
   const Program* running_ = &train_;
   std::vector<std::unique_ptr<Stream>> streams_;          // by StreamKind

@@ -10,7 +10,8 @@
 
 #include "absl/status/status.h"
 #include "core/plan/plan.h"
-#include "worker/device.h"
+#include "kernels/device.h"
+#include "worker/parameter_store.h"
 #include "worker/stage.h"
 #include "worker/transport.h"
 #include "worker/transport/wire_transport.h"
@@ -22,6 +23,8 @@ namespace birkhoff {
 class StepHooks {
  public:
   virtual ~StepHooks() = default;
+  // What a micro-batch of the running program looks like; lives as long as the hooks.
+  virtual MicrobatchShape ShapeOf(int microbatch) const = 0;
   // Fills the kBatch buffer of (stage, micro-batch).
   virtual void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) = 0;
   virtual void Agree(Stream& stream) = 0;
@@ -29,13 +32,13 @@ class StepHooks {
   virtual void Snapshot(Stream& stream) = 0;
 };
 
-// When an instruction ran, sampled from the events of the last program.
+// When an instruction of the last program ran, from the start of its first instruction.
 struct InstructionTime {
   int64_t start_ns = 0;
   int64_t end_ns = 0;
 };
 
-// How well this rank's compute streams were used, so far in the running program or in the last one.
+// How well this rank's compute streams were used in the last program.
 struct Utilization {
   int64_t busy_ns = 0;     // inside forward, backward and recompute instructions
   int64_t elapsed_ns = 0;  // from the start of the first instruction to the end of the last compute
@@ -66,7 +69,6 @@ class Executor {
   virtual absl::Status RunEvaluate() = 0;
   // Of the last program, by instruction index.
   virtual const std::vector<InstructionTime>& times() const = 0;
-  // Also from work that a hook has enqueued, about the instructions before it.
   virtual Utilization utilization() const = 0;
 };
 

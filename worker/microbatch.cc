@@ -1,13 +1,9 @@
 #include "worker/microbatch.h"
 
-#include <algorithm>
-
 #include "core/base/check.h"
 
 namespace birkhoff {
 namespace {
-
-enum Count { kTokens = 0, kSequences = 1 };  // words of "descriptor"
 
 const StoredTensor& Tensor(const StageLayout& layout, const char* name) {
   const StoredTensor* tensor = layout.Find(layout.units.first, Home::kBatch, name);
@@ -15,58 +11,50 @@ const StoredTensor& Tensor(const StageLayout& layout, const char* name) {
   return *tensor;
 }
 
-int32_t* Words(const StageLayout& layout, std::byte* batch, const char* name) {
-  return reinterpret_cast<int32_t*>(batch + Tensor(layout, name).offset);
-}
-
-const int32_t* Words(const StageLayout& layout, const std::byte* batch, const char* name) {
-  return reinterpret_cast<const int32_t*>(batch + Tensor(layout, name).offset);
+std::span<int32_t> Words(const StageLayout& layout, std::byte* image, const char* name) {
+  const StoredTensor& tensor = Tensor(layout, name);
+  return {reinterpret_cast<int32_t*>(image + tensor.offset), tensor.bytes / sizeof(int32_t)};
 }
 
 }  // namespace
 
-MicrobatchTokens TokensOf(const StageLayout& layout, std::byte* batch) {
-  const size_t capacity = Tensor(layout, "inputs").bytes / sizeof(int32_t);
-  return {{Words(layout, batch, "inputs"), capacity}, {Words(layout, batch, "targets"), capacity}};
-}
-
-void DescribeMicrobatch(const StageLayout& layout, std::span<const int> sequence_lengths,
-                        std::byte* batch) {
-  const int64_t capacity = Tensor(layout, "positions").bytes / int64_t{sizeof(int32_t)};
-  int32_t* descriptor = Words(layout, batch, "descriptor");
-  int32_t* starts = Words(layout, batch, "sequence_starts");
-  int32_t* positions = Words(layout, batch, "positions");
-  int32_t tokens = 0;
-  *starts++ = 0;
-  for (const int length : sequence_lengths) {
-    BIRKHOFF_CHECK(length > 0 && tokens + length <= capacity, "micro-batch beyond its capacity");
-    for (int i = 0; i < length; ++i) positions[tokens++] = i;
-    *starts++ = tokens;
+PackedSequences::PackedSequences(std::span<const int> lengths) : starts_{0} {
+  for (const int length : lengths) {
+    BIRKHOFF_CHECK(length > 0, "a sequence has at least one token");
+    starts_.push_back(starts_.back() + length);
   }
-  descriptor[kTokens] = tokens;
-  descriptor[kSequences] = static_cast<int32_t>(sequence_lengths.size());
 }
 
-void WriteMicrobatch(const StageLayout& layout, std::span<const int> sequence_lengths,
-                     std::span<const int32_t> inputs, std::span<const int32_t> targets,
-                     std::byte* batch) {
-  DescribeMicrobatch(layout, sequence_lengths, batch);
-  const int64_t tokens = ViewMicrobatch(layout, batch).tokens;
-  BIRKHOFF_CHECK(static_cast<int64_t>(inputs.size()) == tokens && inputs.size() == targets.size(),
-                 "a micro-batch has one input and one target for each token");
-  const MicrobatchTokens space = TokensOf(layout, batch);
-  std::copy(inputs.begin(), inputs.end(), space.inputs.begin());
-  std::copy(targets.begin(), targets.end(), space.targets.begin());
+MicrobatchShape PackedSequences::shape() const {
+  return {.tokens = starts_.back(),
+          .num_sequences = static_cast<int>(starts_.size()) - 1,
+          .sequence_starts = starts_.data()};
 }
 
-Microbatch ViewMicrobatch(const StageLayout& layout, const std::byte* batch) {
-  const int32_t* descriptor = Words(layout, batch, "descriptor");
-  return {.tokens = descriptor[kTokens],
-          .num_sequences = descriptor[kSequences],
-          .sequence_starts = Words(layout, batch, "sequence_starts"),
-          .positions = Words(layout, batch, "positions"),
-          .inputs = Words(layout, batch, "inputs"),
-          .targets = Words(layout, batch, "targets")};
+Microbatch ViewMicrobatch(const StageLayout& layout, const MicrobatchShape& shape,
+                          DevicePtr<std::byte> batch) {
+  const auto words = [&](const char* name) {
+    return (batch + Tensor(layout, name).offset).As<const int32_t>().address();
+  };
+  return {.shape = shape,
+          .positions = words("positions"),
+          .inputs = words("inputs"),
+          .targets = words("targets")};
+}
+
+MicrobatchTokens TokensOf(const StageLayout& layout, std::byte* image) {
+  return {Words(layout, image, "inputs"), Words(layout, image, "targets")};
+}
+
+void WritePositions(const StageLayout& layout, const MicrobatchShape& shape, std::byte* image) {
+  const std::span<int32_t> positions = Words(layout, image, "positions");
+  BIRKHOFF_CHECK(shape.tokens <= static_cast<int64_t>(positions.size()),
+                 "micro-batch beyond its capacity");
+  int sequence = 0;
+  for (int32_t t = 0; t < shape.tokens; ++t) {
+    if (t == shape.sequence_starts[sequence + 1]) ++sequence;
+    positions[t] = t - shape.sequence_starts[sequence];
+  }
 }
 
 }  // namespace birkhoff

@@ -1,45 +1,54 @@
-// The micro-batch descriptor that goes to every stage, and the tokens that the first and last stage
-// need.
+// A micro-batch: what the host knows of it (how many tokens, where sequences begin), and what goes
+// to the device (positions, and the tokens that the first and last stage need).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "core/spec/footprint.h"
+#include "kernels/device.h"
 
 namespace birkhoff {
 
-// Views into a kBatch buffer (footprint.h).  Capacity is fixed by the plan; `tokens` may be less.
-struct Microbatch {
+// Capacity is fixed by the plan; `tokens` may be less.
+struct MicrobatchShape {
   int64_t tokens = 0;  // rows in use
   int num_sequences = 0;
-  const int32_t* sequence_starts =
-      nullptr;                         // [num_sequences + 1], ascending, first 0, last `tokens`
+  // [num_sequences + 1], ascending, first 0, last `tokens`.  Borrowed, in the host's memory: must
+  // stay until the work is done.
+  const int32_t* sequence_starts = nullptr;
+};
+
+// Sequences that follow each other; each is at least one token long.
+class PackedSequences {
+ public:
+  explicit PackedSequences(std::span<const int> lengths);
+  // Valid as long as this.
+  MicrobatchShape shape() const;
+
+ private:
+  std::vector<int32_t> starts_;
+};
+
+// A kBatch buffer (footprint.h) as kernels read it: device addresses, but sequence_starts.
+struct Microbatch {
+  MicrobatchShape shape;
   const int32_t* positions = nullptr;  // [tokens], position inside its sequence (RoPE)
   const int32_t* inputs = nullptr;     // [tokens]
   const int32_t* targets = nullptr;    // [tokens]; negative: no target
 };
+Microbatch ViewMicrobatch(const StageLayout& layout, const MicrobatchShape& shape,
+                          DevicePtr<std::byte> batch);
 
-// Where the tokens of a kBatch buffer stand, as long as the capacity: whoever loads fills the first
-// `tokens` of each.
+// The host's image of a kBatch buffer, from which it is uploaded.  Where the tokens stand, as long
+// as the capacity: whoever loads fills the first `tokens` of each.
 struct MicrobatchTokens {
   std::span<int32_t> inputs;
   std::span<int32_t> targets;
 };
-MicrobatchTokens TokensOf(const StageLayout& layout, std::byte* batch);
-
-// Writes counts, starts and positions of sequences that follow each other; each is at least one
-// token long and together they fit the capacity.  The tokens are the caller's (TokensOf).
-void DescribeMicrobatch(const StageLayout& layout, std::span<const int> sequence_lengths,
-                        std::byte* batch);
-
-// Both at once, for `inputs` and `targets` of the same length.
-void WriteMicrobatch(const StageLayout& layout, std::span<const int> sequence_lengths,
-                     std::span<const int32_t> inputs, std::span<const int32_t> targets,
-                     std::byte* batch);
-
-// Reads what was written.  The view lives as long as the buffer.
-Microbatch ViewMicrobatch(const StageLayout& layout, const std::byte* batch);
+MicrobatchTokens TokensOf(const StageLayout& layout, std::byte* image);
+void WritePositions(const StageLayout& layout, const MicrobatchShape& shape, std::byte* image);
 
 }  // namespace birkhoff

@@ -1,25 +1,17 @@
-// One allocation of four equal regions: weights, gradients, first moments, second moments.  Inside
-// a region slots follow each other by bucket, each padded to 64 bytes with zeros that stay zero.
+// Regions of equal form: weights, gradients, first moments, second moments, copies.  Inside a
+// region slots follow each other by bucket, each padded to 64 bytes with zeros that stay zero.
+#include "worker/parameter_store.h"
+
 #include <algorithm>
-#include <cstring>
-#include <memory>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "worker/stage.h"
+#include "core/plan/memory.h"
 #include "worker/transformer/initial_values.h"
 
 namespace birkhoff {
 namespace {
-
-constexpr int64_t kSlotAlignment = 16;  // floats: 64 bytes
-constexpr int kRegions = 4;
-
-int64_t Padded(int64_t count) {
-  return (count + kSlotAlignment - 1) / kSlotAlignment * kSlotAlignment;
-}
 
 // Indices of the parameters that `rank` holds, by ascending bucket, then index.
 std::vector<int> HeldParameters(const Plan& plan, int rank) {
@@ -34,6 +26,19 @@ std::vector<int> HeldParameters(const Plan& plan, int rank) {
   return held;
 }
 
+// A region that starts as zeros; null where the plan has none.
+absl::StatusOr<DevicePtr<std::byte>> AllocateRegion(
+    Device& device, Stream& stream, const RankPlan& plan, const char* name,
+    std::vector<std::unique_ptr<DeviceMemory>>* memory) {
+  const int64_t bytes = BytesOf(plan, name);
+  if (bytes == 0) return DevicePtr<std::byte>();
+  ASSIGN_OR_RETURN(std::unique_ptr<DeviceMemory> region, device.Allocate(bytes));
+  const DevicePtr<std::byte> data = region->data();
+  stream.Fill(data, std::byte{0}, bytes);
+  memory->push_back(std::move(region));
+  return data;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const Plan& plan, int rank,
@@ -45,32 +50,48 @@ absl::StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const Pla
                                                    replica, "; the plan has ", plan.num_ranks,
                                                    " ranks and ", plan.num_replicas, " replicas"));
   }
-  const std::vector<int> held = HeldParameters(plan, rank);
-  int64_t region = 0;
-  for (const int i : held) region += Padded(plan.parameters[i].spec.NumElements());
-
   std::unique_ptr<ParameterStore> store(new ParameterStore());
-  const int64_t bytes = std::max<int64_t>(region, 1) * kRegions * int64_t{sizeof(float)};
-  ASSIGN_OR_RETURN(store->memory_, device.Allocate(bytes));
-  std::memset(store->memory_->data(), 0, bytes);
-  float* next = reinterpret_cast<float*>(store->memory_->data());
-  for (const int i : held) {
+  const std::unique_ptr<Stream> stream = device.NewStream("parameters");
+  DevicePtr<std::byte> regions[5];
+  const char* const names[5] = {"weights", "gradients", "first moments", "second moments",
+                                "weight copies"};
+  for (int i = 0; i < 5; ++i) {
+    ASSIGN_OR_RETURN(regions[i],
+                     AllocateRegion(device, *stream, plan.ranks[rank], names[i], &store->memory_));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<HostMemory> staging,
+                   device.AllocateHost(kInitialValuesBytes));
+  const std::span<float> chunk(reinterpret_cast<float*>(staging->data()),
+                               kInitialValuesBytes / sizeof(float));
+  int64_t at = 0, copy_at = 0;  // elements
+  for (const int i : HeldParameters(plan, rank)) {
     const PlannedParameter& parameter = plan.parameters[i];
     Slot slot;
     slot.spec = parameter.spec;
     slot.index = i;
     slot.count = parameter.spec.NumElements();
-    slot.weight = next;
-    slot.gradient = next + region;
-    slot.first_moment = next + 2 * region;
-    slot.second_moment = next + 3 * region;
+    slot.weight = regions[0].As<float>() + at;
+    slot.gradient = regions[1].As<float>() + at;
+    slot.first_moment = regions[2].As<float>() + at;
+    slot.second_moment = regions[3].As<float>() + at;
+    if (HasCopy(parameter)) {
+      slot.copy = regions[4].As<bf16>() + copy_at;
+      copy_at += PaddedCopyElements(slot.count);
+    }
     slot.owner = replica == 0 && parameter.ranks.front() == rank;
     slot.bucket = parameter.bucket;
-    const std::vector<double> values = InitialValues(spec.model, slot.spec, spec.training.seed);
-    for (int64_t k = 0; k < slot.count; ++k) slot.weight[k] = static_cast<float>(values[k]);
-    next += Padded(slot.count);
+    DevicePtr<float> next = slot.weight;
+    FormInitialValues(spec.model, slot.spec, spec.training.seed, chunk,
+                      [&](std::span<const float> values) {
+                        const auto count = static_cast<int64_t>(values.size());
+                        Upload(*stream, next, values.data(), count);
+                        stream->Synchronize();  // the chunk is used again
+                        next = next + count;
+                      });
+    at += PaddedElements(slot.count);
     store->slots_.push_back(std::move(slot));
   }
+  stream->Synchronize();
   return store;
 }
 
@@ -86,7 +107,7 @@ ParameterStore::Span ParameterStore::BucketGradients(int bucket) const {
   for (const Slot& slot : slots_) {
     if (slot.bucket != bucket) continue;
     if (span.data == nullptr) span.data = slot.gradient;
-    span.count = slot.gradient + Padded(slot.count) - span.data;
+    span.count = slot.gradient - span.data + PaddedElements(slot.count);
   }
   return span;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -16,9 +17,10 @@
 #include "worker/executor.h"
 #include "worker/metrics_file.h"
 #include "worker/microbatch.h"
-#include "worker/optimizer.h"
+#include "worker/parameter_store.h"
+#include "worker/rank_model.h"
 #include "worker/resume.h"
-#include "worker/stage.h"
+#include "worker/step_state.h"
 #include "worker/trace.h"
 
 namespace birkhoff {
@@ -51,6 +53,8 @@ class TrainingRank final : public Rank, private StepHooks {
         env_(environment),
         rank_(assignment_.rank % assignment_.plan.num_ranks),
         replica_(assignment_.rank / assignment_.plan.num_ranks),
+        sequences_(std::vector<int>(assignment_.spec.training.micro_batch_size,
+                                    assignment_.spec.training.sequence_length)),
         stream_(environment.device->NewStream("rank")) {}
 
   absl::Status Init() {
@@ -60,6 +64,9 @@ class TrainingRank final : public Rank, private StepHooks {
     ASSIGN_OR_RETURN(const ResumePoint point,
                      Resume(assignment_, *store_, *env_.disk, *env_.transport, *env_.device));
     progress_ = point.progress;
+    model_->optimizer().RoundWeights(*stream_);
+    state_->SetUpdates(*stream_, progress_.step - progress_.skipped);
+    stream_->Synchronize();
     if (assignment_.rank == 0) {
       ASSIGN_OR_RETURN(metrics_,
                        MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
@@ -94,27 +101,32 @@ class TrainingRank final : public Rank, private StepHooks {
 
   absl::Status BuildModel() {
     ASSIGN_OR_RETURN(store_, ParameterStore::Create(plan(), rank_, replica_, spec(), *env_.device));
-    stages_.resize(plan().NumStages());
-    for (const int s : plan().ranks[rank_].stages) {
-      LayoutRequest request;
-      request.model = spec().model;
-      request.units = plan().stages[s].units;
-      request.recompute_block = plan().recompute_block;
-      request.tokens = plan().tokens_per_microbatch;
-      request.sequence_length = spec().training.sequence_length;
-      stages_[s] = NewCpuStage(request, *store_);
-      share_.stages.push_back(stages_[s].get());
+    ASSIGN_OR_RETURN(state_, StepState::Create(spec().model, assignment_.world_size, *env_.device));
+    ASSIGN_OR_RETURN(model_, BuildRankModel(plan(), rank_, spec(), *store_, *state_, *env_.device));
+    return AllocateImages();
+  }
+
+  // One image for each kBatch that a program loads: a step needs no wait for its uploads.
+  absl::Status AllocateImages() {
+    ASSIGN_OR_RETURN(images_, env_.device->AllocateHost(BytesOf(MyPlan(), "token staging")));
+    image_of_stage_.resize(plan().NumStages());
+    const int64_t microbatches =
+        std::max(plan().num_microbatches, plan().num_evaluation_microbatches);
+    std::byte* next = images_->data();
+    for (const int s : MyPlan().stages) {
+      image_of_stage_[s] = next;
+      next += LayoutOf(s).BytesOf(Home::kBatch) * microbatches;
     }
-    optimizer_ = std::make_unique<AdamWOptimizer>(spec(), *store_);
     return absl::OkStatus();
   }
+
+  const RankPlan& MyPlan() const { return plan().ranks[rank_]; }
+  const StageLayout& LayoutOf(int stage) const { return model_->stage(stage)->layout(); }
 
   absl::Status BuildExecutor() {
     std::vector<int> world(assignment_.world_size);
     std::iota(world.begin(), world.end(), 0);
     world_ = env_.transport->group(world);
-    gathered_.resize(AgreeLength(spec().model) * assignment_.world_size);
-    packed_.resize(AgreeLength(spec().model));
     Executor::Parts parts;
     parts.plan = &plan();
     parts.rank = rank_;
@@ -123,7 +135,7 @@ class TrainingRank final : public Rank, private StepHooks {
     parts.device = env_.device;
     parts.transport = env_.transport;
     parts.store = store_.get();
-    for (const auto& stage : stages_) parts.stages.push_back(stage.get());
+    for (int s = 0; s < plan().NumStages(); ++s) parts.stages.push_back(model_->stage(s));
     parts.hooks = this;
     ASSIGN_OR_RETURN(executor_, Executor::Create(parts));
     return absl::OkStatus();
@@ -141,22 +153,20 @@ class TrainingRank final : public Rank, private StepHooks {
     // Before the checkpoint can be committed: a resumed attempt keeps the rows up to its step.
     if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report, checkpoint));
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
-    if (checkpoint) checkpointer_->Write(progress_);
+    if (checkpoint) WriteCheckpoint();
     RETURN_IF_ERROR(CheckSkips());
     const bool more = progress_.step < spec().training.steps;
-    stopped_ = more && agreed_.stop;
+    stopped_ = more && hosts_.stop;
     if (!more || stopped_) RETURN_IF_ERROR(Trace());
     return more && !stopped_;
   }
 
   // How the last step ran, on all ranks.
   absl::Status Trace() {
-    const int64_t length = TraceLength(plan());
-    std::vector<double> mine(length), all(length * assignment_.world_size);
+    std::vector<double> mine(TraceLength(plan()));
     PackTimes(train_times_, mine);
-    world_->AllGather(*stream_, mine.data(), length, all.data(), -1);
-    stream_->Synchronize();
-    RETURN_IF_ERROR(env_.transport->status());
+    ASSIGN_OR_RETURN(const std::vector<double> all,
+                     Gather(env_.transport->council(), std::span<const double>(mine)));
     if (assignment_.rank != 0) return absl::OkStatus();
     // A picture and no result: training has not failed when it cannot be written.
     (void)WriteTrace(*env_.disk, assignment_.output_directory, TraceToJson(plan(), all));
@@ -164,13 +174,18 @@ class TrainingRank final : public Rank, private StepHooks {
   }
 
   absl::Status Train() {
-    agreed_ = {};
     training_ = true;
-    ResetSums();
+    captured_ = false;
+    state_->Reset(*stream_);
+    state_->SetLearningRate(*stream_, LearningRateOf(progress_.step));
+    stream_->Synchronize();
     // Of the whole step, over all replicas: what losses and gradients are divided by.
     const int64_t batch = spec().training.global_batch_size;
     RETURN_IF_ERROR(executor_->RunTrain(data_->TrainTargets(progress_.step * batch, batch)));
     train_times_ = executor_->times();
+    agreed_ = FoldShares(state_->layout(), state_->host_gathered(),
+                         batch * spec().training.sequence_length);
+    RETURN_IF_ERROR(AskHosts());
     ++progress_.step;
     progress_.tokens += agreed_.target_tokens;
     progress_.skipped += agreed_.skip ? 1 : 0;
@@ -178,11 +193,18 @@ class TrainingRank final : public Rank, private StepHooks {
     return absl::OkStatus();
   }
 
-  void ResetSums() {
-    for (const auto& stage : stages_) {
-      if (stage != nullptr) stage->ResetSums(*stream_);
-    }
-    stream_->Synchronize();
+  absl::Status AskHosts() {
+    const Utilization used = executor_->utilization();
+    const HostShare mine = {stop_requested_ ? 1.0 : 0.0, static_cast<double>(used.busy_ns),
+                            static_cast<double>(used.elapsed_ns)};
+    ASSIGN_OR_RETURN(const std::vector<HostShare> all,
+                     Gather(env_.transport->council(), std::span<const HostShare>(&mine, 1)));
+    hosts_ = FoldHostShares(all);
+    return absl::OkStatus();
+  }
+
+  double LearningRateOf(int64_t step) const {
+    return LearningRate(spec().lr_schedule, spec().optimizer.lr, spec().training.steps, step);
   }
 
   absl::Status CheckSkips() const {
@@ -200,29 +222,32 @@ class TrainingRank final : public Rank, private StepHooks {
     if (data_->num_validation_samples() == 0) return false;
     return progress_.step % interval == 0 || progress_.step == spec().training.steps;
   }
-  bool CheckpointIsDue() const { return CheckpointIsDueAfter(progress_.step); }
+  bool CheckpointIsDue() const { return hosts_.stop || CheckpointIsDueAfter(progress_.step); }
   bool CheckpointIsDueAfter(int64_t step) const {
     const int64_t interval = spec().checkpoint.interval;
-    return agreed_.stop || step == spec().training.steps || (interval > 0 && step % interval == 0);
+    return step == spec().training.steps || (interval > 0 && step % interval == 0);
+  }
+  void WriteCheckpoint() {
+    if (!captured_) {  // asked for while the step ran
+      checkpointer_->Capture(*stream_);
+      stream_->Synchronize();
+    }
+    checkpointer_->Write(progress_);
   }
 
   absl::StatusOr<double> Validate() {
     training_ = false;
-    ResetSums();
-    RETURN_IF_ERROR(executor_->RunEvaluate());
-    double mine[2] = {0.0, 0.0};  // loss sum, target tokens
-    for (const StageModule* stage : share_.stages) {
-      mine[0] += stage->sums().loss;
-      mine[1] += static_cast<double>(stage->sums().target_tokens);
-    }
-    std::vector<double> all(2 * assignment_.world_size);
-    world_->AllGather(*stream_, mine, 2, all.data(), -1);
+    state_->Reset(*stream_);
     stream_->Synchronize();
-    RETURN_IF_ERROR(env_.transport->status());
+    RETURN_IF_ERROR(executor_->RunEvaluate());
+    state_->DownloadShare(*stream_);
+    stream_->Synchronize();
+    const std::span<const double> mine = state_->host_share().first(ShareLayout::kTargets + 1);
+    ASSIGN_OR_RETURN(const std::vector<double> all, Gather(env_.transport->council(), mine));
     double loss = 0.0, tokens = 0.0;
-    for (int r = 0; r < assignment_.world_size; ++r) {
-      loss += all[2 * r];
-      tokens += all[2 * r + 1];
+    for (size_t at = 0; at < all.size(); at += mine.size()) {
+      loss += all[at + ShareLayout::kLoss];
+      tokens += all[at + ShareLayout::kTargets];
     }
     return loss / std::max(tokens, 1.0);
   }
@@ -232,35 +257,36 @@ class TrainingRank final : public Rank, private StepHooks {
     report.step = progress_.step;
     report.loss = agreed_.loss;
     report.grad_norm = agreed_.grad_norm;
-    report.lr = LearningRate(spec().lr_schedule, spec().optimizer.lr, spec().training.steps,
-                             progress_.step - 1);
+    report.lr = LearningRateOf(progress_.step - 1);
     report.tokens = agreed_.target_tokens;
     report.total_tokens = progress_.tokens;
     report.step_seconds = absl::ToDoubleSeconds(duration);
     if (report.step_seconds > 0.0) {
       report.tokens_per_second = static_cast<double>(report.tokens) / report.step_seconds;
     }
-    report.bubble = agreed_.bubble;
+    report.bubble = hosts_.bubble;
     report.skipped = agreed_.skip;
     report.skipped_total = progress_.skipped;
     report.gain = agreed_.gain;
-    report.memory_bytes =
-        plan().ranks[rank_].parameter_bytes + plan().ranks[rank_].peak_buffer_bytes;
+    report.memory_bytes = DeviceBytes(MyPlan());
     return report;
   }
 
   // StepHooks.
+  MicrobatchShape ShapeOf(int) const override { return sequences_.shape(); }
+
   void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) override {
-    std::byte* batch = buffers.Of(Home::kBatch);
-    stream.Submit([this, stage, microbatch, batch] { LoadNow(stage, microbatch, batch); });
+    const int64_t bytes = LayoutOf(stage).BytesOf(Home::kBatch);
+    std::byte* const image = image_of_stage_[stage] + microbatch * bytes;
+    FillImage(LayoutOf(stage), microbatch, image);
+    stream.Upload(buffers.Of(Home::kBatch), image, bytes);
   }
 
-  void LoadNow(int stage, int microbatch, std::byte* batch) const {
+  void FillImage(const StageLayout& layout, int microbatch, std::byte* image) const {
     const int length = spec().training.sequence_length;
     const int sequences = spec().training.micro_batch_size;
-    const StageLayout& layout = stages_[stage]->layout();
-    DescribeMicrobatch(layout, std::vector<int>(sequences, length), batch);
-    const MicrobatchTokens tokens = TokensOf(layout, batch);
+    WritePositions(layout, sequences_.shape(), image);
+    const MicrobatchTokens tokens = TokensOf(layout, image);
     const int microbatches =
         training_ ? plan().num_microbatches : plan().num_evaluation_microbatches;
     int64_t sample = int64_t{replica_} * microbatches * sequences + microbatch * sequences;
@@ -285,52 +311,38 @@ class TrainingRank final : public Rank, private StepHooks {
 
   void Agree(Stream& stream) override {
     if (!training_) return;  // Validate gathers what it needs
-    stream.Submit([this] {
-      share_.norm = optimizer_->OwnedNorm();
-      share_.stop = stop_requested_;
-      share_.utilization = executor_->utilization();
-      PackShare(spec().model, share_, packed_);
-    });
-    world_->AllGather(stream, packed_.data(), static_cast<int64_t>(packed_.size()),
-                      gathered_.data(), -1);
-    stream.Submit([this] {
-      if (!env_.transport->status().ok()) return;  // agreed_.skip stays
-      const int64_t rows =
-          int64_t{spec().training.global_batch_size} * spec().training.sequence_length;
-      agreed_ = FoldShares(spec().model, gathered_, {spec().training.clip_grad, rows});
-    });
+    model_->optimizer().AddNorm(stream);
+    world_->AllGather(stream, state_->share(), state_->layout().length(), state_->gathered(), -1);
+    model_->optimizer().Decide(stream);
+    state_->DownloadGathered(stream);
   }
 
-  void Optimizer(Stream& stream) override {
-    stream.Submit([this] {
-      const int64_t update = progress_.step + 1 - progress_.skipped;
-      optimizer_->Apply(progress_.step, update, agreed_);
-    });
-  }
+  void Optimizer(Stream& stream) override { model_->optimizer().Step(stream); }
 
   void Snapshot(Stream& stream) override {
-    stream.Submit([this] {
-      if (!env_.transport->status().ok()) return;
-      if (CheckpointIsDueAfter(progress_.step + 1)) checkpointer_->Capture();
-    });
+    captured_ = CheckpointIsDueAfter(progress_.step + 1);
+    if (captured_) checkpointer_->Capture(stream);
   }
 
   const Assignment assignment_;
   const Environment env_;
   const int rank_;  // in the pipeline
   const int replica_;
+  const PackedSequences sequences_;  // every micro-batch is full
   std::unique_ptr<ParameterStore> store_;
-  std::vector<std::unique_ptr<StageModule>> stages_;  // by plan stage; null: not of this rank
+  std::unique_ptr<StepState> state_;
+  std::unique_ptr<RankModel> model_;
   std::unique_ptr<DataSource> data_;
-  std::unique_ptr<AdamWOptimizer> optimizer_;
-  std::unique_ptr<MetricsFile> metrics_;  // rank 0 only
+  std::unique_ptr<HostMemory> images_;
+  std::vector<std::byte*> image_of_stage_;  // by plan stage: of micro-batch 0, the others behind it
+  std::unique_ptr<MetricsFile> metrics_;    // rank 0 only
   Group* world_ = nullptr;
 
-  Progress progress_;     // of finished steps
-  bool training_ = true;  // which program runs
-  RankShare share_;       // of the running step
-  std::vector<double> packed_, gathered_;
-  Agreement agreed_;  // of the running or last step
+  Progress progress_;      // of finished steps
+  bool training_ = true;   // which program runs
+  bool captured_ = false;  // the running or last step copies its weights for a checkpoint
+  Agreement agreed_;       // of the last step
+  HostAgreement hosts_;    // likewise
   std::atomic<bool> stop_requested_{false};
   bool stopped_ = false;
   std::vector<InstructionTime> train_times_;  // of the last step

@@ -10,7 +10,7 @@
 #include "core/base/clock.h"
 #include "core/base/disk.h"
 #include "core/plan/messages.h"
-#include "worker/device.h"
+#include "kernels/device.h"
 #include "worker/transport.h"
 
 namespace birkhoff {

@@ -7,7 +7,7 @@
 #include "core/base/disk.h"
 #include "core/plan/messages.h"
 #include "worker/checkpointer.h"
-#include "worker/stage.h"
+#include "worker/parameter_store.h"
 #include "worker/transport.h"
 
 namespace birkhoff {

@@ -21,7 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/plan/plan.h"
-#include "worker/device.h"
+#include "kernels/device.h"
 
 namespace birkhoff {
 
@@ -38,13 +38,14 @@ class Link {
  public:
   virtual ~Link() = default;
   // Enqueue on `stream`; `data` must stay untouched until the stream has passed the operation.
-  virtual void Send(Stream& stream, const std::byte* data, int64_t bytes,
+  virtual void Send(Stream& stream, DevicePtr<const std::byte> data, int64_t bytes,
                     const MessageStamp& stamp) = 0;
-  virtual void Receive(Stream& stream, std::byte* data, int64_t bytes,
+  virtual void Receive(Stream& stream, DevicePtr<std::byte> data, int64_t bytes,
                        const MessageStamp& stamp) = 0;
 };
 
-// A fixed set of ranks that act together, in the same order on all of them.  Sums are added in
+// Collectives of device data: a fixed set of ranks that act together, in the same order on all of
+// them.  Sums are added in
 // ascending rank order on every rank, whatever the implementation, so that results are the same
 // bits on all transports and all members. Cost for p members and B bytes: AllReduce 2 (p-1)/p B
 // each way (reduce-scatter in rank order, then all-gather); AllGather (p-1) B in.
@@ -52,13 +53,36 @@ class Group {
  public:
   virtual ~Group() = default;
   // `instruction` is named in errors; -1 for none.
-  virtual void AllReduceSum(Stream& stream, float* data, int64_t count, int instruction) = 0;
+  virtual void AllReduceSum(Stream& stream, DevicePtr<float> data, int64_t count,
+                            int instruction) = 0;
   // `in`: count values of this rank; `out`: size() x count values, by member index.
-  virtual void AllGather(Stream& stream, const double* in, int64_t count, double* out,
-                         int instruction) = 0;
+  virtual void AllGather(Stream& stream, DevicePtr<const double> in, int64_t count,
+                         DevicePtr<double> out, int instruction) = 0;
   virtual int size() const = 0;
   virtual int index() const = 0;  // of this rank among the members
 };
+
+// Agreement between the hosts of all ranks: bytes, no device, no stream.  Blocks; one call at a
+// time, in the same order on all ranks, beside whatever the streams do.
+class Council {
+ public:
+  virtual ~Council() = default;
+  // `all`: everybody's bytes by rank, size() x mine.size(), the same size everywhere.  Errors: what
+  // the transport says, DEADLINE_EXCEEDED among it; they stick, as those of work do.
+  virtual absl::Status AllGather(std::span<const std::byte> mine, std::span<std::byte> all) = 0;
+  virtual int size() const = 0;
+  virtual int index() const = 0;
+};
+
+// Everybody's values, by rank.
+template <typename T>
+absl::StatusOr<std::vector<T>> Gather(Council& council, std::span<const T> mine) {
+  std::vector<T> all(mine.size() * static_cast<size_t>(council.size()));
+  const absl::Status status =
+      council.AllGather(std::as_bytes(mine), std::as_writable_bytes(std::span(all)));
+  if (!status.ok()) return status;
+  return all;
+}
 
 class Transport {
  public:
@@ -68,6 +92,7 @@ class Transport {
   // The group of the given global ranks (ascending, this rank among them); all were named when the
   // transport was made.
   virtual Group* group(const std::vector<int>& global_ranks) = 0;
+  virtual Council& council() = 0;
   virtual absl::Status status() const = 0;  // first error, or OK
   // Wakes everything that waits; idempotent; any thread.
   virtual void Abort(absl::Status reason) = 0;

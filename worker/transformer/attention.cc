@@ -2,6 +2,7 @@
 // one output product.
 #include "kernels/attention.h"
 
+#include "worker/transformer/connection.h"
 #include "worker/transformer/linear.h"
 #include "worker/transformer/sublayer.h"
 
@@ -26,20 +27,10 @@ LinearShape OutShape(const Widths& widths, int64_t tokens) {
   return {.tokens = tokens, .inputs = widths.queries, .outputs = widths.hidden};
 }
 
-AttentionShape ShapeOf(const ModelSpec& model, const Microbatch& batch) {
-  return {.tokens = batch.tokens,
-          .heads = model.num_attention_heads,
-          .kv_heads = model.num_key_value_heads,
-          .head_dim = HeadDim(model),
-          .num_sequences = batch.num_sequences,
-          .sequence_starts = batch.sequence_starts,
-          .qkv_stride = Widths(model).qkv};
-}
-
 // Query and key heads lie side by side: one call turns them all.
 template <typename T>
 RopeArgs<T> RopeOf(const ModelSpec& model, const Microbatch& batch, T* qkv) {
-  return {.tokens = batch.tokens,
+  return {.tokens = batch.shape.tokens,
           .heads = model.num_attention_heads + model.num_key_value_heads,
           .head_dim = HeadDim(model),
           .theta = model.rope_theta,
@@ -51,62 +42,71 @@ RopeArgs<T> RopeOf(const ModelSpec& model, const Microbatch& batch, T* qkv) {
 }  // namespace
 
 template <typename T>
-void AttentionForward(const ModelSpec& model, const Microbatch& batch,
+void AttentionForward(const Launch<T>& launch, const ModelSpec& model, const Microbatch& batch,
                       const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors) {
   const Widths widths(model);
   T* qkv = tensors.inner;
-  LinearForward(QkvShape(widths, batch.tokens), tensors.norm, weights.inner, qkv);
-  Must(cpu::RopeForward(RopeOf(model, batch, qkv)));
-  Must(cpu::AttentionForward<T>({.shape = ShapeOf(model, batch),
-                                 .q = qkv,
-                                 .k = qkv + widths.queries,
-                                 .v = qkv + widths.queries + widths.keys,
-                                 .out = tensors.attention,
-                                 .lse = tensors.log_sum_exp,
-                                 .workspace = tensors.workspace}));
-  LinearForward<T>(OutShape(widths, batch.tokens), tensors.attention, weights.outer, tensors.y);
+  LinearForward(launch, QkvShape(widths, batch.shape.tokens), tensors.norm, weights.inner, qkv);
+  Must(launch.backend.RopeForward(launch.stream, RopeOf(model, batch, qkv)));
+  Must(
+      launch.backend.AttentionForward(launch.stream, {.shape = AttentionShapeOf(model, batch.shape),
+                                                      .q = qkv,
+                                                      .k = qkv + widths.queries,
+                                                      .v = qkv + widths.queries + widths.keys,
+                                                      .out = tensors.attention,
+                                                      .lse = tensors.log_sum_exp,
+                                                      .workspace = launch.workspace}));
+  LinearForward<T>(launch, OutShape(widths, batch.shape.tokens), tensors.attention, weights.outer,
+                   tensors.y);
 }
 
 template <typename T>
-void AttentionBackwardInput(const ModelSpec& model, const Microbatch& batch,
-                            const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors) {
+void AttentionBackwardInput(const Launch<T>& launch, const ModelSpec& model,
+                            const Microbatch& batch, const SubLayerWeights<T>& weights,
+                            const SubLayerTensors<T>& tensors) {
   const Widths widths(model);
   const T* qkv = tensors.inner;
   T* dqkv = tensors.dinner;
-  LinearBackwardInput(OutShape(widths, batch.tokens), tensors.dy, weights.outer, tensors.middle);
-  Must(cpu::AttentionBackward<T>({.shape = ShapeOf(model, batch),
-                                  .q = qkv,
-                                  .k = qkv + widths.queries,
-                                  .v = qkv + widths.queries + widths.keys,
-                                  .lse = tensors.log_sum_exp,
-                                  .dout = tensors.middle,
-                                  .dq = dqkv,
-                                  .dk = dqkv + widths.queries,
-                                  .dv = dqkv + widths.queries + widths.keys,
-                                  .workspace = tensors.workspace}));
-  Must(cpu::RopeBackward(RopeOf(model, batch, dqkv)));
-  LinearBackwardInput<T>(QkvShape(widths, batch.tokens), dqkv, weights.inner, tensors.dnorm);
+  LinearBackwardInput(launch, OutShape(widths, batch.shape.tokens), tensors.dy, weights.outer,
+                      tensors.middle);
+  Must(launch.backend.AttentionBackward(launch.stream,
+                                        {.shape = AttentionShapeOf(model, batch.shape),
+                                         .q = qkv,
+                                         .k = qkv + widths.queries,
+                                         .v = qkv + widths.queries + widths.keys,
+                                         .out = tensors.attention,
+                                         .lse = tensors.log_sum_exp,
+                                         .dout = tensors.middle,
+                                         .dq = dqkv,
+                                         .dk = dqkv + widths.queries,
+                                         .dv = dqkv + widths.queries + widths.keys,
+                                         .workspace = launch.workspace}));
+  Must(launch.backend.RopeBackward(launch.stream, RopeOf(model, batch, dqkv)));
+  LinearBackwardInput<T>(launch, QkvShape(widths, batch.shape.tokens), dqkv, weights.inner,
+                         tensors.dnorm);
 }
 
 template <typename T>
-void AttentionBackwardWeight(const ModelSpec& model, const Microbatch& batch,
-                             const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors) {
+void AttentionBackwardWeight(const Launch<T>& launch, const ModelSpec& model,
+                             const Microbatch& batch, const SubLayerWeights<T>& weights,
+                             const SubLayerTensors<T>& tensors) {
   const Widths widths(model);
-  LinearBackwardWeight<T>(OutShape(widths, batch.tokens), tensors.dy, tensors.attention,
-                          weights.outer);
-  LinearBackwardWeight<T>(QkvShape(widths, batch.tokens), tensors.dinner, tensors.norm,
-                          weights.inner);
+  LinearBackwardWeight<T>(launch, OutShape(widths, batch.shape.tokens), tensors.dy,
+                          tensors.attention, weights.outer);
+  LinearBackwardWeight<T>(launch, QkvShape(widths, batch.shape.tokens), tensors.dinner,
+                          tensors.norm, weights.inner);
 }
 
-#define BIRKHOFF_INSTANTIATE(T)                                                                  \
-  template void AttentionForward(const ModelSpec&, const Microbatch&, const SubLayerWeights<T>&, \
-                                 const SubLayerTensors<T>&);                                     \
-  template void AttentionBackwardInput(const ModelSpec&, const Microbatch&,                      \
-                                       const SubLayerWeights<T>&, const SubLayerTensors<T>&);    \
-  template void AttentionBackwardWeight(const ModelSpec&, const Microbatch&,                     \
+#define BIRKHOFF_INSTANTIATE(T)                                                                \
+  template void AttentionForward(const Launch<T>&, const ModelSpec&, const Microbatch&,        \
+                                 const SubLayerWeights<T>&, const SubLayerTensors<T>&);        \
+  template void AttentionBackwardInput(const Launch<T>&, const ModelSpec&, const Microbatch&,  \
+                                       const SubLayerWeights<T>&, const SubLayerTensors<T>&);  \
+  template void AttentionBackwardWeight(const Launch<T>&, const ModelSpec&, const Microbatch&, \
                                         const SubLayerWeights<T>&, const SubLayerTensors<T>&)
 BIRKHOFF_INSTANTIATE(float);
 BIRKHOFF_INSTANTIATE(double);
+BIRKHOFF_INSTANTIATE(bf16);
 #undef BIRKHOFF_INSTANTIATE
 
 }  // namespace birkhoff

@@ -49,4 +49,16 @@ StreamContract ContractOf(const ModelSpec& model) {
                                                         : StreamContract::kSum;
 }
 
+AttentionShape AttentionShapeOf(const ModelSpec& model, const MicrobatchShape& batch) {
+  const int head_dim = HeadDim(model);
+  return {
+      .tokens = batch.tokens,
+      .heads = model.num_attention_heads,
+      .kv_heads = model.num_key_value_heads,
+      .head_dim = head_dim,
+      .num_sequences = batch.num_sequences,
+      .sequence_starts = batch.sequence_starts,
+      .qkv_stride = int64_t{model.num_attention_heads + 2 * model.num_key_value_heads} * head_dim};
+}
+
 }  // namespace birkhoff

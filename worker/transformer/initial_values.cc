@@ -1,7 +1,9 @@
 #include "worker/transformer/initial_values.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/check.h"
@@ -15,13 +17,6 @@ int SubLayerOf(const std::string& name) {
   static constexpr char kPrefix[] = "sublayers.";
   BIRKHOFF_CHECK(name.rfind(kPrefix, 0) == 0, "a bias initializer belongs to a sub-layer");
   return std::atoi(name.c_str() + sizeof(kPrefix) - 1);
-}
-
-std::vector<double> NormalValues(const ParameterSpec& parameter, uint64_t seed) {
-  std::vector<double> values(parameter.NumElements());
-  Rng rng(seed, parameter.name);
-  for (double& value : values) value = parameter.scale * rng.Normal();
-  return values;
 }
 
 // Streams are told apart from the start: with equal b_post they would stay equal for ever, and
@@ -48,22 +43,41 @@ std::vector<double> HcBias(const ModelSpec& model, const ParameterSpec& paramete
   return bias;
 }
 
-}  // namespace
-
-std::vector<double> InitialValues(const ModelSpec& model, const ParameterSpec& parameter,
+// Values that are no list: the next one at each call.
+std::function<double()> Generator(const ModelSpec& model, const ParameterSpec& parameter,
                                   uint64_t seed) {
+  const auto from_list = [](std::vector<double> values) {
+    return [values = std::move(values), next = size_t{0}]() mutable { return values[next++]; };
+  };
   switch (parameter.initializer) {
     case Initializer::kNormal:
-      return NormalValues(parameter, seed);
+      return [rng = Rng(seed, parameter.name), scale = parameter.scale]() mutable {
+        return scale * rng.Normal();
+      };
     case Initializer::kConstant:
-      return std::vector<double>(parameter.NumElements(), parameter.scale);
+      return [scale = parameter.scale] { return scale; };
     case Initializer::kOneHotBias:
-      return OneHotBias(model, parameter);
+      return from_list(OneHotBias(model, parameter));
     case Initializer::kHcBias:
-      return HcBias(model, parameter);
+      return from_list(HcBias(model, parameter));
   }
   BIRKHOFF_CHECK(false, "unknown initializer");
   return {};
+}
+
+}  // namespace
+
+void FormInitialValues(const ModelSpec& model, const ParameterSpec& parameter, uint64_t seed,
+                       std::span<float> chunk,
+                       const std::function<void(std::span<const float> values)>& take) {
+  const std::function<double()> next = Generator(model, parameter, seed);
+  int64_t left = parameter.NumElements();
+  while (left > 0) {
+    const std::span<float> part = chunk.first(std::min<int64_t>(left, chunk.size()));
+    for (float& value : part) value = static_cast<float>(next());
+    take(part);
+    left -= static_cast<int64_t>(part.size());
+  }
 }
 
 }  // namespace birkhoff

@@ -1,15 +1,19 @@
-// How each parameter starts: from (training.seed, name) and the model alone, never from the plan.
+// How parameters start: seeded by (training.seed, name) alone, so that every plan and device begins
+// with the same bits.
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <functional>
+#include <span>
 
 #include "core/spec/model.h"
 
 namespace birkhoff {
 
-// Row-major values of `parameter`.  `parameter` must come from ParametersOfUnit(model, ...).
-std::vector<double> InitialValues(const ModelSpec& model, const ParameterSpec& parameter,
-                                  uint64_t seed);
+// Forms the values of one parameter in order, as many at a time as `chunk` holds, and gives each run
+// to `take`, which must be done with it when it returns.
+void FormInitialValues(const ModelSpec& model, const ParameterSpec& parameter, uint64_t seed,
+                       std::span<float> chunk,
+                       const std::function<void(std::span<const float> values)>& take);
 
 }  // namespace birkhoff

@@ -108,7 +108,7 @@ StagePlaces FindPlaces(const StageLayout& layout, const ModelSpec& model, Pass p
   places.head_norm = FindNorm(layout, head, pass);
   places.contracted = find(Home::kSaved, "contracted");
   places.head_inverse_rms = find(Home::kSaved, "inverse_rms");
-  places.vocabulary = find(Home::kKept, "vocabulary");
+  places.dnorm = Find(layout, head, Home::kSaved, "dnorm");
   return places;
 }
 

@@ -20,9 +20,10 @@ struct Place {
   bool Present() const { return offset >= 0; }
   // Null where the tensor is absent, or its buffer is none of the instruction's.
   template <typename T>
-  T* In(const StageBuffers& buffers) const {
-    std::byte* start = buffers.Of(home);
-    return Present() && start != nullptr ? reinterpret_cast<T*>(start + offset) : nullptr;
+  DevicePtr<T> In(const StageBuffers& buffers) const {
+    const DevicePtr<std::byte> start = buffers.Of(home);
+    if (!Present() || start == nullptr) return nullptr;
+    return (start + offset).template As<T>();
   }
 };
 
@@ -52,7 +53,7 @@ struct StagePlaces {
   Place head_norm;         // [T, C]
   Place contracted;        // [T, C], what the head's norm reads
   Place head_inverse_rms;  // [T]
-  Place vocabulary;        // logits [T, V]; kEvaluate: of as many rows as its bytes hold
+  Place dnorm;             // [T, C], gradient of the head's norm; absent in kEvaluate
 };
 
 StagePlaces FindPlaces(const StageLayout& layout, const ModelSpec& model, Pass pass);

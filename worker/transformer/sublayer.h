@@ -7,6 +7,7 @@
 
 #include "core/spec/model.h"
 #include "worker/microbatch.h"
+#include "worker/transformer/launch.h"
 #include "worker/transformer/weights.h"
 
 namespace birkhoff {
@@ -15,41 +16,43 @@ namespace birkhoff {
 // Rows of t tokens, dense.  Legend as in weights.h; `inner` is Hq D + 2 Hkv D or 2 F wide.
 template <typename T>
 struct SubLayerTensors {
-  const T* norm = nullptr;   // [t, C] norm(u)
-  T* y = nullptr;            // [t, C]
-  T* inner = nullptr;        // q, k, v with q and k rotated, or gate and up
-  T* log_sum_exp = nullptr;  // [Hq, t]; attention only
-  T* attention = nullptr;    // [t, Hq D]; attention only
-  const T* dy = nullptr;     // [t, C]
-  T* dinner = nullptr;       // gradient of the first product's output
-  T* dnorm = nullptr;        // [t, C]
-  T* middle = nullptr;       // scratch, as wide as the second product's input: [t, Hq D] or [t, F]
-  T* workspace = nullptr;    // scratch of the attention kernel
+  const T* norm = nullptr;             // [t, C] norm(u)
+  T* y = nullptr;                      // [t, C]
+  T* inner = nullptr;                  // q, k, v with q and k rotated, or gate and up
+  ScalarOf<T>* log_sum_exp = nullptr;  // [Hq, t]; attention only
+  T* attention = nullptr;              // [t, Hq D]; attention only
+  const T* dy = nullptr;               // [t, C]
+  T* dinner = nullptr;                 // gradient of the first product's output
+  T* dnorm = nullptr;                  // [t, C]
+  T* middle = nullptr;  // scratch, as wide as the second product's input: [t, Hq D] or [t, F]
 };
 
 // forward:         norm -> inner, log_sum_exp, attention, y
-// backward input:  inner, log_sum_exp, dy -> dinner, dnorm
+// backward input:  inner, log_sum_exp, attention, dy -> dinner, dnorm
 // backward weight: norm, inner, attention, dy, dinner -> weight gradients (+=)
 // Here dinner is the gradient of the unrotated q and k.  `middle` is overwritten by all of them.
 template <typename T>
-void AttentionForward(const ModelSpec& model, const Microbatch& batch,
+void AttentionForward(const Launch<T>& launch, const ModelSpec& model, const Microbatch& batch,
                       const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors);
 template <typename T>
-void AttentionBackwardInput(const ModelSpec& model, const Microbatch& batch,
-                            const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors);
+void AttentionBackwardInput(const Launch<T>& launch, const ModelSpec& model,
+                            const Microbatch& batch, const SubLayerWeights<T>& weights,
+                            const SubLayerTensors<T>& tensors);
 template <typename T>
-void AttentionBackwardWeight(const ModelSpec& model, const Microbatch& batch,
-                             const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors);
+void AttentionBackwardWeight(const Launch<T>& launch, const ModelSpec& model,
+                             const Microbatch& batch, const SubLayerWeights<T>& weights,
+                             const SubLayerTensors<T>& tensors);
 
 template <typename T>
-void FeedForwardForward(const ModelSpec& model, const Microbatch& batch,
+void FeedForwardForward(const Launch<T>& launch, const ModelSpec& model, const Microbatch& batch,
                         const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors);
 template <typename T>
-void FeedForwardBackwardInput(const ModelSpec& model, const Microbatch& batch,
-                              const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors);
+void FeedForwardBackwardInput(const Launch<T>& launch, const ModelSpec& model,
+                              const Microbatch& batch, const SubLayerWeights<T>& weights,
+                              const SubLayerTensors<T>& tensors);
 template <typename T>
-void FeedForwardBackwardWeight(const ModelSpec& model, const Microbatch& batch,
-                               const SubLayerWeights<T>& weights,
+void FeedForwardBackwardWeight(const Launch<T>& launch, const ModelSpec& model,
+                               const Microbatch& batch, const SubLayerWeights<T>& weights,
                                const SubLayerTensors<T>& tensors);
 
 }  // namespace birkhoff

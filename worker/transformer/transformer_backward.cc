@@ -2,7 +2,6 @@
 // in kGradientOut after each boundary, dy of the sub-layer below in its gradient place.
 #include <algorithm>
 
-#include "kernels/cross_entropy.h"
 #include "worker/transformer/connection.h"
 #include "worker/transformer/linear.h"
 #include "worker/transformer/transformer_stage.h"
@@ -20,32 +19,29 @@ int TransformerStage<T>::BottomOf(UnitRange segment) const {
 }
 
 template <typename T>
-void TransformerStage<T>::BackwardInput(UnitRange segment, const StageBuffers& buffers,
-                                        int64_t target_tokens) {
-  const Call call = Begin(buffers, backward_, /*split=*/true);
-  BackwardSegment(call, segment, /*split=*/true, target_tokens);
+void TransformerStage<T>::BackwardInput(Stream& stream, UnitRange segment,
+                                        const StageBuffers& buffers) {
+  const Call call = Begin(stream, buffers, backward_, /*split=*/true);
+  BackwardSegment(call, segment, /*split=*/true);
 }
 
 template <typename T>
-void TransformerStage<T>::Backward(UnitRange segment, const StageBuffers& buffers,
-                                   int64_t target_tokens) {
-  const Call call = Begin(buffers, backward_, /*split=*/false);
-  BackwardSegment(call, segment, /*split=*/false, target_tokens);
+void TransformerStage<T>::Backward(Stream& stream, UnitRange segment, const StageBuffers& buffers) {
+  const Call call = Begin(stream, buffers, backward_, /*split=*/false);
+  BackwardSegment(call, segment, /*split=*/false);
 }
 
 template <typename T>
-void TransformerStage<T>::BackwardWeight(UnitRange segment, const StageBuffers& buffers) {
-  const Call call = Begin(buffers, backward_, /*split=*/true);
-  if (TouchesHead(segment)) HeadWeightGradient(call);
+void TransformerStage<T>::BackwardWeight(Stream& stream, UnitRange segment,
+                                         const StageBuffers& buffers) {
+  const Call call = Begin(stream, buffers, backward_, /*split=*/true);
   for (int i = TopOf(segment) - 1; i >= BottomOf(segment); --i) WeightGradient(call, i);
 }
 
 template <typename T>
-void TransformerStage<T>::BackwardSegment(const Call& call, UnitRange segment, bool split,
-                                          int64_t target_tokens) {
+void TransformerStage<T>::BackwardSegment(const Call& call, UnitRange segment, bool split) {
   if (TouchesHead(segment)) {
-    BackwardHead(call, segment, target_tokens);
-    if (!split) HeadWeightGradient(call);
+    BackwardHead(call, segment);
   } else {
     BackwardTop(call, segment, TopOf(segment));
   }
@@ -67,11 +63,11 @@ void TransformerStage<T>::SetSource(const Call& call, UnitRange segment, int bou
     args.source = BoundarySource::kReceived;
   } else if (boundary > 0) {
     args.source = BoundarySource::kMerge;
-    args.coefficients_below = call.At(call.places.sublayers[boundary - 1].coefficients);
+    args.coefficients_below = call.ScalarsAt(call.places.sublayers[boundary - 1].coefficients);
     args.dy_below = call.At(call.gradients[boundary - 1].dy);
   } else {
     args.source = BoundarySource::kEmbed;
-    args.dembedding = embedding_.gradient;
+    args.dembedding = embedding_.gradient.address();
     args.ids = call.batch.inputs;
     args.vocabulary = model_.vocab_size;
     args.expand = ExpandOf(model_);
@@ -79,29 +75,22 @@ void TransformerStage<T>::SetSource(const Call& call, UnitRange segment, int bou
 }
 
 template <typename T>
-void TransformerStage<T>::BackwardHead(const Call& call, UnitRange segment, int64_t target_tokens) {
-  const int64_t tokens = call.batch.tokens, vocabulary = model_.vocab_size;
-  T* logits = call.At(call.places.vocabulary);
-  const double scale = target_tokens > 0 ? 1.0 / static_cast<double>(target_tokens) : 0.0;
-  Must(cpu::CrossEntropyBackward<T>(
-      {tokens, vocabulary, logits, call.batch.targets, scale, /*dlogits=*/logits}));
-  T* dnorm = call.At(norm_scratch_);
-  LinearBackwardInput<T>({tokens, model_.hidden_size, vocabulary}, logits, head_.vocabulary, dnorm);
+void TransformerStage<T>::BackwardHead(const Call& call, UnitRange segment) {
   const int boundary = NumStageSubLayers();
   BoundaryBackwardArgs<T> args;
   args.shape = call.shape;
   args.sink = BoundarySink::kHead;
   args.contract = ContractOf(model_);
   args.contracted = call.At(call.places.contracted);
-  args.norm_inv_rms = call.At(call.places.head_inverse_rms);
-  args.dnorm = dnorm;
-  args.parameters.gamma = head_.norm.value;
-  args.gradients.gamma = head_.norm.gradient;
-  args.suffix = call.At(s_);
+  args.norm_inv_rms = call.ScalarsAt(call.places.head_inverse_rms);
+  args.dnorm = call.At(call.places.dnorm);
+  args.parameters.gamma = head_.norm.value.address();
+  args.gradients.gamma = head_.norm.gradient.address();
+  args.suffix = call.ScalarsAt(s_);
   args.dx = call.At(dx_);
-  args.workspace = call.At(workspace_);
+  args.workspace = call.launch.workspace;
   SetSource(call, segment, boundary, args);
-  Must(cpu::BoundaryBackward(args));
+  Must(backend_.BoundaryBackward(call.launch.stream, args));
 }
 
 // Where a segment begins below the head: dX comes from the next stage, or from the segment above.
@@ -113,7 +102,7 @@ void TransformerStage<T>::BackwardTop(const Call& call, UnitRange segment, int b
   args.sink = BoundarySink::kNone;
   args.dx = call.At(from_next_stage ? dx_in_ : dx_);
   SetSource(call, segment, boundary, args);
-  Must(cpu::BoundaryBackward(args));
+  Must(backend_.BoundaryBackward(call.launch.stream, args));
 }
 
 template <typename T>
@@ -128,33 +117,32 @@ void TransformerStage<T>::BackwardBoundary(const Call& call, UnitRange segment, 
   args.x = call.At(call.places.x[boundary]);
   args.y = call.At(places.y);
   args.dnorm = call.At(norm_scratch_);
-  args.norm_inv_rms = call.At(places.inverse_rms);
-  args.coefficients = call.At(places.coefficients);
-  args.logits = call.At(places.logits);
-  args.parameters = {weights.projection.value, weights.alpha.value, weights.bias.value,
-                     weights.norm.value};
-  args.gradients = {weights.projection.gradient, weights.alpha.gradient, weights.bias.gradient,
-                    weights.norm.gradient};
-  args.suffix_above = call.At(from_next_stage ? s_in_ : s_);
-  args.suffix = call.At(s_);
+  args.norm_inv_rms = call.ScalarsAt(places.inverse_rms);
+  args.coefficients = call.ScalarsAt(places.coefficients);
+  args.logits = call.ScalarsAt(places.logits);
+  args.parameters = ParametersOf(weights);
+  args.gradients = GradientsOf(weights);
+  args.suffix_above = call.ScalarsAt(from_next_stage ? s_in_ : s_);
+  args.suffix = call.ScalarsAt(s_);
   args.dx = call.At(dx_);
-  args.workspace = call.At(workspace_);
+  args.workspace = call.launch.workspace;
   SetSource(call, segment, boundary, args);
-  Must(cpu::BoundaryBackward(args));
+  Must(backend_.BoundaryBackward(call.launch.stream, args));
 }
 
 template <typename T>
 void TransformerStage<T>::BackwardSubLayer(const Call& call, int index, bool split) {
   const SubLayerTensors<T> tensors = TensorsOf(call, index);
   if (IsAttention(index)) {
-    AttentionBackwardInput(model_, call.batch, weights_[index], tensors);
+    AttentionBackwardInput(call.launch, model_, call.batch, weights_[index], tensors);
   } else {
-    FeedForwardBackwardInput(model_, call.batch, weights_[index], tensors);
+    FeedForwardBackwardInput(call.launch, model_, call.batch, weights_[index], tensors);
   }
   // What recompute has rebuilt goes with its segment; the weight gradient comes later.
   T* operand = call.At(call.gradients[index].norm);
   if (split && operand != tensors.norm) {
-    std::copy_n(tensors.norm, call.batch.tokens * model_.hidden_size, operand);
+    Copy(call.launch.stream, DevicePtr<T>(operand), DevicePtr<const T>(tensors.norm),
+         call.tokens() * model_.hidden_size);
   }
 }
 
@@ -163,27 +151,21 @@ void TransformerStage<T>::WeightGradient(const Call& call, int index) {
   SubLayerTensors<T> tensors = TensorsOf(call, index);
   tensors.norm = call.At(call.gradients[index].norm);
   if (IsAttention(index)) {
-    AttentionBackwardWeight(model_, call.batch, weights_[index], tensors);
+    AttentionBackwardWeight(call.launch, model_, call.batch, weights_[index], tensors);
   } else {
-    FeedForwardBackwardWeight(model_, call.batch, weights_[index], tensors);
+    FeedForwardBackwardWeight(call.launch, model_, call.batch, weights_[index], tensors);
   }
 }
 
-template <typename T>
-void TransformerStage<T>::HeadWeightGradient(const Call& call) {
-  LinearBackwardWeight<T>({call.batch.tokens, model_.hidden_size, model_.vocab_size},
-                          call.At(call.places.vocabulary), call.At(call.places.head_norm),
-                          head_.vocabulary);
-}
-
-#define BIRKHOFF_INSTANTIATE(T)                                                              \
-  template int TransformerStage<T>::TopOf(UnitRange) const;                                  \
-  template int TransformerStage<T>::BottomOf(UnitRange) const;                               \
-  template void TransformerStage<T>::BackwardInput(UnitRange, const StageBuffers&, int64_t); \
-  template void TransformerStage<T>::BackwardWeight(UnitRange, const StageBuffers&);         \
-  template void TransformerStage<T>::Backward(UnitRange, const StageBuffers&, int64_t)
+#define BIRKHOFF_INSTANTIATE(T)                                                               \
+  template int TransformerStage<T>::TopOf(UnitRange) const;                                   \
+  template int TransformerStage<T>::BottomOf(UnitRange) const;                                \
+  template void TransformerStage<T>::BackwardInput(Stream&, UnitRange, const StageBuffers&);  \
+  template void TransformerStage<T>::BackwardWeight(Stream&, UnitRange, const StageBuffers&); \
+  template void TransformerStage<T>::Backward(Stream&, UnitRange, const StageBuffers&)
 BIRKHOFF_INSTANTIATE(float);
 BIRKHOFF_INSTANTIATE(double);
+BIRKHOFF_INSTANTIATE(bf16);
 #undef BIRKHOFF_INSTANTIATE
 
 }  // namespace birkhoff

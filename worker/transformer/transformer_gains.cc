@@ -1,52 +1,50 @@
 // The gains that TransformerStage sums: of each sub-layer's own mixing, of everything below it up
 // to it (P), and of everything from it upwards (S).
-#include <algorithm>
-
-#include "kernels/gain.h"
 #include "worker/transformer/must.h"
 #include "worker/transformer/transformer_stage.h"
 
 namespace birkhoff {
+
+template <typename T>
+void TransformerStage<T>::AddGain(const Call& call, int index, GainOf of, const S* matrices,
+                                  int64_t stride) {
+  const int sublayer = UnitOf(index) - 1;
+  GainArgs<T> args;
+  args.streams = NumStreams(model_);
+  args.tokens = call.tokens();
+  args.matrices = matrices;
+  args.stride = stride;
+  args.sums = (share_ + share_layout_.GainsAt(sublayer, of)).template As<GainSums>().address();
+  if (of != GainOf::kSingle) {
+    args.matrix = (share_ + share_layout_.MatrixAt(sublayer, of)).address();
+  }
+  args.workspace = call.launch.workspace;
+  Must(backend_.AccumulateGain(call.launch.stream, args));
+}
 
 // P is complete for a sub-layer once the boundary above it has merged.
 template <typename T>
 void TransformerStage<T>::AddForwardGains(const Call& call, int boundary) {
   if (boundary < NumStageSubLayers()) AddSingleGain(call, boundary);
   if (boundary == 0) return;
-  StageSums::SubLayer& sums = sums_.sublayers[boundary - 1];
-  const int n = NumStreams(model_);
-  GainSums gains;
-  gains.matrix = sums.mean_forward.data();
-  Must(cpu::AccumulateGain<T>({n, call.batch.tokens, call.At(p_), int64_t{n} * n}, gains));
-  sums.composite_forward += gains.forward;
-  sums.row_sum_min = std::min(sums.row_sum_min, gains.row_sum_min);
+  AddGain(call, boundary - 1, GainOf::kPrefix, call.ScalarsAt(p_), share_layout_.matrix_elements());
 }
 
 template <typename T>
 void TransformerStage<T>::AddBackwardGains(const Call& call, int index) {
-  StageSums::SubLayer& sums = sums_.sublayers[index];
-  const int n = NumStreams(model_);
-  GainSums gains;
-  gains.matrix = sums.mean_backward.data();
-  Must(cpu::AccumulateGain<T>({n, call.batch.tokens, call.At(s_), int64_t{n} * n}, gains));
-  sums.composite_backward += gains.backward;
-  sums.column_sum_min = std::min(sums.column_sum_min, gains.column_sum_min);
+  AddGain(call, index, GainOf::kSuffix, call.ScalarsAt(s_), share_layout_.matrix_elements());
 }
 
 template <typename T>
 void TransformerStage<T>::AddSingleGain(const Call& call, int index) {
-  StageSums::SubLayer& sums = sums_.sublayers[index];
-  const T* coefficients = call.At(call.places.sublayers[index].coefficients);
-  GainSums gains;
-  if (coefficients == nullptr) {  // the plain residual passes its one stream on as it is
-    gains.forward = gains.backward = static_cast<double>(call.batch.tokens);
-  } else {
-    const int n = NumStreams(model_);
-    Must(cpu::AccumulateGain<T>(
-        {n, call.batch.tokens, coefficients + 2 * n, 2 * n + int64_t{n} * n}, gains));
+  const S* coefficients = call.ScalarsAt(call.places.sublayers[index].coefficients);
+  const int64_t n = NumStreams(model_);
+  if (coefficients != nullptr) {
+    return AddGain(call, index, GainOf::kSingle, coefficients + 2 * n, 2 * n + n * n);
   }
-  sums.single_forward += gains.forward;
-  sums.single_backward += gains.backward;
+  // The plain residual passes its one stream on as it is: its P is 1 everywhere.
+  const bool received = index == 0 && received_p_.Present();
+  AddGain(call, index, GainOf::kSingle, call.ScalarsAt(received ? received_p_ : p_), 1);
 }
 
 #define BIRKHOFF_INSTANTIATE(T)                                         \
@@ -54,6 +52,7 @@ void TransformerStage<T>::AddSingleGain(const Call& call, int index) {
   template void TransformerStage<T>::AddBackwardGains(const Call&, int)
 BIRKHOFF_INSTANTIATE(float);
 BIRKHOFF_INSTANTIATE(double);
+BIRKHOFF_INSTANTIATE(bf16);
 #undef BIRKHOFF_INSTANTIATE
 
 }  // namespace birkhoff

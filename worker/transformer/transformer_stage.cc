@@ -1,42 +1,23 @@
 #include "worker/transformer/transformer_stage.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "kernels/attention.h"
-#include "kernels/cross_entropy.h"
+#include "core/base/check.h"
+#include "core/spec/workspace.h"
 #include "worker/transformer/connection.h"
 #include "worker/transformer/linear.h"
 
 namespace birkhoff {
-namespace {
-
-// The layout's formula must cover what the kernels ask for.
-void CheckWorkspace(const StageLayout& layout, const LayoutRequest& request) {
-  const StoredTensor* workspace = layout.Find(layout.units.first, Home::kScratch, "workspace");
-  if (workspace == nullptr) return;
-  const int32_t starts[] = {
-      0, static_cast<int32_t>(std::min<int64_t>(request.sequence_length, request.tokens))};
-  const int64_t attention =
-      AttentionWorkspaceElements({.tokens = starts[1],
-                                  .heads = request.model.num_attention_heads,
-                                  .kv_heads = request.model.num_key_value_heads,
-                                  .head_dim = HeadDim(request.model),
-                                  .num_sequences = 1,
-                                  .sequence_starts = starts});
-  const int64_t boundary =
-      BoundaryWorkspaceElements(BoundaryShapeOf(request.model, request.tokens));
-  BIRKHOFF_CHECK(workspace->bytes >= std::max(attention, boundary) * request.element_bytes,
-                 "footprint.cc gives the kernels too small a workspace");
-}
-
-}  // namespace
 
 template <typename T>
-TransformerStage<T>::TransformerStage(const LayoutRequest& request, const WeightLookup<T>& lookup)
+TransformerStage<T>::TransformerStage(const LayoutRequest& request, const WeightLookup<T>& lookup,
+                                      Backend<T>& backend, DevicePtr<double> share)
     : model_(request.model),
       layout_(MakeStageLayout(request)),
       sublayers_(SubLayersOf(model_, request.units)),
+      backend_(backend),
+      share_layout_(model_),
+      share_(share),
       forward_(FindPlaces(layout_, model_, Pass::kForward)),
       evaluate_(FindPlaces(layout_, model_, Pass::kEvaluate)),
       backward_(FindPlaces(layout_, model_, Pass::kBackward)),
@@ -51,59 +32,66 @@ TransformerStage<T>::TransformerStage(const LayoutRequest& request, const Weight
       norm_scratch_(FindStagePlace(layout_, Home::kScratch, "norm")),
       attention_scratch_(FindStagePlace(layout_, Home::kScratch, "attention")),
       hidden_scratch_(FindStagePlace(layout_, Home::kScratch, "hidden")),
-      workspace_(FindStagePlace(layout_, Home::kScratch, "workspace")) {
-  BIRKHOFF_CHECK(request.element_bytes == static_cast<int>(sizeof(T)), "element size of the stage");
-  CheckWorkspace(layout_, request);
+      workspace_(FindStagePlace(layout_, Home::kScratch, "workspace")),
+      logits_(FindStagePlace(layout_, Home::kScratch, "vocabulary")),
+      dlogits_(FindStagePlace(layout_, Home::kScratch, "dvocabulary")) {
+  BIRKHOFF_CHECK(StreamType(request.precision) == kDTypeOf<T>, "element type of the stage");
   for (int unit = sublayers_.first; unit < sublayers_.last; ++unit) {
     weights_.push_back(FindSubLayerWeights<T>(model_, unit, lookup));
   }
-  if (HasEmbedding()) embedding_ = lookup("embedding.weight");
+  if (HasEmbedding()) embedding_ = lookup.product("embedding.weight");
   if (HasHead()) {
     head_ = FindHeadWeights<T>(model_, lookup);
     const StoredTensor* rows = layout_.Find(layout_.units.first, Home::kScratch, "vocabulary");
-    evaluation_rows_ = rows->bytes / (int64_t{model_.vocab_size} * int64_t{sizeof(T)});
+    head_rows_ = rows->bytes / (int64_t{model_.vocab_size} * int64_t{sizeof(S)});
   }
-  sums_.sublayers.resize(NumStageSubLayers());
-  ResetSums();
+  CheckWorkspace(request);
+}
+
+// The plan's formula must cover what the backend asks for.
+template <typename T>
+void TransformerStage<T>::CheckWorkspace(const LayoutRequest& request) const {
+  const StoredTensor* workspace = layout_.Find(layout_.units.first, Home::kScratch, "workspace");
+  if (workspace == nullptr) return;
+  const int64_t length = std::min<int64_t>(request.sequence_length, request.tokens);
+  const std::vector<int> lengths(length > 0 ? request.tokens / length : 0,
+                                 static_cast<int>(length));
+  const PackedSequences packed(lengths);
+  const AttentionShape attention = AttentionShapeOf(model_, packed.shape());
+  const int64_t needed = std::max({
+      backend_.AttentionWorkspaceBytes(attention),
+      backend_.BoundaryWorkspaceBytes(BoundaryShapeOf(model_, request.tokens)),
+      backend_.GemmWorkspaceBytes(),
+      backend_.CrossEntropyWorkspaceBytes(head_rows_, model_.vocab_size),
+      backend_.GainWorkspaceBytes(NumStreams(model_), request.tokens),
+  });
+  BIRKHOFF_CHECK(workspace->bytes >= needed, "core/spec/workspace.cc gives kernels too little");
 }
 
 template <typename T>
-void TransformerStage<T>::ResetSums() {
-  const size_t elements = size_t(NumStreams(model_)) * NumStreams(model_);
-  for (StageSums::SubLayer& sums : sums_.sublayers) {
-    sums = {};
-    sums.mean_forward.assign(elements, 0.0);
-    sums.mean_backward.assign(elements, 0.0);
-    sums.row_sum_min = sums.column_sum_min = std::numeric_limits<double>::infinity();
-  }
-  sums_.loss = 0.0;
-  sums_.target_tokens = 0;
-}
-
-template <typename T>
-typename TransformerStage<T>::Call TransformerStage<T>::Begin(const StageBuffers& buffers,
+typename TransformerStage<T>::Call TransformerStage<T>::Begin(Stream& stream,
+                                                              const StageBuffers& buffers,
                                                               const StagePlaces& places,
                                                               bool split) const {
-  const Microbatch batch = ViewMicrobatch(layout_, buffers.Of(Home::kBatch));
-  return {buffers, places, split ? split_gradients_ : full_gradients_, batch,
-          BoundaryShapeOf(model_, batch.tokens)};
+  return {buffers,
+          places,
+          split ? split_gradients_ : full_gradients_,
+          ViewMicrobatch(layout_, buffers.batch, buffers.Of(Home::kBatch)),
+          BoundaryShapeOf(model_, buffers.batch.tokens),
+          {backend_, stream, workspace_.In<void>(buffers).address()}};
 }
 
 template <typename T>
-void TransformerStage<T>::Forward(const StageBuffers& buffers, StageMode mode) {
+void TransformerStage<T>::Forward(Stream& stream, const StageBuffers& buffers, StageMode mode,
+                                  int64_t target_tokens) {
   const bool train = mode == StageMode::kTrain;
-  const Call call = Begin(buffers, train ? forward_ : evaluate_);
+  const Call call = Begin(stream, buffers, train ? forward_ : evaluate_);
   for (int i = 0; i < NumStageSubLayers(); ++i) {
     ForwardBoundary(call, i, /*with_gains=*/train);
     ForwardSubLayer(call, i);
   }
   ForwardBoundary(call, NumStageSubLayers(), /*with_gains=*/train);
-  if (!HasHead()) return;
-  if (train) {
-    TrainingLoss(call);
-  } else {
-    EvaluationLoss(call);
-  }
+  if (HasHead()) Loss(call, mode, target_tokens);
 }
 
 template <typename T>
@@ -114,10 +102,10 @@ BoundarySourceArgs<T> TransformerStage<T>::SourceOf(const Call& call, int bounda
     source.kind = BoundarySource::kMerge;
     source.x = call.At(call.places.x[boundary - 1]);
     source.y = call.At(below.y);
-    source.coefficients = call.At(below.coefficients);
+    source.coefficients = call.ScalarsAt(below.coefficients);
   } else if (HasEmbedding()) {
     source.kind = BoundarySource::kEmbed;
-    source.embedding = embedding_.value;
+    source.embedding = embedding_.value.address();
     source.ids = call.batch.inputs;
     source.vocabulary = model_.vocab_size;
     source.expand = ExpandOf(model_);
@@ -135,18 +123,17 @@ void TransformerStage<T>::SetSink(const Call& call, int boundary,
     const SubLayerWeights<T>& weights = weights_[boundary];
     const SubLayerPlaces& places = call.places.sublayers[boundary];
     args.sink = BoundarySink::kSubLayer;
-    args.parameters = {weights.projection.value, weights.alpha.value, weights.bias.value,
-                       weights.norm.value};
-    args.coefficients = call.At(places.coefficients);
-    args.logits = call.At(places.logits);
+    args.parameters = ParametersOf(weights);
+    args.coefficients = call.ScalarsAt(places.coefficients);
+    args.logits = call.ScalarsAt(places.logits);
     args.norm_out = call.At(places.norm);
-    args.norm_inv_rms = call.At(places.inverse_rms);
+    args.norm_inv_rms = call.ScalarsAt(places.inverse_rms);
   } else if (HasHead()) {
     args.sink = BoundarySink::kHead;
-    args.parameters.gamma = head_.norm.value;
+    args.parameters.gamma = head_.norm.value.address();
     args.contracted = call.At(call.places.contracted);
     args.norm_out = call.At(call.places.head_norm);
-    args.norm_inv_rms = call.At(call.places.head_inverse_rms);
+    args.norm_inv_rms = call.ScalarsAt(call.places.head_inverse_rms);
   } else {
     args.sink = BoundarySink::kNone;
   }
@@ -158,8 +145,8 @@ void TransformerStage<T>::SetPrefix(const Call& call, int boundary,
                                     BoundaryForwardArgs<T>& args) const {
   if (args.source.kind == BoundarySource::kReceived) return;
   const bool first_merge = boundary == 1 && received_p_.Present();
-  args.prefix_below = call.At(first_merge ? received_p_ : p_);
-  args.prefix = call.At(p_);
+  args.prefix_below = call.ScalarsAt(first_merge ? received_p_ : p_);
+  args.prefix = call.ScalarsAt(p_);
 }
 
 template <typename T>
@@ -170,7 +157,7 @@ void TransformerStage<T>::ForwardBoundary(const Call& call, int boundary, bool w
   args.x = call.At(call.places.x[boundary]);
   if (with_gains) SetPrefix(call, boundary, args);
   SetSink(call, boundary, args);
-  Must(cpu::BoundaryForward(args));
+  Must(backend_.BoundaryForward(call.launch.stream, args));
   if (with_gains) AddForwardGains(call, boundary);
 }
 
@@ -181,71 +168,80 @@ SubLayerTensors<T> TransformerStage<T>::TensorsOf(const Call& call, int index) c
   return {.norm = call.At(places.norm),
           .y = call.At(places.y),
           .inner = call.At(places.inner),
-          .log_sum_exp = call.At(places.log_sum_exp),
+          .log_sum_exp = call.ScalarsAt(places.log_sum_exp),
           .attention = call.At(places.attention),
           .dy = call.At(gradients.dy),
           .dinner = call.At(gradients.dinner),
           .dnorm = call.At(norm_scratch_),
-          .middle = call.At(IsAttention(index) ? attention_scratch_ : hidden_scratch_),
-          .workspace = call.At(workspace_)};
+          .middle = call.At(IsAttention(index) ? attention_scratch_ : hidden_scratch_)};
 }
 
 template <typename T>
 void TransformerStage<T>::ForwardSubLayer(const Call& call, int index) {
   const SubLayerTensors<T> tensors = TensorsOf(call, index);
   if (IsAttention(index)) {
-    AttentionForward(model_, call.batch, weights_[index], tensors);
+    AttentionForward(call.launch, model_, call.batch, weights_[index], tensors);
   } else {
-    FeedForwardForward(model_, call.batch, weights_[index], tensors);
+    FeedForwardForward(call.launch, model_, call.batch, weights_[index], tensors);
   }
 }
 
+// A few rows at a time, and in training their gradient at once: no pass holds the logits of all.
 template <typename T>
-void TransformerStage<T>::TrainingLoss(const Call& call) {
-  const int64_t tokens = call.batch.tokens, vocabulary = model_.vocab_size;
-  T* logits = call.At(call.places.vocabulary);
-  const T* norm = call.At(call.places.head_norm);
-  LinearForward({tokens, model_.hidden_size, vocabulary}, norm, head_.vocabulary, logits);
-  CrossEntropySums sums;
-  Must(cpu::CrossEntropyForward<T>({tokens, vocabulary, logits, call.batch.targets}, sums));
-  sums_.loss += sums.loss;
-  sums_.target_tokens += sums.targets;
-}
-
-// A few rows at a time: evaluation keeps no logits.
-template <typename T>
-void TransformerStage<T>::EvaluationLoss(const Call& call) {
+void TransformerStage<T>::Loss(const Call& call, StageMode mode, int64_t target_tokens) {
+  const bool train = mode == StageMode::kTrain;
   const int64_t vocabulary = model_.vocab_size, width = model_.hidden_size;
-  T* logits = call.At(call.places.vocabulary);
   const T* norm = call.At(call.places.head_norm);
-  CrossEntropySums sums;
-  for (int64_t row = 0; row < call.batch.tokens; row += evaluation_rows_) {
-    const int64_t rows = std::min(evaluation_rows_, call.batch.tokens - row);
-    LinearForward({rows, width, vocabulary}, norm + row * width, head_.vocabulary, logits);
-    Must(cpu::CrossEntropyForward<T>({rows, vocabulary, logits, call.batch.targets + row}, sums));
+  S* logits = call.ScalarsAt(logits_);
+  const double scale = target_tokens > 0 ? 1.0 / static_cast<double>(target_tokens) : 0.0;
+  for (int64_t row = 0; row < call.tokens(); row += head_rows_) {
+    const int64_t rows = std::min(head_rows_, call.tokens() - row);
+    LinearForwardWide(call.launch, {rows, width, vocabulary}, norm + row * width, head_.vocabulary,
+                      logits);
+    CrossEntropyArgs<T> args;
+    args.tokens = rows;
+    args.vocabulary = vocabulary;
+    args.logits = logits;
+    args.targets = call.batch.targets + row;
+    args.sums = (share_ + ShareLayout::kLoss).template As<CrossEntropySums>().address();
+    args.scale = scale;
+    args.dlogits = train ? call.At(dlogits_.Present() ? dlogits_ : logits_) : nullptr;
+    args.workspace = call.launch.workspace;
+    Must(backend_.CrossEntropy(call.launch.stream, args));
+    if (train) HeadGradient(call, row, rows);
   }
-  sums_.loss += sums.loss;
-  sums_.target_tokens += sums.targets;
 }
 
 template <typename T>
-void TransformerStage<T>::Recompute(UnitRange block, const StageBuffers& buffers) {
-  const Call call = Begin(buffers, backward_);
+void TransformerStage<T>::HeadGradient(const Call& call, int64_t row, int64_t rows) {
+  const int64_t width = model_.hidden_size;
+  const LinearShape shape = {rows, width, model_.vocab_size};
+  const T* dlogits = call.At(dlogits_.Present() ? dlogits_ : logits_);
+  LinearBackwardInput<T>(call.launch, shape, dlogits, head_.vocabulary,
+                         call.At(call.places.dnorm) + row * width);
+  LinearBackwardWeight<T>(call.launch, shape, dlogits, call.At(call.places.head_norm) + row * width,
+                          head_.vocabulary);
+}
+
+template <typename T>
+void TransformerStage<T>::Recompute(Stream& stream, UnitRange block, const StageBuffers& buffers) {
+  const Call call = Begin(stream, buffers, backward_);
   const int first = BottomOf(block);
   for (int i = first; i < TopOf(block); ++i) {
     BoundaryRecomputeArgs<T> args;
     args.shape = call.shape;
     if (i > first) args.source = SourceOf(call, i);
     args.x = call.At(call.places.x[i]);
-    args.gamma = weights_[i].norm.value;
-    args.coefficients = call.At(call.places.sublayers[i].coefficients);
-    args.norm_inv_rms = call.At(call.places.sublayers[i].inverse_rms);
+    args.gamma = weights_[i].norm.value.address();
+    args.coefficients = call.ScalarsAt(call.places.sublayers[i].coefficients);
+    args.norm_inv_rms = call.ScalarsAt(call.places.sublayers[i].inverse_rms);
     args.norm_out = call.At(call.places.sublayers[i].norm);
-    Must(cpu::BoundaryRecompute(args));
+    Must(backend_.BoundaryRecompute(stream, args));
   }
 }
 
 template class TransformerStage<float>;
 template class TransformerStage<double>;
+template class TransformerStage<bf16>;
 
 }  // namespace birkhoff

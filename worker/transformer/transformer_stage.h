@@ -1,53 +1,58 @@
-// The computation of one stage, synchronous and sequential:
+// The computation of one stage, on any backend:
 //
 //   [Boundary_0, F_0, Boundary_1, F_1, ..., Boundary_k]
 //
 // Boundary_0 reads the embedding or what was received, the ones between merge a sub-layer's output
-// and open the next, Boundary_k feeds the head or what leaves the stage.  stage.cc puts the float
-// instance behind StageModule; the double instance is the reference of the tests.
+// and open the next, Boundary_k feeds the head or what leaves the stage.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "core/spec/footprint.h"
-#include "kernels/boundary.h"
-#include "worker/microbatch.h"
+#include "core/spec/step_share.h"
+#include "kernels/backend.h"
 #include "worker/stage.h"
+#include "worker/transformer/launch.h"
 #include "worker/transformer/places.h"
 #include "worker/transformer/sublayer.h"
 #include "worker/transformer/weights.h"
 
 namespace birkhoff {
 
-// The contract of each call is StageModule's (worker/stage.h), without the stream.  Not
-// thread-safe.  Allocates nothing after construction.
+// Not thread-safe.  Allocates nothing after construction.
 template <typename T>
-class TransformerStage {
+class TransformerStage final : public StageModule {
  public:
-  // The weights must outlive the stage.  `request.element_bytes` must be sizeof(T).
-  TransformerStage(const LayoutRequest& request, const WeightLookup<T>& lookup);
+  using S = ScalarOf<T>;
+  // Backend and weights must outlive the stage; `share` is the rank's row of ShareLayout in the
+  // device's memory.  `request.precision` must be that of T.
+  TransformerStage(const LayoutRequest& request, const WeightLookup<T>& lookup, Backend<T>& backend,
+                   DevicePtr<double> share);
 
-  const StageLayout& layout() const { return layout_; }
-  const StageSums& sums() const { return sums_; }
-  void ResetSums();
+  const StageLayout& layout() const override { return layout_; }
 
-  void Forward(const StageBuffers& buffers, StageMode mode);
-  void Recompute(UnitRange block, const StageBuffers& buffers);
-  void BackwardInput(UnitRange segment, const StageBuffers& buffers, int64_t target_tokens);
-  void BackwardWeight(UnitRange segment, const StageBuffers& buffers);
-  void Backward(UnitRange segment, const StageBuffers& buffers, int64_t target_tokens);
+  void Forward(Stream& stream, const StageBuffers& buffers, StageMode mode,
+               int64_t target_tokens) override;
+  void Recompute(Stream& stream, UnitRange block, const StageBuffers& buffers) override;
+  void BackwardInput(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
+  void BackwardWeight(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
+  void Backward(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
 
  private:
-  // One call: its buffers, its micro-batch and where it finds things.
+  // One call: its buffers, its micro-batch, where it finds things and where its kernels go.
   struct Call {
     const StageBuffers& buffers;
     const StagePlaces& places;
     const std::vector<GradientPlaces>& gradients;
     Microbatch batch;
     BoundaryShape shape;
+    Launch<T> launch;
 
-    T* At(const Place& place) const { return place.template In<T>(buffers); }
+    int64_t tokens() const { return shape.tokens; }
+    // Addresses for kernel arguments: of activations, and of what is never rounded.
+    T* At(const Place& place) const { return place.template In<T>(buffers).address(); }
+    S* ScalarsAt(const Place& place) const { return place.template In<S>(buffers).address(); }
   };
 
   bool HasEmbedding() const { return layout_.units.first == 0; }
@@ -58,7 +63,9 @@ class TransformerStage {
     return KindOfUnit(model_, UnitOf(index)) == UnitKind::kAttention;
   }
 
-  Call Begin(const StageBuffers& buffers, const StagePlaces& places, bool split = false) const;
+  Call Begin(Stream& stream, const StageBuffers& buffers, const StagePlaces& places,
+             bool split = false) const;
+  void CheckWorkspace(const LayoutRequest& request) const;
   BoundarySourceArgs<T> SourceOf(const Call& call, int boundary) const;
   SubLayerTensors<T> TensorsOf(const Call& call, int index) const;
 
@@ -66,16 +73,15 @@ class TransformerStage {
   void SetSink(const Call& call, int boundary, BoundaryForwardArgs<T>& args) const;
   void SetPrefix(const Call& call, int boundary, BoundaryForwardArgs<T>& args) const;
   void ForwardSubLayer(const Call& call, int index);
-  void TrainingLoss(const Call& call);
-  void EvaluationLoss(const Call& call);
+  void Loss(const Call& call, StageMode mode, int64_t target_tokens);
+  void HeadGradient(const Call& call, int64_t row, int64_t rows);
 
-  void BackwardSegment(const Call& call, UnitRange segment, bool split, int64_t target_tokens);
-  void BackwardHead(const Call& call, UnitRange segment, int64_t target_tokens);
+  void BackwardSegment(const Call& call, UnitRange segment, bool split);
+  void BackwardHead(const Call& call, UnitRange segment);
   void BackwardTop(const Call& call, UnitRange segment, int boundary);
   void BackwardBoundary(const Call& call, UnitRange segment, int boundary);
   void BackwardSubLayer(const Call& call, int index, bool split);
   void WeightGradient(const Call& call, int index);
-  void HeadWeightGradient(const Call& call);
   void SetSource(const Call& call, UnitRange segment, int boundary,
                  BoundaryBackwardArgs<T>& args) const;
   // Boundaries of a segment: backward starts at `top` and ends with `bottom`.
@@ -86,10 +92,14 @@ class TransformerStage {
   void AddForwardGains(const Call& call, int boundary);
   void AddBackwardGains(const Call& call, int index);
   void AddSingleGain(const Call& call, int index);
+  void AddGain(const Call& call, int index, GainOf of, const S* matrices, int64_t stride);
 
   const ModelSpec model_;
   const StageLayout layout_;
   const UnitRange sublayers_;  // units
+  Backend<T>& backend_;
+  const ShareLayout share_layout_;
+  const DevicePtr<double> share_;
   std::vector<SubLayerWeights<T>> weights_;
   HeadWeights<T> head_;
   Weight<T> embedding_;
@@ -99,8 +109,8 @@ class TransformerStage {
   Place dx_in_, s_in_;    // from the next stage; absent with the head
   Place dx_, s_;          // the working gradient, what leaves the stage in the end
   Place norm_scratch_, attention_scratch_, hidden_scratch_, workspace_;
-  int64_t evaluation_rows_ = 0;  // logits that scratch holds
-  StageSums sums_;
+  Place logits_, dlogits_;  // of some rows; the second absent where one type serves both
+  int64_t head_rows_ = 0;   // that they hold
 };
 
 }  // namespace birkhoff

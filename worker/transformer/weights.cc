@@ -10,28 +10,30 @@ SubLayerWeights<T> FindSubLayerWeights(const ModelSpec& model, int unit,
   const std::string prefix = "sublayers." + std::to_string(unit - 1) + ".";
   const bool attention = KindOfUnit(model, unit) == UnitKind::kAttention;
   SubLayerWeights<T> weights;
-  weights.norm = lookup(prefix + "norm.weight");
-  weights.inner = lookup(prefix + (attention ? "attention.qkv.weight" : "ffn.gate_up.weight"));
-  weights.outer = lookup(prefix + (attention ? "attention.out.weight" : "ffn.down.weight"));
+  weights.norm = lookup.scalar(prefix + "norm.weight");
+  weights.inner =
+      lookup.product(prefix + (attention ? "attention.qkv.weight" : "ffn.gate_up.weight"));
+  weights.outer = lookup.product(prefix + (attention ? "attention.out.weight" : "ffn.down.weight"));
   if (model.residual.kind == ResidualKind::kResidual) return weights;
   const bool hc = model.residual.kind == ResidualKind::kHc;
-  weights.projection = lookup(prefix + (hc ? "hc.theta" : "mhc.phi"));
-  weights.alpha = lookup(prefix + (hc ? "hc.alpha" : "mhc.alpha"));
-  weights.bias = lookup(prefix + (hc ? "hc.bias" : "mhc.bias"));
+  weights.projection = lookup.scalar(prefix + (hc ? "hc.theta" : "mhc.phi"));
+  weights.alpha = lookup.scalar(prefix + (hc ? "hc.alpha" : "mhc.alpha"));
+  weights.bias = lookup.scalar(prefix + (hc ? "hc.bias" : "mhc.bias"));
   return weights;
 }
 
 template <typename T>
 HeadWeights<T> FindHeadWeights(const ModelSpec& model, const WeightLookup<T>& lookup) {
-  return {lookup("final_norm.weight"),
-          lookup(model.tie_embeddings ? "embedding.weight" : "head.weight")};
+  return {lookup.scalar("final_norm.weight"),
+          lookup.product(model.tie_embeddings ? "embedding.weight" : "head.weight")};
 }
 
-template SubLayerWeights<float> FindSubLayerWeights(const ModelSpec&, int,
-                                                    const WeightLookup<float>&);
-template SubLayerWeights<double> FindSubLayerWeights(const ModelSpec&, int,
-                                                     const WeightLookup<double>&);
-template HeadWeights<float> FindHeadWeights(const ModelSpec&, const WeightLookup<float>&);
-template HeadWeights<double> FindHeadWeights(const ModelSpec&, const WeightLookup<double>&);
+#define BIRKHOFF_INSTANTIATE(T)                                                                   \
+  template SubLayerWeights<T> FindSubLayerWeights(const ModelSpec&, int, const WeightLookup<T>&); \
+  template HeadWeights<T> FindHeadWeights(const ModelSpec&, const WeightLookup<T>&)
+BIRKHOFF_INSTANTIATE(float);
+BIRKHOFF_INSTANTIATE(double);
+BIRKHOFF_INSTANTIATE(bf16);
+#undef BIRKHOFF_INSTANTIATE
 
 }  // namespace birkhoff

@@ -1,39 +1,46 @@
-// The parameters of a stage by role.  T is float (training) or double (the reference).
+// The parameters of a stage by role.  T is the type of activations (kernels/types.h).
 #pragma once
 
 #include <functional>
 #include <string>
 
 #include "core/spec/model.h"
+#include "kernels/device.h"
+#include "kernels/types.h"
 
 namespace birkhoff {
 
-// One parameter: its values and where its gradient is added.  Borrowed.
+// One parameter: its values, and where its gradient is added.  Borrowed.
 template <typename T>
 struct Weight {
-  const T* value = nullptr;
-  T* gradient = nullptr;
+  DevicePtr<const T> value;
+  DevicePtr<ScalarOf<T>> gradient;
 };
 
 // From a name of ParametersOfUnit; must know all parameters of the stage's units.
 template <typename T>
-using WeightLookup = std::function<Weight<T>(const std::string& name)>;
+struct WeightLookup {
+  std::function<Weight<T>(const std::string& name)> product;  // an operand of products, or rows of
+                                                              // the embedding
+  std::function<Weight<ScalarOf<T>>(const std::string& name)> scalar;  // anything else
+};
 
 // Legend: C hidden size, F inner size, Hq and Hkv heads, D head size, n streams.
 template <typename T>
 struct SubLayerWeights {
-  Weight<T> norm;        // [C]
+  using S = ScalarOf<T>;
+  Weight<S> norm;        // [C]
   Weight<T> inner;       // qkv [(Hq + 2 Hkv) D, C], or gate_up [2 F, C]
   Weight<T> outer;       // out [C, Hq D], or down [C, F]
-  Weight<T> projection;  // phi or theta; none for the plain residual, as the two below
-  Weight<T> alpha;       // [3]
-  Weight<T> bias;        // [2n + K_res]
+  Weight<S> projection;  // phi or theta; none for the plain residual, as the two below
+  Weight<S> alpha;       // [3]
+  Weight<S> bias;        // [2n + K_res]
 };
 
 template <typename T>
 struct HeadWeights {
-  Weight<T> norm;        // [C]
-  Weight<T> vocabulary;  // [V, C]; the embedding itself where they are tied
+  Weight<ScalarOf<T>> norm;  // [C]
+  Weight<T> vocabulary;      // [V, C]; the embedding itself where they are tied
 };
 
 template <typename T>

@@ -1,8 +1,8 @@
 #include "worker/transport/wire_transport.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,8 +13,9 @@
 namespace birkhoff {
 namespace {
 
-// Slots: two per channel (messages, stamps), then two per group (parts, sums).
+// Slots: two per channel (messages, stamps), then two per group (parts, sums), then the council's.
 constexpr uint64_t kGroupSlots = uint64_t{1} << 32;
+constexpr uint64_t kCouncilSlot = uint64_t{1} << 33;
 
 // The wire, its first error, and the name of whoever had it.
 class Port {
@@ -72,17 +73,18 @@ class WireLink final : public Link {
   WireLink(Port& port, int channel, int peer, bool check_stamps)
       : port_(port), slot_(2 * uint64_t(channel)), peer_(peer), check_stamps_(check_stamps) {}
 
-  void Send(Stream& stream, const std::byte* data, int64_t bytes,
+  void Send(Stream& stream, DevicePtr<const std::byte> from, int64_t bytes,
             const MessageStamp& stamp) override {
-    stream.Submit([this, data, bytes, stamp = stamp]() mutable {
+    stream.HostWork([this, data = from.address(), bytes, stamp = stamp]() mutable {
       // A wire only reads what it sends.
       const WirePiece pieces[] = {{peer_, slot_, const_cast<std::byte*>(data), bytes},
                                   StampPiece(stamp)};
       port_.Exchange({}, {pieces, NumPieces()}, [&] { return Name("send", "to", stamp); });
     });
   }
-  void Receive(Stream& stream, std::byte* data, int64_t bytes, const MessageStamp& stamp) override {
-    stream.Submit([this, data, bytes, stamp] {
+  void Receive(Stream& stream, DevicePtr<std::byte> to, int64_t bytes,
+               const MessageStamp& stamp) override {
+    stream.HostWork([this, data = to.address(), bytes, stamp] {
       MessageStamp arrived;
       const WirePiece pieces[] = {{peer_, slot_, data, bytes}, StampPiece(arrived)};
       const auto name = [&] { return Name("receive", "from", stamp); };
@@ -121,9 +123,10 @@ class WireGroup final : public Group {
   int size() const override { return static_cast<int>(members_.size()); }
   int index() const override { return index_; }
 
-  void AllReduceSum(Stream& stream, float* data, int64_t count, int instruction) override {
+  void AllReduceSum(Stream& stream, DevicePtr<float> values, int64_t count,
+                    int instruction) override {
     if (size() == 1) return;
-    stream.Submit([this, data, count, instruction] {
+    stream.HostWork([this, data = values.address(), count, instruction] {
       const auto name = [instruction] { return InstructionPrefix(instruction) + "all-reduce"; };
       if (SwapParts(data, count, name)) {
         AddParts(data, count);
@@ -132,10 +135,11 @@ class WireGroup final : public Group {
     });
   }
 
-  void AllGather(Stream& stream, const double* in, int64_t count, double* out,
+  void AllGather(Stream& stream, DevicePtr<const double> in, int64_t count, DevicePtr<double> to,
                  int instruction) override {
-    stream.Submit([this, in, count, out, instruction] {
-      std::memcpy(out + index_ * count, in, count * sizeof(double));
+    Copy(stream, to + index_ * count, in, count);
+    if (size() == 1) return;
+    stream.HostWork([this, count, out = to.address(), instruction] {
       std::vector<WirePiece> receives, sends;
       for (int k = 0; k < size(); ++k) {
         if (k == index_ || count == 0) continue;
@@ -204,10 +208,38 @@ class WireGroup final : public Group {
   std::vector<float> parts_;  // [size(), elements of my part]; used by the stream in turn
 };
 
+class WireCouncil final : public Council {
+ public:
+  WireCouncil(Port& port, int world_size, int rank)
+      : port_(port), size_(world_size), index_(rank) {}
+
+  int size() const override { return size_; }
+  int index() const override { return index_; }
+
+  absl::Status AllGather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    const auto bytes = static_cast<int64_t>(mine.size());
+    std::byte* const own = all.data() + index_ * bytes;
+    std::ranges::copy(mine, own);
+    std::vector<WirePiece> receives, sends;
+    for (int rank = 0; rank < size_ && bytes > 0; ++rank) {
+      if (rank == index_) continue;
+      receives.push_back({rank, kCouncilSlot, all.data() + rank * bytes, bytes});
+      sends.push_back({rank, kCouncilSlot, own, bytes});
+    }
+    port_.Exchange(receives, sends, [] { return std::string("council"); });
+    return port_.status();
+  }
+
+ private:
+  Port& port_;
+  const int size_;
+  const int index_;
+};
+
 class WireTransport final : public Transport {
  public:
   WireTransport(std::unique_ptr<Wire> wire, const Plan& plan, const WireTransportOptions& options)
-      : port_(std::move(wire)) {
+      : port_(std::move(wire)), council_(port_, plan.num_ranks * plan.num_replicas, options.rank) {
     const int first = options.rank / plan.num_ranks * plan.num_ranks;  // of this replica
     const int rank = options.rank - first;
     links_.resize(plan.channels.size());
@@ -233,11 +265,13 @@ class WireTransport final : public Transport {
     const auto found = groups_.find(global_ranks);
     return found == groups_.end() ? nullptr : found->second.get();
   }
+  Council& council() override { return council_; }
   absl::Status status() const override { return port_.status(); }
   void Abort(absl::Status reason) override { port_.Fail(std::move(reason)); }
 
  private:
   Port port_;
+  WireCouncil council_;
   std::vector<std::unique_ptr<WireLink>> links_;
   std::map<std::vector<int>, std::unique_ptr<WireGroup>> groups_;
 };
