@@ -6,15 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/plan/ops.h"
 #include "worker/arena.h"
 
 namespace birkhoff {
 namespace {
-
-bool IsCompute(Op op) {
-  return op == Op::kForward || op == Op::kBackwardInput || op == Op::kBackwardWeight ||
-         op == Op::kBackward || op == Op::kRecompute;
-}
 
 // A program with the events that mark when each of its instructions starts and ends.
 struct Program {

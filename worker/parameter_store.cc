@@ -17,8 +17,7 @@ namespace {
 std::vector<int> HeldParameters(const Plan& plan, int rank) {
   std::vector<int> held;
   for (int i = 0; i < static_cast<int>(plan.parameters.size()); ++i) {
-    const std::vector<int>& ranks = plan.parameters[i].ranks;
-    if (std::find(ranks.begin(), ranks.end(), rank) != ranks.end()) held.push_back(i);
+    if (HoldsParameter(plan.parameters[i], rank)) held.push_back(i);
   }
   std::stable_sort(held.begin(), held.end(), [&plan](int a, int b) {
     return plan.parameters[a].bucket < plan.parameters[b].bucket;
@@ -53,16 +52,16 @@ absl::StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const Pla
   std::unique_ptr<ParameterStore> store(new ParameterStore());
   const std::unique_ptr<Stream> stream = device.NewStream("parameters");
   DevicePtr<std::byte> regions[5];
-  const char* const names[5] = {"weights", "gradients", "first moments", "second moments",
-                                "weight copies"};
+  const char* const names[5] = {kWeightsItem, kGradientsItem, kFirstMomentsItem,
+                                kSecondMomentsItem, kWeightCopiesItem};
   for (int i = 0; i < 5; ++i) {
     ASSIGN_OR_RETURN(regions[i],
                      AllocateRegion(device, *stream, plan.ranks[rank], names[i], &store->memory_));
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<HostMemory> staging,
-                   device.AllocateHost(kInitialValuesBytes));
+                   device.AllocateHost(kInitialValueBytes));
   const std::span<float> chunk(reinterpret_cast<float*>(staging->data()),
-                               kInitialValuesBytes / sizeof(float));
+                               kInitialValueBytes / sizeof(float));
   int64_t at = 0, copy_at = 0;  // elements
   for (const int i : HeldParameters(plan, rank)) {
     const PlannedParameter& parameter = plan.parameters[i];
@@ -78,7 +77,7 @@ absl::StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const Pla
       slot.copy = regions[4].As<bf16>() + copy_at;
       copy_at += PaddedCopyElements(slot.count);
     }
-    slot.owner = replica == 0 && parameter.ranks.front() == rank;
+    slot.owner = replica == 0 && OwnsParameter(parameter, rank);
     slot.bucket = parameter.bucket;
     DevicePtr<float> next = slot.weight;
     FormInitialValues(spec.model, slot.spec, spec.training.seed, chunk,
@@ -88,7 +87,7 @@ absl::StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const Pla
                         stream->Synchronize();  // the chunk is used again
                         next = next + count;
                       });
-    at += PaddedElements(slot.count);
+    at += PaddedMasterElements(slot.count);
     store->slots_.push_back(std::move(slot));
   }
   stream->Synchronize();
@@ -107,7 +106,7 @@ ParameterStore::Span ParameterStore::BucketGradients(int bucket) const {
   for (const Slot& slot : slots_) {
     if (slot.bucket != bucket) continue;
     if (span.data == nullptr) span.data = slot.gradient;
-    span.count = slot.gradient - span.data + PaddedElements(slot.count);
+    span.count = slot.gradient - span.data + PaddedMasterElements(slot.count);
   }
   return span;
 }

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/plan/check.h"
+#include "core/plan/memory.h"
 #include "core/spec/lr_schedule.h"
 #include "worker/agree.h"
 #include "worker/checkpointer.h"
@@ -108,7 +109,7 @@ class TrainingRank final : public Rank, private StepHooks {
 
   // One image for each kBatch that a program loads: a step needs no wait for its uploads.
   absl::Status AllocateImages() {
-    ASSIGN_OR_RETURN(images_, env_.device->AllocateHost(BytesOf(MyPlan(), "token staging")));
+    ASSIGN_OR_RETURN(images_, env_.device->AllocateHost(BytesOf(MyPlan(), kTokenStagingItem)));
     image_of_stage_.resize(plan().NumStages());
     const int64_t microbatches =
         std::max(plan().num_microbatches, plan().num_evaluation_microbatches);

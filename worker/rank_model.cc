@@ -62,7 +62,7 @@ class TypedModel final : public RankModel {
           RequestOf(plan, s, spec), LookupIn<T>(store), *backend_, state.share());
     }
     ASSIGN_OR_RETURN(optimizer_, NewOptimizer(spec, store, state, *backend_, device,
-                                              BytesOf(plan.ranks[rank], "norm workspace")));
+                                              BytesOf(plan.ranks[rank], kNormWorkspaceItem)));
     return absl::OkStatus();
   }
   StageModule* stage(int stage) override { return stages_[stage].get(); }

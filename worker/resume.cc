@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "core/base/status_macros.h"
 #include "core/format/checkpoint.h"
 
@@ -33,10 +33,10 @@ absl::StatusOr<int64_t> WordOfRankZero(Council& council, int64_t mine) {
 
 // The worst verdict, and everybody's complaint.
 absl::StatusOr<std::pair<Verdict, std::string>> Judge(Council& council, Verdict mine,
-                                                      std::string_view words) {
+                                                      absl::string_view words) {
   Speech speech;
   speech.verdict = mine;
-  words.substr(0, kMaxWords - 1).copy(speech.words, kMaxWords - 1);
+  words.copy(speech.words, kMaxWords - 1);
   ASSIGN_OR_RETURN(const std::vector<Speech> all,
                    Gather(council, std::span<const Speech>(&speech, 1)));
   int64_t worst = kUsable;

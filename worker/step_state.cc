@@ -10,7 +10,7 @@ absl::StatusOr<std::unique_ptr<StepState>> StepState::Create(const ModelSpec& mo
   std::unique_ptr<StepState> state(new StepState(model, world_size));
   const int64_t length = state->layout_.length();
   ASSIGN_OR_RETURN(state->memory_, device.Allocate(AccumulatorBytes(model, world_size)));
-  ASSIGN_OR_RETURN(state->host_memory_, device.AllocateHost(HostShareBytes(model, world_size)));
+  ASSIGN_OR_RETURN(state->host_memory_, device.AllocateHost(ShareBytes(model, world_size)));
   state->share_ = state->memory_->data().As<double>();
   state->empty_ = state->share_ + length;
   state->gathered_ = state->empty_ + length;

@@ -85,8 +85,10 @@ double BackwardGain(const Matrix& matrix) {
 
 // H_res of one token and sub-layer, as dumped by the stage.
 Matrix Dumped(const StageChain<double>& chain, int sublayer, int64_t token) {
-  const double* coefficients = chain.Find(0, sublayer + 1, Home::kSaved, "coefficients");
-  const double* matrix = coefficients + token * (2 * kStreams + kStreams * kStreams) + 2 * kStreams;
+  const std::vector<double> coefficients =
+      chain.Find(0, sublayer + 1, Home::kSaved, "coefficients");
+  const double* matrix =
+      coefficients.data() + token * (2 * kStreams + kStreams * kStreams) + 2 * kStreams;
   return Matrix(matrix, matrix + kStreams * kStreams);
 }
 
@@ -94,12 +96,12 @@ void Add(const Matrix& matrix, std::vector<double>& sum) {
   for (size_t i = 0; i < matrix.size(); ++i) sum[i] += matrix[i];
 }
 
-std::vector<StageSums::SubLayer> BruteForce(const StageChain<double>& chain, int sublayers,
-                                            int64_t tokens) {
-  StageSums::SubLayer empty;
+std::vector<SubLayerSums> BruteForce(const StageChain<double>& chain, int sublayers,
+                                     int64_t tokens) {
+  SubLayerSums empty;
   empty.mean_forward = empty.mean_backward = Matrix(kStreams * kStreams, 0.0);
   empty.row_sum_min = empty.column_sum_min = std::numeric_limits<double>::infinity();
-  std::vector<StageSums::SubLayer> sums(sublayers, empty);
+  std::vector<SubLayerSums> sums(sublayers, empty);
   for (int64_t token = 0; token < tokens; ++token) {
     Matrix prefix = Identity(), suffix = Identity();
     for (int l = 0; l < sublayers; ++l) {
@@ -125,9 +127,8 @@ std::vector<StageSums::SubLayer> BruteForce(const StageChain<double>& chain, int
   return sums;
 }
 
-void ExpectNear(const std::vector<StageSums::SubLayer>& got,
-                const std::vector<StageSums::SubLayer>& want, double tolerance,
-                const std::string& figure) {
+void ExpectNear(const std::vector<SubLayerSums>& got, const std::vector<SubLayerSums>& want,
+                double tolerance, const std::string& figure) {
   ASSERT_EQ(got.size(), want.size());
   const auto near = [&](double a, double b, const char* what, size_t sublayer) {
     const double scale = std::max(1.0, std::abs(b));
@@ -161,9 +162,9 @@ Loud LoudPoint(ResidualKind kind) {
 }
 
 template <typename Pick>
-double LargestMean(const std::vector<StageSums::SubLayer>& sums, size_t tokens, Pick pick) {
+double LargestMean(const std::vector<SubLayerSums>& sums, size_t tokens, Pick pick) {
   double largest = 0.0;
-  for (const StageSums::SubLayer& sublayer : sums) largest = std::max(largest, pick(sublayer));
+  for (const SubLayerSums& sublayer : sums) largest = std::max(largest, pick(sublayer));
   return largest / static_cast<double>(tokens);
 }
 
@@ -216,7 +217,7 @@ TEST(Gains, AreThoseOfTheReferenceInFloat32) {
     for (const auto& [name, values] : loud.parameters.values) {
       parameters.Add(name, {values.begin(), values.end()});
     }
-    std::vector<StageSums::SubLayer> sums;
+    std::vector<SubLayerSums> sums;
     for (const std::vector<int>& cuts : {std::vector<int>{}, {4, 7, 10}}) {
       StageChain<float> chain({.model = loud.model, .cuts = cuts}, parameters);
       chain.Train(loud.batch);
@@ -240,7 +241,7 @@ TEST(Gains, AddUpOverMicrobatchesUntilReset) {
   chain.ResetSums();
   EXPECT_EQ(chain.Sums()[3].composite_forward, 0.0);
   EXPECT_EQ(chain.Sums()[3].row_sum_min, std::numeric_limits<double>::infinity());
-  EXPECT_EQ(chain.stage(0).sums().loss, 0.0);
+  EXPECT_EQ(chain.loss(), 0.0);
 }
 
 TEST(Gains, AreOneForThePlainResidual) {
@@ -248,7 +249,7 @@ TEST(Gains, AreOneForThePlainResidual) {
   Parameters<float> parameters = RandomParameters<float>(model, /*seed=*/34);
   StageChain<float> chain({.model = model, .cuts = {2}}, parameters);
   chain.Train(RandomBatch({8}, model.vocab_size, /*seed=*/35));
-  for (const StageSums::SubLayer& sums : chain.Sums()) {
+  for (const SubLayerSums& sums : chain.Sums()) {
     EXPECT_EQ(sums.composite_forward, 8.0);
     EXPECT_EQ(sums.composite_backward, 8.0);
     EXPECT_EQ(sums.single_forward, 8.0);

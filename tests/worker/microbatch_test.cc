@@ -16,62 +16,56 @@ StageLayout Layout(int64_t capacity) {
                           .sequence_length = 8});
 }
 
-struct Batch {
-  explicit Batch(const StageLayout& layout) : bytes(layout.BytesOf(Home::kBatch)) {}
-  std::vector<std::byte> bytes;
-};
-
 std::vector<int32_t> Values(const int32_t* values, int64_t count) {
   return {values, values + count};
 }
 
-TEST(Microbatch, ReadsBackWhatWasWritten) {
+TEST(PackedSequences, FollowEachOther) {
+  const PackedSequences packed(std::vector<int>{3, 2});
+  EXPECT_EQ(packed.shape().tokens, 5);
+  EXPECT_EQ(packed.shape().num_sequences, 2);
+  EXPECT_EQ(Values(packed.shape().sequence_starts, 3), (std::vector<int32_t>{0, 3, 5}));
+}
+
+TEST(PackedSequences, RefuseAnEmptySequence) {
+  EXPECT_DEATH(PackedSequences(std::vector<int>{3, 0}), "at least one token");
+}
+
+TEST(Microbatch, IsReadWhereItsImageWasWritten) {
   const StageLayout layout = Layout(/*capacity=*/8);
-  Batch batch(layout);
-  const int lengths[] = {3, 2};
+  std::vector<std::byte> image(layout.BytesOf(Home::kBatch));
+  const PackedSequences packed(std::vector<int>{3, 2});
   const std::vector<int32_t> inputs = {5, 6, 7, 8, 9}, targets = {6, 7, -1, 9, 1};
-  WriteMicrobatch(layout, lengths, inputs, targets, batch.bytes.data());
-  const Microbatch view = ViewMicrobatch(layout, batch.bytes.data());
-  EXPECT_EQ(view.tokens, 5);
-  EXPECT_EQ(view.num_sequences, 2);
-  EXPECT_EQ(Values(view.sequence_starts, 3), (std::vector<int32_t>{0, 3, 5}));
+  WritePositions(layout, packed.shape(), image.data());
+  const MicrobatchTokens tokens = TokensOf(layout, image.data());
+  ASSERT_EQ(tokens.inputs.size(), 8u);
+  ASSERT_EQ(tokens.targets.size(), 8u);
+  std::copy(inputs.begin(), inputs.end(), tokens.inputs.begin());
+  std::copy(targets.begin(), targets.end(), tokens.targets.begin());
+
+  const Microbatch view =
+      ViewMicrobatch(layout, packed.shape(), DevicePtr<std::byte>(image.data()));
+  EXPECT_EQ(view.shape.tokens, 5);
   EXPECT_EQ(Values(view.positions, 5), (std::vector<int32_t>{0, 1, 2, 0, 1}));
   EXPECT_EQ(Values(view.inputs, 5), inputs);
   EXPECT_EQ(Values(view.targets, 5), targets);
 }
 
-TEST(Microbatch, LetsTheLoaderPlaceTokens) {
+TEST(Microbatch, MayHaveAsManySequencesAsTokens) {
   const StageLayout layout = Layout(/*capacity=*/4);
-  Batch batch(layout);
-  const MicrobatchTokens tokens = TokensOf(layout, batch.bytes.data());
-  ASSERT_EQ(tokens.inputs.size(), 4u);
-  ASSERT_EQ(tokens.targets.size(), 4u);
-  for (int i = 0; i < 4; ++i) {
-    tokens.inputs[i] = i;
-    tokens.targets[i] = i + 1;
-  }
-  const int lengths[] = {1, 1, 1, 1};  // as many sequences as tokens
-  DescribeMicrobatch(layout, lengths, batch.bytes.data());
-  const Microbatch view = ViewMicrobatch(layout, batch.bytes.data());
-  EXPECT_EQ(Values(view.sequence_starts, 5), (std::vector<int32_t>{0, 1, 2, 3, 4}));
-  EXPECT_EQ(Values(view.inputs, 4), (std::vector<int32_t>{0, 1, 2, 3}));
-  EXPECT_EQ(Values(view.targets, 4), (std::vector<int32_t>{1, 2, 3, 4}));
+  std::vector<std::byte> image(layout.BytesOf(Home::kBatch));
+  const PackedSequences packed(std::vector<int>{1, 1, 1, 1});
+  WritePositions(layout, packed.shape(), image.data());
+  const Microbatch view =
+      ViewMicrobatch(layout, packed.shape(), DevicePtr<std::byte>(image.data()));
+  EXPECT_EQ(Values(view.positions, 4), (std::vector<int32_t>{0, 0, 0, 0}));
 }
 
 TEST(Microbatch, RefusesMoreThanItsCapacity) {
   const StageLayout layout = Layout(/*capacity=*/4);
-  Batch batch(layout);
-  const int lengths[] = {3, 2};
-  EXPECT_DEATH(DescribeMicrobatch(layout, lengths, batch.bytes.data()), "beyond its capacity");
-}
-
-TEST(Microbatch, RefusesTokensWithoutTargets) {
-  const StageLayout layout = Layout(/*capacity=*/4);
-  Batch batch(layout);
-  const int lengths[] = {3};
-  const std::vector<int32_t> inputs = {1, 2, 3}, targets = {1, 2};
-  EXPECT_DEATH(WriteMicrobatch(layout, lengths, inputs, targets, batch.bytes.data()),
-               "one target for each token");
+  std::vector<std::byte> image(layout.BytesOf(Home::kBatch));
+  const PackedSequences packed(std::vector<int>{3, 2});
+  EXPECT_DEATH(WritePositions(layout, packed.shape(), image.data()), "beyond its capacity");
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 
 #include "core/base/rng.h"
 #include "core/spec/model.h"
-#include "worker/transformer/weights.h"
 
 namespace birkhoff {
 
@@ -24,11 +23,6 @@ struct Parameters {
   }
   void ClearGradients() {
     for (auto& [name, gradient] : gradients) gradient.assign(gradient.size(), T(0));
-  }
-  WeightLookup<T> Lookup() {
-    return [this](const std::string& name) {
-      return Weight<T>{values.at(name).data(), gradients.at(name).data()};
-    };
   }
 };
 

@@ -2,13 +2,18 @@
 // copied into the next.  Every buffer starts as NaN, so that a read of what nobody wrote shows.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <map>
 #include <memory>
-#include <new>
+#include <string>
+#include <type_traits>
 #include <vector>
 
+#include "core/spec/step_share.h"
+#include "kernels/backend.h"
+#include "tests/testing/test_device.h"
 #include "tests/worker/random_parameters.h"
 #include "worker/microbatch.h"
 #include "worker/transformer/transformer_stage.h"
@@ -48,110 +53,253 @@ struct ChainOptions {
   int sequence_length = 16;
 };
 
+// Sums over tokens of one sub-layer's gains, as the share holds them.
+struct SubLayerSums {
+  double composite_forward = 0.0, composite_backward = 0.0;
+  double single_forward = 0.0, single_backward = 0.0;
+  std::vector<double> mean_forward, mean_backward;  // [n, n]
+  double row_sum_min = 0.0, column_sum_min = 0.0;
+};
+
+inline SubLayerSums SumsOf(const ShareLayout& layout, const std::vector<double>& share, int l) {
+  const double* single = share.data() + layout.GainsAt(l, GainOf::kSingle);
+  const double* prefix = share.data() + layout.GainsAt(l, GainOf::kPrefix);
+  const double* suffix = share.data() + layout.GainsAt(l, GainOf::kSuffix);
+  const double* forward = share.data() + layout.MatrixAt(l, GainOf::kPrefix);
+  const double* backward = share.data() + layout.MatrixAt(l, GainOf::kSuffix);
+  return {.composite_forward = prefix[ShareLayout::kForward],
+          .composite_backward = suffix[ShareLayout::kBackward],
+          .single_forward = single[ShareLayout::kForward],
+          .single_backward = single[ShareLayout::kBackward],
+          .mean_forward = {forward, forward + layout.matrix_elements()},
+          .mean_backward = {backward, backward + layout.matrix_elements()},
+          .row_sum_min = prefix[ShareLayout::kRowSumMin],
+          .column_sum_min = suffix[ShareLayout::kColumnSumMin]};
+}
+
+// Parameters on the device, with the host's as their image.
+template <typename T>
+class DeviceParameters {
+ public:
+  using S = ScalarOf<T>;
+  DeviceParameters(Device& device, Parameters<S>& host) : host_(host) {
+    for (auto& [name, values] : host.values) {
+      const auto count = static_cast<int64_t>(values.size());
+      Tensor& tensor = tensors_[name];
+      tensor.value = device.Allocate(count * int64_t{sizeof(S)}).value();
+      tensor.gradient = device.Allocate(count * int64_t{sizeof(S)}).value();
+      if constexpr (!std::is_same_v<T, S>) {
+        tensor.copy = device.Allocate(count * int64_t{sizeof(T)}).value();
+      }
+    }
+  }
+
+  void Upload(Stream& stream) {
+    for (auto& [name, tensor] : tensors_) {
+      const std::vector<S>& values = host_.values.at(name);
+      const std::vector<S>& gradients = host_.gradients.at(name);
+      birkhoff::Upload(stream, tensor.value->data().template As<S>(), values.data(),
+                       static_cast<int64_t>(values.size()));
+      birkhoff::Upload(stream, tensor.gradient->data().template As<S>(), gradients.data(),
+                       static_cast<int64_t>(gradients.size()));
+      if constexpr (!std::is_same_v<T, S>) {
+        tensor.rounded.clear();
+        for (const S value : values) tensor.rounded.push_back(ToBf16(value));
+        birkhoff::Upload(stream, tensor.copy->data().template As<T>(), tensor.rounded.data(),
+                         static_cast<int64_t>(values.size()));
+      }
+    }
+  }
+  void DownloadGradients(Stream& stream) {
+    for (auto& [name, tensor] : tensors_) {
+      std::vector<S>& gradients = host_.gradients.at(name);
+      birkhoff::Download(stream, gradients.data(),
+                         DevicePtr<const S>(tensor.gradient->data().template As<S>()),
+                         static_cast<int64_t>(gradients.size()));
+    }
+  }
+
+  WeightLookup<T> Lookup() {
+    return {
+        [this](const std::string& name) {
+          Tensor& tensor = tensors_.at(name);
+          DeviceMemory& value = tensor.copy == nullptr ? *tensor.value : *tensor.copy;
+          return Weight<T>{value.data().template As<T>(), tensor.gradient->data().template As<S>()};
+        },
+        [this](const std::string& name) {
+          Tensor& tensor = tensors_.at(name);
+          return Weight<S>{tensor.value->data().template As<S>(),
+                           tensor.gradient->data().template As<S>()};
+        }};
+  }
+
+ private:
+  struct Tensor {
+    std::unique_ptr<DeviceMemory> value, gradient, copy;
+    std::vector<T> rounded;
+  };
+  Parameters<S>& host_;
+  std::map<std::string, Tensor> tensors_;
+};
+
+template <typename T>
+constexpr Precision PrecisionOf() {
+  if (sizeof(T) == 8) return Precision::kFp64;
+  return sizeof(T) == 4 ? Precision::kFp32 : Precision::kBf16;
+}
+
+// `parameters` are read before each pass and hold its gradients afterwards; they must outlive it.
 template <typename T>
 class StageChain {
  public:
-  StageChain(const ChainOptions& options, Parameters<T>& parameters) : options_(options) {
+  using S = ScalarOf<T>;
+  StageChain(const ChainOptions& options, Parameters<S>& parameters)
+      : options_(options),
+        device_(NewTestDeviceFor<T>()),
+        stream_(device_->NewStream("compute")),
+        backend_(NewBackend<T>(*device_, {}).value()),
+        parameters_(*device_, parameters),
+        share_layout_(options.model),
+        share_(share_layout_.length()),
+        device_share_(device_->Allocate(share_layout_.length() * int64_t{sizeof(double)}).value()) {
     std::vector<int> bounds = options.cuts;
     bounds.insert(bounds.begin(), 0);
     bounds.push_back(NumUnits(options.model));
     for (size_t i = 0; i + 1 < bounds.size(); ++i) {
-      const LayoutRequest request = {.model = options.model,
-                                     .units = {bounds[i], bounds[i + 1]},
-                                     .recompute_block = options.recompute_block,
-                                     .tokens = options.capacity,
-                                     .sequence_length = options.sequence_length,
-                                     .element_bytes = sizeof(T)};
-      links_.push_back(std::make_unique<Link>(request, parameters.Lookup()));
+      links_.push_back(
+          std::make_unique<Link>(LayoutRequest{.model = options.model,
+                                               .units = {bounds[i], bounds[i + 1]},
+                                               .recompute_block = options.recompute_block,
+                                               .tokens = options.capacity,
+                                               .sequence_length = options.sequence_length,
+                                               .precision = PrecisionOf<T>(),
+                                               .processor = device_->processor()},
+                                 *this));
     }
+    ResetSums();
   }
 
-  // Sum of the losses of the batch.
-  double Forward(const TestBatch& batch, StageMode mode) {
-    const double before = links_.back()->stage.sums().loss;
+  // Sum of the losses of the batch.  Gradients are scaled by 1 / `target_tokens`; 0: the batch's.
+  double Forward(const TestBatch& batch, StageMode mode, int64_t target_tokens = 0) {
+    if (target_tokens == 0) target_tokens = batch.NumTargets();
+    const double before = share_[ShareLayout::kLoss];
+    packed_ = std::make_unique<PackedSequences>(batch.sequence_lengths);
+    parameters_.Upload(*stream_);
     for (size_t i = 0; i < links_.size(); ++i) {
       Link& link = *links_[i];
-      link.Poison();
-      WriteMicrobatch(link.stage.layout(), batch.sequence_lengths, batch.inputs, batch.targets,
-                      link.buffers.Of(Home::kBatch));
-      if (i > 0) Copy(*links_[i - 1], Home::kOutput, link, Home::kInput);
-      link.stage.Forward(link.buffers, mode);
+      Poison(link);
+      Load(link, batch);
+      if (i > 0) CopyHome(*links_[i - 1], Home::kOutput, link, Home::kInput);
+      link.stage.Forward(*stream_, link.buffers, mode, target_tokens);
     }
-    return links_.back()->stage.sums().loss - before;
+    Finish();
+    return share_[ShareLayout::kLoss] - before;
   }
 
-  void Backward(int64_t target_tokens) {
+  void Backward() {
     for (size_t i = links_.size(); i-- > 0;) {
       Link& link = *links_[i];
       if (i + 1 < links_.size()) {
-        Copy(*links_[i + 1], Home::kGradientOut, link, Home::kGradientIn);
+        CopyHome(*links_[i + 1], Home::kGradientOut, link, Home::kGradientIn);
       }
-      for (const UnitRange& segment : Segments(link)) BackwardSegment(link, segment, target_tokens);
+      for (const UnitRange& segment : Segments(link)) BackwardSegment(link, segment);
       if (!options_.split) continue;
       for (const UnitRange& segment : Segments(link)) {
-        link.stage.BackwardWeight(segment, link.buffers);
+        link.stage.BackwardWeight(*stream_, segment, link.buffers);
       }
     }
+    Finish();
   }
 
   double Train(const TestBatch& batch) {
     const double loss = Forward(batch, StageMode::kTrain);
-    Backward(batch.NumTargets());
+    Backward();
     return loss;
   }
 
   // Sums of thousands of batches would hide the last digits of the next one.
   void ResetSums() {
-    for (const auto& link : links_) link->stage.ResetSums();
+    share_layout_.Clear(share_);
+    Upload(*stream_, device_share_->data().template As<double>(), share_.data(),
+           share_layout_.length());
+    stream_->Synchronize();
   }
 
-  // The sums of all sub-layers, stage after stage.
-  std::vector<StageSums::SubLayer> Sums() const {
-    std::vector<StageSums::SubLayer> sums;
-    for (const auto& link : links_) {
-      const auto& own = link->stage.sums().sublayers;
-      sums.insert(sums.end(), own.begin(), own.end());
+  // The sums of all sub-layers.
+  std::vector<SubLayerSums> Sums() const {
+    std::vector<SubLayerSums> sums;
+    for (int l = 0; l < share_layout_.num_sublayers(); ++l) {
+      sums.push_back(SumsOf(share_layout_, share_, l));
     }
     return sums;
   }
+  double loss() const { return share_[ShareLayout::kLoss]; }
+  double target_tokens() const { return share_[ShareLayout::kTargets]; }
 
   TransformerStage<T>& stage(int index) { return links_[index]->stage; }
   const StageBuffers& buffers(int index) const { return links_[index]->buffers; }
+  Stream& stream() { return *stream_; }
+  // Waits for the stream and reads what it has left.
+  void Finish() {
+    parameters_.DownloadGradients(*stream_);
+    Download(*stream_, share_.data(),
+             DevicePtr<const double>(device_share_->data().template As<double>()),
+             share_layout_.length());
+    stream_->Synchronize();
+  }
 
-  // A tensor of the last micro-batch.
-  const T* Find(int index, int unit, Home home, const char* name) const {
+  // A tensor of the last micro-batch, of the scalar type; empty where there is none.
+  std::vector<S> Find(int index, int unit, Home home, const char* name) const {
     const StoredTensor* tensor = links_[index]->stage.layout().Find(unit, home, name);
-    return tensor == nullptr ? nullptr
-                             : reinterpret_cast<const T*>(buffers(index).Of(home) + tensor->offset);
+    if (tensor == nullptr) return {};
+    std::vector<S> values(tensor->bytes / sizeof(S));
+    Download(*stream_, values.data(),
+             DevicePtr<const S>((buffers(index).Of(home) + tensor->offset).template As<S>()),
+             static_cast<int64_t>(values.size()));
+    stream_->Synchronize();
+    return values;
   }
 
  private:
   struct Link {
-    Link(const LayoutRequest& request, const WeightLookup<T>& lookup) : stage(request, lookup) {
+    Link(const LayoutRequest& request, StageChain& chain)
+        : stage(request, chain.parameters_.Lookup(), *chain.backend_,
+                chain.device_share_->data().template As<double>()) {
       for (int home = 0; home < kNumHomes; ++home) {
         const int64_t bytes = stage.layout().bytes[home];
         if (bytes == 0) continue;
-        memory.push_back(std::make_unique<Line[]>(bytes / sizeof(Line)));
-        buffers.at[home] = memory.back()[0].bytes;
+        memory.push_back(chain.device_->Allocate(bytes).value());
+        buffers.at[home] = memory.back()->data();
       }
+      image.resize(stage.layout().BytesOf(Home::kBatch));
     }
-    void Poison() {
-      for (int home = 0; home < kNumHomes; ++home) {
-        if (buffers.at[home] == nullptr) continue;
-        std::memset(buffers.at[home], 0xff, stage.layout().bytes[home]);
-      }
-    }
-    struct alignas(64) Line {
-      std::byte bytes[64];
-    };
     TransformerStage<T> stage;
-    std::vector<std::unique_ptr<Line[]>> memory;
+    std::vector<std::unique_ptr<DeviceMemory>> memory;
     StageBuffers buffers;
+    std::vector<std::byte> image;
   };
 
-  static void Copy(const Link& source, Home from, Link& destination, Home to) {
-    std::memcpy(destination.buffers.Of(to), source.buffers.Of(from),
-                source.stage.layout().BytesOf(from));
+  void Poison(Link& link) {
+    for (int home = 0; home < kNumHomes; ++home) {
+      if (link.buffers.at[home] == nullptr) continue;
+      stream_->Fill(link.buffers.at[home], std::byte{0xff}, link.stage.layout().bytes[home]);
+    }
+  }
+
+  void Load(Link& link, const TestBatch& batch) {
+    const StageLayout& layout = link.stage.layout();
+    link.buffers.batch = packed_->shape();
+    WritePositions(layout, packed_->shape(), link.image.data());
+    const MicrobatchTokens tokens = TokensOf(layout, link.image.data());
+    std::copy(batch.inputs.begin(), batch.inputs.end(), tokens.inputs.begin());
+    std::copy(batch.targets.begin(), batch.targets.end(), tokens.targets.begin());
+    stream_->Upload(link.buffers.Of(Home::kBatch), link.image.data(),
+                    static_cast<int64_t>(link.image.size()));
+  }
+
+  void CopyHome(const Link& source, Home from, Link& destination, Home to) {
+    stream_->Copy(destination.buffers.Of(to), source.buffers.Of(from),
+                  source.stage.layout().BytesOf(from));
   }
 
   // In descending order, with the embedding or head where a block touches the stage's border.
@@ -165,20 +313,28 @@ class StageChain {
     return segments;
   }
 
-  void BackwardSegment(Link& link, UnitRange segment, int64_t target_tokens) {
+  void BackwardSegment(Link& link, UnitRange segment) {
     if (!link.stage.layout().recompute_blocks.empty()) {
-      std::memset(link.buffers.Of(Home::kRecompute), 0xff,
-                  link.stage.layout().BytesOf(Home::kRecompute));
-      link.stage.Recompute(segment, link.buffers);
+      stream_->Fill(link.buffers.Of(Home::kRecompute), std::byte{0xff},
+                    link.stage.layout().BytesOf(Home::kRecompute));
+      link.stage.Recompute(*stream_, segment, link.buffers);
     }
     if (options_.split) {
-      link.stage.BackwardInput(segment, link.buffers, target_tokens);
+      link.stage.BackwardInput(*stream_, segment, link.buffers);
     } else {
-      link.stage.Backward(segment, link.buffers, target_tokens);
+      link.stage.Backward(*stream_, segment, link.buffers);
     }
   }
 
   const ChainOptions options_;
+  const std::unique_ptr<Device> device_;
+  const std::unique_ptr<Stream> stream_;
+  const std::unique_ptr<Backend<T>> backend_;
+  DeviceParameters<T> parameters_;
+  const ShareLayout share_layout_;
+  std::vector<double> share_;  // as of the last Finish
+  const std::unique_ptr<DeviceMemory> device_share_;
+  std::unique_ptr<PackedSequences> packed_;
   std::vector<std::unique_ptr<Link>> links_;
 };
 

@@ -104,8 +104,8 @@ TEST(Stage, MicrobatchesAddUp) {
     StageChain<double> chain({.model = model}, sum);
     double loss = 0.0;
     for (const TestBatch* batch : {&first, &second}) {
-      loss += chain.Forward(*batch, StageMode::kTrain);
-      chain.Backward(both.NumTargets());
+      loss += chain.Forward(*batch, StageMode::kTrain, both.NumTargets());
+      chain.Backward();
     }
     EXPECT_NEAR(loss, want, 1e-12 * want);
     for (const auto& [name, gradient] : whole.gradients) {
@@ -142,11 +142,11 @@ TEST(Stage, EvaluationHasTheLossOfTrainingAndTouchesNothing) {
       // More than a block of logits, and not a multiple of it.
       const TestBatch batch = RandomBatch({100, 31}, model.vocab_size, /*seed=*/14);
       const double evaluated = chain.Forward(batch, StageMode::kEvaluate);
-      EXPECT_EQ(chain.stage(2).sums().target_tokens, batch.NumTargets());
+      EXPECT_EQ(chain.target_tokens(), batch.NumTargets());
       EXPECT_EQ(chain.Sums()[0].single_forward, 0.0);
-      EXPECT_NEAR(chain.Forward(batch, StageMode::kTrain), evaluated, 1e-6 * evaluated);
       EXPECT_EQ(parameters.gradients, before.gradients);
       EXPECT_EQ(parameters.values, before.values);
+      EXPECT_NEAR(chain.Forward(batch, StageMode::kTrain), evaluated, 1e-6 * evaluated);
     }
   }
 }
@@ -162,9 +162,11 @@ TEST(Stage, EvaluationNeedsNoBuffersThatAreKept) {
   for (const Home home : {Home::kBatch, Home::kScratch}) {
     few.at[static_cast<int>(home)] = chain.buffers(0).Of(home);
   }
+  few.batch = chain.buffers(0).batch;
   chain.ResetSums();
-  chain.stage(0).Forward(few, StageMode::kEvaluate);
-  EXPECT_EQ(chain.stage(0).sums().loss, loss);
+  chain.stage(0).Forward(chain.stream(), few, StageMode::kEvaluate, batch.NumTargets());
+  chain.Finish();
+  EXPECT_EQ(chain.loss(), loss);
 }
 
 TEST(Stage, HasNoGradientWithoutTargets) {
@@ -210,7 +212,12 @@ Parameters<double> InitialParameters(const ModelSpec& model, uint64_t seed) {
   Parameters<double> parameters;
   for (int unit = 0; unit < NumUnits(model); ++unit) {
     for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
-      parameters.Add(parameter.name, InitialValues(model, parameter, seed));
+      std::vector<double> values;
+      std::vector<float> chunk(7);
+      FormInitialValues(model, parameter, seed, chunk, [&values](std::span<const float> part) {
+        values.insert(values.end(), part.begin(), part.end());
+      });
+      parameters.Add(parameter.name, std::move(values));
     }
   }
   return parameters;
