@@ -1,7 +1,10 @@
 // Plan <-> v1::Plan.
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/net/convert.h"
 #include "core/net/convert_enum.h"
+#include "core/plan/ops.h"
+#include "core/plan/tables.h"
 
 namespace birkhoff {
 namespace {
@@ -34,7 +37,12 @@ void Write(const Instruction& in, v1::Instruction* out) {
 
 absl::StatusOr<Instruction> Read(const v1::Instruction& in) {
   Instruction out;
-  RETURN_IF_ERROR(ReadNumber(in.op(), Op::kLoad, Op::kOverlapEnd, "instruction.op", &out.op));
+  const OpInfo* info = FindOp(in.op());
+  if (info == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("instruction.op: number ", in.op(), " is not known"));
+  }
+  out.op = info->op;
   out.stage = in.stage();
   out.microbatch = in.microbatch();
   out.segment.units = Read(in.units());
@@ -61,6 +69,8 @@ void Write(const PlannedParameter& in, v1::PlannedParameter* out) {
   Write(in.ranks, out->mutable_ranks());
   out->set_bucket(in.bucket);
   out->set_kind(static_cast<int>(in.kind));
+  out->set_product(in.spec.product);
+  out->set_copy(static_cast<int>(in.copy));
 }
 
 absl::StatusOr<PlannedParameter> Read(const v1::PlannedParameter& in) {
@@ -76,6 +86,9 @@ absl::StatusOr<PlannedParameter> Read(const v1::PlannedParameter& in) {
   out.bucket = in.bucket();
   RETURN_IF_ERROR(ReadNumber(in.kind(), ParameterKind::kGradient, ParameterKind::kAccumulated,
                              "parameter.kind", &out.kind));
+  out.spec.product = in.product();
+  RETURN_IF_ERROR(
+      ReadNumber(in.copy(), DType::kFloat32, DType::kInt32, "parameter.copy", &out.copy));
   return out;
 }
 
@@ -89,8 +102,12 @@ void Write(const RankPlan& in, v1::RankPlan* out) {
   }
   for (const Instruction& instruction : in.train) Write(instruction, out->add_train());
   for (const Instruction& instruction : in.evaluate) Write(instruction, out->add_evaluate());
-  out->set_peak_buffer_bytes(in.peak_buffer_bytes);
-  out->set_parameter_bytes(in.parameter_bytes);
+  for (const MemoryItem& item : in.memory) {
+    v1::MemoryItem* added = out->add_memory();
+    added->set_name(item.name);
+    added->set_place(static_cast<int>(item.place));
+    added->set_bytes(item.bytes);
+  }
 }
 
 absl::StatusOr<RankPlan> Read(const v1::RankPlan& in) {
@@ -107,9 +124,34 @@ absl::StatusOr<RankPlan> Read(const v1::RankPlan& in) {
   for (const v1::Instruction& instruction : in.evaluate()) {
     ASSIGN_OR_RETURN(out.evaluate.emplace_back(), Read(instruction));
   }
-  out.peak_buffer_bytes = in.peak_buffer_bytes();
-  out.parameter_bytes = in.parameter_bytes();
+  for (const v1::MemoryItem& item : in.memory()) {
+    MemoryItem& added = out.memory.emplace_back(MemoryItem{item.name(), {}, item.bytes()});
+    RETURN_IF_ERROR(ReadNumber(item.place(), MemoryPlace::kDevice, MemoryPlace::kHost,
+                               "memory.place", &added.place));
+  }
   return out;
+}
+
+using Parts = google::protobuf::RepeatedPtrField<v1::MessagePart>;
+
+void Write(const std::vector<MessagePart>& in, Parts* out) {
+  for (const MessagePart& part : in) {
+    v1::MessagePart* added = out->Add();
+    added->set_name(part.name);
+    added->set_dtype(static_cast<int>(part.dtype));
+    added->set_bytes(part.bytes);
+  }
+}
+
+absl::StatusOr<std::vector<MessagePart>> Read(const Parts& in) {
+  std::vector<MessagePart> parts;
+  for (const v1::MessagePart& part : in) {
+    MessagePart& added = parts.emplace_back(MessagePart{part.name(), {}, 0, part.bytes()});
+    RETURN_IF_ERROR(
+        ReadNumber(part.dtype(), DType::kFloat32, DType::kInt32, "channel.parts", &added.dtype));
+  }
+  PlaceParts(&parts);
+  return parts;
 }
 
 void WriteTopology(const Plan& plan, v1::Plan* out) {
@@ -124,6 +166,7 @@ void WriteTopology(const Plan& plan, v1::Plan* out) {
     added->set_destination(channel.destination);
     added->set_kind(static_cast<int>(channel.kind));
     added->set_message_bytes(channel.message_bytes);
+    Write(channel.parts, added->mutable_parts());
   }
   for (const Bucket& bucket : plan.buckets) {
     v1::Bucket* added = out->add_buckets();
@@ -138,7 +181,8 @@ absl::Status ReadTopology(const v1::Plan& in, Plan* plan) {
   }
   for (const v1::Channel& channel : in.channels()) {
     Channel& added = plan->channels.emplace_back(
-        Channel{channel.source(), channel.destination(), {}, channel.message_bytes()});
+        Channel{channel.source(), channel.destination(), {}, channel.message_bytes(), {}});
+    ASSIGN_OR_RETURN(added.parts, Read(channel.parts()));
     RETURN_IF_ERROR(ReadNumber(channel.kind(), ChannelKind::kActivation, ChannelKind::kGradient,
                                "channel.kind", &added.kind));
   }
@@ -152,6 +196,9 @@ absl::Status ReadTopology(const v1::Plan& in, Plan* plan) {
 
 void ToProto(const Plan& plan, v1::Plan* out) {
   out->set_model_hash(plan.model_hash);
+  out->set_precision(static_cast<int>(plan.precision));
+  out->set_processor(WireEnum<int>(plan.processor));
+  out->set_deterministic(plan.deterministic);
   out->set_schedule(WireEnum<v1::ScheduleKind>(plan.schedule));
   out->set_num_ranks(plan.num_ranks);
   out->set_num_replicas(plan.num_replicas);
@@ -169,6 +216,11 @@ void ToProto(const Plan& plan, v1::Plan* out) {
 absl::StatusOr<Plan> FromProto(const v1::Plan& in) {
   Plan plan;
   plan.model_hash = in.model_hash();
+  // A plan of a release that knew one precision has no number here: it has to be made again.
+  RETURN_IF_ERROR(ReadNumber(in.precision(), Precision::kFp32, Precision::kFp64, "plan.precision",
+                             &plan.precision));
+  RETURN_IF_ERROR(ReadEnum(in.processor(), Processor::kCuda, "plan.processor", &plan.processor));
+  plan.deterministic = in.deterministic();
   RETURN_IF_ERROR(
       ReadEnum(in.schedule(), ScheduleKind::kDualPipe, "plan.schedule", &plan.schedule));
   plan.num_ranks = in.num_ranks();

@@ -1,4 +1,7 @@
 // JobSpec <-> v1::JobSpec, one pair of functions per section.
+#include <string>
+
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/net/convert.h"
 #include "core/net/convert_enum.h"
@@ -104,6 +107,22 @@ absl::Status Read(const v1::DataSpec& in, DataSpec* out) {
   return absl::OkStatus();
 }
 
+// On the wire it is a word: the first release knew but one.
+constexpr const char* kPrecisionNames[] = {"auto", "fp32", "bf16"};
+
+const char* PrecisionName(PrecisionKind precision) {
+  return kPrecisionNames[static_cast<int>(precision)];
+}
+
+absl::StatusOr<PrecisionKind> ReadPrecision(const std::string& name) {
+  for (const PrecisionKind kind :
+       {PrecisionKind::kAuto, PrecisionKind::kFp32, PrecisionKind::kBf16}) {
+    if (name == PrecisionName(kind)) return kind;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("training.precision: '", name, "' is not known; need auto, fp32 or bf16"));
+}
+
 void Write(const TrainingSpec& in, v1::TrainingSpec* out) {
   out->set_steps(in.steps);
   out->set_sequence_length(in.sequence_length);
@@ -111,7 +130,7 @@ void Write(const TrainingSpec& in, v1::TrainingSpec* out) {
   out->set_global_batch_size(in.global_batch_size);
   out->set_clip_grad(in.clip_grad);
   out->set_seed(in.seed);
-  out->set_precision(in.precision);
+  out->set_precision(PrecisionName(in.precision));
   out->set_deterministic(WireEnum<v1::Toggle>(in.deterministic));
   out->set_validation_interval(in.validation_interval);
   out->set_validation_batches(in.validation_batches);
@@ -124,7 +143,9 @@ absl::Status Read(const v1::TrainingSpec& in, TrainingSpec* out) {
   BIRKHOFF_READ(global_batch_size);
   BIRKHOFF_READ(clip_grad);
   BIRKHOFF_READ(seed);
-  BIRKHOFF_READ(precision);
+  if (in.has_precision()) {
+    ASSIGN_OR_RETURN(out->precision, ReadPrecision(in.precision()));
+  }
   if (in.has_deterministic()) {
     RETURN_IF_ERROR(ReadEnum(in.deterministic(), Toggle::kFalse, "training.deterministic",
                              &out->deterministic));

@@ -112,7 +112,8 @@ absl::Status CheckPlan(const Plan& plan, const JobSpec& spec) {
   std::vector<int> most_stored(plan.stages.size(), 0);
   RETURN_IF_ERROR(CheckPrograms(plan, layouts, /*evaluates=*/false, &most_stored));
   RETURN_IF_ERROR(CheckPrograms(plan, layouts, /*evaluates=*/true, &most_stored));
-  return CheckSlots(plan, most_stored);
+  RETURN_IF_ERROR(CheckSlots(plan, most_stored));
+  return CheckMemory(plan, spec.model, layouts);
 }
 
 }  // namespace birkhoff

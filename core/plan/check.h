@@ -11,8 +11,8 @@ namespace birkhoff {
 // receive, in the same order at both ends; no rendezvous deadlock; progress with two outstanding
 // messages per link; races between streams excluded by waits; buffers freed once and never read
 // empty; all gradients before their reduction, reduction before agree before optimizer; collectives
-// in one order.  Trusts nothing: the sizes, shapes, parameter table and model of `spec` are
-// compared too.
+// in one order.  Trusts nothing: the sizes, shapes, types, parameter table, memory and model of
+// `spec` are compared too.
 //
 // Errors: FAILED_PRECONDITION "rank 2 train[17] backward-input stage=3 microbatch=2: reads b9,
 // which holds ..., needs ..." followed by the grid around the fault.

@@ -10,63 +10,6 @@
 namespace birkhoff {
 namespace {
 
-// The fields that an instruction has; all others must be empty.
-struct Fields {
-  bool stage = false;  // and micro-batch
-  bool units = false;
-  bool channel = false;
-  bool bucket = false;
-  StreamKind stream = StreamKind::kCompute;
-  bool any_stream = false;
-  bool evaluates = false;  // may stand in an evaluate program
-};
-
-// False for a number that is no instruction.
-bool FieldsOf(Op op, Fields* fields) {
-  switch (op) {
-    case Op::kLoad:
-      *fields = {.stage = true, .stream = StreamKind::kCopy, .evaluates = true};
-      return true;
-    case Op::kForward:
-      *fields = {.stage = true, .units = true, .evaluates = true};
-      return true;
-    case Op::kBackwardInput:
-    case Op::kBackwardWeight:
-    case Op::kBackward:
-    case Op::kRecompute:
-      *fields = {.stage = true, .units = true};
-      return true;
-    case Op::kSendActivation:
-    case Op::kReceiveActivation:
-    case Op::kSendGradient:
-    case Op::kReceiveGradient:
-      *fields = {.stage = true, .channel = true, .stream = StreamKind::kChannel};
-      fields->evaluates = op == Op::kSendActivation || op == Op::kReceiveActivation;
-      return true;
-    case Op::kHandOffActivation:
-    case Op::kHandOffGradient:
-      *fields = {.stage = true, .evaluates = op == Op::kHandOffActivation};
-      return true;
-    case Op::kFree:
-      *fields = {.stage = true, .any_stream = true, .evaluates = true};
-      return true;
-    case Op::kExchangeCopies:
-    case Op::kReduceGradient:
-      *fields = {.bucket = true, .stream = StreamKind::kCollective};
-      return true;
-    case Op::kAgree:
-      *fields = {.stream = StreamKind::kCollective, .evaluates = true};
-      return true;
-    case Op::kOptimizer:
-    case Op::kSnapshot:
-    case Op::kOverlapBegin:
-    case Op::kOverlapEnd:
-      *fields = {};
-      return true;
-  }
-  return false;
-}
-
 bool InRange(int value, size_t size) { return value >= 0 && value < static_cast<int>(size); }
 
 std::string WaitsProblem(const std::vector<Instruction>& program, int index) {
@@ -86,13 +29,13 @@ std::string WaitsProblem(const std::vector<Instruction>& program, int index) {
   return "";
 }
 
-std::string StreamProblem(const Plan& plan, const Fields& fields, int rank,
+std::string StreamProblem(const Plan& plan, const OpInfo& info, int rank,
                           const Instruction& instruction) {
   const int stream = static_cast<int>(instruction.stream);
   if (stream < 0 || stream > static_cast<int>(StreamKind::kCopy)) return "has no such stream";
-  if (!fields.any_stream && instruction.stream != fields.stream) {
+  if (!info.any_stream && instruction.stream != info.stream) {
     return absl::StrCat("runs on the ", StreamName(instruction.stream), " stream; needs ",
-                        StreamName(fields.stream));
+                        StreamName(info.stream));
   }
   const bool has_channel = instruction.stream == StreamKind::kChannel;
   if (!has_channel) return instruction.channel == -1 ? "" : "needs no channel";
@@ -119,18 +62,19 @@ std::string StageProblem(const Plan& plan, RankProgram which, const Instruction&
 
 // A message goes between the ranks that run the two stages, on a channel of its kind.
 std::string ChannelProblem(const Plan& plan, RankProgram which, const Instruction& instruction) {
-  const bool activation =
-      instruction.op == Op::kSendActivation || instruction.op == Op::kReceiveActivation;
-  const bool sends = IsSend(instruction.op);
-  const int peer_stage = instruction.stage + (activation == sends ? 1 : -1);
+  const OpInfo& info = InfoOf(instruction.op);
+  const bool activation = info.towards > 0;
+  const bool sends = info.kind == OpKind::kSend;
+  const int peer_stage = instruction.stage + (sends ? info.towards : -info.towards);
   if (!InRange(peer_stage, plan.stages.size())) return "there is no stage beyond";
   const int microbatches =
       which.evaluates ? plan.num_evaluation_microbatches : plan.num_microbatches;
   const int peer = plan.RankOf(peer_stage, instruction.microbatch, microbatches);
   const Channel& channel = plan.channels[instruction.channel];
-  const Channel needed{sends ? which.rank : peer, sends ? peer : which.rank,
-                       activation ? ChannelKind::kActivation : ChannelKind::kGradient,
-                       channel.message_bytes};
+  Channel needed = channel;
+  needed.source = sends ? which.rank : peer;
+  needed.destination = sends ? peer : which.rank;
+  needed.kind = activation ? ChannelKind::kActivation : ChannelKind::kGradient;
   if (channel == needed) return "";
   return absl::StrCat("channel ", instruction.channel, " goes from rank ", channel.source,
                       " to rank ", channel.destination, "; needs ",
@@ -152,19 +96,18 @@ std::string FormProblem(const Plan& plan, RankProgram which, int index) {
   const RankPlan& rank = plan.ranks[which.rank];
   const std::vector<Instruction>& program = which.evaluates ? rank.evaluate : rank.train;
   const Instruction& instruction = program[index];
-  Fields fields;
-  if (!FieldsOf(instruction.op, &fields)) return "is no instruction";
-  if (which.evaluates && !fields.evaluates) return "has no place in an evaluate program";
+  if (FindOp(static_cast<int>(instruction.op)) == nullptr) return "is no instruction";
+  const OpInfo& info = InfoOf(instruction.op);
+  if (which.evaluates && !info.evaluates) return "has no place in an evaluate program";
   if (std::string problem = WaitsProblem(program, index); !problem.empty()) return problem;
-  if (std::string problem = StreamProblem(plan, fields, which.rank, instruction);
-      !problem.empty()) {
+  if (std::string problem = StreamProblem(plan, info, which.rank, instruction); !problem.empty()) {
     return problem;
   }
   if (instruction.estimated_ns < 0) return "takes a negative time";
   if (instruction.segment.phase != Phase::kWhole) return "covers a part of its sub-layers";
-  if (!fields.units && !(instruction.segment.units == UnitRange{})) return "needs no units";
-  if (!fields.bucket && instruction.bucket != -1) return "needs no bucket";
-  if (fields.bucket && !InRange(instruction.bucket, plan.buckets.size())) {
+  if (!info.units && !(instruction.segment.units == UnitRange{})) return "needs no units";
+  if (!info.bucket && instruction.bucket != -1) return "needs no bucket";
+  if (info.bucket && !InRange(instruction.bucket, plan.buckets.size())) {
     return "has no such bucket";
   }
   for (const auto* buffers : {&instruction.reads, &instruction.fills}) {
@@ -172,7 +115,7 @@ std::string FormProblem(const Plan& plan, RankProgram which, int index) {
       if (!InRange(buffer, rank.buffers.size())) return absl::StrCat("there is no b", buffer);
     }
   }
-  if (!fields.stage) {
+  if (!info.stage) {
     const bool bare = instruction.stage == -1 && instruction.microbatch == -1 &&
                       instruction.reads.empty() && instruction.fills.empty();
     return bare ? "" : "needs no stage, micro-batch or buffer";
@@ -180,7 +123,7 @@ std::string FormProblem(const Plan& plan, RankProgram which, int index) {
   if (std::string problem = StageProblem(plan, which, instruction); !problem.empty()) {
     return problem;
   }
-  if (fields.channel) return ChannelProblem(plan, which, instruction);
+  if (info.channel) return ChannelProblem(plan, which, instruction);
   return IsHandOff(instruction.op) ? HandOffProblem(plan, which, instruction) : "";
 }
 

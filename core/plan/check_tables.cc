@@ -9,9 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
+#include "core/plan/memory.h"
 #include "core/plan/refusal.h"
 #include "core/plan/schedule.h"
 #include "core/plan/tables.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 namespace {
@@ -26,10 +28,25 @@ absl::Status NeedEqual(const std::string& what, const Value& given, const Value&
   return TableRefusal(what, absl::StrCat("is ", given, ", needs ", needed));
 }
 
+// The spec decides, but for the processor where it leaves that to the workers.
+absl::Status CheckNumerics(const Plan& plan, const JobSpec& spec) {
+  const std::string processor = ProcessorName(plan.processor);
+  if (spec.device != DeviceKind::kAuto) {
+    const bool cuda = spec.device == DeviceKind::kCuda;
+    RETURN_IF_ERROR(NeedEqual<std::string>("processor", processor, cuda ? "cuda" : "cpu"));
+  }
+  const absl::StatusOr<Numerics> needed = ResolveNumerics(spec, plan.processor);
+  if (!needed.ok()) return TableRefusal("processor", std::string(needed.status().message()));
+  RETURN_IF_ERROR(NeedEqual<std::string>("precision", PrecisionName(plan.precision),
+                                         PrecisionName(needed->precision)));
+  return NeedEqual("deterministic", plan.deterministic, needed->deterministic);
+}
+
 absl::Status CheckCounts(const Plan& plan, const JobSpec& spec) {
   RETURN_IF_ERROR(NeedEqual("model hash", plan.model_hash, ModelHash(spec.model)));
   RETURN_IF_ERROR(NeedEqual<std::string>("schedule", ScheduleName(plan.schedule),
                                          ScheduleName(spec.parallelism.schedule)));
+  RETURN_IF_ERROR(CheckNumerics(plan, spec));
   RETURN_IF_ERROR(NeedEqual("ranks", plan.num_ranks, spec.parallelism.pipeline_parallel_degree));
   RETURN_IF_ERROR(NeedEqual("replicas", plan.num_replicas, spec.parallelism.data_parallel_degree));
   RETURN_IF_ERROR(NeedEqual("micro-batches", plan.num_microbatches, MicrobatchesPerStep(spec)));
@@ -86,8 +103,13 @@ absl::Status CheckStages(const Plan& plan, const JobSpec& spec) {
   return absl::OkStatus();
 }
 
+std::string PartsText(const std::vector<MessagePart>& parts) {
+  return absl::StrJoin(parts, ",", [](std::string* out, const MessagePart& part) {
+    absl::StrAppend(out, part.name, ":", DTypeName(part.dtype), ":", part.bytes, "@", part.offset);
+  });
+}
+
 absl::Status CheckChannels(const Plan& plan, const JobSpec& spec) {
-  const int64_t tokens = plan.tokens_per_microbatch;
   std::set<std::tuple<int, int, ChannelKind>> seen;
   for (size_t i = 0; i < plan.channels.size(); ++i) {
     const Channel& channel = plan.channels[i];
@@ -101,11 +123,11 @@ absl::Status CheckChannels(const Plan& plan, const JobSpec& spec) {
     if (!seen.insert({channel.source, channel.destination, channel.kind}).second) {
       return TableRefusal(what, "repeats an earlier channel");
     }
-    const auto parts = channel.kind == ChannelKind::kActivation
-                           ? ActivationParts(spec.model, tokens, kPlanElementBytes)
-                           : GradientParts(spec.model, tokens, kPlanElementBytes);
+    const std::vector<MessagePart> parts = PartsOf(channel.kind, spec.model, plan);
     RETURN_IF_ERROR(
         NeedEqual(absl::StrCat(what, " bytes"), channel.message_bytes, MessageBytes(parts)));
+    RETURN_IF_ERROR(
+        NeedEqual(absl::StrCat(what, " parts"), PartsText(channel.parts), PartsText(parts)));
   }
   return absl::OkStatus();
 }
@@ -116,7 +138,8 @@ std::string ParameterText(const PlannedParameter& parameter) {
                       " initializer=", static_cast<int>(spec.initializer), " scale=", spec.scale,
                       " stages=", absl::StrJoin(parameter.stages, ","),
                       " ranks=", absl::StrJoin(parameter.ranks, ","),
-                      " kind=", static_cast<int>(parameter.kind));
+                      " kind=", static_cast<int>(parameter.kind), " product=", spec.product,
+                      " copy=", DTypeName(parameter.copy));
 }
 
 absl::Status CheckParameters(const Plan& plan, const Plan& expected) {
@@ -124,11 +147,6 @@ absl::Status CheckParameters(const Plan& plan, const Plan& expected) {
   for (size_t i = 0; i < plan.parameters.size(); ++i) {
     RETURN_IF_ERROR(NeedEqual(Indexed("parameters", i), ParameterText(plan.parameters[i]),
                               ParameterText(expected.parameters[i])));
-  }
-  for (size_t rank = 0; rank < plan.ranks.size(); ++rank) {
-    RETURN_IF_ERROR(NeedEqual(absl::StrCat(Indexed("ranks", rank), " parameter bytes"),
-                              plan.ranks[rank].parameter_bytes,
-                              expected.ranks[rank].parameter_bytes));
   }
   return absl::OkStatus();
 }
@@ -159,6 +177,12 @@ absl::Status CheckBuckets(const Plan& plan) {
                               plan.parameters[i].bucket, bucket_of[i]));
   }
   return absl::OkStatus();
+}
+
+std::string NamesOf(const std::vector<MemoryItem>& items) {
+  return absl::StrJoin(items, ", ", [](std::string* out, const MemoryItem& item) {
+    absl::StrAppend(out, item.name, " (", MemoryPlaceName(item.place), ")");
+  });
 }
 
 absl::Status CheckBuffer(const Plan& plan, const std::vector<StageLayout>& layouts,
@@ -201,8 +225,8 @@ absl::Status CheckTables(const Plan& plan, const JobSpec& spec) {
   RETURN_IF_ERROR(CheckStages(plan, spec));
   RETURN_IF_ERROR(CheckChannels(plan, spec));
   Plan expected;
+  expected.precision = plan.precision;
   expected.stages = plan.stages;
-  expected.ranks.resize(plan.ranks.size());
   MakeParameterTable(spec.model, &expected);
   RETURN_IF_ERROR(CheckParameters(plan, expected));
   return CheckBuckets(plan);
@@ -211,17 +235,28 @@ absl::Status CheckTables(const Plan& plan, const JobSpec& spec) {
 absl::Status CheckBuffers(const Plan& plan, const std::vector<StageLayout>& layouts) {
   for (size_t r = 0; r < plan.ranks.size(); ++r) {
     const RankPlan& rank = plan.ranks[r];
-    int64_t sum = 0;
     int num_scratch = 0;
     for (size_t b = 0; b < rank.buffers.size(); ++b) {
       const std::string what = absl::StrCat(Indexed("ranks", r), " ", Indexed("buffers", b));
       RETURN_IF_ERROR(CheckBuffer(plan, layouts, rank, what, rank.buffers[b]));
-      sum += rank.buffers[b].bytes;
       num_scratch += rank.buffers[b].home == Home::kScratch;
     }
     if (num_scratch > 1) return TableRefusal(Indexed("ranks", r), "has more than one scratch");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMemory(const Plan& plan, const ModelSpec& model,
+                         const std::vector<StageLayout>& layouts) {
+  for (size_t r = 0; r < plan.ranks.size(); ++r) {
+    const auto needed = MemoryOfRank(plan, model, layouts, static_cast<int>(r));
+    const std::vector<MemoryItem>& given = plan.ranks[r].memory;
     RETURN_IF_ERROR(
-        NeedEqual(absl::StrCat(Indexed("ranks", r), " buffer bytes"), rank.peak_buffer_bytes, sum));
+        NeedEqual(absl::StrCat(Indexed("ranks", r), " memory"), NamesOf(given), NamesOf(needed)));
+    for (size_t i = 0; i < given.size(); ++i) {
+      RETURN_IF_ERROR(NeedEqual(absl::StrCat(Indexed("ranks", r), " memory ", given[i].name),
+                                given[i].bytes, needed[i].bytes));
+    }
   }
   return absl::OkStatus();
 }

@@ -14,7 +14,11 @@ namespace birkhoff {
 // and layouts can be made.
 absl::Status CheckTables(const Plan& plan, const JobSpec& spec);
 
-// Homes, stages and sizes of all buffers, and the sums of memory.
+// Homes, stages and sizes of all buffers.
 absl::Status CheckBuffers(const Plan& plan, const std::vector<StageLayout>& layouts);
+
+// The memory lists, item by item.  Needs checked tables and buffers.
+absl::Status CheckMemory(const Plan& plan, const ModelSpec& model,
+                         const std::vector<StageLayout>& layouts);
 
 }  // namespace birkhoff

@@ -8,19 +8,25 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/plan/check.h"
 #include "core/plan/lower.h"
+#include "core/plan/memory.h"
 #include "core/plan/partition.h"
 #include "core/plan/schedule.h"
 #include "core/plan/simulate.h"
 #include "core/plan/tables.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 namespace {
 
+constexpr size_t kItemsNamed = 3;  // of memory, where it does not fit
+
 // Everything but the programs and the memory that they need.
-absl::StatusOr<Plan> MakeTables(const JobSpec& spec, const CostModel& costs) {
+absl::StatusOr<Plan> MakeTables(const JobSpec& spec, const Numerics& numerics,
+                                const CostModel& costs) {
   if (spec.model.vocab_size <= 0) {
     return absl::InvalidArgumentError(
         "model.vocab_size: 0 is not allowed here; need the tokenizer's size (resolve the "
@@ -29,6 +35,9 @@ absl::StatusOr<Plan> MakeTables(const JobSpec& spec, const CostModel& costs) {
   const ParallelismSpec& parallelism = spec.parallelism;
   Plan plan;
   plan.model_hash = ModelHash(spec.model);
+  plan.precision = numerics.precision;
+  plan.processor = numerics.processor;
+  plan.deterministic = numerics.deterministic;
   plan.schedule = parallelism.schedule;
   plan.num_ranks = parallelism.pipeline_parallel_degree;
   plan.num_replicas = parallelism.data_parallel_degree;
@@ -47,10 +56,7 @@ absl::StatusOr<Plan> MakeTables(const JobSpec& spec, const CostModel& costs) {
       plan.ranks[rank].stages.push_back(static_cast<int>(stage));
     }
   }
-  const int64_t tokens = plan.tokens_per_microbatch;
-  plan.channels = MakeChannels(plan.stages,
-                               MessageBytes(ActivationParts(spec.model, tokens, kPlanElementBytes)),
-                               MessageBytes(GradientParts(spec.model, tokens, kPlanElementBytes)));
+  plan.channels = MakeChannels(spec.model, plan);
   MakeParameterTable(spec.model, &plan);
   return plan;
 }
@@ -75,6 +81,7 @@ absl::StatusOr<Plan> Lower(const JobSpec& spec, const CostModel& costs, Plan pla
       rank_plan.evaluate = lower(evaluate, rank, /*evaluates=*/true);
     }
     AssignBuffers(context, &rank_plan);
+    rank_plan.memory = MemoryOfRank(plan, spec.model, layouts, rank);
   }
   return plan;
 }
@@ -91,12 +98,31 @@ int64_t MemoryLimit(const ClusterSpec& cluster) {
   return limit;
 }
 
-int64_t LargestRank(const Plan& plan) {
-  int64_t largest = 0;
-  for (const RankPlan& rank : plan.ranks) {
-    largest = std::max(largest, rank.peak_buffer_bytes + rank.parameter_bytes);
+const RankPlan& FullestRank(const Plan& plan) {
+  return *std::max_element(plan.ranks.begin(), plan.ranks.end(),
+                           [&plan](const RankPlan& a, const RankPlan& b) {
+                             return WorkerBytes(plan, a) < WorkerBytes(plan, b);
+                           });
+}
+
+bool Fits(const Plan& plan, int64_t limit) {
+  return limit == 0 || WorkerBytes(plan, FullestRank(plan)) <= limit;
+}
+
+// "buffers 16 MiB, weights 2 MiB, gradients 2 MiB"
+std::string LargestItems(const Plan& plan, const RankPlan& rank) {
+  std::vector<MemoryItem> items;
+  for (const MemoryItem& item : rank.memory) {
+    if (item.place == MemoryPlace::kDevice || plan.processor == Processor::kCpu) {
+      items.push_back(item);
+    }
   }
-  return largest;
+  std::stable_sort(items.begin(), items.end(),
+                   [](const MemoryItem& a, const MemoryItem& b) { return a.bytes > b.bytes; });
+  items.resize(std::min(items.size(), kItemsNamed));
+  return absl::StrJoin(items, ", ", [](std::string* out, const MemoryItem& item) {
+    absl::StrAppend(out, item.name, " ", item.bytes);
+  });
 }
 
 // L_r* ~ sqrt(nL / (n + 2)) with L the sub-layers in flight on the fullest rank.
@@ -115,36 +141,41 @@ int BestRecomputeBlock(const JobSpec& spec, const Plan& plan) {
   return std::max(1, static_cast<int>(std::lround(std::sqrt(n * in_flight / (n + 2.0)))));
 }
 
-absl::Status CheckMemory(const Plan& plan, int64_t limit) {
-  if (limit == 0 || LargestRank(plan) <= limit) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "memory: the fullest worker would need ", LargestRank(plan), " bytes; the smallest has ",
-      limit, " (lower training.micro_batch_size, raise parallelism.pipeline_parallel_degree",
-      plan.recompute_block == 0 ? ", or set parallelism.recompute to auto)" : ")"));
+absl::Status CheckFits(const Plan& plan, int64_t limit) {
+  if (Fits(plan, limit)) return absl::OkStatus();
+  const RankPlan& rank = FullestRank(plan);
+  return absl::InvalidArgumentError(
+      absl::StrCat("memory: the fullest worker would need ", WorkerBytes(plan, rank), " bytes (",
+                   LargestItems(plan, rank), "); the smallest has ", limit,
+                   " (lower training.micro_batch_size or training.sequence_length, raise "
+                   "parallelism.pipeline_parallel_degree",
+                   plan.recompute_block == 0 ? ", or set parallelism.recompute to auto)" : ")"));
 }
 
 absl::StatusOr<Plan> LowerWithRecompute(const JobSpec& spec, const ClusterSpec& cluster,
-                                        const CostModel& costs) {
-  ASSIGN_OR_RETURN(const Plan tables, MakeTables(spec, costs));
+                                        const Numerics& numerics, const CostModel& costs) {
+  ASSIGN_OR_RETURN(const Plan tables, MakeTables(spec, numerics, costs));
   const int64_t limit = MemoryLimit(cluster);
   const bool automatic = spec.parallelism.recompute == ParallelismSpec::kRecomputeAuto;
   Plan first = tables;
   first.recompute_block = automatic ? 0 : spec.parallelism.recompute;
   ASSIGN_OR_RETURN(Plan plan, Lower(spec, costs, std::move(first)));
-  if (automatic && limit > 0 && LargestRank(plan) > limit) {
+  if (automatic && !Fits(plan, limit)) {
     Plan second = tables;
     second.recompute_block = BestRecomputeBlock(spec, plan);
     ASSIGN_OR_RETURN(plan, Lower(spec, costs, std::move(second)));
   }
-  RETURN_IF_ERROR(CheckMemory(plan, limit));
+  RETURN_IF_ERROR(CheckFits(plan, limit));
   return plan;
 }
 
 }  // namespace
 
 absl::StatusOr<Plan> CompilePlan(const JobSpec& spec, const ClusterSpec& cluster) {
-  const CostModel costs(spec, cluster);
-  ASSIGN_OR_RETURN(Plan plan, LowerWithRecompute(spec, cluster, costs));
+  ASSIGN_OR_RETURN(const Processor processor, ProcessorOf(spec, cluster));
+  ASSIGN_OR_RETURN(const Numerics numerics, ResolveNumerics(spec, processor));
+  const CostModel costs(spec, cluster, numerics);
+  ASSIGN_OR_RETURN(Plan plan, LowerWithRecompute(spec, cluster, numerics, costs));
   if (absl::Status status = CheckPlan(plan, spec); !status.ok()) {
     return absl::InternalError(absl::StrCat("the compiled plan was refused: ", status.message()));
   }

@@ -9,7 +9,8 @@ namespace birkhoff {
 
 // partition -> schedule -> passes (recompute, hand-offs, transfers, slots, reductions, frees) ->
 // check -> simulate. Errors: INVALID_ARGUMENT the spec cannot be planned (dualpipe with an odd
-// number of ranks, too few micro-batches or units, memory), with the remedy; INTERNAL the checker
+// number of ranks, too few micro-batches or units, memory, workers of two kinds, bf16 on a CPU),
+// with the remedy; INTERNAL the checker
 // refuses what the passes made, which is a bug.
 absl::StatusOr<Plan> CompilePlan(const JobSpec& spec, const ClusterSpec& cluster);
 

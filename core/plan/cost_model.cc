@@ -9,31 +9,54 @@
 namespace birkhoff {
 namespace {
 
-constexpr double kFlopsPerByte = 2.0;  // machine balance: a byte moved costs as much as 2 FLOPs
-constexpr double kElementBytes = 4.0;  // fp32
 constexpr double kNsPerSecond = 1.0e9;
+constexpr double kPasses = 3.0;  // a product stands in forward, input gradient and weight gradient
 constexpr double kBackwardFactor = 2.5;   // attention core and boundary: backward over forward
 constexpr double kSoftmaxFlops = 10.0;    // per logit
 constexpr double kForwardTraffic = 10.0;  // boundary forward: C-wide units of traffic at n = 4 ...
 constexpr double kStreamsOfTraffic = 4.0;
 
+// What a processor is taken to do until something is measured.
+struct Rates {
+  double flops_per_second;
+  double memory_bytes_per_second;
+  double link_bytes_per_second;
+  double link_latency_seconds;
+};
+
+// A core or two with vector units, a network; a GPU that computes with and without tensor cores, in
+// one host with the others.
+constexpr Rates kCpu = {2.0e10, 1.0e10, 1.0e9, 50.0e-6};
+constexpr Rates kCudaBf16 = {4.0e14, 3.0e12, 1.0e11, 10.0e-6};
+constexpr Rates kCudaFp32 = {4.0e13, 3.0e12, 1.0e11, 10.0e-6};
+
+const Rates& RatesOf(const Numerics& numerics) {
+  if (numerics.processor == Processor::kCpu) return kCpu;
+  return numerics.precision == Precision::kBf16 ? kCudaBf16 : kCudaFp32;
+}
+
+double Given(double value, double otherwise) { return value > 0.0 ? value : otherwise; }
+
+}  // namespace
+
+CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Numerics& numerics)
+    : element_bytes_(static_cast<double>(SizeOf(StreamType(numerics.precision)))) {
+  const Rates& rates = RatesOf(numerics);
+  flops_per_second_ = Given(cluster.flops_per_second, rates.flops_per_second);
+  flops_per_byte_ = rates.flops_per_second / rates.memory_bytes_per_second;
+  link_bytes_per_second_ = Given(cluster.link_bytes_per_second, rates.link_bytes_per_second);
+  link_latency_seconds_ = Given(cluster.link_latency_seconds, rates.link_latency_seconds);
+  for (int unit = 0; unit < NumUnits(spec.model); ++unit) units_.push_back(ModelUnit(spec, unit));
+}
+
 // What stands between two sub-layers, per token, in FLOPs: its projection and its memory traffic.
-double BoundaryFlops(const ModelSpec& model) {
+double CostModel::BoundaryFlops(const ModelSpec& model) const {
   const double n = NumStreams(model), width = model.hidden_size;
   const double columns = model.residual.kind == ResidualKind::kMhc
                              ? 2.0 * n + NumResidualLogits(model)
                              : (model.residual.kind == ResidualKind::kHc ? 2.0 + n : 0.0);
-  const double traffic = kForwardTraffic * n / kStreamsOfTraffic * width * kElementBytes;
-  return 2.0 * n * width * columns + traffic * kFlopsPerByte;
-}
-
-}  // namespace
-
-CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster)
-    : flops_per_second_(cluster.flops_per_second),
-      link_bytes_per_second_(cluster.link_bytes_per_second),
-      link_latency_seconds_(cluster.link_latency_seconds) {
-  for (int unit = 0; unit < NumUnits(spec.model); ++unit) units_.push_back(ModelUnit(spec, unit));
+  const double traffic = kForwardTraffic * n / kStreamsOfTraffic * width * element_bytes_;
+  return 2.0 * n * width * columns + traffic * flops_per_byte_;
 }
 
 int64_t CostModel::FlopsNs(double flops) const {
@@ -60,10 +83,16 @@ ComputeCost CostModel::ModelUnit(const JobSpec& spec, int unit) const {
   }
   products -= core;
   ComputeCost cost;
+  cost.recompute = FlopsNs(tokens * boundary);
+  if (KindOfUnit(model, unit) == UnitKind::kHead) {
+    const double head = kPasses * products + (1.0 + kBackwardFactor) * core;
+    cost.forward = FlopsNs(tokens * (head + boundary));
+    cost.backward_input = FlopsNs(tokens * kBackwardFactor * boundary);
+    return cost;
+  }
   cost.forward = FlopsNs(tokens * (products + core + boundary));
   cost.backward_input = FlopsNs(tokens * (products + kBackwardFactor * (core + boundary)));
   cost.backward_weight = FlopsNs(tokens * products);
-  cost.recompute = FlopsNs(tokens * boundary);
   return cost;
 }
 
@@ -88,7 +117,7 @@ int64_t CostModel::TransferNs(int64_t bytes) const {
   return std::llround((link_latency_seconds_ + bytes / link_bytes_per_second_) * kNsPerSecond);
 }
 
-int64_t CostModel::CopyNs(int64_t bytes) const { return FlopsNs(bytes * kFlopsPerByte); }
+int64_t CostModel::CopyNs(int64_t bytes) const { return FlopsNs(bytes * flops_per_byte_); }
 
 int64_t CostModel::AllReduceNs(int64_t bytes, int members) const {
   if (members <= 1) return 0;

@@ -8,6 +8,7 @@
 #include "core/plan/instruction.h"
 #include "core/spec/cluster.h"
 #include "core/spec/job_spec.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 
@@ -21,12 +22,14 @@ struct ComputeCost {
   int64_t Total() const { return forward + backward_input + backward_weight; }
 };
 
-// FLOPs of matrix products over the cluster's rate, plus the boundary's work counted as FLOPs
-// (bytes x kFlopsPerByte).  Products cost the same in forward, input gradient and weight gradient;
-// the attention core has no weight gradient and costs 2.5 forwards backwards, the boundary 2.5.
+// FLOPs of matrix products over the rate of the processor, plus the boundary's memory traffic over
+// its memory's rate.  Products cost the same in forward, input gradient and weight gradient; the
+// attention core has no weight gradient and costs 2.5 forwards backwards, the boundary 2.5.  The
+// head forms its gradient with the loss: all its products and its softmax are in its forward, which
+// for the evaluate program counts too much.
 class CostModel {
  public:
-  CostModel(const JobSpec& spec, const ClusterSpec& cluster);
+  CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Numerics& numerics = {});
 
   const ComputeCost& OfUnit(int unit) const { return units_[unit]; }
   ComputeCost OfUnits(UnitRange units) const;
@@ -38,9 +41,12 @@ class CostModel {
 
  private:
   ComputeCost ModelUnit(const JobSpec& spec, int unit) const;
+  double BoundaryFlops(const ModelSpec& model) const;
   int64_t FlopsNs(double flops) const;
 
+  const double element_bytes_;  // of streams
   double flops_per_second_;
+  double flops_per_byte_;  // machine balance: a byte moved costs as much as so many FLOPs
   double link_bytes_per_second_;
   double link_latency_seconds_;
   std::vector<ComputeCost> units_;

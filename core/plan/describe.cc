@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "core/plan/memory.h"
 #include "core/plan/schedule.h"
 #include "core/plan/text.h"
 
@@ -42,11 +43,12 @@ std::string Headline(const Plan& plan, const JobSpec& spec) {
       plan.recompute_block == 0
           ? "no recompute"
           : absl::StrCat("recompute blocks of ", plan.recompute_block, " sub-layers");
-  std::string text =
-      absl::StrCat(spec.name, ": ", ScheduleName(plan.schedule), " on ", plan.num_ranks, " rank",
-                   plan.num_ranks == 1 ? "" : "s", " x ", plan.num_replicas, " replica",
-                   plan.num_replicas == 1 ? "" : "s", ", ", plan.num_microbatches,
-                   " micro-batches of ", plan.tokens_per_microbatch, " tokens, ", recompute, "\n");
+  std::string text = absl::StrCat(
+      spec.name, ": ", ScheduleName(plan.schedule), " on ", plan.num_ranks, " rank",
+      plan.num_ranks == 1 ? "" : "s", " x ", plan.num_replicas, " replica",
+      plan.num_replicas == 1 ? "" : "s", ", ", plan.num_microbatches, " micro-batches of ",
+      plan.tokens_per_microbatch, " tokens, ", recompute, "; ", PrecisionName(plan.precision),
+      " on ", ProcessorName(plan.processor), plan.deterministic ? ", deterministic" : "", "\n");
   absl::StrAppendFormat(&text, "predicted step time %.3f ms, idle %.1f %%; plan %s, model %s\n",
                         plan.predicted_step_ns * 1.0e-6, 100.0 * plan.predicted_idle_share,
                         PlanHash(plan), plan.model_hash);
@@ -63,34 +65,41 @@ std::string PartitionTable(const Plan& plan, const ModelSpec& model) {
   return text;
 }
 
-// Bytes of a rank's buffers of the given homes.
-int64_t BytesOf(const RankPlan& rank, std::initializer_list<Home> homes) {
-  int64_t bytes = 0;
-  for (const Buffer& buffer : rank.buffers) {
-    if (std::find(homes.begin(), homes.end(), buffer.home) != homes.end()) bytes += buffer.bytes;
+// The items of all ranks in the order of the first rank that has them.
+std::vector<MemoryItem> ItemsOf(const Plan& plan) {
+  std::vector<MemoryItem> items;
+  for (const RankPlan& rank : plan.ranks) {
+    for (const MemoryItem& item : rank.memory) {
+      const auto known = std::find_if(items.begin(), items.end(), [&](const MemoryItem& other) {
+        return other.name == item.name;
+      });
+      if (known == items.end()) items.push_back(item);
+    }
   }
-  return bytes;
+  std::stable_sort(items.begin(), items.end(),
+                   [](const MemoryItem& a, const MemoryItem& b) { return a.place < b.place; });
+  return items;
+}
+
+template <typename Bytes>
+void AppendRow(std::string* text, const Plan& plan, const char* place, const std::string& name,
+               Bytes bytes) {
+  absl::StrAppendFormat(text, "%-6s  %-19s", place, name);
+  for (const RankPlan& rank : plan.ranks) absl::StrAppendFormat(text, "%11.2f", bytes(rank) / kMiB);
+  text->push_back('\n');
 }
 
 std::string MemoryTable(const Plan& plan) {
   std::string text =
-      "memory of each worker in MiB (weights, gradients and two moments are one quarter of the "
-      "state each)\n"
-      "rank     state    stored  messages   pending  recompute  scratch    batch     total\n";
-  for (size_t r = 0; r < plan.ranks.size(); ++r) {
-    const RankPlan& rank = plan.ranks[r];
-    const int64_t kinds[] = {rank.parameter_bytes,
-                             BytesOf(rank, {Home::kInput, Home::kSaved, Home::kKept}),
-                             BytesOf(rank, {Home::kOutput, Home::kGradientIn, Home::kGradientOut}),
-                             BytesOf(rank, {Home::kPending}),
-                             BytesOf(rank, {Home::kRecompute}),
-                             BytesOf(rank, {Home::kScratch}),
-                             BytesOf(rank, {Home::kBatch})};
-    absl::StrAppendFormat(&text, "%4d", r);
-    for (const int64_t bytes : kinds) absl::StrAppendFormat(&text, "%10.2f", bytes / kMiB);
-    absl::StrAppendFormat(&text, "%10.2f\n",
-                          (rank.parameter_bytes + rank.peak_buffer_bytes) / kMiB);
+      absl::StrFormat("memory of each worker in MiB, by rank\n%-27s", "place   item");
+  for (size_t r = 0; r < plan.ranks.size(); ++r) absl::StrAppendFormat(&text, "%11d", r);
+  text.push_back('\n');
+  for (const MemoryItem& item : ItemsOf(plan)) {
+    AppendRow(&text, plan, MemoryPlaceName(item.place), item.name,
+              [&](const RankPlan& rank) { return BytesOf(rank, item.name.c_str()); });
   }
+  AppendRow(&text, plan, "device", "all", DeviceBytes);
+  AppendRow(&text, plan, "host", "all", HostBytes);
   return text;
 }
 

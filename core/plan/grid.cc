@@ -5,28 +5,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/plan/ops.h"
 #include "core/plan/text.h"
 #include "core/plan/timeline.h"
 
 namespace birkhoff {
 namespace {
-
-char Letter(Op op) {
-  switch (op) {
-    case Op::kForward:
-      return 'f';
-    case Op::kBackward:
-      return 'b';
-    case Op::kBackwardInput:
-      return 'i';
-    case Op::kBackwardWeight:
-      return 'w';
-    case Op::kRecompute:
-      return 'r';
-    default:
-      return 0;
-  }
-}
 
 // Upper case for the second chunk of a V and for direction 1.
 bool IsUpper(ScheduleKind kind, int num_stages, int num_microbatches, int stage, int microbatch) {
@@ -36,7 +20,7 @@ bool IsUpper(ScheduleKind kind, int num_stages, int num_microbatches, int stage,
 
 std::string Word(ScheduleKind kind, int num_stages, int num_microbatches, Op op, int stage,
                  int microbatch) {
-  const char lower = Letter(op);
+  const char lower = InfoOf(op).letter;
   if (lower == 0) return "";
   const bool upper = IsUpper(kind, num_stages, num_microbatches, stage, microbatch);
   const char letter = upper ? static_cast<char>(lower - 'a' + 'A') : lower;
@@ -83,7 +67,7 @@ Schedule ScheduleOfPlan(const Plan& plan) {
     for (const Instruction& instruction : rank.train) {
       const ScheduledOp op{instruction.op, instruction.stage, instruction.microbatch};
       const bool marker = op.op == Op::kOverlapBegin || op.op == Op::kOverlapEnd;
-      if (!marker && (Letter(op.op) == 0 || op.op == Op::kRecompute)) continue;
+      if (!marker && (InfoOf(op.op).letter == 0 || op.op == Op::kRecompute)) continue;
       if (!ops.empty() && !marker && ops.back() == op) continue;
       const ScheduledOp input{Op::kBackwardInput, op.stage, op.microbatch};
       if (op.op == Op::kBackwardWeight && !ops.empty() && ops.back() == input) {

@@ -112,8 +112,6 @@ class BufferPass {
     }
     scratch_ = static_cast<int>(rank_.buffers.size());
     if (scratch > 0) rank_.buffers.push_back({Home::kScratch, -1, scratch});
-    rank_.peak_buffer_bytes = 0;
-    for (const Buffer& buffer : rank_.buffers) rank_.peak_buffer_bytes += buffer.bytes;
   }
 
   // ---- Second walk: which buffer, and what must be over before.

@@ -3,10 +3,13 @@
 #include <vector>
 
 #include "core/plan/lower.h"
+#include "core/plan/memory.h"
 #include "core/plan/operands.h"
 
 namespace birkhoff {
 namespace {
+
+constexpr int64_t kStateTensors = 4;  // weight, gradient, two moments
 
 Instruction Make(Op op, StreamKind stream, int bucket, int64_t estimated_ns) {
   Instruction instruction;
@@ -82,7 +85,7 @@ Program AddReductions(const LowerContext& context, int rank, bool evaluates, Pro
   result.push_back(
       Make(Op::kAgree, StreamKind::kCollective, -1, context.costs.AllReduceNs(1, world)));
   if (evaluates) return result;
-  const int64_t bytes = context.plan.ranks[rank].parameter_bytes;
+  const int64_t bytes = kStateTensors * MasterElements(plan, rank) * int64_t{sizeof(float)};
   result.push_back(Make(Op::kOptimizer, StreamKind::kCompute, -1, context.costs.CopyNs(2 * bytes)));
   result.push_back(Make(Op::kSnapshot, StreamKind::kCompute, -1, 0));
   return result;

@@ -67,7 +67,7 @@ class TransferPass {
   }
 
   void AddMessage(Op op, int stage, int microbatch, int source, int destination) {
-    const bool activation = op == Op::kSendActivation || op == Op::kReceiveActivation;
+    const bool activation = InfoOf(op).towards > 0;
     Instruction message = Make(op, stage, microbatch, StreamKind::kChannel);
     message.channel = FindChannel(source, destination,
                                   activation ? ChannelKind::kActivation : ChannelKind::kGradient);

@@ -12,6 +12,7 @@
 #include "core/plan/instruction.h"
 #include "core/spec/job_spec.h"
 #include "core/spec/model.h"
+#include "core/spec/precision.h"
 
 namespace birkhoff {
 
@@ -28,7 +29,8 @@ struct Channel {
   int source = 0;
   int destination = 0;
   ChannelKind kind = ChannelKind::kActivation;
-  int64_t message_bytes = 0;  // the sum of the parts of footprint.h
+  int64_t message_bytes = 0;  // all parts, each padded to 64 bytes
+  std::vector<MessagePart> parts;
   friend bool operator==(const Channel&, const Channel&) = default;
 };
 
@@ -49,6 +51,9 @@ struct PlannedParameter {
   std::vector<int> ranks;
   int bucket = 0;
   ParameterKind kind = ParameterKind::kGradient;
+  // The type in which units read it; kFloat32: the master itself, else a copy that the optimizer
+  // rounds.
+  DType copy = DType::kFloat32;
 };
 
 // Parameters whose gradients are summed in one go.  On each holder, buckets are reduced in
@@ -59,17 +64,31 @@ struct Bucket {
   std::vector<int> ranks;
 };
 
+// Numbers are on the wire and in stored plans: never change one.
+enum class MemoryPlace { kDevice = 1, kHost = 2 };
+
+// What a rank allocates under one name; memory.h has the names.
+struct MemoryItem {
+  std::string name;
+  MemoryPlace place = MemoryPlace::kDevice;
+  int64_t bytes = 0;
+  friend bool operator==(const MemoryItem&, const MemoryItem&) = default;
+};
+
 struct RankPlan {
   std::vector<int> stages;  // ascending
   std::vector<Buffer> buffers;
   std::vector<Instruction> train;
   std::vector<Instruction> evaluate;
-  int64_t peak_buffer_bytes = 0;  // all buffers together
-  int64_t parameter_bytes = 0;    // weights, gradients and both moments
+  std::vector<MemoryItem> memory;  // everything that the rank allocates
 };
 
 struct Plan {
   std::string model_hash;  // of the fields that shape tensors
+  // What all ranks compute in and on: resolve.h.
+  Precision precision = Precision::kFp32;
+  Processor processor = Processor::kCpu;
+  bool deterministic = true;
   ScheduleKind schedule = ScheduleKind::k1F1B;
   int num_ranks = 1;  // pipeline ranks
   int num_replicas = 1;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/plan/operands.h"
+#include "core/plan/ops.h"
 
 namespace birkhoff {
 namespace {
@@ -106,15 +106,16 @@ class Replayer {
       std::vector<size_t> turns(num_buckets + 1);
       for (int node = first_[rank]; node < first_[rank + 1]; ++node) {
         const Instruction& instruction = *instructions_[node];
-        if (IsSend(instruction.op)) {
+        const OpInfo& info = InfoOf(instruction.op);
+        if (info.kind == OpKind::kSend) {
           Join(of_channel[instruction.channel], sends[instruction.channel]++, node, 2);
-        } else if (IsReceive(instruction.op)) {
+        } else if (info.kind == OpKind::kReceive) {
           Join(of_channel[instruction.channel], receives[instruction.channel]++, node, 2);
-        } else if (instruction.op == Op::kExchangeCopies) {
+        } else if (info.meets == Meets::kHoldersOfBucket) {
           const int bucket = instruction.bucket;
           Join(of_bucket[bucket], turns[bucket]++, node,
                static_cast<int>(plan_.buckets[bucket].ranks.size()));
-        } else if (instruction.op == Op::kAgree) {
+        } else if (info.meets == Meets::kAllRanks) {
           Join(of_bucket[num_buckets], turns[num_buckets]++, node, NumRanks());
         }
       }

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "core/spec/model.h"
@@ -12,8 +13,7 @@
 namespace birkhoff {
 namespace {
 
-constexpr int64_t kPartAlignment = 64;                   // footprint.h
-constexpr int64_t kBytesPerElement = 4 * sizeof(float);  // weight, gradient, two moments
+constexpr int64_t kPartAlignment = 64;  // footprint.h
 
 void InsertSorted(std::vector<int>& values, int value) {
   const auto at = std::lower_bound(values.begin(), values.end(), value);
@@ -60,7 +60,9 @@ std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan) {
                                        .recompute_block = plan.recompute_block,
                                        .tokens = plan.tokens_per_microbatch,
                                        .sequence_length = spec.training.sequence_length,
-                                       .element_bytes = kPlanElementBytes}));
+                                       .precision = plan.precision,
+                                       .processor = plan.processor,
+                                       .deterministic = plan.deterministic}));
   }
   return layouts;
 }
@@ -71,8 +73,23 @@ int64_t MessageBytes(const std::vector<MessagePart>& parts) {
   return (end + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
 }
 
-std::vector<Channel> MakeChannels(const std::vector<Stage>& stages, int64_t activation_bytes,
-                                  int64_t gradient_bytes) {
+void PlaceParts(std::vector<MessagePart>* parts) {
+  uint64_t end = 0;  // bytes of a damaged plan may be anything: the checker refuses them
+  for (MessagePart& part : *parts) {
+    part.offset = static_cast<int64_t>(end);
+    end +=
+        (static_cast<uint64_t>(part.bytes) + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
+  }
+}
+
+std::vector<MessagePart> PartsOf(ChannelKind kind, const ModelSpec& model, const Plan& plan) {
+  const int64_t tokens = plan.tokens_per_microbatch;
+  return kind == ChannelKind::kActivation ? ActivationParts(model, tokens, plan.precision)
+                                          : GradientParts(model, tokens, plan.precision);
+}
+
+std::vector<Channel> MakeChannels(const ModelSpec& model, const Plan& plan) {
+  const std::vector<Stage>& stages = plan.stages;
   std::set<std::tuple<int, int, int>> seen;
   for (size_t stage = 0; stage + 1 < stages.size(); ++stage) {
     for (size_t direction = 0; direction < stages[stage].ranks.size(); ++direction) {
@@ -84,9 +101,10 @@ std::vector<Channel> MakeChannels(const std::vector<Stage>& stages, int64_t acti
   }
   std::vector<Channel> channels;
   for (const auto& [source, destination, kind] : seen) {
-    const bool activation = kind == static_cast<int>(ChannelKind::kActivation);
-    channels.push_back({source, destination, static_cast<ChannelKind>(kind),
-                        activation ? activation_bytes : gradient_bytes});
+    std::vector<MessagePart> parts = PartsOf(static_cast<ChannelKind>(kind), model, plan);
+    const int64_t bytes = MessageBytes(parts);
+    channels.push_back(
+        {source, destination, static_cast<ChannelKind>(kind), bytes, std::move(parts)});
   }
   return channels;
 }
@@ -108,9 +126,7 @@ void MakeParameterTable(const ModelSpec& model, Plan* plan) {
     parameter.bucket = bucket_of_stages.at(parameter.stages);
     plan->buckets[parameter.bucket].parameters.push_back(static_cast<int>(i));
     plan->buckets[parameter.bucket].ranks = parameter.ranks;
-    for (const int rank : parameter.ranks) {
-      plan->ranks[rank].parameter_bytes += kBytesPerElement * parameter.spec.NumElements();
-    }
+    if (parameter.spec.product) parameter.copy = StreamType(plan->precision);
   }
 }
 

@@ -8,8 +8,6 @@
 
 namespace birkhoff {
 
-inline constexpr int kPlanElementBytes = 4;  // activations and gradients are fp32
-
 // Micro-batches of the evaluate program: what the spec asks for, rounded up to what the schedule
 // can run; 0 without validation.
 int EvaluationMicrobatches(const JobSpec& spec);
@@ -17,16 +15,21 @@ int EvaluationMicrobatches(const JobSpec& spec);
 // The memory of every stage, from plan.stages and plan.recompute_block.
 std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan);
 
-// Directed channels between neighbours that do not share a rank, by (source, destination, kind).
-std::vector<Channel> MakeChannels(const std::vector<Stage>& stages, int64_t activation_bytes,
-                                  int64_t gradient_bytes);
+// Directed channels between neighbours that do not share a rank, by (source, destination, kind),
+// from plan.stages, plan.tokens_per_microbatch and plan.precision.
+std::vector<Channel> MakeChannels(const ModelSpec& model, const Plan& plan);
 
-// Fills parameters, buckets and the ranks' parameter_bytes from plan->stages and plan->ranks.
-// Parameters come in unit order, each logical one once.  Those used by the same stages share a
-// bucket; buckets of later stages come first, because their last gradients do.
+// What a channel of this kind carries.
+std::vector<MessagePart> PartsOf(ChannelKind kind, const ModelSpec& model, const Plan& plan);
+
+// Fills parameters and buckets from plan->stages and plan->precision.  Parameters come in unit
+// order, each logical one once.  Those used by the same stages share a bucket; buckets of later
+// stages come first, because their last gradients do.
 void MakeParameterTable(const ModelSpec& model, Plan* plan);
 
 // Bytes of a message: its parts, each padded.
 int64_t MessageBytes(const std::vector<MessagePart>& parts);
+// Fills in the offsets of parts that have their bytes: back to back, each padded.
+void PlaceParts(std::vector<MessagePart>* parts);
 
 }  // namespace birkhoff

@@ -7,6 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "core/plan/memory.h"
+#include "core/plan/ops.h"
 #include "core/plan/schedule.h"
 #include "core/plan/text_names.h"
 
@@ -55,6 +58,9 @@ void AppendProgram(std::string* text, const char* name,
 
 void AppendHeader(std::string* text, const Plan& plan) {
   absl::StrAppend(text, "plan version=1 model=", plan.model_hash,
+                  " precision=", PrecisionName(plan.precision),
+                  " processor=", ProcessorName(plan.processor),
+                  " deterministic=", static_cast<int>(plan.deterministic),
                   " schedule=", ScheduleName(plan.schedule), " ranks=", plan.num_ranks,
                   " replicas=", plan.num_replicas, " microbatches=", plan.num_microbatches,
                   " evaluation-microbatches=", plan.num_evaluation_microbatches,
@@ -72,7 +78,17 @@ void AppendParameter(std::string* text, int index, const PlannedParameter& param
   AppendList(text, "stages", parameter.stages);
   AppendList(text, "ranks", parameter.ranks);
   absl::StrAppend(text, " bucket=", parameter.bucket,
-                  " kind=", NameIn(kParameterKindNames, parameter.kind), "\n");
+                  " kind=", NameIn(kParameterKindNames, parameter.kind),
+                  " product=", static_cast<int>(parameter.spec.product),
+                  " copy=", DTypeName(parameter.copy), "\n");
+}
+
+void AppendParts(std::string* text, const std::vector<MessagePart>& parts) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    absl::StrAppend(text, i == 0 ? " parts=" : ",", parts[i].name, ":", DTypeName(parts[i].dtype),
+                    ":", parts[i].bytes);
+  }
+  text->push_back('\n');
 }
 
 void AppendTables(std::string* text, const Plan& plan) {
@@ -86,7 +102,8 @@ void AppendTables(std::string* text, const Plan& plan) {
     const Channel& channel = plan.channels[i];
     absl::StrAppend(
         text, "channel ", i, " source=", channel.source, " destination=", channel.destination,
-        " kind=", NameIn(kChannelKindNames, channel.kind), " bytes=", channel.message_bytes, "\n");
+        " kind=", NameIn(kChannelKindNames, channel.kind), " bytes=", channel.message_bytes);
+    AppendParts(text, channel.parts);
   }
   for (size_t i = 0; i < plan.parameters.size(); ++i) {
     AppendParameter(text, static_cast<int>(i), plan.parameters[i]);
@@ -102,8 +119,12 @@ void AppendTables(std::string* text, const Plan& plan) {
 void AppendRank(std::string* text, int index, const RankPlan& rank) {
   absl::StrAppend(text, "rank ", index);
   AppendList(text, "stages", rank.stages);
-  absl::StrAppend(text, " buffer-bytes=", rank.peak_buffer_bytes,
-                  " parameter-bytes=", rank.parameter_bytes, "\n");
+  text->push_back('\n');
+  for (size_t i = 0; i < rank.memory.size(); ++i) {
+    const MemoryItem& item = rank.memory[i];
+    absl::StrAppend(text, "memory ", i, " name=", absl::StrReplaceAll(item.name, {{" ", "_"}}),
+                    " place=", MemoryPlaceName(item.place), " bytes=", item.bytes, "\n");
+  }
   for (size_t i = 0; i < rank.buffers.size(); ++i) {
     const Buffer& buffer = rank.buffers[i];
     absl::StrAppend(text, "buffer ", i, " home=", HomeName(buffer.home), " stage=", buffer.stage,

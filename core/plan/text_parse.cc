@@ -9,17 +9,26 @@
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "core/base/status_macros.h"
+#include "core/plan/ops.h"
 #include "core/plan/schedule.h"
+#include "core/plan/tables.h"
 #include "core/plan/text.h"
 #include "core/plan/text_names.h"
 
 namespace birkhoff {
 namespace {
 
-constexpr int kLastOp = static_cast<int>(Op::kOverlapEnd);
+constexpr const char* kStreamNames[] = {"compute", "compute-high", "channel", "collective", "copy"};
+// By enumerator, less its first number.
+constexpr const char* kPrecisionNames[] = {"fp32", "bf16", "fp64"};
+constexpr const char* kTypeNames[] = {"fp32", "fp64", "bf16", "int32"};
+constexpr const char* kProcessorNames[] = {"cpu", "cuda"};
+constexpr const char* kMemoryPlaceNames[] = {"device", "host"};
+constexpr const char* kScheduleNames[] = {"1f1b", "dualpipev", "dualpipe"};
 
 absl::Status Wrong(absl::string_view what, absl::string_view value) {
   return absl::InvalidArgumentError(absl::StrCat(what, ": '", value, "' is not understood"));
@@ -96,12 +105,25 @@ class Fields {
 
   template <size_t kCount>
   int Name(absl::string_view key, const char* const (&names)[kCount]) {
-    const absl::string_view text = Text(key);
-    for (size_t i = 0; i < kCount; ++i) {
-      if (text == names[i]) return static_cast<int>(i);
+    return ParseName(key, Text(key), names);
+  }
+
+  // "x:bf16:65536,p:fp32:8192", with their offsets; absent: empty.
+  std::vector<MessagePart> Parts(absl::string_view key) {
+    std::vector<MessagePart> parts;
+    if (!Has(key)) return parts;
+    for (absl::string_view item : absl::StrSplit(Text(key), ',')) {
+      const std::vector<absl::string_view> words = absl::StrSplit(item, ':');
+      if (words.size() != 3) {
+        Fail(Wrong(key, item));
+        return parts;
+      }
+      parts.push_back({std::string(words[0]),
+                       static_cast<DType>(1 + ParseName(key, words[1], kTypeNames)), 0,
+                       ParseInteger<int64_t>(key, words[2])});
     }
-    Fail(Wrong(key, text));
-    return 0;
+    PlaceParts(&parts);
+    return parts;
   }
 
   void Fail(absl::Status status) {
@@ -129,6 +151,15 @@ class Fields {
   }
   const Field* Find(absl::string_view key) const { return const_cast<Fields*>(this)->Find(key); }
 
+  template <size_t kCount>
+  int ParseName(absl::string_view key, absl::string_view text, const char* const (&names)[kCount]) {
+    for (size_t i = 0; i < kCount; ++i) {
+      if (text == names[i]) return static_cast<int>(i);
+    }
+    Fail(Wrong(key, text));
+    return 0;
+  }
+
   template <typename Number>
   Number ParseInteger(absl::string_view key, absl::string_view text) {
     Number value = 0;
@@ -150,15 +181,11 @@ const std::vector<const char*>& HomeNames() {
 }
 
 Op OpOfName(absl::string_view name, Fields& fields) {
-  for (int op = 1; op <= kLastOp; ++op) {
-    if (name == OpName(static_cast<Op>(op))) return static_cast<Op>(op);
-  }
+  const OpInfo* found = FindOp(std::string_view(name.data(), name.size()));
+  if (found != nullptr) return found->op;
   fields.Fail(Wrong("instruction", name));
   return Op::kLoad;
 }
-
-constexpr const char* kStreamNames[] = {"compute", "compute-high", "channel", "collective", "copy"};
-constexpr const char* kScheduleNames[] = {"1f1b", "dualpipev", "dualpipe"};
 
 class PlanParser {
  public:
@@ -174,6 +201,7 @@ class PlanParser {
     if (kind == "bucket") return Bucket(words);
     if (kind == "rank") return Rank(words);
     if (plan_.ranks.empty()) return Wrong("line", kind);
+    if (kind == "memory") return Memory(words);
     if (kind == "buffer") return Buffer(words);
     if (kind == "train") return StartProgram(&plan_.ranks.back().train);
     if (kind == "evaluate") return StartProgram(&plan_.ranks.back().evaluate);
@@ -192,6 +220,9 @@ class PlanParser {
       return absl::InvalidArgumentError("version: need 1");
     }
     plan_.model_hash = std::string(fields.Text("model"));
+    plan_.precision = static_cast<Precision>(1 + fields.Name("precision", kPrecisionNames));
+    plan_.processor = static_cast<Processor>(fields.Name("processor", kProcessorNames));
+    plan_.deterministic = fields.Integer<int>("deterministic") != 0;
     plan_.schedule = static_cast<ScheduleKind>(fields.Name("schedule", kScheduleNames));
     plan_.num_ranks = fields.Integer<int>("ranks");
     plan_.num_replicas = fields.Integer<int>("replicas");
@@ -227,7 +258,7 @@ class PlanParser {
     Fields fields(words, 2);
     plan_.channels.push_back({fields.Integer<int>("source"), fields.Integer<int>("destination"),
                               static_cast<ChannelKind>(fields.Name("kind", kChannelKindNames)),
-                              fields.Integer<int64_t>("bytes")});
+                              fields.Integer<int64_t>("bytes"), fields.Parts("parts")});
     return fields.Finish();
   }
 
@@ -245,6 +276,8 @@ class PlanParser {
     parameter.ranks = fields.List("ranks");
     parameter.bucket = fields.Integer<int>("bucket");
     parameter.kind = static_cast<ParameterKind>(fields.Name("kind", kParameterKindNames));
+    parameter.spec.product = fields.Integer<int>("product") != 0;
+    parameter.copy = static_cast<DType>(1 + fields.Name("copy", kTypeNames));
     plan_.parameters.push_back(std::move(parameter));
     return fields.Finish();
   }
@@ -261,8 +294,6 @@ class PlanParser {
     Fields fields(words, 2);
     RankPlan rank;
     rank.stages = fields.List("stages");
-    rank.peak_buffer_bytes = fields.Integer<int64_t>("buffer-bytes");
-    rank.parameter_bytes = fields.Integer<int64_t>("parameter-bytes");
     plan_.ranks.push_back(std::move(rank));
     program_ = nullptr;
     return fields.Finish();
@@ -278,6 +309,16 @@ class PlanParser {
     if (found == names.end()) return Wrong("home", name);
     rank.buffers.push_back({static_cast<Home>(found - names.begin()), fields.Integer<int>("stage"),
                             fields.Integer<int64_t>("bytes")});
+    return fields.Finish();
+  }
+
+  absl::Status Memory(const std::vector<absl::string_view>& words) {
+    RankPlan& rank = plan_.ranks.back();
+    RETURN_IF_ERROR(Next(words, 1, rank.memory.size()));
+    Fields fields(words, 2);
+    rank.memory.push_back({absl::StrReplaceAll(fields.Text("name"), {{"_", " "}}),
+                           static_cast<MemoryPlace>(1 + fields.Name("place", kMemoryPlaceNames)),
+                           fields.Integer<int64_t>("bytes")});
     return fields.Finish();
   }
 

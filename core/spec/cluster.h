@@ -12,13 +12,15 @@ struct WorkerResources {
   std::string device = "cpu";  // cpu | cuda
   int64_t memory_bytes = 0;    // 0: unknown, no limit is checked
   double peak_flops = 0.0;     // 0: unknown, MFU is null
+  std::string description;     // for people: card, driver, libraries; plans do not depend on it
 };
 
 struct ClusterSpec {
   std::vector<WorkerResources> workers;
-  double flops_per_second = 2.0e10;  // modelled cost until something is measured; CPU default
-  double link_bytes_per_second = 1.0e9;
-  double link_latency_seconds = 50.0e-6;
+  // Modelled cost until something is measured; 0: what cost_model.cc has for the processor.
+  double flops_per_second = 0.0;
+  double link_bytes_per_second = 0.0;
+  double link_latency_seconds = 0.0;
 };
 
 }  // namespace birkhoff

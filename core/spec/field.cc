@@ -99,10 +99,11 @@ std::vector<Field> TrainingFields() {
       {"training.clip_grad", RealField{AT(training.clip_grad), 0, kAnyReal},
        "Largest global gradient norm; 0: no clipping"},
       {"training.seed", SeedField{AT(training.seed)}, "Seed of the initial weights"},
-      {"training.precision", TextField{AT(training.precision), "fp32"},
-       "Precision of streams and products"},
+      {"training.precision", CHOICE(training.precision, "auto", "fp32", "bf16"),
+       "Type of streams and products; auto: fp32 on a CPU, bf16 on a GPU; masters, gradients and "
+       "moments are fp32 always"},
       {"training.deterministic", CHOICE(training.deterministic, "auto", "true", "false"),
-       "Same spec and plan, same bits; auto: true on the CPU"},
+       "Same spec and plan, same bits; auto: true on a CPU, false on a GPU"},
       {"training.validation_interval", LongField{AT(training.validation_interval), 0, kAnyLong},
        "Steps between validations; 0: never"},
       {"training.validation_batches", IntField{AT(training.validation_batches), 1, 1 << 20},
@@ -160,7 +161,7 @@ std::vector<Field> RunningFields() {
       {"stability.max_restarts", IntField{AT(stability.max_restarts), 0, 1 << 20},
        "Attempts lost in a row without a new checkpoint before the job fails (exit code 71)"},
       {"device", CHOICE(device, "auto", "cpu", "cuda"),
-       "Kind of device; auto: what the workers have"},
+       "Kind of device of all workers of the job; auto: what the workers have, cuda before cpu"},
   };
 }
 

@@ -88,6 +88,7 @@ struct MessagePart {
   DType dtype = DType::kFloat32;
   int64_t offset = 0;
   int64_t bytes = 0;
+  friend bool operator==(const MessagePart&, const MessagePart&) = default;
 };
 std::vector<MessagePart> ActivationParts(const ModelSpec& model, int64_t tokens,
                                          Precision precision);

@@ -20,6 +20,11 @@ enum class MappingKind {
 enum class ScheduleKind { k1F1B, kDualPipeV, kDualPipe };  // 1f1b | dualpipev | dualpipe
 enum class LrScheduleKind { kConstant, kLinear, kCosine, kWsd, kStep };
 enum class DeviceKind { kAuto, kCpu, kCuda };
+enum class PrecisionKind {
+  kAuto,
+  kFp32,
+  kBf16
+};                                         // auto | fp32 | bf16; resolve.h says what auto is
 enum class ExpandKind { kCopy, kOneHot };  // embedding -> streams
 enum class ContractKind { kMean, kSum };   // streams -> head
 enum class Toggle { kAuto, kTrue, kFalse };
@@ -73,7 +78,7 @@ struct TrainingSpec {  // [result] except deterministic
   int global_batch_size = 32;  // sequences over all replicas
   double clip_grad = 1.0;      // global norm; 0: none
   uint64_t seed = 42;
-  std::string precision = "fp32";
+  PrecisionKind precision = PrecisionKind::kAuto;
   Toggle deterministic = Toggle::kAuto;
   int64_t validation_interval = 50;  // steps; 0: never
   int validation_batches = 4;        // micro-batches of a validation, over all replicas

@@ -15,6 +15,13 @@ ParameterSpec Matrix(std::string name, int64_t rows, int64_t columns, double std
   return {std::move(name), {rows, columns}, /*decay=*/true, Initializer::kNormal, std};
 }
 
+// A matrix that products read.
+ParameterSpec Operand(std::string name, int64_t rows, int64_t columns, double std) {
+  ParameterSpec spec = Matrix(std::move(name), rows, columns, std);
+  spec.product = true;
+  return spec;
+}
+
 ParameterSpec Vector(std::string name, int64_t size, Initializer initializer, double scale) {
   return {std::move(name), {size}, /*decay=*/false, initializer, scale};
 }
@@ -53,11 +60,11 @@ std::vector<ParameterSpec> ParametersOfSubLayer(const ModelSpec& model, int subl
   parameters.push_back(Vector(prefix + "norm.weight", width, Initializer::kConstant, 1.0));
   if (sublayer % 2 == 0) {
     parameters.push_back(
-        Matrix(prefix + "attention.qkv.weight", queries + 2 * keys, width, model.init_std));
-    parameters.push_back(Matrix(prefix + "attention.out.weight", width, queries, model.init_std));
+        Operand(prefix + "attention.qkv.weight", queries + 2 * keys, width, model.init_std));
+    parameters.push_back(Operand(prefix + "attention.out.weight", width, queries, model.init_std));
   } else {
-    parameters.push_back(Matrix(prefix + "ffn.gate_up.weight", 2 * inner, width, model.init_std));
-    parameters.push_back(Matrix(prefix + "ffn.down.weight", width, inner, model.init_std));
+    parameters.push_back(Operand(prefix + "ffn.gate_up.weight", 2 * inner, width, model.init_std));
+    parameters.push_back(Operand(prefix + "ffn.down.weight", width, inner, model.init_std));
   }
   AppendConnection(model, prefix, parameters);
   return parameters;
@@ -105,7 +112,7 @@ int64_t ParameterSpec::NumElements() const {
 
 std::vector<ParameterSpec> ParametersOfUnit(const ModelSpec& model, int unit) {
   const ParameterSpec embedding =
-      Matrix("embedding.weight", model.vocab_size, model.hidden_size, model.init_std);
+      Operand("embedding.weight", model.vocab_size, model.hidden_size, model.init_std);
   switch (KindOfUnit(model, unit)) {
     case UnitKind::kEmbedding:
       return {embedding};

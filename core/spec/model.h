@@ -41,6 +41,9 @@ struct ParameterSpec {
   bool decay = false;          // weight decay: matrices and phi; not norms, biases, alphas
   Initializer initializer = Initializer::kConstant;
   double scale = 0.0;  // of the initializer
+  // An operand of products or a table of embeddings: read in the type of streams (resolve.h).  The
+  // others are read as they are.
+  bool product = false;
 
   int64_t NumElements() const;
 };

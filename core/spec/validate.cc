@@ -127,8 +127,9 @@ void CheckData(const JobSpec& spec, Problems* problems) {
 
 void CheckBatch(const JobSpec& spec, Problems* problems) {
   const TrainingSpec& training = spec.training;
-  if (training.precision != "fp32") {
-    problems->push_back({"training.precision", training.precision, "fp32", ""});
+  if (training.precision == PrecisionKind::kBf16 && spec.device == DeviceKind::kCpu) {
+    problems->push_back(
+        {"training.precision", "bf16", "auto or fp32 with device cpu", "or set device to cuda"});
   }
   if (!Sound(*problems, {"training.micro_batch_size", "training.sequence_length",
                          "training.global_batch_size", "parallelism.data_parallel_degree"})) {
