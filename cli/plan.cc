@@ -7,8 +7,10 @@
 #include "core/base/status_macros.h"
 #include "core/plan/compile.h"
 #include "core/plan/describe.h"
+#include "core/plan/memory.h"
 #include "core/plan/text.h"
 #include "core/spec/model.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 namespace {
@@ -16,20 +18,37 @@ namespace {
 struct PlanOptions {
   SpecFile file;
   bool text = false;
+  std::string device;  // empty: what the job asks for, or a CPU
   int64_t memory_bytes = 0;
 };
 
-ClusterSpec LocalCluster(const JobSpec& spec, int64_t memory_bytes) {
+ClusterSpec MakeCluster(const JobSpec& spec, const PlanOptions& options) {
+  const char* wanted = NeededDevice(spec) == DeviceKind::kCuda ? "cuda" : "cpu";
   ClusterSpec cluster;
   for (int rank = 0; rank < NumRanks(spec); ++rank) {
-    cluster.workers.push_back({absl::StrCat("workers/local-", rank), "cpu", memory_bytes, 0.0});
+    WorkerResources& worker = cluster.workers.emplace_back();
+    worker.name = absl::StrCat("workers/", rank);
+    worker.device = options.device.empty() ? wanted : options.device;
+    worker.memory_bytes = options.memory_bytes;
   }
   return cluster;
+}
+
+nlohmann::ordered_json MemoryToJson(const RankPlan& rank) {
+  nlohmann::ordered_json items;
+  for (const MemoryItem& item : rank.memory) {
+    items.push_back(
+        {{"name", item.name}, {"place", MemoryPlaceName(item.place)}, {"bytes", item.bytes}});
+  }
+  return items;
 }
 
 std::string PlanToJson(const Plan& plan) {
   nlohmann::ordered_json json;
   json["plan_hash"] = PlanHash(plan);
+  json["precision"] = PrecisionName(plan.precision);
+  json["processor"] = ProcessorName(plan.processor);
+  json["deterministic"] = plan.deterministic;
   json["ranks"] = plan.num_ranks;
   json["replicas"] = plan.num_replicas;
   json["microbatches"] = plan.num_microbatches;
@@ -44,8 +63,9 @@ std::string PlanToJson(const Plan& plan) {
   for (const RankPlan& rank : plan.ranks) {
     json["workers"].push_back({{"stages", rank.stages},
                                {"instructions", rank.train.size()},
-                               {"buffer_bytes", rank.peak_buffer_bytes},
-                               {"parameter_bytes", rank.parameter_bytes}});
+                               {"device_bytes", DeviceBytes(rank)},
+                               {"host_bytes", HostBytes(rank)},
+                               {"memory", MemoryToJson(rank)}});
   }
   return json.dump();
 }
@@ -57,7 +77,7 @@ absl::Status ShowPlan(const PlanOptions& options, const Program& program) {
     return absl::InvalidArgumentError(
         "model.vocab_size: 0 with --spec-only; need the tokenizer, or --set model.vocab_size=N");
   }
-  ASSIGN_OR_RETURN(const Plan plan, CompilePlan(spec, LocalCluster(spec, options.memory_bytes)));
+  ASSIGN_OR_RETURN(const Plan plan, CompilePlan(spec, MakeCluster(spec, options)));
   std::ostream& out = *program.console.out;
   if (options.text) {
     out << PlanToText(plan);
@@ -77,8 +97,11 @@ void AddPlan(CLI::App& app, Program& program) {
   options->file.spec_only = true;
   AddSpecFlags(*verb, &options->file);
   verb->add_flag("--text", options->text, "Print the plan itself, one instruction per line");
+  verb->add_option("--device", options->device,
+                   "Device of each worker; by default what the job asks for, or cpu")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   verb->add_option("--memory-bytes", options->memory_bytes,
-                   "Memory of each worker; 0: no limit is checked");
+                   "Memory of each worker (of its GPU with cuda); 0: no limit is checked");
   verb->callback([options, &program] {
     program.chosen = [options, &program] {
       return Finish(program.console, ShowPlan(*options, program));

@@ -79,6 +79,7 @@ void ToProto(const WorkerView& view, v1::Worker* out) {
   out->set_device(view.resources.device);
   out->set_memory_bytes(view.resources.memory_bytes);
   out->set_peak_flops(view.resources.peak_flops);
+  out->set_description(view.resources.description);
   out->set_address(view.address);
   out->set_job(view.job);
   out->set_attempt(view.attempt);

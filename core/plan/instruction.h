@@ -35,7 +35,7 @@ enum class Op {
   kOverlapBegin = 19,    // the instructions up to the matching end may run beside each other
   kOverlapEnd = 20,
 };
-// What each is stands in ops.h.
+const char* OpName(Op op);  // "backward-input"; all else that an op is stands in ops.h
 
 // Which part of a sub-layer an instruction covers.  Only kWhole is used today; experts need the
 // others.

@@ -33,6 +33,7 @@ class Filler {
     for (int i = 0; i < descriptor->field_count(); ++i) {
       const FieldDescriptor* field = descriptor->field(i);
       if (field->real_containing_oneof() != nullptr && field->name() != member) continue;
+      if (field->options().deprecated()) continue;  // kept for its number only
       for (int n = field->is_repeated() ? 1 + Below(3) : 1; n > 0; --n) Put(message, field);
     }
   }
@@ -55,7 +56,9 @@ class Filler {
       case FieldDescriptor::CPPTYPE_MESSAGE:
         return Fill(many ? r->AddMessage(message, field) : r->MutableMessage(message, field));
       case FieldDescriptor::CPPTYPE_STRING: {
-        const std::string text = std::string("\x01 text ") + std::to_string(engine_());
+        const std::string text = field->name() == "precision"  // a choice of words
+                                     ? "bf16"
+                                     : std::string("\x01 text ") + std::to_string(engine_());
         return many ? r->AddString(message, field, text) : r->SetString(message, field, text);
       }
       case FieldDescriptor::CPPTYPE_DOUBLE: {

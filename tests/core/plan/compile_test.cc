@@ -7,6 +7,7 @@
 
 #include "core/plan/check.h"
 #include "core/plan/describe.h"
+#include "core/plan/memory.h"
 #include "core/plan/operands.h"
 #include "core/plan/schedule.h"
 #include "core/plan/simulate.h"
@@ -166,13 +167,13 @@ TEST(CompilePlan, RecomputesOnItsOwnOnlyWhereMemoryIsShort) {
   const Plan roomy = CompileOrDie(spec);
   EXPECT_EQ(roomy.recompute_block, 0);
   ClusterSpec cluster;
-  const int64_t needed = roomy.ranks[0].peak_buffer_bytes + roomy.ranks[0].parameter_bytes;
-  cluster.workers = {{.name = "workers/a", .device = "cpu", .memory_bytes = needed - 1}};
+  const int64_t needed = WorkerBytes(roomy, roomy.ranks[0]);
+  cluster.workers.emplace_back().memory_bytes = needed - 1;
   const auto tight = CompilePlan(spec, cluster);
   ASSERT_TRUE(tight.ok()) << tight.status();
   // sqrt(nL / (n + 2)) with n = 2 and 2 x 8 or 9 sub-layers in flight.
   EXPECT_EQ(tight->recompute_block, 3);
-  EXPECT_LT(tight->ranks[0].peak_buffer_bytes, roomy.ranks[0].peak_buffer_bytes);
+  EXPECT_LT(BytesOf(tight->ranks[0], "buffers"), BytesOf(roomy.ranks[0], "buffers"));
   cluster.workers[0].memory_bytes = 1000;
   const auto hopeless = CompilePlan(spec, cluster);
   EXPECT_EQ(hopeless.status().code(), absl::StatusCode::kInvalidArgument);

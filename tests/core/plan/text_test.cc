@@ -18,9 +18,12 @@ using ::testing::HasSubstr;
 Plan WithoutSizes(Plan plan) {
   plan.predicted_step_ns = 0;
   plan.predicted_idle_share = 0.0;
-  for (Channel& channel : plan.channels) channel.message_bytes = 0;
+  for (Channel& channel : plan.channels) {
+    channel.message_bytes = 0;
+    for (MessagePart& part : channel.parts) part.offset = part.bytes = 0;
+  }
   for (RankPlan& rank : plan.ranks) {
-    rank.peak_buffer_bytes = rank.parameter_bytes = 0;
+    for (MemoryItem& item : rank.memory) item.bytes = 0;
     for (Buffer& buffer : rank.buffers) buffer.bytes = 0;
     for (auto* program : {&rank.train, &rank.evaluate}) {
       for (Instruction& instruction : *program) instruction.estimated_ns = 0;
@@ -41,7 +44,9 @@ TEST(PlanText, MatchesTheGoldenFile) {
 TEST(PlanText, RoundTripsRandomPlans) {
   Rng rng(7);
   for (int i = 0; i < 40; ++i) {
-    const Plan plan = CompileOrDie(SmallSpec(RandomJob(rng, 6)));
+    JobSpec spec = SmallSpec(RandomJob(rng, 6));
+    if (i % 2 == 1) spec.device = DeviceKind::kCuda;
+    const Plan plan = CompileOrDie(spec);
     const std::string text = PlanToText(plan);
     const auto parsed = PlanFromText(text);
     ASSERT_TRUE(parsed.ok()) << parsed.status();
@@ -51,6 +56,7 @@ TEST(PlanText, RoundTripsRandomPlans) {
       EXPECT_EQ(parsed->ranks[rank].train, plan.ranks[rank].train);
       EXPECT_EQ(parsed->ranks[rank].evaluate, plan.ranks[rank].evaluate);
       EXPECT_EQ(parsed->ranks[rank].buffers, plan.ranks[rank].buffers);
+      EXPECT_EQ(parsed->ranks[rank].memory, plan.ranks[rank].memory);
     }
     EXPECT_EQ(parsed->channels, plan.channels);
     EXPECT_EQ(parsed->predicted_idle_share, plan.predicted_idle_share);
@@ -86,6 +92,22 @@ TEST(PlanHash, ChangesWithAnyField) {
   other = plan;
   other.parameters[0].spec.scale = 0.5;
   EXPECT_NE(PlanHash(other), hash);
+  other = plan;
+  other.parameters[0].copy = DType::kBfloat16;
+  EXPECT_NE(PlanHash(other), hash);
+  other = plan;
+  other.channels[0].parts[0].dtype = DType::kBfloat16;
+  EXPECT_NE(PlanHash(other), hash);
+  other = plan;
+  other.ranks[0].memory[0].bytes += 1;
+  EXPECT_NE(PlanHash(other), hash);
+  for (const auto& change : {+[](Plan& p) { p.precision = Precision::kBf16; },
+                             +[](Plan& p) { p.processor = Processor::kCuda; },
+                             +[](Plan& p) { p.deterministic = false; }}) {
+    other = plan;
+    change(other);
+    EXPECT_NE(PlanHash(other), hash);
+  }
 }
 
 TEST(ModelHash, ChangesWithTheFieldsThatShapeTensorsOnly) {
@@ -126,6 +148,12 @@ TEST(PlanFromText, NamesTheLineAndWhatIsWrong) {
       {"fills=b0", "fills=b0 colour=red", "field: 'colour' is not understood"},
       {"stream=copy", "stream=copy loud", "field: 'loud' is not understood"},
       {"home=batch", "home=garage", "home: 'garage' is not understood"},
+      {"precision=fp32", "precision=fp8", "line 1: precision: 'fp8' is not understood"},
+      {"processor=cpu", "processor=abacus", "processor: 'abacus' is not understood"},
+      {"parts=x:fp32", "parts=x", "parts: 'x:256' is not understood"},
+      {"parts=x:fp32", "parts=x:fp7", "parts: 'fp7' is not understood"},
+      {"place=device", "place=cloud", "place: 'cloud' is not understood"},
+      {"memory 1 ", "memory 2 ", "index: need 1"},
   };
   for (const BadText& bad : cases) {
     std::string broken = text;

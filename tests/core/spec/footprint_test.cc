@@ -94,12 +94,12 @@ TEST(Footprint, HomesFollowWhatTheStageTouches) {
   EXPECT_EQ(homes({0, 14}), "batch saved kept gradient-out pending scratch ");
   EXPECT_EQ(homes({2, 5}),
             "batch input saved kept output gradient-in gradient-out pending scratch ");
-  EXPECT_EQ(homes({13, 14}), "batch input saved kept gradient-out scratch ");
+  EXPECT_EQ(homes({13, 14}), "batch input saved gradient-out scratch ");
 }
 
 TEST(Footprint, MessagesAreTheirParts) {
   const ModelSpec model = Model(ResidualKind::kMhc);
-  const auto activation = ActivationParts(model, 3, 4);
+  const auto activation = ActivationParts(model, 3, Precision::kFp32);
   ASSERT_EQ(activation.size(), 2u);
   EXPECT_EQ(activation[0].name, "x");
   EXPECT_EQ(activation[0].bytes, 3 * 4 * 16 * 4);
@@ -108,10 +108,10 @@ TEST(Footprint, MessagesAreTheirParts) {
   EXPECT_EQ(activation[1].bytes, 3 * 16 * 4);
   const StageLayout layout = MakeStageLayout(Request(ResidualKind::kMhc, {3, 9}, 0));
   for (const auto& [home, parts] :
-       {std::make_pair(Home::kInput, ActivationParts(model, kTokens, 4)),
-        std::make_pair(Home::kOutput, ActivationParts(model, kTokens, 4)),
-        std::make_pair(Home::kGradientIn, GradientParts(model, kTokens, 4)),
-        std::make_pair(Home::kGradientOut, GradientParts(model, kTokens, 4))}) {
+       {std::make_pair(Home::kInput, ActivationParts(model, kTokens, Precision::kFp32)),
+        std::make_pair(Home::kOutput, ActivationParts(model, kTokens, Precision::kFp32)),
+        std::make_pair(Home::kGradientIn, GradientParts(model, kTokens, Precision::kFp32)),
+        std::make_pair(Home::kGradientOut, GradientParts(model, kTokens, Precision::kFp32))}) {
     for (const MessagePart& part : parts) {
       const StoredTensor* tensor = layout.Find(3, home, part.name);
       ASSERT_NE(tensor, nullptr) << HomeName(home) << " " << part.name;
@@ -164,11 +164,41 @@ TEST(Footprint, RecomputeSavesMemoryAndHasAnOptimum) {
 TEST(Footprint, DoubleElementsTakeTwice) {
   LayoutRequest request = Request(ResidualKind::kMhc, {1, 5}, 0);
   const StageLayout single = MakeStageLayout(request);
-  request.element_bytes = 8;
+  request.precision = Precision::kFp64;
   const StageLayout twice = MakeStageLayout(request);
   EXPECT_EQ(twice.Find(2, Home::kKept, "gate_up")->bytes,
             2 * single.Find(2, Home::kKept, "gate_up")->bytes);
   EXPECT_EQ(twice.BytesOf(Home::kBatch), single.BytesOf(Home::kBatch));
+}
+
+// In bf16 what must not be rounded stays fp32: coefficients, norms, products of matrices, sums.
+TEST(Footprint, Bf16HalvesStreamsAndActivationsOnly) {
+  LayoutRequest request = Request(ResidualKind::kMhc, {1, 14}, 0);
+  request.processor = Processor::kCuda;
+  const StageLayout full = MakeStageLayout(request);
+  request.precision = Precision::kBf16;
+  const StageLayout half = MakeStageLayout(request);
+  int rounded = 0, kept = 0;
+  for (const StoredTensor& tensor : half.tensors) {
+    const StoredTensor* other = full.Find(tensor.unit, tensor.home, tensor.name);
+    if (other == nullptr || tensor.name == "workspace") continue;  // only here: see below
+    const bool is_rounded = tensor.dtype == DType::kBfloat16;
+    EXPECT_EQ(tensor.bytes * (is_rounded ? 2 : 1), other->bytes) << tensor.name;
+    (is_rounded ? rounded : kept) += 1;
+    for (const char* name : {"coefficients", "logits", "inverse_rms", "log_sum_exp", "p", "s",
+                             "vocabulary", "positions", "inputs", "targets"}) {
+      EXPECT_FALSE(is_rounded && tensor.name == name) << name;
+    }
+  }
+  EXPECT_GT(rounded, 20);
+  EXPECT_GT(kept, 20);
+  EXPECT_EQ(half.Find(1, Home::kScratch, "dvocabulary")->dtype, DType::kBfloat16);
+  EXPECT_EQ(full.Find(1, Home::kScratch, "dvocabulary"), nullptr);
+  const auto parts = GradientParts(request.model, 3, Precision::kBf16);
+  EXPECT_EQ(parts[0].dtype, DType::kBfloat16);
+  EXPECT_EQ(parts[0].bytes, 3 * 4 * 16 * 2);
+  EXPECT_EQ(parts[1].dtype, DType::kFloat32);
+  EXPECT_EQ(parts[1].offset, Aligned(3 * 4 * 16 * 2));
 }
 
 TEST(Footprint, RefusesUnitsThatAreNone) {

@@ -148,7 +148,11 @@ INSTANTIATE_TEST_SUITE_P(
                     "bytes (0 takes the tokenizer's size)"},
         WrongFields{"Precision",
                     {"training.precision=fp16"},
-                    "training.precision: fp16 is not allowed; need fp32"},
+                    "training.precision: fp16 is not allowed; need one of auto, fp32, bf16"},
+        WrongFields{"Bf16OnACpu",
+                    {"training.precision=bf16", "device=cpu"},
+                    "training.precision: bf16 is not allowed; need auto or fp32 with device cpu "
+                    "(or set device to cuda)"},
         WrongFields{
             "Optimizer", {"optimizer.name=sgd"}, "optimizer.name: sgd is not allowed; need adamw"},
         WrongFields{"Name",

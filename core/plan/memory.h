@@ -1,0 +1,88 @@
+// What a rank holds in memory from its start to its end, by name: the list that the plan carries,
+// the checker recomputes, people read, and the worker allocates from.
+//
+// On the device, in this order (an item of 0 bytes is left out):
+//   buffers            the arena: RankPlan::buffers, each rounded up to 64 bytes
+//   weights, gradients, first moments, second moments    masters in fp32, each padded to 64 bytes
+//   weight copies      parameters that products read in another type, each padded to 64 bytes
+//   parameter table    a ParameterSpan (kernels/adamw.h) for each parameter
+//   accumulators       shares of a step (core/spec/step_share.h): the one that the step adds to,
+//   its
+//                      copy, those of all ranks; and the step's scalars
+//   norm workspace     of the norm over all gradients
+// On the host:
+//   checkpoint snapshot   weights and both moments of what this rank writes
+//   token staging         batches of one step, or of one validation, on their way to the device
+//   initial values        where weights are made
+//   share                 this rank's share and those of all, for the report
+//   all-reduce staging    parts of others' gradients; only where the host sums, on a CPU
+// On a CPU both are one memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/plan/plan.h"
+#include "core/spec/footprint.h"
+#include "core/spec/job_spec.h"
+
+namespace birkhoff {
+
+inline constexpr int64_t kMemoryAlignment = 64;         // bytes, of whatever is placed in memory
+inline constexpr int64_t kMasterPadding = 16;           // elements of fp32 in that
+inline constexpr int64_t kCopyPadding = 32;             // elements of bf16 in that
+inline constexpr int64_t kParameterSpanBytes = 72;      // sizeof ParameterSpan, kernels/adamw.h
+inline constexpr int64_t kStepScalarBytes = 64;         // StepScalars, kernels/adamw.h, padded
+inline constexpr int64_t kInitialValueBytes = 4 << 20;  // a chunk in which weights are made
+
+// The items that the worker asks for by name.
+inline constexpr char kBuffersItem[] = "buffers";
+inline constexpr char kWeightsItem[] = "weights";
+inline constexpr char kGradientsItem[] = "gradients";
+inline constexpr char kFirstMomentsItem[] = "first moments";
+inline constexpr char kSecondMomentsItem[] = "second moments";
+inline constexpr char kWeightCopiesItem[] = "weight copies";
+inline constexpr char kParameterTableItem[] = "parameter table";
+inline constexpr char kAccumulatorsItem[] = "accumulators";
+inline constexpr char kNormWorkspaceItem[] = "norm workspace";
+inline constexpr char kCheckpointSnapshotItem[] = "checkpoint snapshot";
+inline constexpr char kTokenStagingItem[] = "token staging";
+inline constexpr char kInitialValuesItem[] = "initial values";
+inline constexpr char kShareItem[] = "share";
+inline constexpr char kAllReduceStagingItem[] = "all-reduce staging";
+
+// ---- Sizes that planner and worker share.
+
+int64_t PaddedBufferBytes(int64_t bytes);     // of one buffer in the arena
+int64_t PaddedMasterElements(int64_t count);  // of one parameter among the masters
+int64_t PaddedCopyElements(int64_t count);    // of one parameter among the copies
+bool HasCopy(const PlannedParameter& parameter);
+bool HoldsParameter(const PlannedParameter& parameter, int rank);
+bool OwnsParameter(const PlannedParameter& parameter, int rank);  // writes it and counts its norm
+
+int64_t ArenaBytes(const RankPlan& rank_plan);
+int64_t MasterElements(const Plan& plan,
+                       int rank);                   // padded: of weights, and of each of the others
+int64_t CopyElements(const Plan& plan, int rank);   // padded
+int64_t OwnedElements(const Plan& plan, int rank);  // not padded
+int64_t AccumulatorBytes(const ModelSpec& model, int world_size);
+int64_t ShareBytes(const ModelSpec& model, int world_size);
+// Of the groups of more than one member through which the rank reduces.
+int64_t AllReduceStagingBytes(const Plan& plan, int rank);
+
+// ---- The list.
+
+// Needs the plan's tables and the rank's buffers; `layouts` by stage.
+std::vector<MemoryItem> MemoryOfRank(const Plan& plan, const ModelSpec& model,
+                                     const std::vector<StageLayout>& layouts, int rank);
+
+int64_t BytesOf(const RankPlan& rank_plan, const char* name);  // 0: no such item
+int64_t DeviceBytes(const RankPlan& rank_plan);
+int64_t HostBytes(const RankPlan& rank_plan);
+// What counts against a worker's memory: the device's on a GPU, both on a CPU.
+int64_t WorkerBytes(const Plan& plan, const RankPlan& rank_plan);
+
+const char* MemoryPlaceName(MemoryPlace place);  // "device" | "host"
+
+}  // namespace birkhoff
