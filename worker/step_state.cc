@@ -16,7 +16,7 @@ absl::StatusOr<std::unique_ptr<StepState>> StepState::Create(const ModelSpec& mo
   state->gathered_ = state->empty_ + length;
   state->scalars_ = (state->gathered_ + length * world_size).As<StepScalars>();
   state->host_ = reinterpret_cast<double*>(state->host_memory_->data());
-  state->host_scalars_ = reinterpret_cast<StepScalars*>(state->host_ + length * (1 + world_size));
+  state->host_scalars_ = reinterpret_cast<StepScalars*>(state->host_);
 
   const std::unique_ptr<Stream> stream = device.NewStream("step state");
   state->layout_.Clear({state->host_, static_cast<size_t>(length)});

@@ -50,8 +50,9 @@ class StepState {
   std::unique_ptr<HostMemory> host_memory_;
   DevicePtr<double> share_, empty_, gathered_;
   DevicePtr<StepScalars> scalars_;
-  double* host_ = nullptr;               // own share, then all
-  StepScalars* host_scalars_ = nullptr;  // behind them
+  double* host_ = nullptr;  // own share, then all
+  // In the place of the own share, which only evaluation reads: every upload is waited for.
+  StepScalars* host_scalars_ = nullptr;
 };
 
 }  // namespace birkhoff

@@ -143,13 +143,9 @@ absl::Status Read(const v1::TrainingSpec& in, TrainingSpec* out) {
   BIRKHOFF_READ(global_batch_size);
   BIRKHOFF_READ(clip_grad);
   BIRKHOFF_READ(seed);
-<<<<<<< HEAD
-  if (in.has_precision()) ASSIGN_OR_RETURN(out->precision, ReadPrecision(in.precision()));
-=======
   if (in.has_precision()) {
     ASSIGN_OR_RETURN(out->precision, ReadPrecision(in.precision()));
   }
->>>>>>> core
   if (in.has_deterministic()) {
     RETURN_IF_ERROR(ReadEnum(in.deterministic(), Toggle::kFalse, "training.deterministic",
                              &out->deterministic));
