@@ -15,6 +15,10 @@ constexpr absl::Duration kPatience = absl::Milliseconds(100);  // between looks 
 constexpr absl::Duration kWorkerGrace = absl::Seconds(5);
 constexpr int kUpdatesAtOnce = 100;
 
+int64_t MachineMemoryBytes() {
+  return int64_t{::sysconf(_SC_PHYS_PAGES)} * int64_t{::sysconf(_SC_PAGE_SIZE)};
+}
+
 }  // namespace
 
 LocalRun::LocalRun(const Options& options, const Clock& clock, SignalWatch& signals,
@@ -45,7 +49,11 @@ absl::Status LocalRun::StartAll() {
   workers.program = options_.worker_program;
   workers.coordinator = daemon_->address();
   workers.log_directory = logs;
-  workers.count = NumRanks(options_.spec);
+  ASSIGN_OR_RETURN(workers.devices,
+                   LocalWorkers::FindDevices(options_.worker_program, logs, options_.spec.device,
+                                             NumRanks(options_.spec)));
+  // What the machine has over the workers on it.
+  workers.cpu_memory_bytes = MachineMemoryBytes() / NumRanks(options_.spec);
   workers_ = std::make_unique<LocalWorkers>(workers, clock_);
   RETURN_IF_ERROR(workers_->Start());
 

@@ -10,8 +10,11 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -97,14 +100,51 @@ absl::Status LocalWorkers::CheckProgram(const std::string& path) {
       absl::StrCat(path, ": ", std::strerror(errno), "; need birkhoff-worker beside birkhoff"));
 }
 
+absl::StatusOr<std::vector<std::string>> LocalWorkers::FindDevices(
+    const std::string& program, const std::string& log_directory, DeviceKind device, int count) {
+  const std::vector<std::string> cpus(count, "cpu");
+  if (device == DeviceKind::kCpu) return cpus;
+  const std::string log = absl::StrCat(log_directory, "/devices.log");
+  ::unlink(log.c_str());
+  ChildProcess child({program, "--list-devices"}, log);
+  RETURN_IF_ERROR(child.Start());
+  while (child.running()) Pause(absl::Milliseconds(5));
+  std::ifstream file(log);
+  std::vector<std::string> gpus;
+  std::string said;
+  for (std::string line; std::getline(file, line);) {
+    if (absl::StartsWith(line, "cuda:")) gpus.push_back(line.substr(0, line.find('\t')));
+    said = line;
+  }
+  if (static_cast<int>(gpus.size()) >= count) {
+    gpus.resize(count);
+    return gpus;
+  }
+  if (device == DeviceKind::kAuto) return cpus;
+  if (gpus.empty()) {
+    return absl::InvalidArgumentError(absl::StripPrefix(said, "birkhoff-worker: "));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "device: cuda: the job needs ", count, " workers and this machine has ", gpus.size(),
+      " GPUs; lower parallelism.pipeline_parallel_degree or data_parallel_degree"));
+}
+
 absl::Status LocalWorkers::Start() {
   RETURN_IF_ERROR(CheckProgram(options_.program));
-  for (int i = 0; i < options_.count; ++i) {
+  for (size_t i = 0; i < options_.devices.size(); ++i) {
     const std::string name = absl::StrCat("local-", i);
     const std::string log = absl::StrCat(options_.log_directory, "/", name, ".log");
-    const std::vector<std::string> command = {
-        options_.program, "--coordinator", options_.coordinator, "--name", name,
-        "--advertise",    "127.0.0.1"};
+    const std::vector<std::string> command = {options_.program,
+                                              "--coordinator",
+                                              options_.coordinator,
+                                              "--name",
+                                              name,
+                                              "--advertise",
+                                              "127.0.0.1",
+                                              "--device",
+                                              options_.devices[i],
+                                              "--memory-bytes",
+                                              absl::StrCat(options_.cpu_memory_bytes)};
     workers_.push_back({ChildProcess(command, log), log, clock_.Now(), 0});
   }
   for (Worker& worker : workers_) RETURN_IF_ERROR(Restart(&worker));

@@ -1,4 +1,4 @@
-// birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD` is the rank process
+// birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD DEVICE` is the rank process
 // that it starts for every attempt.
 #include <unistd.h>
 
@@ -7,9 +7,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/cuda/backend.h"
+#include "worker/local_device.h"
 #include "worker/own_address.h"
 #include "worker/rank_process.h"
 #include "worker/supervisor.h"
@@ -22,40 +23,50 @@ std::string HostName() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
-int64_t MemoryBytes() {
-  return int64_t{::sysconf(_SC_PHYS_PAGES)} * int64_t{::sysconf(_SC_PAGE_SIZE)};
+int Refuse(const absl::Status& status) {
+  std::fprintf(stderr, "birkhoff-worker: %s\n", std::string(status.message()).c_str());
+  return static_cast<int>(ExitCode::kBadSpec);
+}
+
+int ListDevices() {
+  const absl::StatusOr<std::string> lines = DescribeGpus();
+  if (!lines.ok()) return Refuse(lines.status());
+  std::fputs(lines->c_str(), stdout);
+  return 0;
 }
 
 int Main(int argc, char** argv) {
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
-  bool once = false;
+  int64_t memory_bytes = 0;
+  bool once = false, list_devices = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
   app.add_option("--advertise", address,
                  "address of this machine that peers can reach; default that of the interface that "
                  "leads to the coordinator")
       ->envname("POD_IP");
-  app.add_option("--device", device, "auto, cpu or cuda")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
+  app.add_option("--memory-bytes", memory_bytes,
+                 "memory of the CPU that this worker may use; default all of the machine's");
   app.add_flag("--once", once, "leave with the first job's exit code");
+  app.add_flag("--list-devices", list_devices, "print the GPUs that can be used here, and leave");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
   }
-  if (device == "cuda") {
-    if (const absl::Status status = cuda::CudaAvailable(); !status.ok()) {
-      std::fprintf(stderr, "birkhoff-worker: %s\n", std::string(status.message()).c_str());
-      return static_cast<int>(ExitCode::kBadSpec);
-    }
-  }
+  if (list_devices) return ListDevices();
+  absl::StatusOr<LocalDevice> local = FindLocalDevice(device, memory_bytes);
+  if (!local.ok()) return Refuse(local.status());
   if (name.empty()) name = absl::StrCat(HostName(), "-", ::getpid());
   if (address.empty()) address = OwnAddressTowards(coordinator).value_or(HostName());
   SupervisorOptions options;
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
-  options.agent.resources = {absl::StrCat("workers/", name), "cpu", MemoryBytes(), 0.0};
+  options.device = local->name;
+  options.agent.resources = std::move(local->resources);
+  options.agent.resources.name = absl::StrCat("workers/", name);
   options.agent.address = address;
   options.agent.once = once;
   const SystemClock clock;
@@ -66,9 +77,9 @@ int Main(int argc, char** argv) {
 }  // namespace birkhoff
 
 int main(int argc, char** argv) {
-  if (argc == 3 && std::string(argv[1]) == "rank") {
+  if (argc == 4 && std::string(argv[1]) == "rank") {
     // At once, without destructors: threads of the transport may still run.
-    std::_Exit(static_cast<int>(birkhoff::RunRankProcess(std::atoi(argv[2]))));
+    std::_Exit(static_cast<int>(birkhoff::RunRankProcess(std::atoi(argv[2]), argv[3])));
   }
   return birkhoff::Main(argc, argv);
 }

@@ -36,14 +36,15 @@ constexpr int kNotExecuted = 127;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& program,
+                                                            const std::string& device,
                                                             const Assignment& assignment,
                                                             Callbacks callbacks) {
   ASSIGN_OR_RETURN(const FrameSockets sockets, NewFrameSockets());
   auto pipe = std::make_unique<FramePipe>(sockets.ours);
   // One thread per product: sums in one order, and no fight for cores between ranks.
   ::setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/1);
-  std::string fd = absl::StrCat(sockets.childs), path = program, verb = "rank";
-  char* argv[] = {path.data(), verb.data(), fd.data(), nullptr};
+  std::string fd = absl::StrCat(sockets.childs), path = program, verb = "rank", where = device;
+  char* argv[] = {path.data(), verb.data(), fd.data(), where.data(), nullptr};
   const pid_t parent = ::getpid(), pid = ::fork();
   if (pid == 0) BecomeRank(argv, parent);
   ::close(sockets.childs);

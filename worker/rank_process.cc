@@ -14,6 +14,7 @@
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
 #include "worker/frame_pipe.h"
+#include "worker/local_device.h"
 #include "worker/rank.h"
 #include "worker/transport/gloo.h"
 
@@ -130,7 +131,7 @@ absl::StatusOr<End> Train(Supervised& supervised, Rank& rank) {
   return End{ExitCode::kDone, "all steps are done"};
 }
 
-absl::StatusOr<End> Run(Supervised& supervised) {
+absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) {
   ASSIGN_OR_RETURN(const Assignment assignment, supervised.ReadAssignment());
   supervised.Listen();
   GlooOptions options;
@@ -139,7 +140,7 @@ absl::StatusOr<End> Run(Supervised& supervised) {
   options.address = assignment.peer_address;
   ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
                    ConnectGloo(assignment.plan, supervised, options));
-  const std::unique_ptr<Device> device = NewCpuDevice();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenLocalDevice(device_name));
   PosixDisk disk;
   SystemClock clock;
   ASSIGN_OR_RETURN(
@@ -150,10 +151,10 @@ absl::StatusOr<End> Run(Supervised& supervised) {
 
 }  // namespace
 
-ExitCode RunRankProcess(int fd) {
+ExitCode RunRankProcess(int fd, const std::string& device) {
   // Never destroyed: the listening thread uses it until the process ends.
   auto* supervised = new Supervised(fd);
-  const absl::StatusOr<End> end = Run(*supervised);
+  const absl::StatusOr<End> end = Run(*supervised, device);
   RankExited exited;
   exited.code = end.ok() ? end->code : CodeOf(end.status());
   exited.reason = end.ok() ? end->reason : std::string(end.status().message());

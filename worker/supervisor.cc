@@ -147,7 +147,7 @@ class Supervisor {
     Log(absl::StrCat(assignment.job, " attempt ", assignment.attempt, ": rank ", assignment.rank,
                      " of ", assignment.world_size, " starts"));
     auto child = RankChild::Start(
-        options_.program, assignment,
+        options_.program, options_.device, assignment,
         {.on_payload = [this](WorkerPayload p) { inbox_.Push(AgentRankSaid{std::move(p)}); },
          .on_end =
              [this](RankEnd end) {

@@ -13,6 +13,7 @@ namespace birkhoff {
 struct SupervisorOptions {
   std::string coordinator;  // "127.0.0.1:7443"
   std::string program;      // path of birkhoff-worker, for the rank process
+  std::string device;       // of this worker, as FindLocalDevice names it
   AgentOptions agent;       // resources.name is "workers/NAME"
 };
 

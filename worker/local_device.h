@@ -1,0 +1,31 @@
+// The device that a flag names: "cpu", "cuda" (GPU 0), "cuda:2", or "auto" (a GPU where one can be
+// used, else the CPU).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/spec/cluster.h"
+#include "kernels/device.h"
+
+namespace birkhoff {
+
+struct LocalDevice {
+  std::string name;           // never "auto"
+  WorkerResources resources;  // what a worker with it offers; without the worker's name
+};
+
+// Makes no context on a GPU.  `cpu_memory_bytes`: what the worker may use of the CPU's memory; 0: all
+// of it.  Errors: INVALID_ARGUMENT no such device, with those that there are; UNIMPLEMENTED this
+// build, or this machine, has no GPU.
+absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu_memory_bytes);
+
+// One line for each GPU, "cuda:0<tab>what it is"; the errors of FindLocalDevice("cuda").
+absl::StatusOr<std::string> DescribeGpus();
+
+// Makes the context.  `name` as FindLocalDevice gives it.
+absl::StatusOr<std::unique_ptr<Device>> OpenLocalDevice(const std::string& name);
+
+}  // namespace birkhoff
