@@ -35,17 +35,15 @@ const Rates& RatesOf(const Numerics& numerics) {
   return numerics.precision == Precision::kBf16 ? kCudaBf16 : kCudaFp32;
 }
 
-double Given(double value, double otherwise) { return value > 0.0 ? value : otherwise; }
-
 }  // namespace
 
 CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Numerics& numerics)
     : element_bytes_(static_cast<double>(SizeOf(StreamType(numerics.precision)))) {
   const Rates& rates = RatesOf(numerics);
-  flops_per_second_ = Given(cluster.flops_per_second, rates.flops_per_second);
+  flops_per_second_ = cluster.flops_per_second.value_or(rates.flops_per_second);
   flops_per_byte_ = rates.flops_per_second / rates.memory_bytes_per_second;
-  link_bytes_per_second_ = Given(cluster.link_bytes_per_second, rates.link_bytes_per_second);
-  link_latency_seconds_ = Given(cluster.link_latency_seconds, rates.link_latency_seconds);
+  link_bytes_per_second_ = cluster.link_bytes_per_second.value_or(rates.link_bytes_per_second);
+  link_latency_seconds_ = cluster.link_latency_seconds.value_or(rates.link_latency_seconds);
   for (int unit = 0; unit < NumUnits(spec.model); ++unit) units_.push_back(ModelUnit(spec, unit));
 }
 

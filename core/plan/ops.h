@@ -85,7 +85,7 @@ const OpInfo& InfoOf(Op op);       // of a number that is none: "unknown", witho
 const OpInfo* FindOp(int number);  // null: no such instruction
 const OpInfo* FindOp(std::string_view name);
 
-bool IsCompute(Op op);      // forward, recompute and the backwards
+bool IsCompute(Op op);  // forward, recompute and the backwards
 bool IsSend(Op op);
 bool IsReceive(Op op);
 bool IsHandOff(Op op);

@@ -30,7 +30,7 @@ struct Channel {
   int destination = 0;
   ChannelKind kind = ChannelKind::kActivation;
   int64_t message_bytes = 0;  // all parts, each padded to 64 bytes
-  std::vector<MessagePart> parts;
+  std::vector<MessagePart> parts = {};
   friend bool operator==(const Channel&, const Channel&) = default;
 };
 

@@ -2,25 +2,26 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace birkhoff {
 
 struct WorkerResources {
-  std::string name;            // "workers/host-0"
-  std::string device = "cpu";  // cpu | cuda
-  int64_t memory_bytes = 0;    // 0: unknown, no limit is checked
-  double peak_flops = 0.0;     // 0: unknown, MFU is null
-  std::string description;     // for people: card, driver, libraries; plans do not depend on it
+  std::string name;              // "workers/host-0"
+  std::string device = "cpu";    // cpu | cuda
+  int64_t memory_bytes = 0;      // 0: unknown, no limit is checked
+  double peak_flops = 0.0;       // 0: unknown, MFU is null
+  std::string description = {};  // for people: card, driver, libraries; plans do not depend on it
 };
 
 struct ClusterSpec {
   std::vector<WorkerResources> workers;
-  // Modelled cost until something is measured; 0: what cost_model.cc has for the processor.
-  double flops_per_second = 0.0;
-  double link_bytes_per_second = 0.0;
-  double link_latency_seconds = 0.0;
+  // Modelled cost until something is measured; absent: what cost_model.cc has for the processor.
+  std::optional<double> flops_per_second = {};
+  std::optional<double> link_bytes_per_second = {};
+  std::optional<double> link_latency_seconds = {};
 };
 
 }  // namespace birkhoff
