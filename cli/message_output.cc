@@ -156,14 +156,15 @@ void PrintWorkers(const std::vector<v1::Worker>& workers, const std::string& out
                   const Console& console) {
   if (PrintForPrograms(JsonList(workers), output, console)) return;
   const bool wide = output == "wide";
-  std::vector<std::vector<std::string>> rows = {{"NAME", "STATE", "DEVICE", "MEMORY", "JOB"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "STATE", "DEVICE", "MEMORY", "JOB", "DESCRIPTION"}};
   if (wide) rows[0].insert(rows[0].end(), {"ATTEMPT", "RANK", "ADDRESS"});
   for (const v1::Worker& worker : workers) {
     const bool busy = !worker.job().empty();
     rows.push_back(
         {worker.name(), StateName(worker.state()), worker.device(),
          worker.memory_bytes() > 0 ? ShortBytes(static_cast<double>(worker.memory_bytes())) : "-",
-         busy ? worker.job() : "-"});
+         busy ? worker.job() : "-", worker.description().empty() ? "-" : worker.description()});
     if (!wide) continue;
     rows.back().push_back(busy ? absl::StrCat(worker.attempt()) : "-");
     rows.back().push_back(busy ? absl::StrCat(worker.rank()) : "-");

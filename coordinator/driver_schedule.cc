@@ -9,6 +9,7 @@
 #include "coordinator/queue.h"
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 namespace {
@@ -20,6 +21,15 @@ std::string ShapeOf(const ClusterSpec& cluster) {
     absl::StrAppend(&shape, worker.device, "/", worker.memory_bytes, "/", worker.peak_flops, ";");
   }
   return shape;
+}
+
+// A job goes on where it began: another device computes other numbers.
+DeviceKind DeviceOf(const Job& job) {
+  for (const Processor processor : {Processor::kCpu, Processor::kCuda}) {
+    if (!job.cluster_shape().starts_with(absl::StrCat(ProcessorName(processor), "/"))) continue;
+    return processor == Processor::kCpu ? DeviceKind::kCpu : DeviceKind::kCuda;
+  }
+  return NeededDevice(job.spec());
 }
 
 void CountStep(const StepReport& report, JobMetrics* metrics) {
@@ -132,7 +142,7 @@ std::optional<Driver::PlanTask> Driver::NextTask() {
     const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
     if (!waits) continue;
     queue.push_back({name, job.request().priority, record->sequence, NumRanks(job.spec()),
-                     job.WantsWorkers(clock_.Now()), job.spec().device});
+                     job.WantsWorkers(clock_.Now()), DeviceOf(job)});
   }
   std::vector<IdleWorker> idle;
   for (const std::string& name : registry_.Idle("")) {

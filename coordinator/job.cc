@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 namespace {
@@ -18,6 +19,13 @@ absl::Duration RestartDelay(int restarts_in_row) {
   if (restarts_in_row <= 1) return absl::ZeroDuration();
   const int doublings = std::min(restarts_in_row - 2, 10);
   return std::min(kFirstRestartDelay * (1 << doublings), kLongestRestartDelay);
+}
+
+// " with device cuda", or nothing where any will do.
+std::string WithDevice(const JobSpec& spec) {
+  const DeviceKind device = NeededDevice(spec);
+  if (device == DeviceKind::kAuto) return "";
+  return device == DeviceKind::kCuda ? " with device cuda" : " with device cpu";
 }
 
 bool IsClean(ExitCode code) { return code == ExitCode::kDone || code == ExitCode::kStopped; }
@@ -60,7 +68,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const JobCreated& event) {
   if (event.spec == nullptr) return absl::InvalidArgumentError("a job needs a spec");
   request_ = event;
   Enter(JobState::kQueued, "WAITING_FOR_WORKERS",
-        absl::StrCat("waits for ", NumRanks(spec()), " idle workers"));
+        absl::StrCat("waits for ", NumRanks(spec()), " idle workers", WithDevice(spec())));
   return Effects{};
 }
 

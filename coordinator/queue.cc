@@ -1,6 +1,7 @@
 #include "coordinator/queue.h"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 namespace birkhoff {
@@ -18,20 +19,34 @@ std::vector<std::string> DevicesFor(DeviceKind device) {
   return {"cuda", "cpu"};
 }
 
-}  // namespace
-
-std::optional<Placement> NextPlacement(const std::vector<QueuedJob>& jobs,
-                                       const std::vector<IdleWorker>& idle) {
-  const auto order = [](const QueuedJob& job) { return std::tuple(-job.priority, job.sequence); };
-  const auto head = std::ranges::min_element(jobs, {}, order);
-  if (head == jobs.end() || !head->ready) return std::nullopt;
-  for (const std::string& device : DevicesFor(head->device)) {
-    Placement placement{head->name, {}};
+// The job's workers of one of these devices, or nothing where they do not suffice.
+std::optional<Placement> PlaceOn(const std::vector<std::string>& devices, const QueuedJob& job,
+                                 const std::vector<IdleWorker>& idle) {
+  for (const std::string& device : devices) {
+    Placement placement{job.name, {}};
     for (const IdleWorker& worker : idle) {
-      if (static_cast<int>(placement.workers.size()) == head->num_workers) break;
+      if (static_cast<int>(placement.workers.size()) == job.num_workers) break;
       if (worker.device == device) placement.workers.push_back(worker.name);
     }
-    if (static_cast<int>(placement.workers.size()) == head->num_workers) return placement;
+    if (static_cast<int>(placement.workers.size()) == job.num_workers) return placement;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Placement> NextPlacement(std::vector<QueuedJob> jobs,
+                                       const std::vector<IdleWorker>& idle) {
+  std::ranges::sort(jobs, {},
+                    [](const QueuedJob& job) { return std::tuple(-job.priority, job.sequence); });
+  std::set<std::string> claimed;  // devices that a job further ahead waits for
+  for (const QueuedJob& job : jobs) {
+    std::vector<std::string> devices = DevicesFor(job.device);
+    std::erase_if(devices, [&](const std::string& device) { return claimed.contains(device); });
+    if (job.ready) {
+      if (std::optional<Placement> placement = PlaceOn(devices, job, idle)) return placement;
+    }
+    claimed.insert(devices.begin(), devices.end());
   }
   return std::nullopt;
 }

@@ -29,10 +29,12 @@ struct Placement {
   std::vector<std::string> workers;  // by rank
 };
 
-// The job at the head of the queue with workers for it, or nothing while it lacks some: jobs behind
-// the head never overtake it, so that a large job is not starved by small ones.  Workers are taken
-// in the order given; all of a job have one device, cuda before cpu where the job leaves it open.
-std::optional<Placement> NextPlacement(const std::vector<QueuedJob>& jobs,
+// The first job of the queue that gets workers, or nothing.  A job that lacks workers claims the
+// devices that it may run on: jobs behind it never overtake it there, so that a large job is not
+// starved by small ones, and a job that waits for a GPU does not hold up those that need a CPU.
+// Workers are taken in the order given; all of a job have one device, cuda before cpu where the job
+// leaves it open.
+std::optional<Placement> NextPlacement(std::vector<QueuedJob> jobs,
                                        const std::vector<IdleWorker>& idle);
 
 }  // namespace birkhoff

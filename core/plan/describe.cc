@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/plan/memory.h"
+#include "core/plan/ops.h"
 #include "core/plan/schedule.h"
 #include "core/plan/text.h"
 
@@ -89,6 +90,27 @@ void AppendRow(std::string* text, const Plan& plan, const char* place, const std
   text->push_back('\n');
 }
 
+// What the buffers are for.
+struct BufferUse {
+  const char* name;
+  HomeSet homes;
+};
+constexpr BufferUse kBufferUses[] = {
+    {"  stored", {Home::kInput, Home::kSaved, Home::kKept}},
+    {"  messages", {Home::kOutput, Home::kGradientIn, Home::kGradientOut}},
+    {"  pending", {Home::kPending}},
+    {"  recompute", {Home::kRecompute}},
+    {"  scratch", {Home::kScratch}},
+    {"  batch", {Home::kBatch}}};
+
+int64_t BytesOfHomes(const RankPlan& rank, HomeSet homes) {
+  int64_t bytes = 0;
+  for (const Buffer& buffer : rank.buffers) {
+    if (homes.Has(buffer.home)) bytes += PaddedBufferBytes(buffer.bytes);
+  }
+  return bytes;
+}
+
 std::string MemoryTable(const Plan& plan) {
   std::string text =
       absl::StrFormat("memory of each worker in MiB, by rank\n%-27s", "place   item");
@@ -97,6 +119,11 @@ std::string MemoryTable(const Plan& plan) {
   for (const MemoryItem& item : ItemsOf(plan)) {
     AppendRow(&text, plan, MemoryPlaceName(item.place), item.name,
               [&](const RankPlan& rank) { return BytesOf(rank, item.name.c_str()); });
+    if (item.name != kBuffersItem) continue;
+    for (const BufferUse& use : kBufferUses) {
+      AppendRow(&text, plan, "", use.name,
+                [&](const RankPlan& rank) { return BytesOfHomes(rank, use.homes); });
+    }
   }
   AppendRow(&text, plan, "device", "all", DeviceBytes);
   AppendRow(&text, plan, "host", "all", HostBytes);

@@ -156,15 +156,16 @@ TEST_F(ServiceTest, CancelMayBeRepeated) {
 }
 
 TEST_F(ServiceTest, WorkersShowsThoseThatHaveRegistered) {
-  EXPECT_EQ(Run({"workers"}).out, "NAME  STATE  DEVICE  MEMORY  JOB\n");
+  EXPECT_EQ(Run({"workers"}).out, "NAME  STATE  DEVICE  MEMORY  JOB  DESCRIPTION\n");
   struct Deaf final : WorkerLink {
     void Send(CoordinatorMessage) override {}
   } link;
   Hello hello;
-  hello.resources = {"workers/w0", "cpu", int64_t{8} << 30, 0.0};
+  hello.resources = {"workers/w0", "cpu", int64_t{8} << 30, 0.0, "two cores, oneDNN 2.6"};
   hello.address = "10.0.0.7";
   ASSERT_TRUE(daemon_->coordinator().Handle({"workers/w0", 1, hello}, &link).ok());
-  EXPECT_THAT(Run({"workers"}).out, HasSubstr("workers/w0  IDLE   cpu     8.59 GB  -\n"));
+  EXPECT_THAT(Run({"workers"}).out,
+              HasSubstr("workers/w0  IDLE   cpu     8.59 GB  -    two cores, oneDNN 2.6\n"));
   EXPECT_THAT(Run({"workers", "-o", "wide"}).out, HasSubstr("10.0.0.7"));
   EXPECT_EQ(Json::parse(Run({"workers", "-o", "json"}).out)[0]["state"], "STATE_IDLE");
   daemon_->coordinator().Disconnected(&link);

@@ -87,6 +87,23 @@ TEST(PlanTest, PrintsPartitionMemoryAndGrid) {
   EXPECT_THAT(outcome.out, HasSubstr("\nr0 f0"));
 }
 
+// No GPU is needed to plan for some.
+TEST(PlanTest, PlansForGpus) {
+  const VerbResult outcome =
+      RunVerb({"plan", "configs/tiny.yaml", "--device", "cuda", "--memory-bytes", "80000000000"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("bf16 on cuda"));
+  EXPECT_THAT(outcome.out, HasSubstr("device  weight copies"));
+  const VerbResult small =
+      RunVerb({"plan", "configs/tiny.yaml", "--device", "cuda", "--memory-bytes", "1000000"});
+  EXPECT_EQ(small.code, 64);
+  EXPECT_THAT(small.err, HasSubstr("bytes (buffers "));
+  const VerbResult other =
+      RunVerb({"plan", "configs/tiny.yaml", "--device", "cpu", "--set", "training.precision=bf16"});
+  EXPECT_EQ(other.code, 64);
+  EXPECT_THAT(other.err, HasSubstr("training.precision: bf16 is not allowed on a cpu"));
+}
+
 TEST(PlanTest, TextFormParsesBack) {
   const VerbResult outcome = RunVerb({"plan", "configs/tiny.yaml", "--text"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;

@@ -37,6 +37,34 @@ TEST_F(CoordinatorTest, PlacesAJobOnceEnoughWorkersAreThere) {
   EXPECT_EQ(assignment.peer_address, "10.0.0.1");
 }
 
+TEST_F(CoordinatorTest, AJobForGpusWaitsForThemAndSaysSo) {
+  SubmitRequest request;
+  request.spec = TwoRanks("tiny");
+  request.spec.device = DeviceKind::kCuda;
+  ASSERT_TRUE(coordinator_->Submit(request).ok());
+  for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker).ok());
+  EXPECT_EQ(View().state, JobState::kQueued);
+  EXPECT_EQ(View().reason.sentence, "waits for 2 idle workers with device cuda");
+  // What needs no GPU goes on meanwhile.
+  request.spec = TwoRanks("other");
+  request.spec.device = DeviceKind::kCpu;
+  ASSERT_TRUE(coordinator_->Submit(request).ok());
+  EXPECT_THAT(View("jobs/other").workers, ElementsAre("workers/w0", "workers/w1"));
+  for (const int worker : {2, 3}) ASSERT_TRUE(Greet(worker, "", 0, "cuda").ok());
+  EXPECT_THAT(View().workers, ElementsAre("workers/w2", "workers/w3"));
+}
+
+// GPUs that come later would compute other numbers.
+TEST_F(CoordinatorTest, AJobGoesOnWithTheDeviceThatItBeganWith) {
+  Train();
+  for (const int worker : {2, 3}) ASSERT_TRUE(Greet(worker, "", 0, "cuda").ok());
+  for (const int rank : {0, 1}) {
+    ASSERT_TRUE(Say(rank, Exited(1, rank, ExitCode::kInfrastructure)).ok());
+  }
+  EXPECT_EQ(View().attempt, 2);
+  EXPECT_THAT(View().workers, ElementsAre("workers/w0", "workers/w1"));
+}
+
 TEST_F(CoordinatorTest, FailsAJobThatCannotBePlanned) {
   planner_ = [](const JobSpec&, const ClusterSpec&) {
     return absl::InvalidArgumentError("8 layers do not fit into 1 byte");

@@ -1,5 +1,5 @@
-// A coordinator with two workers around it, whose connections a test can cut and whose coordinator
-// it can kill.
+// A coordinator with two workers around it (and two more for those who want them), whose
+// connections a test can cut and whose coordinator it can kill.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -48,9 +48,10 @@ class Fleet : public ::testing::Test {
     return coordinator_->Handle({absl::StrCat("workers/w", worker), life, std::move(payload)},
                                 links_[worker].get());
   }
-  absl::Status Greet(int worker, const std::string& job = "", int attempt = 0) {
+  absl::Status Greet(int worker, const std::string& job = "", int attempt = 0,
+                     const std::string& device = "cpu") {
     Hello hello;
-    hello.resources = {"", "cpu", 1 << 30, 1e9};
+    hello.resources = {"", device, 1 << 30, 1e9};
     hello.address = absl::StrCat("10.0.0.", worker);
     hello.job = job;
     hello.attempt = attempt;
@@ -81,9 +82,10 @@ class Fleet : public ::testing::Test {
   MemoryStore store_;
   Coordinator::Planner planner_ = EmptyPlan;
   std::unique_ptr<Coordinator> coordinator_;
-  std::unique_ptr<FakeLink> links_[3] = {std::make_unique<FakeLink>(), std::make_unique<FakeLink>(),
+  std::unique_ptr<FakeLink> links_[4] = {std::make_unique<FakeLink>(), std::make_unique<FakeLink>(),
+                                         std::make_unique<FakeLink>(),
                                          std::make_unique<FakeLink>()};
-  uint64_t life_[3] = {10, 10, 10};
+  uint64_t life_[4] = {10, 10, 10, 10};
 };
 
 }  // namespace birkhoff

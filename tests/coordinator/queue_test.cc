@@ -33,6 +33,21 @@ TEST(Queue, GivesAJobWorkersOfOneDevice) {
   EXPECT_FALSE(NextPlacement({{"job", 0, 1, 2, true, DeviceKind::kCuda}}, mixed).has_value());
 }
 
+// A job that waits for a GPU claims GPUs only; one that takes either claims both.
+TEST(Queue, AJobClaimsTheDevicesThatItWaitsFor) {
+  const QueuedJob needs_gpus{"gpus", 0, 1, 2, true, DeviceKind::kCuda};
+  const QueuedJob needs_cpu{"cpu", 0, 2, 1, true, DeviceKind::kCpu};
+  const QueuedJob takes_either{"either", 0, 3, 1};
+  const std::vector<IdleWorker> one_each = {{"w0", "cpu"}, {"w1", "cuda"}};
+  EXPECT_EQ(NextPlacement({needs_gpus, needs_cpu}, one_each)->job, "cpu");
+  EXPECT_THAT(NextPlacement({needs_gpus, takes_either}, one_each)->workers, ElementsAre("w0"));
+  const QueuedJob large{"large", 0, 0, 3};
+  EXPECT_FALSE(NextPlacement({large, needs_cpu, needs_gpus}, one_each).has_value());
+  const QueuedJob not_ready{"busy", 0, 0, 1, false, DeviceKind::kCpu};
+  EXPECT_FALSE(NextPlacement({not_ready, needs_cpu}, one_each).has_value());
+  EXPECT_THAT(NextPlacement({not_ready, takes_either}, one_each)->workers, ElementsAre("w1"));
+}
+
 TEST(Queue, PlacesNothingWhereNobodyWaitsOrNobodyIsIdle) {
   EXPECT_FALSE(NextPlacement({}, kTwoCpus).has_value());
   EXPECT_FALSE(NextPlacement({{"job", 0, 1, 1}}, {}).has_value());

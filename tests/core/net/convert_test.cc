@@ -1,6 +1,7 @@
 // Every message of the wire with random values in every field: what the structs do not carry does
 // not come back.
 #include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>

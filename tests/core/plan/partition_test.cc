@@ -138,6 +138,27 @@ TEST(CostModel, DefersTheProductsOnly) {
   EXPECT_LT(attention.recompute, attention.forward);
 }
 
+// All that its backward pass has left is to hand the gradient to the streams.
+TEST(CostModel, TheHeadDoesItsProductsInItsForward) {
+  JobSpec spec = SmallSpec({});
+  spec.model.vocab_size = 16000;
+  const ComputeCost head = CostModel(spec, {}).OfUnit(NumUnits(spec.model) - 1);
+  EXPECT_GT(head.forward, 100 * head.backward_input);
+  EXPECT_EQ(head.backward_weight, 0);
+}
+
+TEST(CostModel, AGpuComputesFasterThanItMoves) {
+  JobSpec spec = SmallSpec({});
+  spec.model.hidden_size = 1024;
+  const CostModel cpu(spec, {});
+  const CostModel fp32(spec, {}, {Processor::kCuda, Precision::kFp32});
+  const CostModel bf16(spec, {}, {Processor::kCuda, Precision::kBf16});
+  EXPECT_GT(cpu.OfUnit(2).forward, 100 * fp32.OfUnit(2).forward);
+  EXPECT_GT(fp32.OfUnit(2).forward, bf16.OfUnit(2).forward);
+  EXPECT_EQ(bf16.CopyNs(3'000'000'000), 1'000'000);
+  EXPECT_EQ(cpu.CopyNs(3'000'000'000), 300'000'000);
+}
+
 TEST(CostModel, ScalesWithTheRates) {
   const JobSpec spec = SmallSpec({});
   const CostModel slow(spec, {});
