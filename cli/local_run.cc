@@ -1,6 +1,8 @@
 // The life of `birkhoff run` after its files are in order.
 #include "cli/local_run.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"

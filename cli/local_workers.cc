@@ -100,8 +100,9 @@ absl::Status LocalWorkers::CheckProgram(const std::string& path) {
       absl::StrCat(path, ": ", std::strerror(errno), "; need birkhoff-worker beside birkhoff"));
 }
 
-absl::StatusOr<std::vector<std::string>> LocalWorkers::FindDevices(
-    const std::string& program, const std::string& log_directory, DeviceKind device, int count) {
+absl::StatusOr<std::vector<std::string>> LocalWorkers::FindDevices(const std::string& program,
+                                                                   const std::string& log_directory,
+                                                                   DeviceKind device, int count) {
   const std::vector<std::string> cpus(count, "cpu");
   if (device == DeviceKind::kCpu) return cpus;
   const std::string log = absl::StrCat(log_directory, "/devices.log");

@@ -41,11 +41,11 @@ class ChildProcess {
 class LocalWorkers {
  public:
   struct Options {
-    std::string program;        // path of birkhoff-worker
-    std::string coordinator;    // "127.0.0.1:43211"
-    std::string log_directory;  // exists; one file per worker
-    std::vector<std::string> devices;  // one worker for each: "cpu", "cuda:0"
-    int64_t cpu_memory_bytes = 0;      // that each may use; 0: all
+    std::string program;                                 // path of birkhoff-worker
+    std::string coordinator;                             // "127.0.0.1:43211"
+    std::string log_directory;                           // exists; one file per worker
+    std::vector<std::string> devices;                    // one worker for each: "cpu", "cuda:0"
+    int64_t cpu_memory_bytes = 0;                        // that each may use; 0: all
     absl::Duration restart_interval = absl::Seconds(1);  // between two starts of one worker
     absl::Duration early = absl::Seconds(2);             // a life shorter than this is no life
   };
@@ -54,9 +54,9 @@ class LocalWorkers {
 
   // NOT_FOUND: there is no such program.
   static absl::Status CheckProgram(const std::string& path);
-  // The devices of `count` workers: GPUs where `device` asks for them, or leaves the choice and there
-  // are enough; else the CPU.  Asks `program` and leaves what it said in `log_directory`.  Errors:
-  // INVALID_ARGUMENT there are not as many GPUs; what the program says of them.
+  // The devices of `count` workers: GPUs where `device` asks for them, or leaves the choice and
+  // there are enough; else the CPU.  Asks `program` and leaves what it said in `log_directory`.
+  // Errors: INVALID_ARGUMENT there are not as many GPUs; what the program says of them.
   static absl::StatusOr<std::vector<std::string>> FindDevices(const std::string& program,
                                                               const std::string& log_directory,
                                                               DeviceKind device, int count);

@@ -17,9 +17,9 @@ struct LocalDevice {
   WorkerResources resources;  // what a worker with it offers; without the worker's name
 };
 
-// Makes no context on a GPU.  `cpu_memory_bytes`: what the worker may use of the CPU's memory; 0: all
-// of it.  Errors: INVALID_ARGUMENT no such device, with those that there are; UNIMPLEMENTED this
-// build, or this machine, has no GPU.
+// Makes no context on a GPU.  `cpu_memory_bytes`: what the worker may use of the CPU's memory; 0:
+// all of it.  Errors: INVALID_ARGUMENT no such device, with those that there are; UNIMPLEMENTED
+// this build, or this machine, has no GPU.
 absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu_memory_bytes);
 
 // One line for each GPU, "cuda:0<tab>what it is"; the errors of FindLocalDevice("cuda").

@@ -1,5 +1,5 @@
-// birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD DEVICE` is the rank process
-// that it starts for every attempt.
+// birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD DEVICE` is the rank
+// process that it starts for every attempt.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>

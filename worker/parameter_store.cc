@@ -52,8 +52,8 @@ absl::StatusOr<std::unique_ptr<ParameterStore>> ParameterStore::Create(const Pla
   std::unique_ptr<ParameterStore> store(new ParameterStore());
   const std::unique_ptr<Stream> stream = device.NewStream("parameters");
   DevicePtr<std::byte> regions[5];
-  const char* const names[5] = {kWeightsItem, kGradientsItem, kFirstMomentsItem,
-                                kSecondMomentsItem, kWeightCopiesItem};
+  const char* const names[5] = {kWeightsItem, kGradientsItem, kFirstMomentsItem, kSecondMomentsItem,
+                                kWeightCopiesItem};
   for (int i = 0; i < 5; ++i) {
     ASSIGN_OR_RETURN(regions[i],
                      AllocateRegion(device, *stream, plan.ranks[rank], names[i], &store->memory_));
