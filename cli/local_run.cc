@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/disk.h"
 #include "core/base/status_macros.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 namespace {
@@ -14,6 +15,19 @@ namespace {
 constexpr absl::Duration kPatience = absl::Milliseconds(100);  // between looks at signals
 constexpr absl::Duration kWorkerGrace = absl::Seconds(5);
 constexpr int kUpdatesAtOnce = 100;
+
+// What a worker that is started for the job is told.
+const char* DeviceName(DeviceKind device) {
+  switch (device) {
+    case DeviceKind::kAuto:
+      return "auto";
+    case DeviceKind::kCpu:
+      return "cpu";
+    case DeviceKind::kCuda:
+      return "cuda";
+  }
+  return "auto";
+}
 
 }  // namespace
 
@@ -46,6 +60,7 @@ absl::Status LocalRun::StartAll() {
   workers.coordinator = daemon_->address();
   workers.log_directory = logs;
   workers.count = NumRanks(options_.spec);
+  workers.device = DeviceName(NeededDevice(options_.spec));
   workers_ = std::make_unique<LocalWorkers>(workers, clock_);
   RETURN_IF_ERROR(workers_->Start());
 

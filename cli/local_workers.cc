@@ -103,8 +103,8 @@ absl::Status LocalWorkers::Start() {
     const std::string name = absl::StrCat("local-", i);
     const std::string log = absl::StrCat(options_.log_directory, "/", name, ".log");
     const std::vector<std::string> command = {
-        options_.program, "--coordinator", options_.coordinator, "--name", name,
-        "--advertise",    "127.0.0.1"};
+        options_.program, "--coordinator", options_.coordinator, "--name",       name,
+        "--advertise",    "127.0.0.1",     "--device",           options_.device};
     workers_.push_back({ChildProcess(command, log), log, clock_.Now(), 0});
   }
   for (Worker& worker : workers_) RETURN_IF_ERROR(Restart(&worker));

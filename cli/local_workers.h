@@ -43,6 +43,7 @@ class LocalWorkers {
     std::string coordinator;    // "127.0.0.1:43211"
     std::string log_directory;  // exists; one file per worker
     int count = 1;
+    std::string device = "auto";                         // auto | cpu | cuda
     absl::Duration restart_interval = absl::Seconds(1);  // between two starts of one worker
     absl::Duration early = absl::Seconds(2);             // a life shorter than this is no life
   };
