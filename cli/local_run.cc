@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/disk.h"
 #include "core/base/status_macros.h"
+#include "core/spec/resolve.h"
 
 namespace birkhoff {
 namespace {
@@ -52,8 +53,8 @@ absl::Status LocalRun::StartAll() {
   workers.coordinator = daemon_->address();
   workers.log_directory = logs;
   ASSIGN_OR_RETURN(workers.devices,
-                   LocalWorkers::FindDevices(options_.worker_program, logs, options_.spec.device,
-                                             NumRanks(options_.spec)));
+                   LocalWorkers::FindDevices(options_.worker_program, logs,
+                                             NeededDevice(options_.spec), NumRanks(options_.spec)));
   // What the machine has over the workers on it.
   workers.cpu_memory_bytes = MachineMemoryBytes() / NumRanks(options_.spec);
   workers_ = std::make_unique<LocalWorkers>(workers, clock_);

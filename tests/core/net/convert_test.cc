@@ -172,6 +172,21 @@ TEST(Convert, AbsentFieldsOfASpecHaveTheirDefaults) {
   EXPECT_EQ(EncodeJobSpec(*spec), EncodeJobSpec(want));
 }
 
+// It has to be made again: what it computes in, nobody can know.
+TEST(Convert, APlanWithoutPrecisionIsRefused) {
+  JobSpec spec;
+  spec.data.train = {{"corpus", 1.0}};
+  spec.model.vocab_size = 257;
+  const absl::StatusOr<Plan> plan = CompilePlan(spec, {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  v1::Plan old;
+  ToProto(*plan, &old);
+  EXPECT_TRUE(FromProto(old).ok());
+  old.clear_precision();
+  EXPECT_THAT(std::string(FromProto(old).status().message()),
+              ::testing::HasSubstr("plan.precision: number 0 is not known"));
+}
+
 TEST(Convert, CompiledPlansKeepTheirHash) {
   for (const auto schedule :
        {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV, ScheduleKind::kDualPipe}) {

@@ -275,6 +275,12 @@ const Break kProgramBreaks[] = {
 INSTANTIATE_TEST_SUITE_P(Programs, BrokenPlanTest, ::testing::ValuesIn(kProgramBreaks),
                          [](const auto& test) { return test.param.name; });
 
+MemoryItem& Item(Plan& plan, int rank, const char* name) {
+  std::vector<MemoryItem>& items = plan.ranks[rank].memory;
+  return *std::find_if(items.begin(), items.end(),
+                       [name](const MemoryItem& item) { return item.name == name; });
+}
+
 const Break kTableBreaks[] = {
     {"ModelHash", TwoRanks(), [](Plan& plan) { plan.model_hash.pop_back(); }, "plan: model hash",
      "needs"},
@@ -314,14 +320,14 @@ const Break kTableBreaks[] = {
      "plan: ranks[1] buffers[2] bytes", "needs"},
     {"BufferOfAnotherStage", TwoRanks(), [](Plan& plan) { plan.ranks[1].buffers[2].stage = 0; },
      "plan: ranks[1] buffers[2]", "which this rank does not hold"},
-    {"BufferMemory", TwoRanks(), [](Plan& plan) { ++plan.ranks[0].memory[0].bytes; },
+    {"BufferMemory", TwoRanks(), [](Plan& plan) { ++Item(plan, 0, "buffers").bytes; },
      "plan: ranks[0] memory buffers", "needs"},
-    {"SnapshotMemory", TwoRanks(), [](Plan& plan) { --plan.ranks[1].memory[7].bytes; },
+    {"SnapshotMemory", TwoRanks(), [](Plan& plan) { --Item(plan, 1, "checkpoint snapshot").bytes; },
      "plan: ranks[1] memory checkpoint snapshot", "needs"},
     {"MemoryItemMissing", TwoRanks(), [](Plan& plan) { plan.ranks[1].memory.pop_back(); },
      "plan: ranks[1] memory", "share (host)"},
     {"MemoryItemElsewhere", TwoRanks(),
-     [](Plan& plan) { plan.ranks[0].memory[1].place = MemoryPlace::kHost; },
+     [](Plan& plan) { Item(plan, 0, "weights").place = MemoryPlace::kHost; },
      "plan: ranks[0] memory", "is buffers (device), weights (host)"},
     {"MessageType", TwoRanks(),
      [](Plan& plan) { plan.channels[0].parts[0].dtype = DType::kBfloat16; },
