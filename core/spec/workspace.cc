@@ -9,7 +9,25 @@ namespace {
 
 constexpr int64_t kKernelBlock = 64;  // CPU: tokens that a boundary kernel takes at a time
 constexpr int64_t kKernelLanes = 8;   // of them, those that Sinkhorn takes at a time
-constexpr int64_t kGpuHeadRows = 2048;
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kFloat = sizeof(float);
+
+// A GPU's kernels.
+constexpr int64_t kHeadRows = 2048;           // logits of so many tokens fill it
+constexpr int64_t kProductBytes = 32 << 20;   // what cuBLASLt asks for on Hopper
+constexpr int64_t kSequencePadding = 128;     // attention's tiles
+constexpr int64_t kAttentionSlack = 1 << 20;  // alignment and row terms of cuDNN's plans
+constexpr int64_t kRowTerms = 4;              // floats per head and token
+constexpr int64_t kBoundaryBlocks = 1024;     // of the backward pass, at most
+constexpr int64_t kBoundaryChunk = 128;       // tokens of each, at least
+constexpr int64_t kMappingBlock = 8;          // tokens whose gradients of bias are one partial sum
+constexpr int64_t kNormChunk = 16384;         // elements of one partial norm
+constexpr int64_t kPartialNormBytes = 16;     // GradientNorm, kernels/adamw.h
+constexpr int64_t kGainBlocks = 256;          // partial sums of gains, at most
+constexpr int64_t kMostStreams = 8;
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t Aligned(int64_t bytes) { return CeilDivide(bytes, kAlignment) * kAlignment; }
 
 int64_t LogitColumns(const ModelSpec& model) {
   const int64_t n = NumStreams(model);
@@ -27,16 +45,58 @@ int64_t CpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   return std::max(attention, boundary) * SizeOf(ScalarType(request.precision));
 }
 
+// Coefficients and their gradients by token, then partial sums of the gradients of parameters.
+int64_t GpuBoundaryBytes(const ModelSpec& model, const WorkspaceRequest& request) {
+  const int64_t n = NumStreams(model), width = model.hidden_size;
+  const int64_t logits = LogitColumns(model), residual = NumResidualLogits(model);
+  const int64_t channels_of_block = n <= 4 ? 64 : 32;
+  const int64_t chunks = std::clamp<int64_t>(
+      CeilDivide(request.tokens, kBoundaryChunk), 1,
+      std::max<int64_t>(1, kBoundaryBlocks / CeilDivide(width, channels_of_block)));
+  const int64_t of_token = 2 * n + n * n + logits + n + 4;
+  const int64_t bias = 3 + 2 * n + std::max(residual, n * n);
+  const int64_t projection = n * width * (2 * n + residual) + (2 + n) * width;
+  return kFloat * (request.tokens * of_token + CeilDivide(request.tokens, kMappingBlock) * bias +
+                   chunks * (projection + width)) +
+         kAttentionSlack;
+}
+
+// Deterministic sums of dQ hold a square of scores, others an accumulator in fp32; grouped queries
+// add the gradients of keys and values by query head.
+int64_t GpuAttentionBytes(const ModelSpec& model, const WorkspaceRequest& request) {
+  const int64_t heads = model.num_attention_heads, width = HeadDim(model);
+  const int64_t length = std::min<int64_t>(request.sequence_length, request.tokens);
+  if (length == 0) return kAttentionSlack;
+  const int64_t padded = CeilDivide(length, kSequencePadding) * kSequencePadding;
+  const bool grouped = model.num_key_value_heads < model.num_attention_heads;
+  int64_t of_row = kFloat * (width + kRowTerms) + (grouped ? 2 * kFloat * width : 0);
+  if (request.deterministic && request.precision == Precision::kBf16) {
+    of_row += padded * SizeOf(DType::kBfloat16);
+  }
+  return request.tokens / length * heads * padded * of_row + kAttentionSlack;
+}
+
+int64_t GpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
+  const int64_t losses = HeadRows(request) * int64_t{sizeof(double)};
+  const int64_t gains = kGainBlocks * int64_t{sizeof(double)} * (4 + kMostStreams * kMostStreams);
+  return Aligned(std::max({kProductBytes, GpuBoundaryBytes(model, request),
+                           GpuAttentionBytes(model, request), losses, gains}));
+}
+
 }  // namespace
 
 int64_t WorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request) {
-  return CpuBytes(model, request);
+  return request.processor == Processor::kCuda ? GpuBytes(model, request)
+                                               : CpuBytes(model, request);
 }
 
-int64_t NormWorkspaceBytes(Processor, int64_t, int64_t) { return 0; }
+int64_t NormWorkspaceBytes(Processor processor, int64_t, int64_t elements) {
+  if (processor == Processor::kCpu) return 0;
+  return Aligned(CeilDivide(elements, kNormChunk) * kPartialNormBytes);
+}
 
 int64_t HeadRows(const WorkspaceRequest& request) {
-  return request.processor == Processor::kCuda ? std::min(kGpuHeadRows, request.tokens)
+  return request.processor == Processor::kCuda ? std::min(kHeadRows, request.tokens)
                                                : request.tokens;
 }
 
