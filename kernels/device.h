@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/dtype.h"
 
@@ -120,6 +121,9 @@ class Device {
   virtual int64_t allocated_bytes() const = 0;
   virtual Processor processor() const = 0;
   virtual std::string name() const = 0;  // "cpu", "cuda:0"
+  // The first error that any stream, event or memory of the device has met, for good: what streams
+  // did after it counts for nothing.  A kernel's own error shows once somebody has waited for it.
+  virtual absl::Status status() const = 0;
 };
 
 std::unique_ptr<Device> NewCpuDevice();

@@ -272,6 +272,7 @@ class CpuDevice final : public Device {
   int64_t allocated_bytes() const override { return allocated_; }
   Processor processor() const override { return Processor::kCpu; }
   std::string name() const override { return "cpu"; }
+  absl::Status status() const override { return absl::OkStatus(); }  // work must not fail
 
  private:
   absl::StatusOr<std::unique_ptr<DeviceMemory>> AllocatePlain(int64_t bytes) {
