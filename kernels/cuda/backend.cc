@@ -18,8 +18,9 @@ class CudaBackend final : public Backend<T> {
  public:
   using S = ScalarOf<T>;
 
-  CudaBackend(std::unique_ptr<GemmLibrary> gemm, std::unique_ptr<AttentionLibrary<T>> attention)
-      : gemm_(std::move(gemm)), attention_(std::move(attention)) {}
+  CudaBackend(Device& device, std::unique_ptr<GemmLibrary> gemm,
+              std::unique_ptr<AttentionLibrary<T>> attention)
+      : device_(device), gemm_(std::move(gemm)), attention_(std::move(attention)) {}
 
   absl::Status BoundaryForward(Stream& stream, const BoundaryForwardArgs<T>& args) override {
     return cuda::BoundaryForward(args, Enter(stream));
@@ -78,6 +79,7 @@ class CudaBackend final : public Backend<T> {
   }
   int64_t GemmWorkspaceBytes() const override { return GemmLibrary::kWorkspaceBytes; }
   int64_t AttentionWorkspaceBytes(const AttentionShape& shape) const override {
+    Enter(device_);  // plans are made for the GPU that is current
     return attention_->WorkspaceBytes(shape);
   }
   int64_t CrossEntropyWorkspaceBytes(int64_t tokens, int64_t vocabulary) const override {
@@ -91,6 +93,7 @@ class CudaBackend final : public Backend<T> {
   }
 
  private:
+  Device& device_;
   const std::unique_ptr<GemmLibrary> gemm_;
   const std::unique_ptr<AttentionLibrary<T>> attention_;
 };
@@ -105,7 +108,7 @@ absl::StatusOr<std::unique_ptr<Backend<T>>> NewBackend(Device& device,
   ASSIGN_OR_RETURN(std::unique_ptr<GemmLibrary> gemm, GemmLibrary::New());
   ASSIGN_OR_RETURN(std::unique_ptr<AttentionLibrary<T>> attention,
                    AttentionLibrary<T>::New(options.deterministic));
-  return std::make_unique<CudaBackend<T>>(std::move(gemm), std::move(attention));
+  return std::make_unique<CudaBackend<T>>(device, std::move(gemm), std::move(attention));
 }
 
 template absl::StatusOr<std::unique_ptr<Backend<float>>> NewBackend(Device&, const BackendOptions&);
