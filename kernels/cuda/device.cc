@@ -35,9 +35,11 @@ class Gpu {
 
   int index() const { return index_; }
   void Enter() { Check(cudaSetDevice(index_), "cudaSetDevice"); }
-  // Keeps the first error; true: there is none in this call.
+  // Keeps the first error; true: there is none in this call.  An error is told once: what stayed
+  // as the thread's last error would be taken for one of the next launch.
   bool Check(cudaError_t error, const char* what) {
     if (error == cudaSuccess) return true;
+    cudaGetLastError();
     absl::MutexLock lock(&mutex_);
     if (status_.ok()) status_ = ToStatus(error, absl::StrCat("cuda:", index_, ": ", what).c_str());
     return false;
