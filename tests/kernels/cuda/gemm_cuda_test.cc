@@ -3,6 +3,7 @@
 // poisoned.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -32,53 +33,51 @@ struct Case {
   int64_t shift = 0;    // elements before each matrix: 0 leaves them 256-byte aligned
 };
 
-// A matrix with `padding` behind each row and `shift` before the first, in both memories.
+// A matrix with `padding` behind each row and `shift` before the first, in the host's memory.
 template <typename T>
 struct Matrix {
   Matrix(int64_t rows, int64_t columns, const Case& c, uint64_t seed)
-      : stride(columns + c.padding),
+      : stride(std::max<int64_t>(columns, 1) + c.padding),
         shift(c.shift),
-        host(Narrow<T>(Normal<float>(rows * stride + c.shift, seed))),
-        device(host) {}
+        values(Narrow<T>(Normal<float>(rows * stride + c.shift, seed))),
+        wide(Widen(values)) {}
   double At(int64_t row, int64_t column) const {
-    return double(Widen(std::vector<T>{host[size_t(shift + row * stride + column)]})[0]);
+    return double(wide[size_t(shift + row * stride + column)]);
   }
-  T* data() const { return device.data() + shift; }
-  int64_t stride, shift;
-  std::vector<T> host;
-  DeviceBuffer<T> device;
+  const int64_t stride, shift;
+  const std::vector<T> values;
+  const std::vector<float> wide;
 };
 
 template <typename T, typename Out>
 class Product {
  public:
-  explicit Product(const Case& c)
+  // The workspace is GemmLibrary::kWorkspaceBytes long.
+  Product(const Case& c, void* workspace)
       : case_(c),
         a_(c.transpose_a ? c.k : c.m, c.transpose_a ? c.m : c.k, c, 1),
         b_(c.transpose_b ? c.n : c.k, c.transpose_b ? c.k : c.n, c, 2),
         c_(c.m, c.n, c, 3),
-        workspace_(cuda::GemmLibrary::kWorkspaceBytes) {}
+        device_a_(a_.values),
+        device_b_(b_.values),
+        workspace_(workspace) {}
 
   // Runs twice from the same c; the worst error in units of its bound, infinite where the two runs
   // differ or something else was written.
   double Run(cuda::GemmLibrary& library) {
     const std::vector<Out> first = Once(library), second = Once(library);
     if (std::memcmp(first.data(), second.data(), first.size() * sizeof(Out)) != 0) return INFINITY;
-    double worst = 0.0;
     for (int64_t i = 0; i < int64_t(first.size()); ++i) {
-      const int64_t at = i - c_.shift, row = at / c_.stride, column = at % c_.stride;
-      if (at >= 0 && column < case_.n) {
-        Raise(worst, ErrorInBounds(row, column, Widen(std::vector<Out>{first[size_t(i)]})[0]));
-      } else if (std::memcmp(&first[size_t(i)], &c_.host[size_t(i)], sizeof(Out)) != 0) {
-        return INFINITY;
-      }
+      const bool inside = i >= c_.shift && (i - c_.shift) % c_.stride < case_.n;
+      if (inside) continue;
+      if (std::memcmp(&first[size_t(i)], &c_.values[size_t(i)], sizeof(Out)) != 0) return INFINITY;
     }
-    return worst;
+    return WorstInBounds(Widen(first));
   }
 
  private:
   std::vector<Out> Once(cuda::GemmLibrary& library) {
-    std::vector<Out> start = c_.host;
+    std::vector<Out> start = c_.values;
     if (case_.beta == 0.0) Poison(start);
     const DeviceBuffer<Out> c(start);
     const GemmArgs<T, Out> args = {.transpose_a = case_.transpose_a,
@@ -87,34 +86,51 @@ class Product {
                                    .n = case_.n,
                                    .k = case_.k,
                                    .alpha = case_.alpha,
-                                   .a = a_.data(),
+                                   .a = device_a_.data() + a_.shift,
                                    .lda = a_.stride,
-                                   .b = b_.data(),
+                                   .b = device_b_.data() + b_.shift,
                                    .ldb = b_.stride,
                                    .beta = case_.beta,
                                    .c = c.data() + c_.shift,
                                    .ldc = c_.stride,
-                                   .workspace = workspace_.data()};
+                                   .workspace = workspace_};
     const absl::Status status = library.Gemm(args, nullptr);
     EXPECT_TRUE(status.ok()) << status;
-    std::vector<Out> got = c.ToHost();
-    EXPECT_EQ(workspace_.ToHost().size(), size_t(workspace_.size()));
-    return got;
+    return c.ToHost();
   }
   void Poison(std::vector<Out>& c) const {
     for (int64_t row = 0; row < case_.m; ++row) {
-      std::memset(&c[size_t(c_.shift + row * c_.stride)], 0xff, size_t(case_.n) * sizeof(Out));
+      std::memset(c.data() + c_.shift + row * c_.stride, 0xff, size_t(case_.n) * sizeof(Out));
     }
   }
 
+  double WorstInBounds(const std::vector<float>& got) const {
+    std::vector<double> a(size_t(case_.k)), b(size_t(case_.k * case_.n));  // b by columns
+    for (int64_t j = 0; j < case_.n; ++j) {
+      for (int64_t i = 0; i < case_.k; ++i) {
+        b[size_t(j * case_.k + i)] = case_.transpose_b ? b_.At(j, i) : b_.At(i, j);
+      }
+    }
+    double worst = 0.0;
+    for (int64_t row = 0; row < case_.m; ++row) {
+      for (int64_t i = 0; i < case_.k; ++i) {
+        a[size_t(i)] = case_.transpose_a ? a_.At(i, row) : a_.At(row, i);
+      }
+      for (int64_t j = 0; j < case_.n; ++j) {
+        const float value = got[size_t(c_.shift + row * c_.stride + j)];
+        Raise(worst, ErrorInBounds(a, b.data() + j * case_.k, row, j, double(value)));
+      }
+    }
+    return worst;
+  }
+
   // k products and their sum, alpha and beta are rounded in float, the result in Out.
-  double ErrorInBounds(int64_t row, int64_t column, double got) const {
+  double ErrorInBounds(const std::vector<double>& a, const double* b, int64_t row, int64_t column,
+                       double got) const {
     double sum = 0.0, magnitude = 0.0;
-    for (int64_t i = 0; i < case_.k; ++i) {
-      const double term = (case_.transpose_a ? a_.At(i, row) : a_.At(row, i)) *
-                          (case_.transpose_b ? b_.At(column, i) : b_.At(i, column));
-      sum += term;
-      magnitude += std::abs(term);
+    for (size_t i = 0; i < a.size(); ++i) {
+      sum += a[i] * b[i];
+      magnitude += std::abs(a[i] * b[i]);
     }
     const double old = case_.beta == 0.0 ? 0.0 : case_.beta * c_.At(row, column);
     const double want = case_.alpha * sum + old;
@@ -127,8 +143,9 @@ class Product {
 
   const Case case_;
   const Matrix<T> a_, b_;
-  const Matrix<Out> c_;  // its device buffer is not used: each run has its own
-  const DeviceBuffer<unsigned char> workspace_;
+  const Matrix<Out> c_;
+  const DeviceBuffer<T> device_a_, device_b_;
+  void* const workspace_;
 };
 
 template <typename Types>
@@ -142,13 +159,14 @@ class GemmCuda : public testing::Test {
     ASSERT_OK(library.status());
     library_ = *std::move(library);
   }
+  void TearDown() override { workspace_.ToHost(); }  // looks at the guard bands
   static std::string Name(const std::string& what) {
     return std::string("gemm ") + DTypeName(kDTypeOf<T>) + " -> " + DTypeName(kDTypeOf<Out>) +
            ", " + what;
   }
   void Check(const std::string& what, const std::vector<Case>& cases) {
     double worst = 0.0;
-    for (const Case& c : cases) Raise(worst, Product<T, Out>(c).Run(*library_));
+    for (const Case& c : cases) Raise(worst, Product<T, Out>(c, workspace_.data()).Run(*library_));
     CheckLine(Name(what) + " (error / bound)", worst, 1.0);
   }
   // All four transposes of a case.
@@ -165,6 +183,7 @@ class GemmCuda : public testing::Test {
   }
 
   std::unique_ptr<cuda::GemmLibrary> library_;
+  const DeviceBuffer<unsigned char> workspace_{cuda::GemmLibrary::kWorkspaceBytes};
 };
 
 using AllTypes =
