@@ -3,7 +3,8 @@
 # Each part is looked for in three layouts: a toolkit (CUDAToolkit_ROOT, CUDA_HOME, /usr/local/cuda), Debian's folders,
 # and Python wheels (BIRKHOFF_CUDA_WHEELS, the folder of the package `nvidia`, with cu13/ and cudnn/ in it).
 set(BIRKHOFF_CUDA_WHEELS "" CACHE PATH "Folder of the Python package `nvidia`, where CUDA comes from wheels")
-set(CUDNN_FRONTEND_INCLUDE "" CACHE PATH "Folder that holds cudnn_frontend.h, version 1.32")
+set(CUDNN_FRONTEND_INCLUDE ${PROJECT_SOURCE_DIR}/build/cudnn-frontend/include CACHE PATH
+  "Folder that holds cudnn_frontend.h, version 1.32")
 set(CMAKE_CUDA_ARCHITECTURES 90a-real CACHE STRING "GPUs that the kernels are compiled for")
 
 set(toolkits ${CUDAToolkit_ROOT} $ENV{CUDA_HOME} /usr/local/cuda)
@@ -36,9 +37,9 @@ find_path(CUDA_RUNTIME_INCLUDE cuda_runtime_api.h HINTS ${toolkits} PATH_SUFFIXE
 find_path(CUBLASLT_INCLUDE cublasLt.h HINTS ${toolkits} PATH_SUFFIXES include)
 find_path(CUDNN_INCLUDE cudnn_graph.h HINTS ${toolkits} PATH_SUFFIXES include)
 # Wheels have no names without a version.
-find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 HINTS ${toolkits} PATH_SUFFIXES lib64 lib)
-find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${toolkits} PATH_SUFFIXES lib64 lib)
-find_library(NVRTC_LIBRARY NAMES nvrtc libnvrtc.so.13 HINTS ${toolkits} PATH_SUFFIXES lib64 lib)
+find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 NAMES_PER_DIR HINTS ${toolkits} PATH_SUFFIXES lib64 lib)
+find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 NAMES_PER_DIR HINTS ${toolkits} PATH_SUFFIXES lib64 lib)
+find_library(NVRTC_LIBRARY NAMES nvrtc libnvrtc.so.13 NAMES_PER_DIR HINTS ${toolkits} PATH_SUFFIXES lib64 lib)
 foreach(part IN ITEMS CUDA_RUNTIME_INCLUDE CUBLASLT_INCLUDE CUDNN_INCLUDE CUBLASLT_LIBRARY CUDNN_LIBRARY NVRTC_LIBRARY)
   if(NOT ${part})
     message(FATAL_ERROR "BIRKHOFF_CUDA: ${part} was not found; need the CUDA toolkit 13 with cuBLAS, cuDNN 9 and nvrtc. "
@@ -47,7 +48,7 @@ foreach(part IN ITEMS CUDA_RUNTIME_INCLUDE CUBLASLT_INCLUDE CUDNN_INCLUDE CUBLAS
 endforeach()
 if(NOT EXISTS ${CUDNN_FRONTEND_INCLUDE}/cudnn_frontend.h)
   message(FATAL_ERROR "BIRKHOFF_CUDA: no cudnn_frontend.h in CUDNN_FRONTEND_INCLUDE=${CUDNN_FRONTEND_INCLUDE}. "
-                      "`bash deploy/cuda.sh frontend` fetches it to build/cudnn-frontend, where the preset cuda looks")
+                      "`bash deploy/cuda.sh frontend` fetches it to build/cudnn-frontend, the default")
 endif()
 
 add_library(cuda_libraries INTERFACE)

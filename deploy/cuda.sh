@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the GPU backend takes from outside Debian.  Sourced by tests/gpu.sh and deploy/bundle.sh.
 #   bash deploy/cuda.sh frontend    fetches cuDNN's frontend headers (MIT licence) from PyPI into build/cudnn-frontend,
-#                                   where the preset cuda looks for them; needs pip
+#                                   where CMake looks for them; needs pip
 #   bash deploy/cuda.sh libraries   prints the folders of CUDA's libraries on this machine, as LD_LIBRARY_PATH wants them
 
 CUDNN_FRONTEND_VERSION=1.32.0

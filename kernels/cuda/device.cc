@@ -136,7 +136,7 @@ class CudaStream final : public Stream {
   void HostWork(std::function<void()> work) override {
     auto owned = std::make_unique<std::function<void()>>(std::move(work));
     if (gpu_.Check(cudaLaunchHostFunc(Enter(), RunHostWork, owned.get()), "cudaLaunchHostFunc")) {
-      owned.release();  // RunHostWork owns it
+      (void)owned.release();  // RunHostWork owns it
     }
   }
 

@@ -2,6 +2,7 @@
 // plain kernels.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -217,6 +218,37 @@ TYPED_TEST(AttentionCuda, RefusesWrongArguments) {
   const AttentionShape shape = {.heads = 1, .kv_heads = 1, .head_dim = 257, .qkv_stride = 771};
   ExpectRefused(library->Forward({.shape = shape}, nullptr),
                 "attention forward: head_dim=257; need at most 256 on a GPU");
+}
+
+int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// What a plan sets aside for attention in bf16: the square of scores of a part, and rows of all
+// tokens: lse twice, the gradient of q in float, those of k and v for every query head.
+int64_t SetAside(const Case& c, bool deterministic) {
+  const int64_t length = c.lengths[0], heads = c.heads, sequences = int64_t(c.lengths.size());
+  const int64_t fitting = std::max<int64_t>((int64_t{1} << 30) / (2 * heads * length * length), 1);
+  const int64_t square = 2 * heads * RoundUp(length, 64) * RoundUp(length, 128);
+  const int64_t rows = sequences * heads * length * (8 + 8 * c.head_dim);
+  return (deterministic ? std::min(fitting, sequences) * square : 0) + rows + (1 << 20);
+}
+
+TEST(AttentionCudaWorkspace, IsNoMoreThanPlansSetAside) {
+  const std::vector<Case> cases = {
+      {.heads = 16, .kv_heads = 16, .head_dim = 128, .lengths = {4096, 4096, 4096, 4096}},
+      {.heads = 20, .kv_heads = 4, .head_dim = 128, .lengths = {2048, 2048, 2048}},
+      {.heads = 12, .kv_heads = 12, .head_dim = 64, .lengths = {1000}},
+      {.heads = 4, .kv_heads = 2, .head_dim = 32, .lengths = {256, 256}}};
+  for (const bool deterministic : {true, false}) {
+    auto library = cuda::AttentionLibrary<bf16>::New(deterministic);
+    ASSERT_OK(library.status());
+    for (const Case& c : cases) {
+      const std::vector<int32_t> starts = StartsOf(c);
+      CheckLine(absl::StrCat("attention workspace MB, ", deterministic ? "" : "not ",
+                             "deterministic, ", c.ToString()),
+                double((*library)->WorkspaceBytes(ShapeOf(c, starts))) * 1e-6,
+                double(SetAside(c, deterministic)) * 1e-6);
+    }
+  }
 }
 
 // |a - b| / |b|, of whole vectors.
