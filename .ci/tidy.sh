@@ -4,10 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${1:-}" = "--all" ]; then
-  files=$(git ls-files '*.cc' ':!tests')
+  files=$(git ls-files '*.cc' ':!tests' ':!kernels/cuda')
 else
   base=${BIRKHOFF_BASE:-$(git rev-parse --verify --quiet HEAD~1 || git hash-object -t tree /dev/null)}
-  files=$(git diff --name-only --diff-filter=d "$base" HEAD -- '*.cc' ':!tests')
+  files=$(git diff --name-only --diff-filter=d "$base" HEAD -- '*.cc' ':!tests' ':!kernels/cuda')
 fi
 if [ -z "$files" ]; then echo "no source changed"; exit 0; fi
 printf '%s\n' "$files"

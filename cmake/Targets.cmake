@@ -3,9 +3,11 @@
 # birkhoff_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a gtest program run by ctest.
 add_library(birkhoff_flags INTERFACE)
 target_include_directories(birkhoff_flags INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(birkhoff_flags INTERFACE -Wall -Wextra -Wshadow -Werror -fno-math-errno -ffp-contract=off)
+target_compile_options(birkhoff_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Werror;-fno-math-errno;-ffp-contract=off>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Werror>")
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
-  target_compile_options(birkhoff_flags INTERFACE -Wthread-safety)
+  target_compile_options(birkhoff_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety>")
 endif()
 set(default_timeout 120)  # seconds, of a test
 if(BIRKHOFF_SANITIZE)
@@ -56,13 +58,15 @@ function(birkhoff_test name)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
     ENVIRONMENT "OPENBLAS_NUM_THREADS=1;BIRKHOFF_BIN=${CMAKE_BINARY_DIR}/bin;${sanitizer_options};${arg_ENVIRONMENT}")
-  # What CI runs under sanitizers has one target that builds just those tests.
+  # What CI runs under sanitizers, and what tests/gpu.sh carries to a GPU, has one target each that
+  # builds just those tests.
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE folder)
-  if(folder MATCHES "^tests/(core|coordinator|kernels)" AND NOT "long" IN_LIST arg_LABELS)
+  if(folder MATCHES "^tests/(core|coordinator|kernels)" AND NOT "long" IN_LIST arg_LABELS
+     AND NOT "gpu" IN_LIST arg_LABELS)
     set_property(TEST ${name} APPEND PROPERTY LABELS sanitized)
   endif()
   get_property(labels TEST ${name} PROPERTY LABELS)
-  foreach(label IN ITEMS sanitized threads)
+  foreach(label IN ITEMS sanitized threads gpu)
     if(NOT label IN_LIST labels)
       continue()
     endif()

@@ -125,6 +125,9 @@ class Device {
   virtual absl::Status status() const = 0;
   virtual Processor processor() const = 0;
   virtual std::string name() const = 0;  // "cpu", "cuda:0"
+  // The first error that any stream, event or memory of the device has met, for good: what streams
+  // did after it counts for nothing.  A kernel's own error shows once somebody has waited for it.
+  virtual absl::Status status() const = 0;
 };
 
 std::unique_ptr<Device> NewCpuDevice();

@@ -273,6 +273,7 @@ class CpuDevice final : public Device {
   absl::Status status() const override { return absl::OkStatus(); }  // work must not fail
   Processor processor() const override { return Processor::kCpu; }
   std::string name() const override { return "cpu"; }
+  absl::Status status() const override { return absl::OkStatus(); }  // work must not fail
 
  private:
   absl::StatusOr<std::unique_ptr<DeviceMemory>> AllocatePlain(int64_t bytes) {

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# The tests that need a GPU: built where the CUDA toolkit is, run where a GPU is.
+#   bash tests/gpu.sh build   makes build-gpu/: stripped programs and the libraries of this system that they load; it can
+#                             be carried to a machine with a GPU, CUDA's libraries and nothing of ours
+#   bash tests/gpu.sh run     runs what is in build-gpu/tests; a line for each check, with its figure
+#   bash tests/gpu.sh         both
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. deploy/cuda.sh
+. deploy/libraries.sh
+
+target=build-gpu
+limit=540  # seconds, of a program
+
+build() {
+  fetch_cudnn_frontend build/cudnn-frontend
+  cmake --preset cuda >/dev/null
+  cmake --build --preset cuda --target gpu_tests --parallel "${BIRKHOFF_JOBS:-$(nproc)}"
+  rm -rf "$target"
+  mkdir -p "$target/tests"
+  local program
+  for program in build/cuda/tests/bin/*_cuda_test; do
+    strip -o "$target/tests/${program##*/}" "$program"
+  done
+  copy_libraries "$target/lib" "$target"/tests/*
+  tar -czf "$target/lib.tar.gz" -C "$target" lib && rm -r "$target/lib"  # a third of the size
+  echo "$target: $(find "$target/tests" -type f | wc -l) programs, $(du -sm "$target" | cut -f1) MB"
+}
+
+# What a program prints but for the frame of the test library: figures, failures, a line for each test.
+show() {
+  sed -E -e '/^\[( RUN  |====|----|  PASSED|  FAILED  \] [^(]*(, listed below:)?$)/d' \
+    -e '/^(Running main|Note: |$| *[0-9]+ FAILED TEST)/d' \
+    -e 's/^\[       OK \] /ok      /' -e 's/^\[  FAILED  \] /FAILED  /' "$1"
+}
+
+run() {
+  local program log passed=0 failed=0 code good bad
+  log=$(mktemp)
+  [ -d "$target/lib" ] || tar -xzf "$target/lib.tar.gz" -C "$target"
+  export LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
+  export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
+  for program in "$target"/tests/*; do
+    printf '\n== %s\n' "${program##*/}"
+    code=0
+    timeout "$limit" "$program" >"$log" 2>&1 || code=$?
+    show "$log"
+    good=$(grep -c '^\[       OK \]' "$log" || true)
+    bad=$(grep -cE '^\[  FAILED  \] .* \([0-9]+ ms\)$' "$log" || true)
+    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+      echo "FAILED  ${program##*/} ended with exit code $code"
+      bad=1
+    fi
+    passed=$((passed + good)) failed=$((failed + bad))
+  done
+  rm -f "$log"
+  printf '\n%d passed, %d failed\n' "$passed" "$failed"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+case "${1:-both}" in
+  build) build ;;
+  run) run ;;
+  both) build && run ;;
+  *) echo "usage: bash tests/gpu.sh [build | run]" >&2; exit 64 ;;
+esac

@@ -1,0 +1,12 @@
+#include "tests/kernels/cuda/fault.h"
+
+namespace birkhoff {
+namespace {
+
+__global__ void FaultKernel() { __trap(); }
+
+}  // namespace
+
+void LaunchFault(cuda::StreamHandle stream) { FaultKernel<<<1, 1, 0, stream>>>(); }
+
+}  // namespace birkhoff
