@@ -2,6 +2,7 @@
 // rounding of weights for products.
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
+#include "kernels/cuda/device/group.cuh"
 #include "kernels/cuda/device/scalar.cuh"
 #include "kernels/cuda/device/spans.cuh"
 #include "kernels/cuda/ops.h"
@@ -77,28 +78,22 @@ __device__ void UpdateOne(const ParameterSpan<T>& span, const Rates& rates, floa
   span.gradient[i] = 0.0f;
 }
 
-// Four neighbours, of which a copy takes 16 or 8 bytes.
-template <typename T>
-struct alignas(4 * sizeof(T)) Four {
-  T at[4];
-};
-
 template <typename T>
 __device__ void UpdateFour(const ParameterSpan<T>& span, const Rates& rates, float decay,
                            int64_t i) {
-  auto& gradient = *reinterpret_cast<Four<float>*>(span.gradient + i);
-  auto& weight = *reinterpret_cast<Four<float>*>(span.weight + i);
-  auto& first = *reinterpret_cast<Four<float>*>(span.first_moment + i);
-  auto& second = *reinterpret_cast<Four<float>*>(span.second_moment + i);
-  const Four<float> g = gradient;
-  Four<float> w = weight, m = first, v = second;
-  Four<T> rounded;
+  auto& gradient = GroupAt<4>(span.gradient, i);
+  auto& weight = GroupAt<4>(span.weight, i);
+  auto& first = GroupAt<4>(span.first_moment, i);
+  auto& second = GroupAt<4>(span.second_moment, i);
+  const Group<float, 4> g = gradient;
+  Group<float, 4> w = weight, m = first, v = second;
+  Group<T, 4> rounded;
   for (int k = 0; k < 4; ++k) {
     Update(rates, decay, g.at[k], w.at[k], m.at[k], v.at[k]);
     rounded.at[k] = Store<T>(w.at[k]);
   }
   weight = w, first = m, second = v;
-  if (span.copy != nullptr) *reinterpret_cast<Four<T>*>(span.copy + i) = rounded;
+  if (span.copy != nullptr) GroupAt<4>(span.copy, i) = rounded;
   gradient = {};
 }
 
@@ -124,7 +119,7 @@ __global__ __launch_bounds__(kThreads, 4) void AdamWKernel(AdamWArgs<T> args) {
               if (skip) {
                 ForElements<kThreads>(
                     first, last, IsAligned(span.gradient),
-                    [&](int64_t i) { *reinterpret_cast<Four<float>*>(span.gradient + i) = {}; },
+                    [&](int64_t i) { GroupAt<4>(span.gradient, i) = {}; },
                     [&](int64_t i) { span.gradient[i] = 0.0f; });
                 return;
               }
@@ -150,10 +145,10 @@ __global__ __launch_bounds__(kThreads, 6) void RoundWeightsKernel(ParameterSpans
               ForElements<kThreads>(
                   first, last, IsAligned(span.weight) && IsAligned(span.copy),
                   [&](int64_t i) {
-                    const auto weight = *reinterpret_cast<const Four<float>*>(span.weight + i);
-                    Four<T> rounded;
+                    const Group<float, 4> weight = GroupAt<4>(span.weight, i);
+                    Group<T, 4> rounded;
                     for (int k = 0; k < 4; ++k) rounded.at[k] = Store<T>(weight.at[k]);
-                    *reinterpret_cast<Four<T>*>(span.copy + i) = rounded;
+                    GroupAt<4>(span.copy, i) = rounded;
                   },
                   [&](int64_t i) { span.copy[i] = Store<T>(span.weight[i]); });
             });

@@ -4,6 +4,7 @@
 
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
+#include "kernels/cuda/device/group.cuh"
 #include "kernels/cuda/device/reduce.cuh"
 #include "kernels/cuda/device/scalar.cuh"
 #include "kernels/cuda/ops.h"
@@ -41,8 +42,8 @@ struct SoftmaxSum {
   }
 };
 
-// A row as the block's threads walk it: K logits at a time, 16 bytes apart at most where the row is
-// aligned (kPacked), else kThreads apart, so that a warp's addresses are neighbours either way.
+// A row as the block's threads walk it, K logits in a sweep: neighbours, moved 16 bytes at a time,
+// where rows are aligned (kPacked), else kThreads apart, so that a warp's addresses are neighbours.
 template <int kThreads, int K, bool kPacked>
 struct Walk {
   int64_t vocabulary;
@@ -57,9 +58,9 @@ struct Walk {
     if constexpr (kPacked) {
       const bool inside = Index(sweep, 0) < vocabulary;
       for (int part = 0; part < K; part += 4) {
-        Pack<float> pack = {{-INFINITY, -INFINITY, -INFINITY, -INFINITY}};
-        if (inside) pack = *reinterpret_cast<const Pack<float>*>(row + Index(sweep, part));
-        for (int k = 0; k < 4; ++k) logits[part + k] = pack.at[k];
+        Group<float, 4> four = {{-INFINITY, -INFINITY, -INFINITY, -INFINITY}};
+        if (inside) four = GroupAt<4>(row, Index(sweep, part));
+        for (int k = 0; k < 4; ++k) logits[part + k] = four.at[k];
       }
     } else {
       for (int k = 0; k < K; ++k) {
@@ -72,10 +73,9 @@ struct Walk {
   __device__ void Write(T* row, int64_t sweep, const float (&values)[K]) const {
     if constexpr (kPacked) {
       if (Index(sweep, 0) >= vocabulary) return;
-      Pack<T> pack;
-      static_assert(Pack<T>::kSize == K);
-      for (int k = 0; k < K; ++k) pack.at[k] = Store<T>(values[k]);
-      *reinterpret_cast<Pack<T>*>(row + Index(sweep, 0)) = pack;
+      Group<T, K> out;
+      for (int k = 0; k < K; ++k) out.at[k] = Store<T>(values[k]);
+      GroupAt<K>(row, Index(sweep, 0)) = out;
     } else {
       for (int k = 0; k < K; ++k) {
         const int64_t v = Index(sweep, k);
@@ -86,7 +86,7 @@ struct Walk {
 };
 
 // A block owns one row; writes its loss to row_loss, and its gradient where one is wanted.  grid:
-// rows; block: kThreads; shared: 388 bytes at most; reads the logits twice (once without a
+// rows; block: kThreads; shared: 384 bytes at most; reads the logits twice (once without a
 // gradient), writes dlogits once.  A thread writes only where it has read, and the target's logit
 // is read before the barriers, so dlogits may be logits.
 template <typename T, int kThreads, bool kPacked>
@@ -156,9 +156,8 @@ __global__ __launch_bounds__(kSumThreads) void AddLossesKernel(const double* row
 
 template <typename T, int kThreads>
 void LaunchRows(const CrossEntropyArgs<T>& args, double* row_loss, StreamHandle stream) {
-  const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
   const unsigned grid = unsigned(std::min(args.tokens, kMaxRows));
-  if (args.vocabulary % Pack<T>::kSize == 0 && aligned(args.logits) && aligned(args.dlogits)) {
+  if (args.vocabulary % Pack<T>::kSize == 0 && IsAligned(args.logits) && IsAligned(args.dlogits)) {
     CrossEntropyRowsKernel<T, kThreads, true><<<grid, kThreads, 0, stream>>>(args, row_loss);
   } else {
     CrossEntropyRowsKernel<T, kThreads, false><<<grid, kThreads, 0, stream>>>(args, row_loss);

@@ -5,8 +5,8 @@
 
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
+#include "kernels/cuda/device/group.cuh"
 #include "kernels/cuda/device/reduce.cuh"
-#include "kernels/cuda/device/scalar.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/status.h"
 #include "kernels/mapping.h"
@@ -49,8 +49,8 @@ __device__ void LoadMatrix(const float* matrix, bool packed, float (&entries)[N 
   if constexpr (N * N % 4 == 0) {
     if (packed) {
       for (int k = 0; k < N * N; k += 4) {
-        const auto pack = *reinterpret_cast<const Pack<float>*>(matrix + k);
-        for (int j = 0; j < 4; ++j) entries[k + j] = pack.at[j];
+        const Group<float, 4> four = GroupAt<4>(matrix, k);
+        for (int j = 0; j < 4; ++j) entries[k + j] = four.at[j];
       }
       return;
     }
@@ -87,12 +87,11 @@ __device__ GainSums ReduceSums(GainSums sums, double* scratch) {
 // Of threads that each added some of the numbers of entry `threadIdx.x % entries`: their sums, to
 // the first `entries` threads.  scratch: [block].
 __device__ double SumEntries(double sum, int entries, double* scratch) {
-  scratch[threadIdx.x] = sum;
+  const int thread = int(threadIdx.x);
+  scratch[thread] = sum;
   __syncthreads();
   double total = 0.0;
-  for (int i = threadIdx.x; threadIdx.x < entries && i < blockDim.x; i += entries) {
-    total += scratch[i];
-  }
+  for (int i = thread; thread < entries && i < int(blockDim.x); i += entries) total += scratch[i];
   return total;
 }
 
@@ -176,7 +175,7 @@ absl::Status AccumulateGain(const GainArgs<float>& args, StreamHandle stream) {
   RETURN_IF_ERROR(RequirePointers("gain", {{"workspace", args.workspace}}));
   const int64_t blocks = NumBlocks(args.tokens);
   const Partials partials = CutWorkspace(args.workspace, blocks);
-  const bool packed = args.stride % 4 == 0 && reinterpret_cast<uintptr_t>(args.matrices) % 16 == 0;
+  const bool packed = args.stride % 4 == 0 && IsAligned(args.matrices);
   WithStreams(args.streams, [&](auto n) {
     GainOfBlocksKernel<n()><<<unsigned(blocks), kThreads, 0, stream>>>(
         args, TokensPerBlock(args.tokens), packed, partials);

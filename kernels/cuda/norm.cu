@@ -1,8 +1,8 @@
 // The norm of all gradients of a rank, on the GPU: one pass, then the sum of what blocks found.
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
+#include "kernels/cuda/device/group.cuh"
 #include "kernels/cuda/device/reduce.cuh"
-#include "kernels/cuda/device/scalar.cuh"
 #include "kernels/cuda/device/spans.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/status.h"
@@ -42,7 +42,7 @@ __global__ __launch_bounds__(kThreads) void NormOfChunksKernel(ParameterSpans<T>
               ForElements<kThreads>(
                   first, last, IsAligned(span.gradient),
                   [&](int64_t i) {
-                    const auto four = *reinterpret_cast<const Pack<float>*>(span.gradient + i);
+                    const Group<float, 4> four = GroupAt<4>(span.gradient, i);
                     for (const float value : four.at) tally.Add(value);
                   },
                   [&](int64_t i) { tally.Add(span.gradient[i]); });

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/base/status_macros.h"
+#include "kernels/cuda/device/group.cuh"
 #include "kernels/cuda/device/scalar.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/status.h"
@@ -11,19 +12,13 @@ namespace birkhoff::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kTokens = 4;  // of a block, for which its frequencies are computed once
+constexpr int kTokens = 4;  // of a block: at D = 128 a thread computes one angle, for all heads
 constexpr int kSlice = 64;  // channels of the lower half that a block rotates: all at D <= 128
 constexpr double kTurn = 6.283185307179586476925;  // 2 pi
 
 // Cosines and sines of a block's tokens and channels.
 struct Angles {
   float cosine[kTokens][kSlice], sine[kTokens][kSlice];
-};
-
-// K neighbours that move together: 16 bytes of them, or one.
-template <typename T, int K>
-struct alignas(K * sizeof(T)) Group {
-  T at[K];
 };
 
 // log2_theta: of args.theta; direction: 1 rotates, -1 rotates back.
@@ -64,8 +59,7 @@ __global__ __launch_bounds__(kThreads) void RopeKernel(RopeArgs<T> args, double 
     for (int k = threadIdx.x; k < args.heads * groups; k += kThreads) {
       const int head = k / groups, i = k % groups * K;
       T* const at = row + int64_t{head} * args.head_dim + i;
-      auto& low = *reinterpret_cast<Group<T, K>*>(at);
-      auto& high = *reinterpret_cast<Group<T, K>*>(at + half);
+      Group<T, K>&low = GroupAt<K>(at, 0), &high = GroupAt<K>(at, half);
       Group<T, K> a = low, b = high;
       for (int j = 0; j < K; ++j) {
         const float c = table.cosine[token][i + j], s = table.sine[token][i + j];
@@ -82,8 +76,7 @@ __global__ __launch_bounds__(kThreads) void RopeKernel(RopeArgs<T> args, double 
 template <typename T>
 bool MovesInPacks(const RopeArgs<T>& args) {
   constexpr int kPack = Pack<T>::kSize;
-  return args.head_dim / 2 % kPack == 0 && args.stride % kPack == 0 &&
-         reinterpret_cast<uintptr_t>(args.x) % 16 == 0;
+  return args.head_dim / 2 % kPack == 0 && args.stride % kPack == 0 && IsAligned(args.x);
 }
 
 template <typename T>

@@ -3,6 +3,7 @@
 #include <initializer_list>
 
 #include "core/base/status_macros.h"
+#include "kernels/cuda/device/group.cuh"
 #include "kernels/cuda/device/scalar.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/status.h"
@@ -14,65 +15,54 @@ constexpr int kThreads = 256;          // x 8 elements of bf16: 2048 features, 2
 constexpr int64_t kMaxRows = 1 << 30;  // beyond it a block walks on, as beyond kMaxSlices
 constexpr int64_t kMaxSlices = 65535;
 
-// K neighbours that move together: 16 bytes of them, or one.
 template <typename T, int K>
-struct alignas(K * sizeof(T)) Group {
-  T at[K];
-};
-
-template <typename T, int K>
-__device__ Group<T, K> LoadGroup(const T* row, int64_t group) {
-  return reinterpret_cast<const Group<T, K>*>(row)[group];
-}
-
-template <typename T, int K>
-__device__ void StoreGroup(T* row, int64_t group, const float (&values)[K]) {
+__device__ void StoreGroup(T* values, int64_t i, const float (&from)[K]) {
   Group<T, K> out;
-  for (int k = 0; k < K; ++k) out.at[k] = Store<T>(values[k]);
-  reinterpret_cast<Group<T, K>*>(row)[group] = out;
+  for (int k = 0; k < K; ++k) out.at[k] = Store<T>(from[k]);
+  GroupAt<K>(values, i) = out;
 }
 
 // expf(-x) may be infinite, never NaN; the division is good to 2 ulp.
 __device__ float Sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
 
-// visit(token, group) for the block's share: kThreads groups of K features of one row.
+// visit(token, f) for the block's share: kThreads groups of K features from f on, of one row.
 template <int K, typename Visit>
 __device__ void ForGroups(int64_t tokens, int64_t features, Visit visit) {
   for (int64_t token = blockIdx.x; token < tokens; token += gridDim.x) {
     for (int64_t slice = blockIdx.y; slice * kThreads < features / K; slice += gridDim.y) {
       const int64_t group = slice * kThreads + threadIdx.x;
-      if (group < features / K) visit(token, group);
+      if (group < features / K) visit(token, group * K);
     }
   }
 }
 
-// A thread owns K features of one token.  grid: rows x slices of a row; block: kThreads; reads gate
-// and up once, writes act once.
+// A thread owns K features of one token, 16 bytes of them or one.  grid: rows x slices of a row;
+// block: kThreads; reads gate and up once, writes act once.
 template <typename T, int K>
 __global__ __launch_bounds__(kThreads) void SwiGluForwardKernel(SwiGluForwardArgs<T> args) {
-  ForGroups<K>(args.tokens, args.features, [&](int64_t token, int64_t group) {
+  ForGroups<K>(args.tokens, args.features, [&](int64_t token, int64_t f) {
     const T* row = args.gate_up + token * 2 * args.features;
-    const auto gate = LoadGroup<T, K>(row, group);
-    const auto up = LoadGroup<T, K>(row + args.features, group);
+    const Group<T, K> gate = GroupAt<K>(row, f);
+    const Group<T, K> up = GroupAt<K>(row + args.features, f);
     float act[K];
     for (int k = 0; k < K; ++k) {
       const float g = Load(gate.at[k]);
       act[k] = g * Sigmoid(g) * Load(up.at[k]);
     }
-    StoreGroup<T, K>(args.act + token * args.features, group, act);
+    StoreGroup(args.act + token * args.features, f, act);
   });
 }
 
-// A thread owns K features of one token, and writes only where it has read, so dgate_up may be
-// gate_up.  grid: rows x slices of a row; block: kThreads; reads gate, up and dact once, writes
-// dgate and dup once.
+// A thread owns K features of one token (16 bytes of them or one), and writes only where it has
+// read, so dgate_up may be gate_up.  grid: rows x slices of a row; block: kThreads; reads gate, up
+// and dact once, writes dgate and dup once.
 template <typename T, int K>
 __global__ __launch_bounds__(kThreads) void SwiGluBackwardKernel(SwiGluBackwardArgs<T> args) {
-  ForGroups<K>(args.tokens, args.features, [&](int64_t token, int64_t group) {
+  ForGroups<K>(args.tokens, args.features, [&](int64_t token, int64_t f) {
     const int64_t row = token * 2 * args.features;
-    const auto gate = LoadGroup<T, K>(args.gate_up + row, group);
-    const auto up = LoadGroup<T, K>(args.gate_up + row + args.features, group);
-    const auto above = LoadGroup<T, K>(args.dact + token * args.features, group);
+    const Group<T, K> gate = GroupAt<K>(args.gate_up + row, f);
+    const Group<T, K> up = GroupAt<K>(args.gate_up + row + args.features, f);
+    const Group<T, K> above = GroupAt<K>(args.dact + token * args.features, f);
     float dgate[K], dup[K];
     for (int k = 0; k < K; ++k) {
       const float g = Load(gate.at[k]), dact = Load(above.at[k]), sigmoid = Sigmoid(g);
@@ -80,8 +70,8 @@ __global__ __launch_bounds__(kThreads) void SwiGluBackwardKernel(SwiGluBackwardA
       dgate[k] = dact * Load(up.at[k]) * sigmoid * (1.0f + g * (1.0f - sigmoid));
       dup[k] = dact * g * sigmoid;
     }
-    StoreGroup<T, K>(args.dgate_up + row, group, dgate);
-    StoreGroup<T, K>(args.dgate_up + row + args.features, group, dup);
+    StoreGroup(args.dgate_up + row, f, dgate);
+    StoreGroup(args.dgate_up + row + args.features, f, dup);
   });
 }
 
@@ -92,9 +82,7 @@ dim3 GridOf(int64_t tokens, int64_t groups) {
 
 // Whether rows of `features` elements at these addresses can be moved 16 bytes at a time.
 bool MovesInPacks(int64_t features, int pack, std::initializer_list<const void*> rows) {
-  return features % pack == 0 && std::all_of(rows.begin(), rows.end(), [](const void* row) {
-           return reinterpret_cast<uintptr_t>(row) % 16 == 0;
-         });
+  return features % pack == 0 && std::all_of(rows.begin(), rows.end(), IsAligned);
 }
 
 }  // namespace

@@ -45,9 +45,4 @@ __device__ inline void ForElements(int64_t first, int64_t last, bool aligned, Fo
   for (int64_t i = tail + threadIdx.x; i < last; i += kThreads) one(i);
 }
 
-// Null is aligned.
-__device__ inline bool IsAligned(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 }  // namespace birkhoff::cuda
