@@ -98,9 +98,9 @@ __device__ double SumEntries(double sum, int entries, double* scratch) {
 // A block owns tokens_per_block tokens.  grid: NumBlocks; block: kThreads, a token each; shared:
 // 1056 bytes; reads the matrices once, and from the cache again where their sum is wanted.
 template <int N>
-__global__ __launch_bounds__(kThreads) void GainOfBlocksKernel(GainArgs<float> args,
-                                                               int64_t tokens_per_block,
-                                                               bool packed, Partials partials) {
+__global__ __launch_bounds__(kThreads, 4) void GainOfBlocksKernel(GainArgs<float> args,
+                                                                  int64_t tokens_per_block,
+                                                                  bool packed, Partials partials) {
   __shared__ double scratch[kThreads / kWarpSize], entry_sums[kThreads];
   const int64_t begin = blockIdx.x * tokens_per_block;
   const int64_t end = min(begin + tokens_per_block, args.tokens);

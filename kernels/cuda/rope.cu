@@ -54,21 +54,20 @@ __global__ __launch_bounds__(kThreads) void RopeKernel(RopeArgs<T> args, double 
   __syncthreads();
 
   const int groups = count / K;
-  for (int token = 0; token < tokens; ++token) {
-    T* const row = args.x + (first_token + token) * args.stride + first;
-    for (int k = threadIdx.x; k < args.heads * groups; k += kThreads) {
-      const int head = k / groups, i = k % groups * K;
-      T* const at = row + int64_t{head} * args.head_dim + i;
-      Group<T, K>&low = GroupAt<K>(at, 0), &high = GroupAt<K>(at, half);
-      Group<T, K> a = low, b = high;
-      for (int j = 0; j < K; ++j) {
-        const float c = table.cosine[token][i + j], s = table.sine[token][i + j];
-        const float x = Load(a.at[j]), y = Load(b.at[j]);
-        a.at[j] = Store<T>(x * c - y * s);
-        b.at[j] = Store<T>(y * c + x * s);
-      }
-      low = a, high = b;
+  for (int k = threadIdx.x; k < tokens * args.heads * groups; k += kThreads) {
+    const int i = k % groups * K, row = k / groups;
+    const int head = row % args.heads, token = row / args.heads;
+    T* const at =
+        args.x + (first_token + token) * args.stride + int64_t{head} * args.head_dim + first + i;
+    Group<T, K>&low = GroupAt<K>(at, 0), &high = GroupAt<K>(at, half);
+    Group<T, K> a = low, b = high;
+    for (int j = 0; j < K; ++j) {
+      const float c = table.cosine[token][i + j], s = table.sine[token][i + j];
+      const float x = Load(a.at[j]), y = Load(b.at[j]);
+      a.at[j] = Store<T>(x * c - y * s);
+      b.at[j] = Store<T>(y * c + x * s);
     }
+    low = a, high = b;
   }
 }
 
