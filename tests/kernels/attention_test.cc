@@ -131,7 +131,7 @@ struct Attention {
     qkv = Normal<T>(shape.tokens * shape.qkv_stride, 11);
     out.assign(size_t(shape.tokens * heads * head_dim), T(-7));
     lse.assign(size_t(shape.tokens * heads), T(-7));
-    workspace.assign(size_t(AttentionWorkspaceElements(shape)), T(std::nan("")));
+    workspace.assign(size_t(cpu::AttentionWorkspaceElements(shape)), T(std::nan("")));
   }
 
   int64_t key_offset() const { return int64_t{shape.heads} * shape.head_dim; }
@@ -153,6 +153,7 @@ struct Attention {
                                            .q = qkv.data(),
                                            .k = qkv.data() + key_offset(),
                                            .v = qkv.data() + value_offset(),
+                                           .out = out.data(),
                                            .lse = lse.data(),
                                            .dout = dout.data(),
                                            .dq = dqkv.data(),
@@ -300,7 +301,7 @@ TEST(Attention, LargeScoresStayFinite) {
 TEST(Attention, OfNoTokensIsNoWork) {
   Attention<float> a(2, 1, 4, {});
   ASSERT_OK(a.Forward());
-  EXPECT_EQ(AttentionWorkspaceElements(a.shape), 0);
+  EXPECT_EQ(cpu::AttentionWorkspaceElements(a.shape), 0);
 }
 
 TEST(Attention, RefusesWrongArguments) {
@@ -326,6 +327,20 @@ TEST(Attention, RefusesWrongArguments) {
                 "attention forward: sequence_starts[2]=5; need at least 6");
   ExpectRefused(refused([](auto& a) { a.shape.tokens = -1; }),
                 "attention forward: tokens=-1 num_sequences=2; need neither below 0");
+}
+
+TEST(Attention, BackwardRefusesMissingBuffersByName) {
+  Attention<float> a(2, 1, 4, {3});
+  std::vector<float> dqkv(a.qkv.size());
+  AttentionBackwardArgs<float> args = {.shape = a.shape,
+                                       .q = a.qkv.data(),
+                                       .k = a.qkv.data(),
+                                       .v = a.qkv.data(),
+                                       .out = nullptr,
+                                       .lse = a.lse.data()};
+  ExpectRefused(cpu::AttentionBackward(args), "attention backward: out is null; need a buffer");
+  args.out = a.out.data();
+  ExpectRefused(cpu::AttentionBackward(args), "attention backward: dout is null; need a buffer");
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ TEST_P(BoundaryGradient, OfOneSubLayerAgreesWithCentralDifferences) {
   b.Loss();
   BoundaryWeights<double> gradients = b.weights.Zeros();
   Tensor dx = b.dx_above, dy(b.y.size());
-  Tensor workspace(size_t(BoundaryWorkspaceElements(b.shape)), std::nan(""));
+  Tensor workspace(size_t(cpu::BoundaryWorkspaceElements(b.shape)), std::nan(""));
   // The boundary above gives dy: it received dX and merges.
   BoundaryBackwardArgs<double> close;
   close.shape = b.shape, close.sink = BoundarySink::kNone, close.dx = dx.data();
@@ -136,7 +136,7 @@ class Chain {
   }
 
   void BackwardAt(size_t l, const Tensor& dnorm, Tensor& dx, Tensor& dy) {
-    Tensor workspace(size_t(BoundaryWorkspaceElements(shape_)));
+    Tensor workspace(size_t(cpu::BoundaryWorkspaceElements(shape_)));
     BoundaryBackwardArgs<double> args;
     args.shape = shape_, args.contract = contract_;
     args.sink = l == 2 ? BoundarySink::kHead : BoundarySink::kSubLayer;

@@ -142,7 +142,7 @@ TEST(Boundary, PrefixAndSuffixMultiplyFromTheirOwnSides) {
   product = {5, 6, 7, 8};
   const BoundaryWeights<double> weights(shape, 1);
   BoundaryWeights<double> gradients = weights.Zeros();
-  std::vector<double> dx = {1, 1}, workspace(size_t(BoundaryWorkspaceElements(shape)));
+  std::vector<double> dx = {1, 1}, workspace(size_t(cpu::BoundaryWorkspaceElements(shape)));
   const std::vector<double> logits(size_t(LogitsPerToken(shape)), 0.5);
   BoundaryBackwardArgs<double> backward;
   backward.shape = shape;
@@ -269,7 +269,8 @@ std::vector<T> AllOutputs(const BoundaryShape& shape, const std::vector<T>& x, d
   const std::vector<T> y = Normal<T>(shape.tokens * shape.channels, 6);
   const std::vector<T> dnorm = Normal<T>(shape.tokens * shape.channels, 7);
   const std::vector<T> dx_above = Normal<T>(shape.tokens * width, 8);
-  std::vector<T> dx(x.size()), dy(y.size()), workspace(size_t(BoundaryWorkspaceElements(shape)));
+  std::vector<T> dx(x.size()), dy(y.size()),
+      workspace(size_t(cpu::BoundaryWorkspaceElements(shape)));
   BoundaryBackwardArgs<T> args;
   args.shape = shape;
   args.dx_above = dx_above.data(), args.x = state.x.data(), args.y = y.data();
@@ -378,6 +379,38 @@ TEST(Boundary, RefusesIdsBeyondTheVocabulary) {
                  .vocabulary = 3};
   ExpectRefused(cpu::BoundaryForward(args), "boundary forward: ids[1]=3; need 0 <= id < 3");
   EXPECT_EQ(state.x[0], -7.0);  // nothing was written
+  BoundaryRecomputeArgs<double> recompute;
+  recompute.shape = shape, recompute.sink = BoundarySink::kNone;
+  recompute.source = args.source, recompute.x = state.x.data();
+  ExpectRefused(cpu::BoundaryRecompute(recompute),
+                "boundary recompute: ids[1]=3; need 0 <= id < 3");
+  std::vector<double> dembedding(6, -7.0);
+  BoundaryBackwardArgs<double> backward;
+  backward.shape = shape, backward.sink = BoundarySink::kNone, backward.dx = state.x.data();
+  backward.source = BoundarySource::kEmbed, backward.dembedding = dembedding.data();
+  backward.ids = ids.data(), backward.vocabulary = 3;
+  ExpectRefused(cpu::BoundaryBackward(backward), "boundary backward: ids[1]=3; need 0 <= id < 3");
+  EXPECT_EQ(dembedding[0], -7.0);
+}
+
+TEST(Boundary, IsCheckedWithoutReadingIds) {
+  const BoundaryShape shape = {.streams = 2, .tokens = 2, .channels = 2};
+  const auto* const garbage = reinterpret_cast<const int32_t*>(uintptr_t{64});
+  std::vector<double> table(6);
+  BoundaryState<double> state(shape);
+  BoundaryForwardArgs<double> forward = ForwardArgs<double>(shape, BoundarySink::kNone, {}, state);
+  forward.source = {
+      .kind = BoundarySource::kEmbed, .embedding = table.data(), .ids = garbage, .vocabulary = 3};
+  ASSERT_OK(Validate(forward));
+  BoundaryRecomputeArgs<double> recompute;
+  recompute.shape = shape, recompute.sink = BoundarySink::kNone;
+  recompute.source = forward.source, recompute.x = state.x.data();
+  ASSERT_OK(Validate(recompute));
+  BoundaryBackwardArgs<double> backward;
+  backward.shape = shape, backward.sink = BoundarySink::kNone, backward.dx = state.x.data();
+  backward.source = BoundarySource::kEmbed, backward.dembedding = table.data();
+  backward.ids = garbage, backward.vocabulary = 3;
+  ASSERT_OK(Validate(backward));
 }
 
 }  // namespace

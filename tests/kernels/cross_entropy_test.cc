@@ -11,11 +11,20 @@ namespace birkhoff {
 namespace {
 
 template <typename T>
+CrossEntropyArgs<T> Args(const std::vector<T>& logits, const std::vector<int32_t>& targets,
+                         CrossEntropySums& sums) {
+  const int64_t tokens = int64_t(targets.size());
+  return {.tokens = tokens,
+          .vocabulary = int64_t(logits.size()) / tokens,
+          .logits = logits.data(),
+          .targets = targets.data(),
+          .sums = &sums};
+}
+
+template <typename T>
 CrossEntropySums LossOf(const std::vector<T>& logits, const std::vector<int32_t>& targets) {
   CrossEntropySums sums;
-  const int64_t tokens = int64_t(targets.size());
-  const absl::Status status = cpu::CrossEntropyForward<T>(
-      {tokens, int64_t(logits.size()) / tokens, logits.data(), targets.data()}, sums);
+  const absl::Status status = cpu::CrossEntropy(Args(logits, targets, sums));
   EXPECT_TRUE(status.ok()) << status;
   return sums;
 }
@@ -24,14 +33,10 @@ template <typename T>
 std::vector<T> GradientOf(const std::vector<T>& logits, const std::vector<int32_t>& targets,
                           double scale) {
   std::vector<T> dlogits(logits.size(), T(-7));
-  const int64_t tokens = int64_t(targets.size());
-  EXPECT_TRUE(cpu::CrossEntropyBackward<T>({.tokens = tokens,
-                                            .vocabulary = int64_t(logits.size()) / tokens,
-                                            .logits = logits.data(),
-                                            .targets = targets.data(),
-                                            .scale = scale,
-                                            .dlogits = dlogits.data()})
-                  .ok());
+  CrossEntropySums sums;
+  CrossEntropyArgs<T> args = Args(logits, targets, sums);
+  args.scale = scale, args.dlogits = dlogits.data();
+  EXPECT_TRUE(cpu::CrossEntropy(args).ok());
   return dlogits;
 }
 
@@ -66,12 +71,10 @@ TEST(CrossEntropy, GradientMayBeInPlace) {
   std::vector<float> logits = Normal<float>(5 * 31, 2);
   const std::vector<int32_t> targets = {0, 30, 5, -1, 7};
   const std::vector<float> apart = GradientOf(logits, targets, 0.5);
-  ASSERT_OK(cpu::CrossEntropyBackward<float>({.tokens = 5,
-                                              .vocabulary = 31,
-                                              .logits = logits.data(),
-                                              .targets = targets.data(),
-                                              .scale = 0.5,
-                                              .dlogits = logits.data()}));
+  CrossEntropySums sums;
+  CrossEntropyArgs<float> args = Args(logits, targets, sums);
+  args.scale = 0.5, args.dlogits = logits.data();
+  ASSERT_OK(cpu::CrossEntropy(args));
   EXPECT_EQ(logits, apart);
 }
 
@@ -98,27 +101,63 @@ TEST(CrossEntropy, FloatFollowsDoubleOverALargeVocabulary) {
   EXPECT_LE(RelativeError(GradientOf(logits, targets, 1.0), GradientOf(wide, targets, 1.0)), 1e-6);
 }
 
+TEST(CrossEntropy, AddsTheLossAndFormsTheGradientInOneCall) {
+  const std::vector<float> logits = Normal<float>(3 * 7, 4);
+  const std::vector<int32_t> targets = {6, -1, 2};
+  const CrossEntropySums alone = LossOf(logits, targets);
+  std::vector<float> dlogits(logits.size());
+  CrossEntropySums sums = {.loss = 64.0, .targets = 5.0};
+  CrossEntropyArgs<float> args = Args(logits, targets, sums);
+  args.scale = 0.25, args.dlogits = dlogits.data();
+  ASSERT_OK(cpu::CrossEntropy(args));
+  EXPECT_EQ(sums.loss, 64.0 + alone.loss);
+  EXPECT_EQ(sums.targets, 7.0);
+  EXPECT_EQ(dlogits, GradientOf(logits, targets, 0.25));
+}
+
 TEST(CrossEntropy, OfNoTokensAddsNothing) {
   CrossEntropySums sums;
-  ASSERT_OK(cpu::CrossEntropyForward<float>({.tokens = 0, .vocabulary = 3}, sums));
-  ASSERT_OK(cpu::CrossEntropyBackward<float>({.tokens = 0, .vocabulary = 3}));
+  ASSERT_OK(cpu::CrossEntropy<float>({.tokens = 0, .vocabulary = 3, .sums = &sums}));
+  ASSERT_OK(cpu::CrossEntropy<float>({.tokens = 0, .vocabulary = 3}));
   EXPECT_EQ(sums.targets, 0);
 }
 
 TEST(CrossEntropy, RefusesWrongArguments) {
-  CrossEntropySums sums;
-  const float logits[6] = {};
-  const int32_t targets[2] = {2, 3};
-  ExpectRefused(cpu::CrossEntropyForward<float>({2, 3, logits, targets}, sums),
-                "cross entropy forward: targets[1]=3; need target < 3");
-  EXPECT_EQ(sums.targets, 0);
-  ExpectRefused(cpu::CrossEntropyForward<float>({1, 0, logits, targets}, sums),
-                "cross entropy forward: vocabulary=0; need vocabulary > 0");
-  ExpectRefused(cpu::CrossEntropyForward<float>({-1, 3, logits, targets}, sums),
-                "cross entropy forward: tokens=-1; need tokens >= 0");
-  ExpectRefused(cpu::CrossEntropyBackward<float>(
-                    {.tokens = 1, .vocabulary = 3, .logits = logits, .targets = targets}),
-                "cross entropy backward: dlogits is null; need a buffer");
+  const std::vector<float> logits(6);
+  const std::vector<int32_t> targets = {2, 3};
+  const auto refused = [&](void (*change)(CrossEntropyArgs<float>&)) {
+    CrossEntropySums sums;
+    std::vector<float> dlogits(6, -7.0f);
+    CrossEntropyArgs<float> args = Args(logits, targets, sums);
+    args.dlogits = dlogits.data();
+    change(args);
+    const absl::Status status = cpu::CrossEntropy(args);
+    EXPECT_EQ(sums.targets, 0);  // nothing was written
+    EXPECT_EQ(dlogits, std::vector<float>(6, -7.0f));
+    return status;
+  };
+  using Change = CrossEntropyArgs<float>;
+  ExpectRefused(refused([](Change&) {}), "cross entropy: targets[1]=3; need target < 3");
+  ExpectRefused(refused([](Change& a) { a.vocabulary = 0; }),
+                "cross entropy: vocabulary=0; need vocabulary > 0");
+  ExpectRefused(refused([](Change& a) { a.tokens = -1; }),
+                "cross entropy: tokens=-1; need tokens >= 0");
+  ExpectRefused(refused([](Change& a) { a.logits = nullptr; }),
+                "cross entropy: logits is null; need a buffer");
+  ExpectRefused(refused([](Change& a) { a.targets = nullptr; }),
+                "cross entropy: targets is null; need a buffer");
+  ExpectRefused(refused([](Change& a) { a.sums = nullptr; }),
+                "cross entropy: sums is null; need a buffer");
+}
+
+TEST(CrossEntropy, IsCheckedWithoutReadingData) {
+  void* const garbage = reinterpret_cast<void*>(uintptr_t{64});
+  ASSERT_OK(Validate(CrossEntropyArgs<float>{.tokens = 2,
+                                             .vocabulary = 3,
+                                             .logits = static_cast<float*>(garbage),
+                                             .targets = static_cast<int32_t*>(garbage),
+                                             .sums = static_cast<CrossEntropySums*>(garbage),
+                                             .dlogits = static_cast<float*>(garbage)}));
 }
 
 }  // namespace

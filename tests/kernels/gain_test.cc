@@ -19,8 +19,7 @@ TEST(Gain, TakesTheAbsoluteValueAfterTheSum) {
   const std::vector<double> matrix = {1, -6, 3, -1};
   GainSums sums;
   std::vector<double> total(4, 10.0);
-  sums.matrix = total.data();
-  ASSERT_OK(cpu::AccumulateGain<double>({2, 1, matrix.data(), 4}, sums));
+  ASSERT_OK(cpu::AccumulateGain<double>({2, 1, matrix.data(), 4, &sums, total.data()}));
   EXPECT_EQ(sums.forward, 5.0);
   EXPECT_EQ(sums.backward, 7.0);
   EXPECT_EQ(sums.row_sum_min, -5.0);
@@ -32,9 +31,9 @@ TEST(Gain, AddsOverTokensAndCallsAndSkipsWhatLiesBetween) {
   // Two tokens, five numbers apart, the matrix in the last four.
   const std::vector<float> rows = {99, 1, 0, 0, 1, 99, 2, 0, 0, 3};
   GainSums sums;
-  ASSERT_OK(cpu::AccumulateGain<float>({2, 2, rows.data() + 1, 5}, sums));
+  ASSERT_OK(cpu::AccumulateGain<float>({2, 2, rows.data() + 1, 5, &sums}));
   EXPECT_EQ(sums.forward, 4.0);
-  ASSERT_OK(cpu::AccumulateGain<float>({2, 1, rows.data() + 1, 5}, sums));
+  ASSERT_OK(cpu::AccumulateGain<float>({2, 1, rows.data() + 1, 5, &sums}));
   EXPECT_EQ(sums.forward, 5.0);
   EXPECT_EQ(sums.backward, 5.0);
   EXPECT_EQ(sums.row_sum_min, 1.0);
@@ -67,7 +66,7 @@ double GainOfSixty(double norm) {
     EXPECT_TRUE(cpu::BoundaryForward(args).ok());
   }
   GainSums sums;
-  EXPECT_TRUE(cpu::AccumulateGain<double>({kStreams, kTokens, prefix.data(), 16}, sums).ok());
+  EXPECT_TRUE(cpu::AccumulateGain<double>({kStreams, kTokens, prefix.data(), 16, &sums}).ok());
   EXPECT_EQ(sums.forward, sums.backward);
   return sums.forward / kTokens;
 }
@@ -82,7 +81,7 @@ TEST(Gain, OfSixtyMatricesOfNorm105Is18Point7) {
 TEST(Gain, OfANanIsANan) {
   const std::vector<float> matrix = {1, 0, std::nanf(""), 1};
   GainSums sums;
-  ASSERT_OK(cpu::AccumulateGain<float>({2, 1, matrix.data(), 4}, sums));
+  ASSERT_OK(cpu::AccumulateGain<float>({2, 1, matrix.data(), 4, &sums}));
   EXPECT_TRUE(std::isnan(sums.forward));
   EXPECT_TRUE(std::isnan(sums.backward));
   EXPECT_EQ(sums.row_sum_min, 1.0);
@@ -90,21 +89,24 @@ TEST(Gain, OfANanIsANan) {
 
 TEST(Gain, OfNoTokensAddsNothing) {
   GainSums sums;
-  ASSERT_OK(cpu::AccumulateGain<float>({4, 0, nullptr, 16}, sums));
+  ASSERT_OK(cpu::AccumulateGain<float>({4, 0, nullptr, 16, &sums}));
   EXPECT_EQ(sums.forward, 0.0);
   EXPECT_EQ(sums.row_sum_min, std::numeric_limits<double>::infinity());
 }
 
 TEST(Gain, RefusesWrongArguments) {
   GainSums sums;
-  ExpectRefused(cpu::AccumulateGain<float>({9, 1, nullptr, 81}, sums),
+  ExpectRefused(cpu::AccumulateGain<float>({9, 1, nullptr, 81, &sums}),
                 "gain: streams=9; need 1 to 8");
-  ExpectRefused(cpu::AccumulateGain<float>({4, -1, nullptr, 16}, sums),
+  ExpectRefused(cpu::AccumulateGain<float>({4, -1, nullptr, 16, &sums}),
                 "gain: tokens=-1; need tokens >= 0");
-  ExpectRefused(cpu::AccumulateGain<float>({4, 1, nullptr, 15}, sums),
+  ExpectRefused(cpu::AccumulateGain<float>({4, 1, nullptr, 15, &sums}),
                 "gain: stride=15; need at least 16");
-  ExpectRefused(cpu::AccumulateGain<float>({4, 1, nullptr, 16}, sums),
+  ExpectRefused(cpu::AccumulateGain<float>({4, 1, nullptr, 16, &sums}),
                 "gain: matrices is null; need a buffer");
+  const std::vector<float> matrix(16);
+  ExpectRefused(cpu::AccumulateGain<float>({4, 1, matrix.data(), 16}),
+                "gain: sums is null; need a buffer");
 }
 
 }  // namespace

@@ -55,12 +55,12 @@ double ErrorAgainstLoops(const GemmCase& c) {
                             .m = c.m,
                             .n = c.n,
                             .k = c.k,
-                            .alpha = T(1.5),
+                            .alpha = 1.5,
                             .a = a.data(),
                             .lda = lda,
                             .b = b.data(),
                             .ldb = ldb,
-                            .beta = T(-2),
+                            .beta = -2,
                             .c = got.data(),
                             .ldc = c.n + pad})
                   .ok());
