@@ -38,6 +38,7 @@ template <int kRows, int kThreads, int kChannels, typename T>
 __device__ inline void CopyRows(const T* from, int64_t rows_left, int64_t C, int64_t c0,
                                 bool vector, T* to) {
   constexpr int kPacks = kChannels / kLanes<T>;
+#pragma unroll 1
   for (int i = int(threadIdx.x); i < kRows * kPacks; i += kThreads) {
     const int row = i / kPacks, c = i % kPacks * kLanes<T>;
     Pack<T> pack = {};
@@ -55,6 +56,7 @@ __device__ inline void LoadScalars(const BoundaryBackwardArgs<T>& args,
                                    int64_t left, Tile& tile) {
   constexpr int kStride = 2 * N + N * N;
   const bool plain = args.coefficients == nullptr;
+#pragma unroll 1
   for (int i = int(threadIdx.x); i < kTile * N; i += Tile::kThreads) {
     const int token = i / N, j = i % N;
     const int64_t t = first + token;
@@ -66,6 +68,7 @@ __device__ inline void LoadScalars(const BoundaryBackwardArgs<T>& args,
       tile.mean[token] = here ? work.mean[t] : 0.0f;
     }
   }
+#pragma unroll 1
   for (int i = int(threadIdx.x); i < kTile * N * N; i += Tile::kThreads) {
     const int token = i / (N * N), entry = i % (N * N);
     float value = token < left ? 1.0f : 0.0f;
@@ -75,6 +78,7 @@ __device__ inline void LoadScalars(const BoundaryBackwardArgs<T>& args,
   }
   constexpr int kGroups = Tile::kGroups, kPitch = Tile::kPitch;
   if constexpr (kPitch > 0) {
+#pragma unroll 1
     for (int i = int(threadIdx.x); i < kTile * kGroups * kPitch; i += Tile::kThreads) {
       const int token = i / (kGroups * kPitch), group = i / kPitch % kGroups, m = i % kPitch;
       float value = 0.0f;
@@ -90,6 +94,7 @@ __device__ inline void LoadScalars(const BoundaryBackwardArgs<T>& args,
 template <int N, typename T, typename Tile>
 __device__ inline void NormBackward(float gamma, Tile& tile, float& dgamma) {
   const int c = int(threadIdx.x) % Tile::kChannels;
+#pragma unroll 1
   for (int token = int(threadIdx.x) / Tile::kChannels; token < kTile; token += N) {
     float u = 0.0f;
 #pragma unroll
@@ -108,6 +113,7 @@ __device__ inline void StoreTile(const BoundaryBackwardArgs<T>& args, int64_t fi
                                  int64_t c0, bool vector, const Tile& tile) {
   constexpr int kPacks = Tile::kChannels / kLanes<T>;
   const int64_t C = args.shape.channels;
+#pragma unroll 1
   for (int i = int(threadIdx.x); i < kTile * kPacks; i += Tile::kThreads) {
     const int token = i / kPacks, c = i % kPacks * kLanes<T>;
     if (token >= left || c0 + c >= C) continue;
@@ -183,7 +189,7 @@ __global__ __launch_bounds__(N* CombineChannels(N),
     __syncthreads();
     NormBackward<N, T>(gamma, tile, dgamma);
     __syncthreads();
-#pragma unroll 2
+#pragma unroll 1
     for (int token = 0; token < kTile; ++token) {
       const float x = Load(tile.x[token][j][lane]);
       float sum = fmaf(tile.pre[token][j], tile.du[token][lane], -tile.norm[token][j] * x);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace birkhoff::cuda {
 
@@ -91,7 +92,7 @@ struct LinearScaling {
 template <int N>
 struct LogScaling {
   static constexpr double kStart = 0.0;
-  static constexpr double kNothing = -1.0 / 0.0;
+  static constexpr double kNothing = -std::numeric_limits<double>::infinity();
 
   __device__ static double Entry(double kernel, double a, double b) { return exp(kernel + a + b); }
   __device__ static void Columns(const RowLane<N>& lane, const double* kernel, double a,
@@ -120,7 +121,7 @@ constexpr double kLinearSpread = 200.0;
 // range.  A NaN or an infinity among the logits is not, and the logarithms make NaN of it.
 template <int N>
 __device__ inline bool CentreLogits(const RowLane<N>& lane, const float* logits, double* centred) {
-  constexpr float kHuge = 1.0f / 0.0f;
+  constexpr float kHuge = std::numeric_limits<float>::infinity();
   float largest = -kHuge, smallest = kHuge, broken = 0.0f;
 #pragma unroll
   for (int j = 0; j < N; ++j) {

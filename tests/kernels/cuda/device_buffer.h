@@ -21,7 +21,7 @@ class DeviceBuffer {
  public:
   // Poisoned: all bits set, a NaN in every floating type.
   explicit DeviceBuffer(int64_t count) : count_(count) {
-    CudaOk(cudaMalloc(&base_, Bytes() + 2 * kBand));
+    CudaOk(cudaMalloc(reinterpret_cast<void**>(&base_), Bytes() + 2 * kBand));
     CudaOk(cudaMemset(base_, 0xa5, Bytes() + 2 * kBand));
     CudaOk(cudaMemset(base_ + kBand, 0xff, Bytes()));
   }
