@@ -1,0 +1,199 @@
+// Boundary forward and recompute on the GPU, streaming.  In units of one C-wide row of T a token,
+// at a merge of n = 4:
+//
+//   forward    project (boundary_projection.cu)  reads X, y, writes X           9
+//              coefficients                      n C numbers do not move        0
+//              read and norm                     reads X, writes norm_out       5
+//   recompute  source                            reads X, y, writes X, norm_out 10
+#include "kernels/boundary.h"
+
+#include "core/base/status_macros.h"
+#include "kernels/cuda/boundary_parts.h"
+#include "kernels/cuda/device/mix.cuh"
+#include "kernels/cuda/device/source.cuh"
+#include "kernels/cuda/mapping_dispatch.h"
+#include "kernels/cuda/status.h"
+
+namespace birkhoff::cuda {
+namespace {
+
+constexpr int kTokenThreads = 256;   // most of a block that owns a token
+constexpr int kMatrixThreads = 128;  // a token is a thread
+
+// X of a token, and norm_out where it is wanted and its scale is known.  A block owns a token, a
+// thread a few of its channels.  grid: tokens; shared: none.  One pass.
+template <int N, typename T>
+__global__ __launch_bounds__(kTokenThreads) void SourceKernel(BoundaryRecomputeArgs<T> args,
+                                                              bool vector) {
+  const int64_t C = args.shape.channels, t = blockIdx.x;
+  float weight[N], inverse = 0.0f;
+  if (args.norm_out != nullptr) {
+    ReadWeights<N>(args.sink, args.contract, args.coefficients, t, weight);
+    inverse = args.norm_inv_rms[t];
+  }
+  for (int64_t c = threadIdx.x * kLanes<T>; c < C; c += blockDim.x * kLanes<T>) {
+    const StreamLanes<N, T> x = SourceStreams<N>(args.source, args.x, C, t, c, vector);
+    if (args.source.kind != BoundarySource::kReceived) {
+      StoreStreams(x, C, c, vector, args.x + t * N * C);
+    }
+    if (args.norm_out == nullptr) continue;
+    const Lanes<T> gamma = LoadFloats<T>(args.gamma + c, C - c);
+    StorePack(Round(Scale(Read<N>(weight, x), inverse, gamma)), C - c, vector,
+              args.norm_out + t * C + c);
+  }
+}
+
+// The sink of the forward pass: u (or h), 1 / rms, norm_out.  A block owns a token, a thread a few
+// of its channels.  grid: tokens; shared: u in float, C rounded up to whole lanes, where `cached`.
+// X is read once, or twice where a row does not fit.
+template <int N, typename T>
+__global__ __launch_bounds__(kTokenThreads) void ReadNormKernel(BoundaryForwardArgs<T> args,
+                                                                bool vector, bool cached) {
+  extern __shared__ float row[];
+  __shared__ float scratch[kTokenThreads / 32];
+  constexpr int kWidth = kLanes<T>;
+  const int64_t C = args.shape.channels, t = blockIdx.x;
+  const T* x = args.x + t * N * C;
+  float weight[N], squares[1] = {0.0f};
+  ReadWeights<N>(args.sink, args.contract, args.coefficients, t, weight);
+
+  // Sweep 1: mean square.
+  for (int64_t c = threadIdx.x * kWidth; c < C; c += blockDim.x * kWidth) {
+    const Lanes<T> u = Read<N>(weight, LoadStreams<N>(x, C, c, vector));
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+      squares[0] = fmaf(u.at[k], u.at[k], squares[0]);
+      if (cached) row[c + k] = u.at[k];
+    }
+    if (args.sink == BoundarySink::kHead) {
+      StorePack(Round(u), C - c, vector, args.contracted + t * C + c);
+    }
+  }
+  MixBlockSum(squares, scratch);
+  const float inverse = 1.0f / sqrtf(squares[0] / float(C) + float(args.shape.norm_eps));
+  if (threadIdx.x == 0) args.norm_inv_rms[t] = inverse;
+
+  // Sweep 2: scale what this thread has read.
+  for (int64_t c = threadIdx.x * kWidth; c < C; c += blockDim.x * kWidth) {
+    Lanes<T> u;
+    if (cached) {
+#pragma unroll
+      for (int k = 0; k < kWidth; ++k) u.at[k] = row[c + k];
+    } else {
+      u = Read<N>(weight, LoadStreams<N>(x, C, c, vector));
+    }
+    const Lanes<T> gamma = LoadFloats<T>(args.parameters.gamma + c, C - c);
+    StorePack(Round(Scale(u, inverse, gamma)), C - c, vector, args.norm_out + t * C + c);
+  }
+}
+
+// P = H_res P_below, or I, summed in double.  A thread owns a token.  P may be P_below.
+template <int N>
+__global__ __launch_bounds__(kMatrixThreads) void PrefixKernel(int64_t tokens, bool identity,
+                                                               const float* coefficients,
+                                                               const float* below, float* prefix) {
+  const int64_t t = int64_t{blockIdx.x} * kMatrixThreads + threadIdx.x;
+  if (t >= tokens) return;
+  float in[N * N], h[N * N];
+#pragma unroll
+  for (int k = 0; k < N * N; ++k) {
+    in[k] = identity ? 0.0f : below[t * N * N + k];
+    h[k] = 1.0f;
+    if (coefficients != nullptr) h[k] = coefficients[t * (2 * N + N * N) + 2 * N + k];
+  }
+#pragma unroll
+  for (int k = 0; k < N * N; ++k) {
+    double sum = identity && k / N == k % N ? 1.0 : 0.0;
+#pragma unroll
+    for (int m = 0; m < N; ++m) sum += double(h[k / N * N + m]) * double(in[m * N + k % N]);
+    prefix[t * N * N + k] = float(sum);
+  }
+}
+
+template <typename T>
+absl::Status RunSource(const BoundaryRecomputeArgs<T>& args, StreamHandle stream) {
+  const int64_t C = args.shape.channels;
+  const BoundarySourceArgs<T>& source = args.source;
+  const bool vector = MovesPacks(C, {args.x, source.embedding, source.x, source.y, args.norm_out});
+  const int threads = TokenThreads(C, kLanes<T>, kTokenThreads);
+  WithStreams(args.shape.streams, [&](auto n) {
+    SourceKernel<n(), T><<<unsigned(args.shape.tokens), threads, 0, stream>>>(args, vector);
+  });
+  return LaunchStatus("SourceKernel");
+}
+
+template <typename T>
+absl::Status RunPrefix(const BoundaryForwardArgs<T>& args, StreamHandle stream) {
+  if (args.prefix == nullptr || args.source.kind == BoundarySource::kReceived) {
+    return absl::OkStatus();
+  }
+  const bool identity = args.source.kind == BoundarySource::kEmbed;
+  const int64_t tokens = args.shape.tokens;
+  const float* coefficients = identity ? nullptr : args.source.coefficients;
+  WithStreams(args.shape.streams, [&](auto n) {
+    PrefixKernel<n()>
+        <<<unsigned((tokens + kMatrixThreads - 1) / kMatrixThreads), kMatrixThreads, 0, stream>>>(
+            tokens, identity, coefficients, args.prefix_below, args.prefix);
+  });
+  return LaunchStatus("PrefixKernel");
+}
+
+template <typename T>
+absl::Status RunReadNorm(BoundaryForwardArgs<T> args, StreamHandle stream) {
+  constexpr int64_t kMostShared = 40 * 1024;  // of 48 KB; beyond 10240 channels X is read twice
+  const int64_t C = args.shape.channels;
+  if (args.shape.kind == BoundaryKind::kResidual) args.coefficients = nullptr;
+  const int64_t bytes = (C + kLanes<T> - 1) / kLanes<T> * kLanes<T> * int64_t{sizeof(float)};
+  const bool cached = bytes <= kMostShared;
+  const bool vector = MovesPacks(C, {args.x, args.norm_out, args.contracted});
+  const int threads = TokenThreads(C, kLanes<T>, kTokenThreads);
+  WithStreams(args.shape.streams, [&](auto n) {
+    ReadNormKernel<n(), T>
+        <<<unsigned(args.shape.tokens), threads, cached ? size_t(bytes) : 0, stream>>>(args, vector,
+                                                                                       cached);
+  });
+  return LaunchStatus("ReadNormKernel");
+}
+
+}  // namespace
+
+template <typename T>
+absl::Status BoundaryForward(const BoundaryForwardArgs<T>& given, StreamHandle stream) {
+  RETURN_IF_ERROR(Validate(given));
+  BoundaryForwardArgs<T> args = given;
+  const BoundaryShape& shape = args.shape;
+  if (shape.tokens == 0) return absl::OkStatus();
+  const bool plain = shape.kind == BoundaryKind::kResidual;
+  if (plain) args.source.coefficients = nullptr;
+  // Before x, which is written next, and after nothing: P reads coefficients alone.
+  RETURN_IF_ERROR(RunPrefix(args, stream));
+  if (args.sink == BoundarySink::kSubLayer && !plain) {
+    RETURN_IF_ERROR(ProjectForward(args, stream));
+    RETURN_IF_ERROR(FormCoefficients(shape, FloatParameters(args.parameters), args.logits,
+                                     args.coefficients, stream));
+  } else if (args.source.kind != BoundarySource::kReceived) {
+    RETURN_IF_ERROR(RunSource<T>({.shape = shape, .source = args.source, .x = args.x}, stream));
+  }
+  if (args.sink == BoundarySink::kNone) return absl::OkStatus();
+  return RunReadNorm(args, stream);
+}
+
+template <typename T>
+absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& given, StreamHandle stream) {
+  RETURN_IF_ERROR(Validate(given));
+  BoundaryRecomputeArgs<T> args = given;
+  if (args.sink == BoundarySink::kNone) args.norm_out = nullptr;
+  if (args.shape.kind == BoundaryKind::kResidual) {
+    args.coefficients = args.source.coefficients = nullptr;
+  }
+  const bool idle = args.source.kind == BoundarySource::kReceived && args.norm_out == nullptr;
+  if (args.shape.tokens == 0 || idle) return absl::OkStatus();
+  return RunSource(args, stream);
+}
+
+template absl::Status BoundaryForward(const BoundaryForwardArgs<float>&, StreamHandle);
+template absl::Status BoundaryForward(const BoundaryForwardArgs<bf16>&, StreamHandle);
+template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<float>&, StreamHandle);
+template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<bf16>&, StreamHandle);
+
+}  // namespace birkhoff::cuda

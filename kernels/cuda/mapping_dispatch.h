@@ -1,0 +1,78 @@
+// From a run-time number of streams and mapping to the constants that kernels take as template
+// arguments, and the launch that kernels with a mapping in them share.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/cuda/device/mappings.cuh"
+#include "kernels/mapping.h"
+
+namespace birkhoff::cuda {
+
+// Calls work(std::integral_constant<int, n>) for n of 1 .. kMaxStreams.
+template <typename Work>
+void WithStreams(int n, Work&& work) {
+  switch (n) {
+    case 1:
+      return work(std::integral_constant<int, 1>());
+    case 2:
+      return work(std::integral_constant<int, 2>());
+    case 3:
+      return work(std::integral_constant<int, 3>());
+    case 4:
+      return work(std::integral_constant<int, 4>());
+    case 5:
+      return work(std::integral_constant<int, 5>());
+    case 6:
+      return work(std::integral_constant<int, 6>());
+    case 7:
+      return work(std::integral_constant<int, 7>());
+    case 8:
+      return work(std::integral_constant<int, 8>());
+  }
+}
+
+// Calls work(n, policy) with the policy of a valid shape.
+template <typename Work>
+void WithMapping(const MixShape& shape, Work&& work) {
+  WithStreams(shape.streams, [&](auto n) {
+    switch (shape.mapping) {
+      case MixMapping::kIdentity:
+        return work(n, IdentityMapping<n()>());
+      case MixMapping::kFree:
+        return work(n, FreeMapping<n()>());
+      case MixMapping::kSinkhorn:
+        return work(n, SinkhornMapping<n()>());
+      case MixMapping::kPermutations:
+        if constexpr (n() <= 4) return work(n, PermutationsMapping<n()>());
+    }
+  });
+}
+
+constexpr int kMappingThreads = 256;
+constexpr int64_t kMaxHistoryBytes = 48 * 1024;  // what a kernel gets without asking
+
+// Tokens of a block: 64 at n = 4.
+__host__ __device__ constexpr int MappingTokens(int streams) {
+  return kMappingThreads / GroupLanes(streams);
+}
+inline unsigned MappingBlocks(int streams, int64_t tokens) {
+  const int each = MappingTokens(streams);
+  return unsigned((tokens + each - 1) / each);
+}
+template <int N>
+__host__ __device__ inline int64_t MappingToken(unsigned block, unsigned thread) {
+  return int64_t{block} * MappingTokens(N) + thread / GroupLanes(N);
+}
+
+// Iterations whose row scalings a block keeps in shared memory, a double a thread: up to 24.
+inline int HistorySlots(const MixShape& shape) {
+  if (shape.mapping != MixMapping::kSinkhorn) return 0;
+  constexpr int64_t kSlotBytes = int64_t{kMappingThreads} * int64_t{sizeof(double)};
+  return int(std::min<int64_t>(shape.sinkhorn_iterations, kMaxHistoryBytes / kSlotBytes));
+}
+inline size_t HistoryBytes(int slots) { return size_t(slots) * kMappingThreads * sizeof(double); }
+
+}  // namespace birkhoff::cuda

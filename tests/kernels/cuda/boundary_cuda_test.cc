@@ -1,0 +1,611 @@
+// The boundary on a GPU against the reference in double.  Each step is compared on what the step
+// before it gave on the GPU, so that a limit holds one step's roundings alone.
+#include <gtest/gtest.h>
+
+#include "tests/kernels/cuda/boundary_cuda_fixture.h"
+
+namespace birkhoff {
+namespace {
+
+template <typename T>
+std::string Group(const char* what) {
+  return std::string(kDTypeOf<T> == DType::kBfloat16 ? "bf16 " : "fp32 ") + what;
+}
+
+// The coefficients that these logits give, in double, by the formulas of boundary.h.
+std::vector<double> CoefficientsFrom(const BoundaryShape& shape,
+                                     const BoundaryWeights<double>& weights,
+                                     const std::vector<double>& logits) {
+  const int n = shape.streams, width = 2 * n + n * n;
+  const MixShape mix = MixShapeOf(shape);
+  const int64_t columns = NumMixLogits(mix), stride = LogitsPerToken(shape);
+  std::vector<double> out(size_t(shape.tokens * width));
+  for (int64_t t = 0; t < shape.tokens; ++t) {
+    const double* in = logits.data() + t * stride;
+    double* h = out.data() + t * width;
+    if (shape.kind == BoundaryKind::kHc) {
+      for (int j = 0; j < n; ++j) {
+        for (int k = 0; k < n + 2; ++k) {
+          h[k * n + j] = weights.alpha[size_t(std::min(k, 2))] * std::tanh(in[j * (n + 3) + k]) +
+                         weights.bias[size_t(k * n + j)];
+        }
+      }
+      continue;
+    }
+    for (int k = 0; k < 2 * n; ++k) {
+      const double gate = weights.alpha[k < n ? 0 : 1] * in[k] + weights.bias[size_t(k)];
+      h[k] = (k < n ? 1.0 : 2.0) / (1.0 + std::exp(-gate));
+    }
+    std::vector<double> res(size_t(columns + 1));
+    for (int64_t k = 0; k < columns; ++k) {
+      res[size_t(k)] = weights.alpha[2] * in[2 * n + k] + weights.bias[size_t(2 * n + k)];
+    }
+    const absl::Status status = cpu::MixForward<double>({.shape = mix,
+                                                         .tokens = 1,
+                                                         .logits = res.data(),
+                                                         .logits_stride = columns,
+                                                         .matrices = h + 2 * n,
+                                                         .matrices_stride = n * n});
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  return out;
+}
+
+// X of the merge, in double; of magnitudes, the sum of the absolute terms.
+std::vector<double> MergeReference(const BoundaryShape& shape, const std::vector<double>& x,
+                                   const std::vector<double>& y,
+                                   const std::vector<double>& coefficients) {
+  std::vector<double> out(x.size());
+  BoundaryForwardArgs<double> args;
+  args.shape = shape;
+  args.source.kind = BoundarySource::kMerge;
+  args.source.x = x.data();
+  args.source.y = y.data();
+  args.source.coefficients = coefficients.data();
+  args.x = out.data();
+  args.sink = BoundarySink::kNone;
+  EXPECT_TRUE(cpu::BoundaryForward(args).ok());
+  return out;
+}
+
+// v phi / r and 1 / r of X, in double; of magnitudes, the sum of the absolute terms over r.
+std::vector<double> LogitsReference(const BoundaryShape& shape,
+                                    const BoundaryWeights<double>& weights,
+                                    const std::vector<double>& x) {
+  BoundaryState<double> state(shape);
+  state.x = x;
+  EXPECT_TRUE(
+      cpu::BoundaryForward(ForwardArgs(shape, BoundarySink::kSubLayer, weights, state)).ok());
+  return state.logits;
+}
+
+// sum_j weight_j x_j of every token.
+std::vector<double> ReadReference(const BoundaryShape& shape, const std::vector<double>& x,
+                                  const std::vector<double>& weights) {
+  const int64_t n = shape.streams, C = shape.channels;
+  std::vector<double> u(size_t(shape.tokens * C));
+  for (int64_t t = 0; t < shape.tokens; ++t) {
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t c = 0; c < C; ++c) {
+        u[size_t(t * C + c)] += weights[size_t(t * n + j)] * x[size_t((t * n + j) * C + c)];
+      }
+    }
+  }
+  return u;
+}
+
+// n numbers a token: H_pre or H_post of the coefficients, ones of a plain residual.
+std::vector<double> Gates(const BoundaryShape& shape, const std::vector<double>& coefficients,
+                          int first) {
+  const int64_t n = shape.streams, stride = CoefficientsPerToken(shape);
+  std::vector<double> gates(size_t(shape.tokens * n), 1.0);
+  if (stride == 0) return gates;
+  for (int64_t i = 0; i < shape.tokens * n; ++i) {
+    gates[size_t(i)] = coefficients[size_t(i / n * stride + first + i % n)];
+  }
+  return gates;
+}
+
+// 1 / rms of u and norm_out, where u = weights X.
+template <typename T>
+void CheckNorm(const std::string& where, const BoundaryShape& shape,
+               const BoundaryWeights<double>& weights, const std::vector<double>& x,
+               const std::vector<double>& gates, const ForwardOutputs<T>& out) {
+  const int64_t C = shape.channels;
+  const std::vector<double> u = ReadReference(shape, x, gates);
+  const std::vector<double> sizes =
+      ReadReference(shape, Magnitudes(Widen(std::vector<float>(x.begin(), x.end()))),
+                    Magnitudes(std::vector<float>(gates.begin(), gates.end())));
+  std::vector<double> inverse(size_t(shape.tokens)), relative(size_t(shape.tokens));
+  for (int64_t t = 0; t < shape.tokens; ++t) {
+    double squares = 0.0, moved = 0.0;
+    for (int64_t c = 0; c < C; ++c) {
+      const size_t at = size_t(t * C + c);
+      squares += u[at] * u[at];
+      moved += 2.0 * std::abs(u[at]) * sizes[at] * shape.streams * kFloat;
+    }
+    inverse[size_t(t)] = 1.0 / std::sqrt(squares / double(C) + shape.norm_eps);
+    // A thread adds at most C / 32 + 8 squares, then the warps; half of it after the root.
+    relative[size_t(t)] = (double(C) / 32 + 32) * kFloat + moved / (squares + 1e-30);
+  }
+  const std::vector<float> got = out.norm_inv_rms.ToHost();
+  ExpectWithin(Group<T>("1 / rms"), where, got, inverse,
+               [&](size_t t) { return inverse[t] * relative[t]; });
+  std::vector<double> want(u.size());
+  for (size_t i = 0; i < u.size(); ++i) {
+    want[i] = u[i] * double(got[i / size_t(C)]) * weights.gamma[i % size_t(C)];
+  }
+  ExpectWithin(Group<T>("norm_out"), where, out.norm_out.ToHost(), want, [&](size_t i) {
+    const double scale = double(got[i / size_t(C)]) * weights.gamma[i % size_t(C)];
+    return kRounding<T> * std::abs(want[i]) * 1.01 +
+           (shape.streams + 3) * kFloat * std::abs(sizes[i] * scale);
+  });
+}
+
+template <typename T>
+void CheckForward(const BoundaryCase& c) {
+  const BoundaryShape shape = c.shape();
+  const BoundaryInputs<T> in(shape);
+  const DeviceInputs<T> device(in);
+  const ForwardOutputs<T> out(shape);
+  const std::string where = Name(c);
+  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
+                                  nullptr));
+  const int n = shape.streams;
+
+  // The merge.
+  const std::vector<double> want =
+      MergeReference(shape, Doubles(in.x), Doubles(in.y), Doubles(in.coefficients));
+  const std::vector<double> sizes =
+      MergeReference(shape, Magnitudes(in.x), Magnitudes(in.y), Magnitudes(in.coefficients));
+  ExpectWithin(Group<T>("merge"), where, out.x.ToHost(), want, [&](size_t i) {
+    return kRounding<T> * std::abs(want[i]) * 1.01 + (n + 2) * kFloat * sizes[i];
+  });
+
+  // The products of what was stored.
+  const std::vector<double> x = Doubles(out.x.ToHost());
+  const BoundaryWeights<double> weights = Doubles(in.weights);
+  const std::vector<float> logits = out.logits.ToHost(), coefficients = out.coefficients.ToHost();
+  if (shape.kind != BoundaryKind::kResidual) {
+    BoundaryWeights<double> positive = weights;
+    for (double& phi : positive.projection) phi = std::abs(phi);
+    const std::vector<double> products = LogitsReference(shape, weights, x);
+    const std::vector<double> terms = LogitsReference(shape, positive, Magnitudes(out.x.ToHost()));
+    // Eight warps add an eighth of the terms each; the root halves the error of r.
+    const double k = double(n * shape.channels) / 8 + 16;
+    ExpectWithin(Group<T>("logits"), where, logits, products,
+                 [&](size_t i) { return 1.5 * k * kFloat * terms[i]; });
+    const std::vector<double> gates = CoefficientsFrom(shape, weights, Doubles(logits));
+    const double largest = LargestAbs(logits) * 1.5 + LargestAbs(in.weights.bias);
+    ExpectWithin(Group<T>("coefficients"), where, coefficients, gates, [&](size_t i) {
+      return 8 * kFloat * (1.0 + largest) * (1.0 + std::abs(gates[i]));
+    });
+  }
+  CheckNorm(where, shape, weights, x, Gates(shape, Doubles(coefficients), 0), out);
+}
+
+template <typename T>
+void CheckForwardBits(const BoundaryCase& c) {
+  const BoundaryShape shape = c.shape();
+  const BoundaryInputs<T> in(shape);
+  const DeviceInputs<T> device(in), consumed(in);
+  const ForwardOutputs<T> out(shape), again(shape), received(shape);
+  const std::string where = Name(c);
+  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
+                                  nullptr));
+
+  // In place, which is a second run too.
+  BoundaryForwardArgs<T> args =
+      again.args(shape, consumed.merge(), BoundarySink::kSubLayer, consumed);
+  args.x = consumed.x.data();
+  args.prefix = consumed.matrices.data();
+  ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+  ExpectSameBits("x in place of " + where, consumed.x.ToHost(), out.x.ToHost());
+  ExpectSameBits("prefix in place of " + where, consumed.matrices.ToHost(), out.prefix.ToHost());
+  ExpectSameBits("logits again of " + where, again.logits.ToHost(), out.logits.ToHost());
+  ExpectSameBits("coefficients of " + where, again.coefficients.ToHost(),
+                 out.coefficients.ToHost());
+  ExpectSameBits("norm_out again of " + where, again.norm_out.ToHost(), out.norm_out.ToHost());
+
+  // A stage that ends here, and one that begins.
+  args = received.args(shape, device.merge(), BoundarySink::kNone, device);
+  ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+  ExpectSameBits("x of a cut of " + where, received.x.ToHost(), out.x.ToHost());
+  args = received.args(shape, {}, BoundarySink::kSubLayer, device);
+  ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+  ExpectSameBits("x received of " + where, received.x.ToHost(), out.x.ToHost());
+  ExpectSameBits("prefix kept of " + where, received.prefix.ToHost(), out.prefix.ToHost());
+  ExpectSameBits("logits received of " + where, received.logits.ToHost(), out.logits.ToHost());
+  ExpectSameBits("norm_out received of " + where, received.norm_out.ToHost(),
+                 out.norm_out.ToHost());
+}
+
+template <typename T>
+void CheckRecompute(const BoundaryCase& c, const BoundarySourceArgs<T>& source, BoundarySink sink,
+                    const DeviceInputs<T>& device) {
+  const BoundaryShape shape = c.shape();
+  const ForwardOutputs<T> out(shape), again(shape);
+  const std::string where = Name(c);
+  ASSERT_OK(cuda::BoundaryForward(out.args(shape, source, sink, device), nullptr));
+  BoundaryRecomputeArgs<T> args;
+  args.shape = shape;
+  args.source = source;
+  const bool received = source.kind == BoundarySource::kReceived;
+  args.x = received ? out.x.data() : again.x.data();
+  args.sink = sink;
+  args.gamma = device.gamma.data();
+  args.coefficients = out.coefficients.data();
+  args.norm_inv_rms = out.norm_inv_rms.data();
+  args.norm_out = again.norm_out.data();
+  ASSERT_OK(cuda::BoundaryRecompute(args, nullptr));
+  if (!received) ExpectSameBits("x recomputed of " + where, again.x.ToHost(), out.x.ToHost());
+  ExpectSameBits("norm_out recomputed of " + where, again.norm_out.ToHost(), out.norm_out.ToHost());
+}
+
+template <typename T>
+void CheckRecomputes(const BoundaryCase& c) {
+  const BoundaryInputs<T> in(c.shape());
+  const DeviceInputs<T> device(in);
+  for (const BoundarySink sink : {BoundarySink::kSubLayer, BoundarySink::kHead}) {
+    CheckRecompute(c, device.merge(), sink, device);
+    CheckRecompute(c, device.embed(StreamExpand::kCopy), sink, device);
+    CheckRecompute(c, device.embed(StreamExpand::kOneHot), sink, device);
+  }
+}
+
+// Prefix and suffix are sums in double, rounded once.
+template <typename T>
+void CheckProducts(const BoundaryCase& c) {
+  const BoundaryShape shape = c.shape();
+  const BoundaryInputs<T> in(shape);
+  const DeviceInputs<T> device(in);
+  const ForwardOutputs<T> out(shape);
+  const BackwardOutputs<T> back(shape);
+  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
+                                  nullptr));
+  ASSERT_OK(cuda::BoundaryBackward(back.args(shape, device, out), nullptr));
+  const std::vector<float> prefix = out.prefix.ToHost(), suffix = back.suffix.ToHost();
+  const std::vector<float> made = out.coefficients.ToHost();
+  const int n = shape.streams, stride = int(CoefficientsPerToken(shape));
+  std::vector<double> want_prefix(prefix.size()), want_suffix(suffix.size());
+  const auto h = [&](const std::vector<float>& from, int64_t t, int i, int j) {
+    return stride == 0 ? 1.0 : double(from[size_t(t * stride + 2 * n + i * n + j)]);
+  };
+  for (int64_t t = 0; t < shape.tokens; ++t) {
+    const float* p = in.matrices.data() + t * n * n;
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) {
+        for (int k = 0; k < n; ++k) {
+          const size_t at = size_t(t * n * n + i * n + j);
+          want_prefix[at] += h(in.coefficients, t, i, k) * double(p[k * n + j]);
+          want_suffix[at] += double(p[i * n + k]) * h(made, t, k, j);
+        }
+      }
+    }
+  }
+  const auto rounding = [](const std::vector<double>& want) {
+    return [&want](size_t i) { return 1.01 * kFloat * std::abs(want[i]) + 1e-14; };
+  };
+  ExpectWithin("prefix", Name(c), prefix, want_prefix, rounding(want_prefix));
+  ExpectWithin("suffix", Name(c), suffix, want_suffix, rounding(want_suffix));
+}
+
+template <typename T>
+void CheckEnds(const BoundaryCase& c) {
+  const BoundaryShape shape = c.shape();
+  const BoundaryInputs<T> in(shape);
+  const DeviceInputs<T> device(in);
+  const std::string where = Name(c);
+  const int64_t n = shape.streams, C = shape.channels;
+  for (const StreamExpand expand : {StreamExpand::kCopy, StreamExpand::kOneHot}) {
+    const ForwardOutputs<T> out(shape);
+    ASSERT_OK(cuda::BoundaryForward(
+        out.args(shape, device.embed(expand), BoundarySink::kSubLayer, device), nullptr));
+    std::vector<T> want(size_t(shape.tokens * n * C));
+    std::vector<float> identity(size_t(shape.tokens * n * n));
+    for (int64_t i = 0; i < shape.tokens * n * C; ++i) {
+      const int64_t t = i / (n * C), j = i / C % n;
+      if (j > 0 && expand == StreamExpand::kOneHot) continue;
+      want[size_t(i)] = in.embedding[size_t(in.ids[size_t(t)] * C + i % C)];
+    }
+    for (size_t i = 0; i < identity.size(); ++i) {
+      identity[i] = int64_t(i) / n % n == int64_t(i) % n ? 1.0f : 0.0f;
+    }
+    ExpectSameBits("embedding of " + where, out.x.ToHost(), want);
+    ExpectSameBits("identity of " + where, out.prefix.ToHost(), identity);
+  }
+  for (const StreamContract contract : {StreamContract::kMean, StreamContract::kSum}) {
+    const ForwardOutputs<T> out(shape);
+    BoundaryForwardArgs<T> args = out.args(shape, device.merge(), BoundarySink::kHead, device);
+    args.contract = contract;
+    ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+    const std::vector<double> x = Doubles(out.x.ToHost());
+    const double weight = contract == StreamContract::kMean ? 1.0 / double(n) : 1.0;
+    const std::vector<double> weights(size_t(shape.tokens * n), weight);
+    const std::vector<double> h = ReadReference(shape, x, weights);
+    const std::vector<double> sizes = ReadReference(shape, Magnitudes(out.x.ToHost()), weights);
+    ExpectWithin(Group<T>("head"), where, out.contracted.ToHost(), h, [&](size_t i) {
+      return kRounding<T> * std::abs(h[i]) * 1.01 + double(n + 2) * kFloat * sizes[i];
+    });
+    CheckNorm(where, shape, Doubles(in.weights), x, weights, out);
+  }
+}
+
+// Everything the reference's backward pass writes, started as the device's.
+struct BackwardReference {
+  BackwardReference(const BoundaryShape& shape, const BoundaryWeights<double>& weights)
+      : weights(weights),
+        dx(size_t(shape.tokens * shape.streams * shape.channels)),
+        workspace(size_t(cpu::BoundaryWorkspaceElements(shape))) {
+    gradients.projection = Doubles(BackwardOutputs<float>::Start(ProjectionElements(shape)));
+    gradients.alpha = Doubles(BackwardOutputs<float>::Start(3));
+    gradients.bias = Doubles(BackwardOutputs<float>::Start(BiasElements(shape)));
+    gradients.gamma = Doubles(BackwardOutputs<float>::Start(shape.channels));
+  }
+  BoundaryWeights<double> weights, gradients;
+  std::vector<double> dx, workspace;
+};
+
+// gradients.X less what it started with, of got and want: the start would hide small gradients.
+template <typename T>
+void CheckGradient(const char* what, const std::string& where, const DeviceBuffer<float>& got,
+                   const std::vector<double>& want) {
+  const std::vector<float> start = BackwardOutputs<T>::Start(int64_t(want.size()));
+  std::vector<double> moved = want;
+  for (size_t i = 0; i < want.size(); ++i) moved[i] -= double(start[i]);
+  const double largest = LargestAbs(moved);
+  if (want.empty() || largest == 0.0) return;
+  // The sum with the start is rounded once more.
+  const std::vector<float> sum = got.ToHost();
+  double worst = 0.0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double rounding = 2 * kFloat * (std::abs(want[i]) + std::abs(double(start[i])));
+    double error = std::abs(double(sum[i]) - want[i]) - rounding;
+    if (error < 0.0) error = 0.0;
+    if (!(error / largest <= worst)) worst = error / largest;
+  }
+  NoteGroup(Group<T>(what) + " (of the largest entry)", worst, kGradientBar);
+  EXPECT_LE(worst, kGradientBar) << what << " of " << where;
+}
+
+// dy = H_post dX of the dX that was stored.
+template <typename T>
+void CheckMergeBackward(const std::string& where, const BoundaryShape& shape,
+                        const BoundaryInputs<T>& in, const BackwardOutputs<T>& out) {
+  const std::vector<T> dx = out.dx.ToHost();
+  const std::vector<double> want =
+      ReadReference(shape, Doubles(dx), Gates(shape, Doubles(in.coefficients), shape.streams));
+  const std::vector<double> sizes = ReadReference(
+      shape, Magnitudes(dx), Gates(shape, Magnitudes(in.coefficients), shape.streams));
+  ExpectWithin(Group<T>("dy"), where, out.dy_below.ToHost(), want, [&](size_t i) {
+    return kRounding<T> * std::abs(want[i]) * 1.01 + (shape.streams + 1) * kFloat * sizes[i];
+  });
+}
+
+template <typename T>
+void CheckBackward(const BoundaryCase& c) {
+  const BoundaryShape shape = c.shape();
+  const BoundaryInputs<T> in(shape);
+  const DeviceInputs<T> device(in), consumed(in);
+  const ForwardOutputs<T> forward(shape);
+  const std::string where = Name(c);
+  ASSERT_OK(cuda::BoundaryForward(
+      forward.args(shape, device.merge(), BoundarySink::kSubLayer, device), nullptr));
+  const BackwardOutputs<T> out(shape), again(shape), cut(shape);
+  ASSERT_OK(cuda::BoundaryBackward(out.args(shape, device, forward), nullptr));
+
+  BackwardReference want(shape, Doubles(in.weights));
+  const std::vector<double> above = Doubles(in.above), x = Doubles(forward.x.ToHost()),
+                            y = Doubles(in.y), dnorm = Doubles(in.dnorm),
+                            inverse = Doubles(forward.norm_inv_rms.ToHost()),
+                            coefficients = Doubles(forward.coefficients.ToHost()),
+                            logits = Doubles(forward.logits.ToHost());
+  BoundaryBackwardArgs<double> args;
+  args.shape = shape;
+  args.dx_above = above.data();
+  args.x = x.data();
+  args.y = y.data();
+  args.dnorm = dnorm.data();
+  args.norm_inv_rms = inverse.data();
+  args.coefficients = coefficients.data();
+  args.logits = logits.data();
+  args.parameters = want.weights.view();
+  args.gradients = want.gradients.gradient_view();
+  args.dx = want.dx.data();
+  args.workspace = want.workspace.data();
+  ASSERT_OK(cpu::BoundaryBackward(args));
+  ExpectGradientBar(Group<T>("dx"), where, out.dx.ToHost(), want.dx);
+  CheckGradient<T>("dprojection", where, out.projection, want.gradients.projection);
+  CheckGradient<T>("dalpha", where, out.alpha, want.gradients.alpha);
+  CheckGradient<T>("dbias", where, out.bias, want.gradients.bias);
+  CheckGradient<T>("dgamma", where, out.gamma, want.gradients.gamma);
+  CheckMergeBackward(where, shape, in, out);
+
+  // In place, which is a second run too; and cut between sub-layer and merge.
+  BoundaryBackwardArgs<T> in_place = again.args(shape, consumed, forward);
+  in_place.dx = consumed.above.data();
+  in_place.suffix = consumed.matrices.data();
+  ASSERT_OK(cuda::BoundaryBackward(in_place, nullptr));
+  ExpectSameBits("dx in place of " + where, consumed.above.ToHost(), out.dx.ToHost());
+  ExpectSameBits("suffix in place of " + where, consumed.matrices.ToHost(), out.suffix.ToHost());
+  BoundaryBackwardArgs<T> upper = cut.args(shape, device, forward), lower = upper;
+  upper.source = BoundarySource::kReceived;
+  lower.sink = BoundarySink::kNone;
+  ASSERT_OK(cuda::BoundaryBackward(upper, nullptr));
+  ASSERT_OK(cuda::BoundaryBackward(lower, nullptr));
+  ExpectSameBits("a cut backward of " + where, cut, out);
+}
+
+template <typename T>
+void CheckHeadBackward(const BoundaryCase& c, StreamContract contract) {
+  const BoundaryShape shape = c.shape();
+  const BoundaryInputs<T> in(shape);
+  const DeviceInputs<T> device(in);
+  const ForwardOutputs<T> forward(shape);
+  const std::string where = Name(c);
+  BoundaryForwardArgs<T> head = forward.args(shape, device.merge(), BoundarySink::kHead, device);
+  head.contract = contract;
+  ASSERT_OK(cuda::BoundaryForward(head, nullptr));
+  const BackwardOutputs<T> out(shape), again(shape);
+  BackwardReference want(shape, Doubles(in.weights));
+  for (const BackwardOutputs<T>* each : {&out, &again}) {
+    BoundaryBackwardArgs<T> args = each->args(shape, device, forward);
+    args.sink = BoundarySink::kHead;
+    args.contract = contract;
+    ASSERT_OK(cuda::BoundaryBackward(args, nullptr));
+  }
+  ExpectSameBits("head backward again of " + where, out, again);
+  const std::vector<double> h = Doubles(forward.contracted.ToHost()), dnorm = Doubles(in.dnorm),
+                            inverse = Doubles(forward.norm_inv_rms.ToHost());
+  BoundaryBackwardArgs<double> args;
+  args.shape = shape;
+  args.sink = BoundarySink::kHead;
+  args.contract = contract;
+  args.contracted = h.data();
+  args.dnorm = dnorm.data();
+  args.norm_inv_rms = inverse.data();
+  args.parameters = want.weights.view();
+  args.gradients = want.gradients.gradient_view();
+  args.dx = want.dx.data();
+  ASSERT_OK(cpu::BoundaryBackward(args));
+  ExpectGradientBar(Group<T>("dx of a head"), where, out.dx.ToHost(), want.dx);
+  CheckGradient<T>("dgamma of a head", where, out.gamma, want.gradients.gamma);
+  CheckMergeBackward(where, shape, in, out);
+}
+
+template <typename T>
+void CheckEmbedBackward(const BoundaryCase& c, StreamExpand expand) {
+  const BoundaryShape shape = c.shape();
+  const BoundaryInputs<T> in(shape);
+  const DeviceInputs<T> device(in);
+  const ForwardOutputs<T> forward(shape);
+  const BackwardOutputs<T> out(shape), again(shape);
+  const int64_t n = shape.streams, C = shape.channels;
+  for (const BackwardOutputs<T>* each : {&out, &again}) {
+    BoundaryBackwardArgs<T> args = each->args(shape, device, forward);
+    args.sink = BoundarySink::kNone;
+    args.source = BoundarySource::kEmbed;
+    args.expand = expand;
+    CudaOk(
+        cudaMemcpy(args.dx, in.above.data(), in.above.size() * sizeof(T), cudaMemcpyHostToDevice));
+    ASSERT_OK(cuda::BoundaryBackward(args, nullptr));
+  }
+  ExpectSameBits("embedding backward again", out.dembedding.ToHost(), again.dembedding.ToHost());
+  const std::vector<double> start = Doubles(BackwardOutputs<T>::Start(out.dembedding.size()));
+  std::vector<double> want = start, sizes = start;
+  for (double& size : sizes) size = std::abs(size);
+  const std::vector<double> dx = Doubles(in.above);
+  for (int64_t i = 0; i < int64_t(dx.size()); ++i) {
+    if (expand == StreamExpand::kOneHot && i / C % n > 0) continue;
+    const size_t at = size_t(in.ids[size_t(i / (n * C))] * C + i % C);
+    want[at] += dx[size_t(i)];
+    sizes[at] += std::abs(dx[size_t(i)]);
+  }
+  ExpectWithin(Group<T>("dembedding"), Name(c), out.dembedding.ToHost(), want,
+               [&](size_t i) { return double(shape.tokens + n + 1) * kFloat * sizes[i]; });
+}
+
+// One test a kind of check and type, over all cases.
+template <typename T>
+class BoundaryCuda : public testing::Test {};
+using Types = testing::Types<float, bf16>;
+TYPED_TEST_SUITE(BoundaryCuda, Types);
+
+TYPED_TEST(BoundaryCuda, ForwardMatchesTheReference) {
+  for (const BoundaryCase& c : CudaCases()) CheckForward<TypeParam>(c);
+}
+
+TYPED_TEST(BoundaryCuda, ForwardGivesTheSameBitsInPlaceAndAcrossACut) {
+  for (const BoundaryCase& c : CudaCases()) CheckForwardBits<TypeParam>(c);
+}
+
+TYPED_TEST(BoundaryCuda, RecomputeGivesTheBitsOfForward) {
+  for (const BoundaryCase& c : CudaCases()) CheckRecomputes<TypeParam>(c);
+}
+
+TYPED_TEST(BoundaryCuda, EmbeddingOpensAndHeadClosesTheStreams) {
+  for (const BoundaryCase& c : CudaCases()) CheckEnds<TypeParam>(c);
+}
+
+TYPED_TEST(BoundaryCuda, PrefixAndSuffixAreRoundedOnce) {
+  for (const BoundaryCase& c : CudaCases()) {
+    if (c.channels == 64) CheckProducts<TypeParam>(c);
+  }
+}
+
+TYPED_TEST(BoundaryCuda, BackwardMatchesTheReference) {
+  for (const BoundaryCase& c : CudaCases()) CheckBackward<TypeParam>(c);
+}
+
+TYPED_TEST(BoundaryCuda, HeadBackwardMatchesTheReference) {
+  for (const BoundaryCase& c : CudaCases()) {
+    if (c.kind == BoundaryKind::kMhc && c.mapping == MixMapping::kPermutations) continue;
+    CheckHeadBackward<TypeParam>(c, StreamContract::kMean);
+    CheckHeadBackward<TypeParam>(c, StreamContract::kSum);
+  }
+}
+
+TYPED_TEST(BoundaryCuda, EmbeddingBackwardAddsRepeatedIds) {
+  for (const BoundaryCase& c : CudaCases()) {
+    if (c.kind == BoundaryKind::kMhc && c.mapping != MixMapping::kSinkhorn) continue;
+    CheckEmbedBackward<TypeParam>(c, StreamExpand::kCopy);
+    CheckEmbedBackward<TypeParam>(c, StreamExpand::kOneHot);
+  }
+}
+
+TYPED_TEST(BoundaryCuda, RowsOfZerosGiveNoNaN) {
+  const BoundaryCase c = {BoundaryKind::kMhc, MixMapping::kSinkhorn, 4, 5, 64, 1.0};
+  const BoundaryShape shape = c.shape();
+  BoundaryInputs<TypeParam> in(shape);
+  in.x.assign(in.x.size(), TypeParam{});
+  in.y.assign(in.y.size(), TypeParam{});
+  const DeviceInputs<TypeParam> device(in);
+  const ForwardOutputs<TypeParam> out(shape);
+  const BackwardOutputs<TypeParam> back(shape);
+  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
+                                  nullptr));
+  ASSERT_OK(cuda::BoundaryBackward(back.args(shape, device, out), nullptr));
+  for (const double value : Doubles(out.norm_out.ToHost())) ASSERT_EQ(value, 0.0);
+  for (const double value : Doubles(back.dx.ToHost())) ASSERT_TRUE(std::isfinite(value));
+  for (const float value : back.projection.ToHost()) ASSERT_TRUE(std::isfinite(value));
+  for (const float value : back.bias.ToHost()) ASSERT_TRUE(std::isfinite(value));
+}
+
+TYPED_TEST(BoundaryCuda, ANaNStaysInItsToken) {
+  const BoundaryCase c = {BoundaryKind::kMhc, MixMapping::kSinkhorn, 4, 5, 64, 1.0};
+  const BoundaryShape shape = c.shape();
+  BoundaryInputs<TypeParam> in(shape);
+  std::vector<float> x = Widen(in.x);
+  x[size_t(2 * 4 * 64 + 7)] = std::nanf("");
+  in.x = Narrow<TypeParam>(x);
+  const DeviceInputs<TypeParam> device(in);
+  const ForwardOutputs<TypeParam> out(shape);
+  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
+                                  nullptr));
+  const std::vector<double> norm_out = Doubles(out.norm_out.ToHost());
+  for (size_t i = 0; i < norm_out.size(); ++i) EXPECT_EQ(std::isnan(norm_out[i]), i / 64 == 2);
+}
+
+TEST(BoundaryCudaRefusals, NameWhatIsMissing) {
+  BoundaryForwardArgs<float> args;
+  args.shape = {.tokens = 1, .channels = 8};
+  ExpectRefused(cuda::BoundaryForward(args, nullptr), "boundary forward: x is null; need a buffer");
+  float some = 0.0f;
+  BoundaryBackwardArgs<float> back;
+  back.shape = args.shape;
+  back.sink = BoundarySink::kHead;
+  back.dx = back.gradients.gamma = &some;
+  back.contracted = back.dnorm = back.norm_inv_rms = back.parameters.gamma = &some;
+  ExpectRefused(cuda::BoundaryBackward(back, nullptr),
+                "boundary backward: workspace is null; need a buffer");
+}
+
+TEST(BoundaryCudaWorkspace, StaysSmall) {
+  const BoundaryShape shape = {.streams = 4, .tokens = 16384, .channels = 2560};
+  EXPECT_LE(cuda::BoundaryWorkspaceBytes(shape), int64_t{64} << 20);
+  NoteGroup("workspace of 16384 tokens, C 2560, n 4, in MB",
+            double(cuda::BoundaryWorkspaceBytes(shape)) / 1048576.0, 64.0);
+}
+
+}  // namespace
+}  // namespace birkhoff
