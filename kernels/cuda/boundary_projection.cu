@@ -85,8 +85,9 @@ __device__ inline void LoadWeights(const BoundaryShape& shape, const float* proj
 // added in order at the end.  grid: tokens / kTokens; shared: one tile, 22 KB for bf16 at n = 4.
 // X is read and written once, phi once a block.
 template <int N, typename T, bool kIsHc, int kMostColumns>
-__global__ __launch_bounds__(kThreads) void ProjectionKernel(BoundaryForwardArgs<T> args,
-                                                             int columns, bool vector) {
+__global__ __launch_bounds__(kThreads,
+                             N <= 4 ? 2 : 1) void ProjectionKernel(BoundaryForwardArgs<T> args,
+                                                                   int columns, bool vector) {
   using Tile = ProjectionTile<N, T, kIsHc, kMostColumns>;
   constexpr int kGroups = Tile::kGroups, kPerLane = Tile::kPerLane;
   __shared__ __align__(16) unsigned char shared[sizeof(Tile)];
@@ -104,8 +105,7 @@ __global__ __launch_bounds__(kThreads) void ProjectionKernel(BoundaryForwardArgs
         LoadWeights(args.shape, args.parameters.projection, columns, j, c0, tile);
         __syncthreads();
       }
-      constexpr int kOne = 0;
-      const int group = kIsHc ? j : kOne;
+      const int group = kIsHc ? j : 0;
       for (int k = warp; k < Tile::kChannels; k += kWarps) {
         const T* row = tile.x[j * Tile::kChannels + k];
         const float2 low = LoadPair(row + 2 * g), high = LoadPair(row + 16 + 2 * g);
