@@ -336,7 +336,7 @@ BoundaryWorkspace CutWorkspace(const BoundaryShape& shape, void* workspace) {
   const auto take = [&](auto** part, int64_t elements) {
     constexpr int64_t kAlign = 256;
     *part = reinterpret_cast<std::remove_reference_t<decltype(*part)>>(
-        static_cast<char*>(workspace) + work.bytes);
+        reinterpret_cast<uintptr_t>(workspace) + uintptr_t(work.bytes));
     work.bytes += (elements * int64_t{sizeof(**part)} + kAlign - 1) / kAlign * kAlign;
   };
   const int64_t tokens = shape.tokens, chunks = ChunksOf(shape).count;

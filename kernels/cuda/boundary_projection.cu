@@ -85,9 +85,8 @@ __device__ inline void LoadWeights(const BoundaryShape& shape, const float* proj
 // added in order at the end.  grid: tokens / kTokens; shared: one tile, 22 KB for bf16 at n = 4.
 // X is read and written once, phi once a block.
 template <int N, typename T, bool kIsHc, int kMostColumns>
-__global__ __launch_bounds__(kThreads,
-                             N <= 4 ? 2 : 1) void ProjectionKernel(BoundaryForwardArgs<T> args,
-                                                                   int columns, bool vector) {
+__global__ __launch_bounds__(kThreads) void ProjectionKernel(BoundaryForwardArgs<T> args,
+                                                             int columns, bool vector) {
   using Tile = ProjectionTile<N, T, kIsHc, kMostColumns>;
   constexpr int kGroups = Tile::kGroups, kPerLane = Tile::kPerLane;
   __shared__ __align__(16) unsigned char shared[sizeof(Tile)];
