@@ -87,26 +87,29 @@ __global__ __launch_bounds__(kTokenThreads) void ReadNormKernel(BoundaryForwardA
   }
 }
 
-// P = H_res P_below, or I, summed in double.  A thread owns a token.  P may be P_below.
+// left right of every token, summed in double; I where a side is missing.  A thread owns a token
+// and reads its own first, so the result may lie over either side.  grid: tokens / kMatrixThreads;
+// shared: none.
 template <int N>
-__global__ __launch_bounds__(kMatrixThreads) void PrefixKernel(int64_t tokens, bool identity,
-                                                               const float* coefficients,
-                                                               const float* below, float* prefix) {
+__global__ __launch_bounds__(kMatrixThreads) void MatrixProductKernel(int64_t tokens,
+                                                                      TokenMatrices left,
+                                                                      TokenMatrices right,
+                                                                      float* out) {
   const int64_t t = int64_t{blockIdx.x} * kMatrixThreads + threadIdx.x;
   if (t >= tokens) return;
-  float in[N * N], h[N * N];
+  float a[N * N], b[N * N];
 #pragma unroll
   for (int k = 0; k < N * N; ++k) {
-    in[k] = identity ? 0.0f : below[t * N * N + k];
-    h[k] = 1.0f;
-    if (coefficients != nullptr) h[k] = coefficients[t * (2 * N + N * N) + 2 * N + k];
+    const float one = k / N == k % N ? 1.0f : 0.0f;
+    a[k] = left.first == nullptr ? one : left.first[t * left.stride + k];
+    b[k] = right.first == nullptr ? one : right.first[t * right.stride + k];
   }
 #pragma unroll
   for (int k = 0; k < N * N; ++k) {
-    double sum = identity && k / N == k % N ? 1.0 : 0.0;
+    double sum = 0.0;
 #pragma unroll
-    for (int m = 0; m < N; ++m) sum += double(h[k / N * N + m]) * double(in[m * N + k % N]);
-    prefix[t * N * N + k] = float(sum);
+    for (int m = 0; m < N; ++m) sum = fma(double(a[k / N * N + m]), double(b[m * N + k % N]), sum);
+    out[t * N * N + k] = float(sum);
   }
 }
 
@@ -127,15 +130,12 @@ absl::Status RunPrefix(const BoundaryForwardArgs<T>& args, StreamHandle stream) 
   if (args.prefix == nullptr || args.source.kind == BoundarySource::kReceived) {
     return absl::OkStatus();
   }
-  const bool identity = args.source.kind == BoundarySource::kEmbed;
-  const int64_t tokens = args.shape.tokens;
-  const float* coefficients = identity ? nullptr : args.source.coefficients;
-  WithStreams(args.shape.streams, [&](auto n) {
-    PrefixKernel<n()>
-        <<<unsigned((tokens + kMatrixThreads - 1) / kMatrixThreads), kMatrixThreads, 0, stream>>>(
-            tokens, identity, coefficients, args.prefix_below, args.prefix);
-  });
-  return LaunchStatus("PrefixKernel");
+  if (args.source.kind == BoundarySource::kEmbed) {
+    return MultiplyMatrices(args.shape, {}, {}, args.prefix, stream);
+  }
+  return MultiplyMatrices(args.shape, ResidualMatrices(args.shape, args.source.coefficients),
+                          {args.prefix_below, args.shape.streams * args.shape.streams}, args.prefix,
+                          stream);
 }
 
 template <typename T>
@@ -157,6 +157,17 @@ absl::Status RunReadNorm(BoundaryForwardArgs<T> args, StreamHandle stream) {
 
 }  // namespace
 
+absl::Status MultiplyMatrices(const BoundaryShape& shape, TokenMatrices left, TokenMatrices right,
+                              float* out, StreamHandle stream) {
+  const int64_t tokens = shape.tokens;
+  WithStreams(shape.streams, [&](auto n) {
+    MatrixProductKernel<n()>
+        <<<unsigned((tokens + kMatrixThreads - 1) / kMatrixThreads), kMatrixThreads, 0, stream>>>(
+            tokens, left, right, out);
+  });
+  return LaunchStatus("MatrixProductKernel");
+}
+
 template <typename T>
 absl::Status BoundaryForward(const BoundaryForwardArgs<T>& given, StreamHandle stream) {
   RETURN_IF_ERROR(Validate(given));
@@ -165,7 +176,6 @@ absl::Status BoundaryForward(const BoundaryForwardArgs<T>& given, StreamHandle s
   if (shape.tokens == 0) return absl::OkStatus();
   const bool plain = shape.kind == BoundaryKind::kResidual;
   if (plain) args.source.coefficients = nullptr;
-  // Before x, which is written next, and after nothing: P reads coefficients alone.
   RETURN_IF_ERROR(RunPrefix(args, stream));
   if (args.sink == BoundarySink::kSubLayer && !plain) {
     RETURN_IF_ERROR(ProjectForward(args, stream));

@@ -9,7 +9,6 @@
 #include "kernels/boundary.h"
 #include "kernels/cuda/boundary_parts.h"
 #include "kernels/cuda/device/mix.cuh"
-#include "kernels/cuda/device/source.cuh"
 #include "kernels/cuda/mapping_dispatch.h"
 #include "kernels/cuda/status.h"
 
@@ -152,29 +151,6 @@ __global__ __launch_bounds__(kFlatThreads) void HeadGammaKernel(BoundaryBackward
   partials[chunk * C + c] = sum;
 }
 
-// S_l = S_{l+1} H_res, or I for a head, summed in double.  A thread owns a token.  S_l may be
-// S_{l+1}: a thread reads its own first.
-template <int N>
-__global__ __launch_bounds__(kFlatThreads) void SuffixKernel(int64_t tokens, bool identity,
-                                                             const float* coefficients,
-                                                             const float* above, float* suffix) {
-  const int64_t t = int64_t{blockIdx.x} * kFlatThreads + threadIdx.x;
-  if (t >= tokens) return;
-  float in[N * N], h[N * N];
-#pragma unroll
-  for (int k = 0; k < N * N; ++k) {
-    in[k] = identity ? 0.0f : above[t * N * N + k];
-    h[k] = coefficients == nullptr ? 1.0f : coefficients[t * (2 * N + N * N) + 2 * N + k];
-  }
-#pragma unroll
-  for (int k = 0; k < N * N; ++k) {
-    double sum = identity && k / N == k % N ? 1.0 : 0.0;
-#pragma unroll
-    for (int m = 0; m < N; ++m) sum += double(in[k / N * N + m]) * double(h[m * N + k % N]);
-    suffix[t * N * N + k] = float(sum);
-  }
-}
-
 // dy_below = H_post dX where dX stands in memory.  A block owns a token.  grid: tokens; shared:
 // none.  Reads n rows, writes one.
 template <int N, typename T>
@@ -219,9 +195,27 @@ __global__ __launch_bounds__(kFlatThreads) void ChainKernel(int64_t tokens, cons
   if (found >= 0) later[found] = 1;
 }
 
+// What one token gives its embedding: the sum of its streams, or its first alone.
+template <int N, typename T>
+__device__ inline Lanes<T> EmbeddingShare(const BoundaryBackwardArgs<T>& args, int64_t t, int64_t c,
+                                          bool vector) {
+  const int64_t C = args.shape.channels;
+  const T* dx = args.dx + t * N * C + c;
+  Lanes<T> sum = LoadLanes(dx, C - c, vector);
+#pragma unroll
+  for (int j = 1; j < N; ++j) {
+    if (args.expand != StreamExpand::kCopy) continue;
+    const Lanes<T> stream = LoadLanes(dx + j * C, C - c, vector);
+#pragma unroll
+    for (int k = 0; k < kLanes<T>; ++k) sum.at[k] += stream.at[k];
+  }
+  return sum;
+}
+
 // dembedding[id] += sum over its tokens, ascending.  The block of an id's first token owns the row
-// and walks the chain; the others leave at once.  grid: tokens; shared: none.  dX is read once (one
-// stream of it where the expansion is one-hot).
+// and walks the chain, the next token's rows on their way while it adds one's; the others leave at
+// once.  grid: tokens; shared: none.  dX is read once (one stream of it where the expansion is
+// one-hot).
 template <int N, typename T>
 __global__ __launch_bounds__(kTokenThreads) void EmbedBackwardKernel(BoundaryBackwardArgs<T> args,
                                                                      const int32_t* next,
@@ -231,23 +225,16 @@ __global__ __launch_bounds__(kTokenThreads) void EmbedBackwardKernel(BoundaryBac
   if (later[first] != 0) return;
   float* row = args.dembedding + int64_t{args.ids[first]} * C;
   for (int64_t c = threadIdx.x * kLanes<T>; c < C; c += blockDim.x * kLanes<T>) {
-    Lanes<T> sum = {};
-    for (int64_t t = first; t >= 0; t = next[t]) {
-      const T* dx = args.dx + t * N * C + c;
-      Lanes<T> token = LoadLanes(dx, C - c, vector);
+    Lanes<T> sum = {}, share = EmbeddingShare<N>(args, first, c, vector);
+    for (int64_t t = next[first]; t >= 0; t = next[t]) {
+      const Lanes<T> coming = EmbeddingShare<N>(args, t, c, vector);
 #pragma unroll
-      for (int j = 1; j < N; ++j) {
-        if (args.expand != StreamExpand::kCopy) continue;
-        const Lanes<T> stream = LoadLanes(dx + j * C, C - c, vector);
-#pragma unroll
-        for (int k = 0; k < kLanes<T>; ++k) token.at[k] += stream.at[k];
-      }
-#pragma unroll
-      for (int k = 0; k < kLanes<T>; ++k) sum.at[k] += token.at[k];
+      for (int k = 0; k < kLanes<T>; ++k) sum.at[k] += share.at[k];
+      share = coming;
     }
 #pragma unroll
     for (int k = 0; k < kLanes<T>; ++k) {
-      if (c + k < C) row[c + k] += sum.at[k];
+      if (c + k < C) row[c + k] += sum.at[k] + share.at[k];
     }
   }
 }
@@ -305,14 +292,11 @@ absl::Status HeadBackward(const BoundaryBackwardArgs<T>& args, const BoundaryWor
 template <typename T>
 absl::Status RunSuffix(const BoundaryBackwardArgs<T>& args, StreamHandle stream) {
   if (args.suffix == nullptr || args.sink == BoundarySink::kNone) return absl::OkStatus();
-  const int64_t tokens = args.shape.tokens;
-  const bool identity = args.sink == BoundarySink::kHead;
-  const float* coefficients = identity ? nullptr : args.coefficients;
-  WithStreams(args.shape.streams, [&](auto n) {
-    SuffixKernel<n()><<<FlatBlocks(tokens), kFlatThreads, 0, stream>>>(
-        tokens, identity, coefficients, args.suffix_above, args.suffix);
-  });
-  return LaunchStatus("SuffixKernel");
+  if (args.sink == BoundarySink::kHead) {
+    return MultiplyMatrices(args.shape, {}, {}, args.suffix, stream);
+  }
+  return MultiplyMatrices(args.shape, {args.suffix_above, args.shape.streams * args.shape.streams},
+                          ResidualMatrices(args.shape, args.coefficients), args.suffix, stream);
 }
 
 template <typename T>
@@ -352,7 +336,7 @@ BoundaryWorkspace CutWorkspace(const BoundaryShape& shape, void* workspace) {
   const auto take = [&](auto** part, int64_t elements) {
     constexpr int64_t kAlign = 256;
     *part = reinterpret_cast<std::remove_reference_t<decltype(*part)>>(
-        static_cast<char*>(workspace) + work.bytes);
+        reinterpret_cast<uintptr_t>(workspace) + uintptr_t(work.bytes));
     work.bytes += (elements * int64_t{sizeof(**part)} + kAlign - 1) / kAlign * kAlign;
   };
   const int64_t tokens = shape.tokens, chunks = ChunksOf(shape).count;

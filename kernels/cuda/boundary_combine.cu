@@ -189,7 +189,7 @@ __global__ __launch_bounds__(N* CombineChannels(N),
     __syncthreads();
     NormBackward<N, T>(gamma, tile, dgamma);
     __syncthreads();
-#pragma unroll 1
+#pragma unroll 1  // registers are for phi and its gradient, here and in the loops above
     for (int token = 0; token < kTile; ++token) {
       const float x = Load(tile.x[token][j][lane]);
       float sum = fmaf(tile.pre[token][j], tile.du[token][lane], -tile.norm[token][j] * x);

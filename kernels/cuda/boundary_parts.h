@@ -99,6 +99,20 @@ template <typename T>
 absl::Status CombineGradients(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspace& work,
                               StreamHandle stream);
 
+// One n x n matrix a token, tokens `stride` apart; none: the identity.
+struct TokenMatrices {
+  const float* first = nullptr;
+  int64_t stride = 0;
+};
+// H_res of saved coefficients; the identity of a plain residual, which has none.
+inline TokenMatrices ResidualMatrices(const BoundaryShape& shape, const float* coefficients) {
+  if (shape.kind == BoundaryKind::kResidual) return {};
+  return {coefficients + 2 * shape.streams, CoefficientsPerToken(shape)};
+}
+// out = left right; out [tokens, n, n] may be either side.
+absl::Status MultiplyMatrices(const BoundaryShape& shape, TokenMatrices left, TokenMatrices right,
+                              float* out, StreamHandle stream);
+
 // sums[i] += partials[0][i] + partials[1][i] + ... , in this order.
 absl::Status AddPartials(const float* partials, int64_t count, int64_t elements, float* sums,
                          StreamHandle stream);

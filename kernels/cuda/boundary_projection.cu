@@ -104,8 +104,7 @@ __global__ __launch_bounds__(kThreads) void ProjectionKernel(BoundaryForwardArgs
         LoadWeights(args.shape, args.parameters.projection, columns, j, c0, tile);
         __syncthreads();
       }
-      constexpr int kOne = 0;
-      const int group = kIsHc ? j : kOne;
+      const int group = kIsHc ? j : 0;
       for (int k = warp; k < Tile::kChannels; k += kWarps) {
         const T* row = tile.x[j * Tile::kChannels + k];
         const float2 low = LoadPair(row + 2 * g), high = LoadPair(row + 16 + 2 * g);

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 
 namespace birkhoff::cuda {
 
@@ -92,7 +91,7 @@ struct LinearScaling {
 template <int N>
 struct LogScaling {
   static constexpr double kStart = 0.0;
-  static constexpr double kNothing = -std::numeric_limits<double>::infinity();
+  static constexpr double kNothing = -__builtin_huge_val();
 
   __device__ static double Entry(double kernel, double a, double b) { return exp(kernel + a + b); }
   __device__ static void Columns(const RowLane<N>& lane, const double* kernel, double a,
@@ -121,7 +120,7 @@ constexpr double kLinearSpread = 200.0;
 // range.  A NaN or an infinity among the logits is not, and the logarithms make NaN of it.
 template <int N>
 __device__ inline bool CentreLogits(const RowLane<N>& lane, const float* logits, double* centred) {
-  constexpr float kHuge = std::numeric_limits<float>::infinity();
+  constexpr float kHuge = __builtin_huge_valf();
   float largest = -kHuge, smallest = kHuge, broken = 0.0f;
 #pragma unroll
   for (int j = 0; j < N; ++j) {
