@@ -120,9 +120,6 @@ class Device {
   virtual absl::StatusOr<std::unique_ptr<HostMemory>> AllocateHost(int64_t bytes) = 0;
   // Bytes handed out by Allocate and not freed yet: what a plan's memory list is compared with.
   virtual int64_t allocated_bytes() const = 0;
-  // The first error that any stream, event or memory of the device has met, for good: what streams
-  // did after it counts for nothing.  A kernel's own error shows once somebody has waited for it.
-  virtual absl::Status status() const = 0;
   virtual Processor processor() const = 0;
   virtual std::string name() const = 0;  // "cpu", "cuda:0"
   // The first error that any stream, event or memory of the device has met, for good: what streams

@@ -270,7 +270,6 @@ class CpuDevice final : public Device {
     return std::make_unique<CpuHostMemory>(data, bytes);
   }
   int64_t allocated_bytes() const override { return allocated_; }
-  absl::Status status() const override { return absl::OkStatus(); }  // work must not fail
   Processor processor() const override { return Processor::kCpu; }
   std::string name() const override { return "cpu"; }
   absl::Status status() const override { return absl::OkStatus(); }  // work must not fail
