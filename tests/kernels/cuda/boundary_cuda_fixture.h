@@ -93,11 +93,13 @@ std::vector<double> Doubles(const std::vector<T>& values) {
   const auto wide = Widen(values);
   return {wide.begin(), wide.end()};
 }
+inline std::vector<double> Magnitudes(std::vector<double> values) {
+  for (double& value : values) value = std::abs(value);
+  return values;
+}
 template <typename T>
 std::vector<double> Magnitudes(const std::vector<T>& values) {
-  std::vector<double> wide = Doubles(values);
-  for (double& value : wide) value = std::abs(value);
-  return wide;
+  return Magnitudes(Doubles(values));
 }
 inline BoundaryWeights<double> Doubles(const BoundaryWeights<float>& weights) {
   BoundaryWeights<double> wide;
@@ -272,6 +274,104 @@ void ExpectSameBits(const std::string& what, const BackwardOutputs<T>& a,
   ExpectSameBits(what + ": dgamma", a.gamma.ToHost(), b.gamma.ToHost());
   ExpectSameBits(what + ": dembedding", a.dembedding.ToHost(), b.dembedding.ToHost());
 }
+
+// ---- single steps of the reference, in double
+
+// The coefficients that these logits give, in double, by the formulas of boundary.h.
+inline std::vector<double> CoefficientsFrom(const BoundaryShape& shape,
+                                            const BoundaryWeights<double>& weights,
+                                            const std::vector<double>& logits) {
+  const int n = shape.streams, width = 2 * n + n * n;
+  const MixShape mix = MixShapeOf(shape);
+  const int64_t columns = NumMixLogits(mix), stride = LogitsPerToken(shape);
+  std::vector<double> out(size_t(shape.tokens * width));
+  for (int64_t t = 0; t < shape.tokens; ++t) {
+    const double* in = logits.data() + t * stride;
+    double* h = out.data() + t * width;
+    if (shape.kind == BoundaryKind::kHc) {
+      for (int j = 0; j < n; ++j) {
+        for (int k = 0; k < n + 2; ++k) {
+          h[k * n + j] = weights.alpha[size_t(std::min(k, 2))] * std::tanh(in[j * (n + 3) + k]) +
+                         weights.bias[size_t(k * n + j)];
+        }
+      }
+      continue;
+    }
+    for (int k = 0; k < 2 * n; ++k) {
+      const double gate = weights.alpha[k < n ? 0 : 1] * in[k] + weights.bias[size_t(k)];
+      h[k] = (k < n ? 1.0 : 2.0) / (1.0 + std::exp(-gate));
+    }
+    std::vector<double> res(size_t(columns + 1));
+    for (int64_t k = 0; k < columns; ++k) {
+      res[size_t(k)] = weights.alpha[2] * in[2 * n + k] + weights.bias[size_t(2 * n + k)];
+    }
+    const absl::Status status = cpu::MixForward<double>({.shape = mix,
+                                                         .tokens = 1,
+                                                         .logits = res.data(),
+                                                         .logits_stride = columns,
+                                                         .matrices = h + 2 * n,
+                                                         .matrices_stride = n * n});
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  return out;
+}
+
+// X of the merge, in double; of magnitudes, the sum of the absolute terms.
+inline std::vector<double> MergeReference(const BoundaryShape& shape, const std::vector<double>& x,
+                                          const std::vector<double>& y,
+                                          const std::vector<double>& coefficients) {
+  std::vector<double> out(x.size());
+  BoundaryForwardArgs<double> args;
+  args.shape = shape;
+  args.source.kind = BoundarySource::kMerge;
+  args.source.x = x.data();
+  args.source.y = y.data();
+  args.source.coefficients = coefficients.data();
+  args.x = out.data();
+  args.sink = BoundarySink::kNone;
+  EXPECT_TRUE(cpu::BoundaryForward(args).ok());
+  return out;
+}
+
+// v phi / r and 1 / r of X, in double; of magnitudes, the sum of the absolute terms over r.
+inline std::vector<double> LogitsReference(const BoundaryShape& shape,
+                                           const BoundaryWeights<double>& weights,
+                                           const std::vector<double>& x) {
+  BoundaryState<double> state(shape);
+  state.x = x;
+  EXPECT_TRUE(
+      cpu::BoundaryForward(ForwardArgs(shape, BoundarySink::kSubLayer, weights, state)).ok());
+  return state.logits;
+}
+
+// sum_j weight_j x_j of every token.
+inline std::vector<double> ReadReference(const BoundaryShape& shape, const std::vector<double>& x,
+                                         const std::vector<double>& weights) {
+  const int64_t n = shape.streams, C = shape.channels;
+  std::vector<double> u(size_t(shape.tokens * C));
+  for (int64_t t = 0; t < shape.tokens; ++t) {
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t c = 0; c < C; ++c) {
+        u[size_t(t * C + c)] += weights[size_t(t * n + j)] * x[size_t((t * n + j) * C + c)];
+      }
+    }
+  }
+  return u;
+}
+
+// n numbers a token: H_pre or H_post of the coefficients, ones of a plain residual.
+inline std::vector<double> Gates(const BoundaryShape& shape,
+                                 const std::vector<double>& coefficients, int first) {
+  const int64_t n = shape.streams, stride = CoefficientsPerToken(shape);
+  std::vector<double> gates(size_t(shape.tokens * n), 1.0);
+  if (stride == 0) return gates;
+  for (int64_t i = 0; i < shape.tokens * n; ++i) {
+    gates[size_t(i)] = coefficients[size_t(i / n * stride + first + i % n)];
+  }
+  return gates;
+}
+
+// ---- cases
 
 // Kinds x streams x channels x tokens; the largest product of all but n = 4 is left out, the
 // reference in double would take most of the time.

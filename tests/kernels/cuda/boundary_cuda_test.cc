@@ -12,100 +12,6 @@ std::string Group(const char* what) {
   return std::string(kDTypeOf<T> == DType::kBfloat16 ? "bf16 " : "fp32 ") + what;
 }
 
-// The coefficients that these logits give, in double, by the formulas of boundary.h.
-std::vector<double> CoefficientsFrom(const BoundaryShape& shape,
-                                     const BoundaryWeights<double>& weights,
-                                     const std::vector<double>& logits) {
-  const int n = shape.streams, width = 2 * n + n * n;
-  const MixShape mix = MixShapeOf(shape);
-  const int64_t columns = NumMixLogits(mix), stride = LogitsPerToken(shape);
-  std::vector<double> out(size_t(shape.tokens * width));
-  for (int64_t t = 0; t < shape.tokens; ++t) {
-    const double* in = logits.data() + t * stride;
-    double* h = out.data() + t * width;
-    if (shape.kind == BoundaryKind::kHc) {
-      for (int j = 0; j < n; ++j) {
-        for (int k = 0; k < n + 2; ++k) {
-          h[k * n + j] = weights.alpha[size_t(std::min(k, 2))] * std::tanh(in[j * (n + 3) + k]) +
-                         weights.bias[size_t(k * n + j)];
-        }
-      }
-      continue;
-    }
-    for (int k = 0; k < 2 * n; ++k) {
-      const double gate = weights.alpha[k < n ? 0 : 1] * in[k] + weights.bias[size_t(k)];
-      h[k] = (k < n ? 1.0 : 2.0) / (1.0 + std::exp(-gate));
-    }
-    std::vector<double> res(size_t(columns + 1));
-    for (int64_t k = 0; k < columns; ++k) {
-      res[size_t(k)] = weights.alpha[2] * in[2 * n + k] + weights.bias[size_t(2 * n + k)];
-    }
-    const absl::Status status = cpu::MixForward<double>({.shape = mix,
-                                                         .tokens = 1,
-                                                         .logits = res.data(),
-                                                         .logits_stride = columns,
-                                                         .matrices = h + 2 * n,
-                                                         .matrices_stride = n * n});
-    EXPECT_TRUE(status.ok()) << status;
-  }
-  return out;
-}
-
-// X of the merge, in double; of magnitudes, the sum of the absolute terms.
-std::vector<double> MergeReference(const BoundaryShape& shape, const std::vector<double>& x,
-                                   const std::vector<double>& y,
-                                   const std::vector<double>& coefficients) {
-  std::vector<double> out(x.size());
-  BoundaryForwardArgs<double> args;
-  args.shape = shape;
-  args.source.kind = BoundarySource::kMerge;
-  args.source.x = x.data();
-  args.source.y = y.data();
-  args.source.coefficients = coefficients.data();
-  args.x = out.data();
-  args.sink = BoundarySink::kNone;
-  EXPECT_TRUE(cpu::BoundaryForward(args).ok());
-  return out;
-}
-
-// v phi / r and 1 / r of X, in double; of magnitudes, the sum of the absolute terms over r.
-std::vector<double> LogitsReference(const BoundaryShape& shape,
-                                    const BoundaryWeights<double>& weights,
-                                    const std::vector<double>& x) {
-  BoundaryState<double> state(shape);
-  state.x = x;
-  EXPECT_TRUE(
-      cpu::BoundaryForward(ForwardArgs(shape, BoundarySink::kSubLayer, weights, state)).ok());
-  return state.logits;
-}
-
-// sum_j weight_j x_j of every token.
-std::vector<double> ReadReference(const BoundaryShape& shape, const std::vector<double>& x,
-                                  const std::vector<double>& weights) {
-  const int64_t n = shape.streams, C = shape.channels;
-  std::vector<double> u(size_t(shape.tokens * C));
-  for (int64_t t = 0; t < shape.tokens; ++t) {
-    for (int64_t j = 0; j < n; ++j) {
-      for (int64_t c = 0; c < C; ++c) {
-        u[size_t(t * C + c)] += weights[size_t(t * n + j)] * x[size_t((t * n + j) * C + c)];
-      }
-    }
-  }
-  return u;
-}
-
-// n numbers a token: H_pre or H_post of the coefficients, ones of a plain residual.
-std::vector<double> Gates(const BoundaryShape& shape, const std::vector<double>& coefficients,
-                          int first) {
-  const int64_t n = shape.streams, stride = CoefficientsPerToken(shape);
-  std::vector<double> gates(size_t(shape.tokens * n), 1.0);
-  if (stride == 0) return gates;
-  for (int64_t i = 0; i < shape.tokens * n; ++i) {
-    gates[size_t(i)] = coefficients[size_t(i / n * stride + first + i % n)];
-  }
-  return gates;
-}
-
 // 1 / rms of u and norm_out, where u = weights X.
 template <typename T>
 void CheckNorm(const std::string& where, const BoundaryShape& shape,
@@ -113,9 +19,7 @@ void CheckNorm(const std::string& where, const BoundaryShape& shape,
                const std::vector<double>& gates, const ForwardOutputs<T>& out) {
   const int64_t C = shape.channels;
   const std::vector<double> u = ReadReference(shape, x, gates);
-  const std::vector<double> sizes =
-      ReadReference(shape, Magnitudes(Widen(std::vector<float>(x.begin(), x.end()))),
-                    Magnitudes(std::vector<float>(gates.begin(), gates.end())));
+  const std::vector<double> sizes = ReadReference(shape, Magnitudes(x), Magnitudes(gates));
   std::vector<double> inverse(size_t(shape.tokens)), relative(size_t(shape.tokens));
   for (int64_t t = 0; t < shape.tokens; ++t) {
     double squares = 0.0, moved = 0.0;
