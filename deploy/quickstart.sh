@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# From a clone to a trained model on one CPU machine (Debian 12): installs what is missing, builds,
-# prepares text, and trains configs/tiny.yaml with a coordinator and two workers.
+# From a clone to a trained model on one machine (Debian 12): installs what is missing, builds, prepares text, and trains
+# with a coordinator and local workers.
 #
-# usage: deploy/quickstart.sh [birkhoff run options]      for example --set model.residual.kind=hc
+# usage: deploy/quickstart.sh [--gpu] [birkhoff run options]      for example --set model.residual.kind=hc
+#   without --gpu   configs/tiny.yaml on the CPU
+#   --gpu           configs/gpu-545m.yaml on a GPU with 80 GB: needs the CUDA toolkit 13 with cuDNN 9, and a driver
 #
 # Needs root or sudo to install packages.  Can be run again: it goes on where it stopped; --fresh
 # trains from the start.
@@ -10,22 +12,60 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/packages.sh
 
+gpu=no
+if [ "${1:-}" = --gpu ]; then
+  gpu=yes
+  shift
+fi
+
+# What --gpu needs and no package of Debian brings: everything that is missing at once, with the remedy.
+check_gpu() {
+  local missing=0
+  if ! command -v nvcc >/dev/null && [ ! -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
+    echo "nvcc is missing: install the CUDA toolkit 13, and name its folder by CUDA_HOME where it is not /usr/local/cuda" >&2
+    missing=1
+  fi
+  if ! nvidia-smi -L >/dev/null 2>&1; then
+    echo "no GPU answers (nvidia-smi -L): install NVIDIA's driver, version 580 or newer" >&2
+    missing=1
+  fi
+  source deploy/cuda.sh
+  cuda_library_path >/dev/null || missing=1
+  [ -n "$(cuda_library_path 2>/dev/null)" ] || missing=1
+  return "$missing"
+}
+
 install_packages "${BUILD_PACKAGES[@]}" "${CORPUS_PACKAGES[@]}" || exit 1
 
-echo "==> build: cmake --preset release, then ninja (some minutes on two cores)"
-cmake --preset release >/dev/null
-cmake --build build --parallel "$(nproc)" --target birkhoff birkhoffd birkhoff-worker birkhoff-data
+if [ "$gpu" = yes ]; then
+  check_gpu || exit 1
+  fetch_cudnn_frontend build/cudnn-frontend
+  preset=cuda build=build/cuda config=configs/gpu-545m.yaml out=runs/gpu-545m
+else
+  preset=release build=build config=configs/tiny.yaml out=runs/tiny
+fi
 
-bash deploy/corpus.sh
+echo "==> build: cmake --preset $preset, then ninja (some minutes on two cores)"
+cmake --preset "$preset" >/dev/null
+cmake --build "$build" --parallel "$(nproc)" --target birkhoff birkhoffd birkhoff-worker birkhoff-data
 
-echo "==> train: build/bin/birkhoff run configs/tiny.yaml --out runs/tiny $*"
+export BIRKHOFF_BIN=$build/bin
+if [ "$gpu" = yes ]; then
+  bash deploy/corpus_gpu.sh
+  LD_LIBRARY_PATH=$(cuda_library_path)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export LD_LIBRARY_PATH
+else
+  bash deploy/corpus.sh
+fi
+
+echo "==> train: $build/bin/birkhoff run $config --out $out $*"
 code=0
-build/bin/birkhoff run configs/tiny.yaml --out runs/tiny "$@" || code=$?
+"$build/bin/birkhoff" run "$config" --out "$out" "$@" || code=$?
 [ "$code" -eq 0 ] || { echo "birkhoff run ended with exit code $code" >&2; exit "$code"; }
 
 echo "==> done"
-echo "    runs/tiny/metrics.jsonl   one line per step: loss, gradient norm, gains, tokens/s"
-echo "    runs/tiny/checkpoints/    what a run resumes from"
-echo "    runs/tiny/job.yaml        the whole job, every field"
+echo "    $out/metrics.jsonl   one line per step: loss, gradient norm, gains, tokens/s"
+echo "    $out/checkpoints/    what a run resumes from"
+echo "    $out/job.yaml        the whole job, every field"
 echo "    Another connection around the sub-layers, to compare:"
-echo "      build/bin/birkhoff run configs/tiny.yaml --set model.residual.kind=hc --out runs/hc"
+echo "      $build/bin/birkhoff run $config --set model.residual.kind=hc --out runs/hc"

@@ -15,12 +15,14 @@ limit=540  # seconds, of a program
 build() {
   fetch_cudnn_frontend build/cudnn-frontend
   cmake --preset cuda >/dev/null
-  cmake --build --preset cuda --target gpu_tests --parallel "${BIRKHOFF_JOBS:-$(nproc)}"
+  cmake --build --preset cuda --target gpu_tests device_tests --parallel "${BIRKHOFF_JOBS:-$(nproc)}"
   rm -rf "$target"
   mkdir -p "$target/tests"
   local program
-  for program in build/cuda/tests/bin/*_cuda_test; do
-    strip -o "$target/tests/${program##*/}" "$program"
+  # Tests of the GPU alone, then those of any device.
+  for program in $(ctest --test-dir build/cuda -N -L 'gpu|device' | sed -n 's/^ *Test *#[0-9]*: //p'); do
+    [ ! -x "build/cuda/tests/bin/$program" ] ||
+      strip -o "$target/tests/$program" "build/cuda/tests/bin/$program"
   done
   copy_libraries "$target/lib" "$target"/tests/*
   tar -czf "$target/lib.tar.gz" -C "$target" lib && rm -r "$target/lib"  # a third of the size
@@ -39,6 +41,7 @@ run() {
   log=$(mktemp)
   [ -d "$target/lib" ] || tar -xzf "$target/lib.tar.gz" -C "$target"
   export LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
+  export BIRKHOFF_TEST_DEVICE=cuda  # of the tests that run on any device
   export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
   for program in "$target"/tests/*; do
     printf '\n== %s\n' "${program##*/}"

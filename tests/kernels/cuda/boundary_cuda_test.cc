@@ -237,8 +237,8 @@ void CheckEnds(const BoundaryCase& c) {
 
 // Everything the reference's backward pass writes, started as the device's.
 struct BackwardReference {
-  BackwardReference(const BoundaryShape& shape, const BoundaryWeights<double>& weights)
-      : weights(weights),
+  BackwardReference(const BoundaryShape& shape, const BoundaryWeights<double>& given)
+      : weights(given),
         dx(size_t(shape.tokens * shape.streams * shape.channels)),
         workspace(size_t(cpu::BoundaryWorkspaceElements(shape))) {
     gradients.projection = Doubles(BackwardOutputs<float>::Start(ProjectionElements(shape)));
