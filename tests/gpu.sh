@@ -25,8 +25,11 @@ build() {
       strip -o "$target/tests/$program" "build/cuda/tests/bin/$program"
   done
   copy_libraries "$target/lib" "$target"/tests/*
-  tar -czf "$target/lib.tar.gz" -C "$target" lib && rm -r "$target/lib"  # a third of the size
-  echo "$target: $(find "$target/tests" -type f | wc -l) programs, $(du -sm "$target" | cut -f1) MB"
+  local count
+  count=$(find "$target/tests" -type f | wc -l)
+  tar -czf "$target/tests.tar.gz" -C "$target" tests lib  # a fifth of the size
+  rm -r "$target/tests" "$target/lib"
+  echo "$target: $count programs, $(du -sm "$target" | cut -f1) MB"
 }
 
 # What a program prints but for the frame of the test library: figures, failures, a line for each test.
@@ -39,7 +42,7 @@ show() {
 run() {
   local program log passed=0 failed=0 code good bad
   log=$(mktemp)
-  [ -d "$target/lib" ] || tar -xzf "$target/lib.tar.gz" -C "$target"
+  [ -d "$target/lib" ] || tar -xzf "$target/tests.tar.gz" -C "$target"
   export LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
   export BIRKHOFF_TEST_DEVICE=cuda  # of the tests that run on any device
   export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
