@@ -15,6 +15,7 @@ constexpr int64_t kFloat = sizeof(float);
 // A GPU's kernels.
 constexpr int64_t kHeadRows = 2048;           // logits of so many tokens fill it
 constexpr int64_t kProductBytes = 32 << 20;   // what cuBLASLt asks for on Hopper
+constexpr int64_t kLibraryAlignment = 256;    // of workspaces; a plan places tensors by 64 bytes
 constexpr int64_t kSequencePadding = 128;     // attention's tiles
 constexpr int64_t kAttentionSlack = 1 << 20;  // alignment and row terms of cuDNN's plans
 constexpr int64_t kRowTerms = 4;              // floats per head and token
@@ -80,7 +81,8 @@ int64_t GpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t losses = HeadRows(request) * int64_t{sizeof(double)};
   const int64_t gains = kGainBlocks * int64_t{sizeof(double)} * (4 + kMostStreams * kMostStreams);
   return Aligned(std::max({kProductBytes, GpuBoundaryBytes(model, request),
-                           GpuAttentionBytes(model, request), losses, gains}));
+                           GpuAttentionBytes(model, request), losses, gains})) +
+         kLibraryAlignment;
 }
 
 }  // namespace
@@ -92,7 +94,7 @@ int64_t WorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request) 
 
 int64_t NormWorkspaceBytes(Processor processor, int64_t, int64_t elements) {
   if (processor == Processor::kCpu) return 0;
-  return Aligned(CeilDivide(elements, kNormChunk) * kPartialNormBytes);
+  return Aligned(CeilDivide(elements, kNormChunk) * kPartialNormBytes) + kLibraryAlignment;
 }
 
 int64_t HeadRows(const WorkspaceRequest& request) {

@@ -2,6 +2,7 @@
 #include "kernels/cuda/backend.h"
 
 #include <cassert>
+#include <cstdint>
 #include <utility>
 
 #include "core/base/status_macros.h"
@@ -12,6 +13,21 @@
 
 namespace birkhoff::cuda {
 namespace {
+
+// A plan places tensors by 64 bytes, cuBLASLt and cuDNN want their workspace at 256: workspaces are
+// given with so much more, and begin where the libraries want it.
+constexpr int64_t kWorkspaceAlignment = 256;
+
+int64_t WithAlignment(int64_t bytes) { return bytes == 0 ? 0 : bytes + kWorkspaceAlignment; }
+
+template <typename Args>
+Args Aligned(Args args) {
+  if (args.workspace == nullptr) return args;
+  const auto address = reinterpret_cast<uintptr_t>(args.workspace);
+  args.workspace = reinterpret_cast<void*>((address + kWorkspaceAlignment - 1) /
+                                           kWorkspaceAlignment * kWorkspaceAlignment);
+  return args;
+}
 
 template <typename T>
 class CudaBackend final : public Backend<T> {
@@ -29,13 +45,13 @@ class CudaBackend final : public Backend<T> {
     return cuda::BoundaryRecompute(args, Enter(stream));
   }
   absl::Status BoundaryBackward(Stream& stream, const BoundaryBackwardArgs<T>& args) override {
-    return cuda::BoundaryBackward(args, Enter(stream));
+    return cuda::BoundaryBackward(Aligned(args), Enter(stream));
   }
   absl::Status Gemm(Stream& stream, const GemmArgs<T>& args) override {
-    return gemm_->Gemm(args, Enter(stream));
+    return gemm_->Gemm(Aligned(args), Enter(stream));
   }
   absl::Status GemmWide(Stream& stream, const GemmArgs<T, S>& args) override {
-    return gemm_->Gemm(args, Enter(stream));
+    return gemm_->Gemm(Aligned(args), Enter(stream));
   }
   absl::Status RopeForward(Stream& stream, const RopeArgs<T>& args) override {
     return cuda::RopeForward(args, Enter(stream));
@@ -44,10 +60,10 @@ class CudaBackend final : public Backend<T> {
     return cuda::RopeBackward(args, Enter(stream));
   }
   absl::Status AttentionForward(Stream& stream, const AttentionForwardArgs<T>& args) override {
-    return attention_->Forward(args, Enter(stream));
+    return attention_->Forward(Aligned(args), Enter(stream));
   }
   absl::Status AttentionBackward(Stream& stream, const AttentionBackwardArgs<T>& args) override {
-    return attention_->Backward(args, Enter(stream));
+    return attention_->Backward(Aligned(args), Enter(stream));
   }
   absl::Status SwiGluForward(Stream& stream, const SwiGluForwardArgs<T>& args) override {
     return cuda::SwiGluForward(args, Enter(stream));
@@ -56,13 +72,13 @@ class CudaBackend final : public Backend<T> {
     return cuda::SwiGluBackward(args, Enter(stream));
   }
   absl::Status CrossEntropy(Stream& stream, const CrossEntropyArgs<T>& args) override {
-    return cuda::CrossEntropy(args, Enter(stream));
+    return cuda::CrossEntropy(Aligned(args), Enter(stream));
   }
   absl::Status AccumulateGain(Stream& stream, const GainArgs<T>& args) override {
-    return cuda::AccumulateGain(args, Enter(stream));
+    return cuda::AccumulateGain(Aligned(args), Enter(stream));
   }
   absl::Status AccumulateNorm(Stream& stream, const GradientNormArgs<T>& args) override {
-    return cuda::AccumulateNorm(args, Enter(stream));
+    return cuda::AccumulateNorm(Aligned(args), Enter(stream));
   }
   absl::Status DecideStep(Stream& stream, const DecideStepArgs& args) override {
     return cuda::DecideStep(args, Enter(stream));
@@ -75,21 +91,23 @@ class CudaBackend final : public Backend<T> {
   }
 
   int64_t BoundaryWorkspaceBytes(const BoundaryShape& shape) const override {
-    return cuda::BoundaryWorkspaceBytes(shape);
+    return WithAlignment(cuda::BoundaryWorkspaceBytes(shape));
   }
-  int64_t GemmWorkspaceBytes() const override { return GemmLibrary::kWorkspaceBytes; }
+  int64_t GemmWorkspaceBytes() const override {
+    return WithAlignment(GemmLibrary::kWorkspaceBytes);
+  }
   int64_t AttentionWorkspaceBytes(const AttentionShape& shape) const override {
     Enter(device_);  // plans are made for the GPU that is current
-    return attention_->WorkspaceBytes(shape);
+    return WithAlignment(attention_->WorkspaceBytes(shape));
   }
   int64_t CrossEntropyWorkspaceBytes(int64_t tokens, int64_t vocabulary) const override {
-    return cuda::CrossEntropyWorkspaceBytes(tokens, vocabulary);
+    return WithAlignment(cuda::CrossEntropyWorkspaceBytes(tokens, vocabulary));
   }
   int64_t GainWorkspaceBytes(int streams, int64_t tokens) const override {
-    return cuda::GainWorkspaceBytes(streams, tokens);
+    return WithAlignment(cuda::GainWorkspaceBytes(streams, tokens));
   }
   int64_t NormWorkspaceBytes(const ParameterSpans<T>& parameters) const override {
-    return cuda::NormWorkspaceBytes(parameters.num, parameters.count);
+    return WithAlignment(cuda::NormWorkspaceBytes(parameters.num, parameters.count));
   }
 
  private:

@@ -124,7 +124,8 @@ class Product {
     return worst;
   }
 
-  // k products and their sum, alpha and beta are rounded in float, the result in Out.
+  // k products and their sum, alpha and beta are rounded in float, the result in Out; where c is
+  // added, cuBLASLt may round what it adds to in Out before.
   double ErrorInBounds(const std::vector<double>& a, const double* b, int64_t row, int64_t column,
                        double got) const {
     double sum = 0.0, magnitude = 0.0;
@@ -136,7 +137,7 @@ class Product {
     const double want = case_.alpha * sum + old;
     const double bound =
         kSumUnit * (double(case_.k + 2) * std::abs(case_.alpha) * magnitude + 2 * std::abs(old)) +
-        kOutUnit<Out> * std::abs(want);
+        kOutUnit<Out> * (std::abs(want) + (case_.beta == 0.0 ? 0.0 : std::abs(case_.alpha * sum)));
     const double error = std::abs(got - want);
     return error == 0.0 ? 0.0 : error / bound;
   }
