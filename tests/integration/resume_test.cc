@@ -12,6 +12,7 @@
 #include "core/format/checkpoint.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/rank_threads.h"
+#include "tests/testing/test_device.h"
 
 namespace birkhoff {
 namespace {
@@ -69,6 +70,7 @@ class ResumeTest : public ::testing::Test {
 };
 
 TEST_F(ResumeTest, KillBeforeAnyStepGivesTheSameBits) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   const RunResult undisturbed = RunRanks(options_);
   ASSERT_TRUE(undisturbed.status().ok()) << undisturbed.status();
   const std::string want = FinalTensors();
@@ -91,17 +93,23 @@ TEST_F(ResumeTest, KillBeforeAnyStepGivesTheSameBits) {
 }
 
 TEST_F(ResumeTest, StopAndResumeGivesTheSameBits) {
-  ASSERT_TRUE(RunRanks(options_).status().ok());
-  const std::string want = FinalTensors();
-  Use("/stopped");
-  options_.before_step = [](int rank, int64_t steps, Rank& self, Transport&) {
-    if (rank == 1 && steps == 4) self.RequestStop();
-  };
-  ASSERT_TRUE(RunRanks(options_).status().ok());
-  const RunResult rest = Resume();
-  EXPECT_EQ(rest.ready.front().resumed_step, 5);
-  EXPECT_EQ(FinalTensors(), want);
-  EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
+  const int world = options_.spec.parallelism.pipeline_parallel_degree;
+  for (const PrecisionKind precision : TestPrecisions()) {
+    const std::string suffix = std::to_string(static_cast<int>(precision));
+    options_.spec.training.precision = precision;
+    Use("/undisturbed" + suffix);
+    ASSERT_TRUE(RunRanks(options_).status().ok());
+    const std::string want = FinalTensors();
+    Use("/stopped" + suffix);
+    options_.before_step = [world](int rank, int64_t steps, Rank& self, Transport&) {
+      if (rank == world - 1 && steps == 4) self.RequestStop();
+    };
+    ASSERT_TRUE(RunRanks(options_).status().ok());
+    const RunResult rest = Resume();
+    EXPECT_EQ(rest.ready.front().resumed_step, 5);
+    EXPECT_EQ(FinalTensors(), want);
+    EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
+  }
 }
 
 TEST_F(ResumeTest, SkippedStepsAreNotForgotten) {
@@ -138,6 +146,7 @@ TEST_F(ResumeTest, FreshForgetsWhatIsThere) {
 }
 
 TEST_F(ResumeTest, AnotherPlanGoesOnWithTheSameTraining) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   const RunResult undisturbed = RunRanks(options_);
   ASSERT_TRUE(undisturbed.status().ok());
   struct Other {
@@ -170,6 +179,7 @@ TEST_F(ResumeTest, AnotherPlanGoesOnWithTheSameTraining) {
 }
 
 TEST_F(ResumeTest, DamagedCheckpointIsNamedAndTheOneBeforeIsUsed) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   using Change = std::function<void(std::string&)>;
   const Change flip = [](std::string& bytes) { bytes[bytes.size() - 3] ^= 4; };
   const Change cut = [](std::string& bytes) { bytes.resize(bytes.size() / 2); };

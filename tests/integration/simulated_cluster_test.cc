@@ -12,6 +12,7 @@
 #include "tests/testing/rank_threads.h"
 #include "tests/testing/sim_cluster.h"
 #include "tests/testing/temporary_directory.h"
+#include "tests/testing/test_device.h"
 
 namespace birkhoff {
 namespace {
@@ -41,6 +42,7 @@ JobSpec TinyJob(const std::string& directory) {
 class SimulatedClusterTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
+    BIRKHOFF_SKIP_RANKS_ON_GPU();
     directory_ = new testing::TemporaryDirectory;
     spec_ = new JobSpec(TinyJob(directory_->path()));
     undisturbed_ = new SimResult(RunCluster({.spec = *spec_, .disturbances = {}}));
