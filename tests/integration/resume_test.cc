@@ -243,6 +243,7 @@ TEST_F(ResumeTest, CheckpointOfAnotherModelIsRefused) {
 }
 
 TEST_F(ResumeTest, NoCrashPointOfTheDiskLosesTheJob) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   options_.spec.model.num_hidden_layers = 1;  // few tensors: each is an operation of the disk
   options_.spec.model.residual.kind = ResidualKind::kResidual;
   options_.spec.training.steps = 5;

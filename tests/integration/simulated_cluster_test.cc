@@ -41,8 +41,9 @@ JobSpec TinyJob(const std::string& directory) {
 
 class SimulatedClusterTest : public ::testing::Test {
  protected:
+  void SetUp() override { BIRKHOFF_SKIP_RANKS_ON_GPU(); }
   static void SetUpTestSuite() {
-    BIRKHOFF_SKIP_RANKS_ON_GPU();
+    if (TestDeviceName() == "cuda") return;
     directory_ = new testing::TemporaryDirectory;
     spec_ = new JobSpec(TinyJob(directory_->path()));
     undisturbed_ = new SimResult(RunCluster({.spec = *spec_, .disturbances = {}}));

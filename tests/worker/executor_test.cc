@@ -256,7 +256,10 @@ TEST_F(ExecutorTest, ErrorOfTheDeviceEndsTheProgramByName) {
 TEST_F(ExecutorTest, ArenaIsWhatThePlanCounts) {
   const Plan plan = OneRankPlan();
   const std::unique_ptr<Device> device = NewTestDevice();
-  const auto executor = Executor::Create({.plan = &plan, .device = device.get()});
+  Executor::Parts parts;
+  parts.plan = &plan;
+  parts.device = device.get();
+  const auto executor = Executor::Create(parts);
   ASSERT_TRUE(executor.ok()) << executor.status();
   EXPECT_EQ(device->allocated_bytes(), ArenaBytes(plan.ranks[0]));
 }

@@ -57,7 +57,7 @@ TEST_F(RankTest, TrainsToTheEndAndTheLossFalls) {
 }
 
 // Between ranks and between steps: what the plan lists is what stands on the device.
-TEST_F(RankTest, TakesWhatThePlanCountsOnEveryDevice) {
+TEST_F(RankTest, TakesWhatThePlanCounts) {
   const bool on_gpu = TestDeviceName() == "cuda";
   const std::vector<ScheduleKind> schedules = {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV,
                                                ScheduleKind::kDualPipe};

@@ -200,7 +200,9 @@ TEST_P(TransportTest, DelayedEndsChangeNothing) {
     }
     stream->Synchronize();
     EXPECT_TRUE(peer.transport->status().ok()) << peer.transport->status();
-    if (peer.rank > 0) EXPECT_EQ(arrived, sent);
+    if (peer.rank > 0) {
+      EXPECT_EQ(arrived, sent);
+    }
   });
 }
 
