@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/format/checkpoint.h"
 #include "tests/testing/fault_disk.h"
+#include "tests/testing/poisoning_transport.h"
 #include "tests/testing/rank_threads.h"
 #include "tests/testing/test_device.h"
 
@@ -125,6 +126,31 @@ TEST_F(ResumeTest, SkippedStepsAreNotForgotten) {
   options_.before_step = nullptr;
   EXPECT_THAT(RunRanks(options_).status().ToString(),
               HasSubstr("step 9: loss or gradient not finite in 8 steps in a row"));
+}
+
+// Skipped steps are no updates of the optimizer, in this attempt and in the next.
+TEST_F(ResumeTest, SkippedStepBeforeAResumeGivesTheSameBits) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  const auto poison = [](int, std::unique_ptr<Transport> inner) {
+    constexpr int kChannel = 0, kMicrobatches = 16;
+    return std::make_unique<testing::PoisoningTransport>(std::move(inner), kChannel,
+                                                         /*target=*/3 * kMicrobatches + 7);
+  };
+  options_.wrap_transport = poison;
+  const RunResult undisturbed = RunRanks(options_);
+  ASSERT_TRUE(undisturbed.status().ok()) << undisturbed.status();
+  ASSERT_TRUE(undisturbed.reports[0][3].skipped);
+  const std::string want = FinalTensors();
+  Use("/stopped");
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 5) self.RequestStop();
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.wrap_transport = nullptr;
+  const RunResult rest = Resume();
+  EXPECT_EQ(rest.ready.front().resumed_step, 6);
+  EXPECT_EQ(rest.reports[0].back().skipped_total, 1);
+  EXPECT_EQ(FinalTensors(), want);
 }
 
 TEST_F(ResumeTest, FinishedJobEndsAtOnce) {

@@ -13,6 +13,7 @@
 #include "core/plan/compile.h"
 #include "core/plan/memory.h"
 #include "tests/testing/killing_device.h"
+#include "tests/testing/poisoning_transport.h"
 #include "tests/testing/rank_threads.h"
 
 namespace birkhoff {
@@ -23,6 +24,7 @@ using ::testing::HasSubstr;
 using testing::KillingDevice;
 using testing::MetricsSteps;
 using testing::NewTestDirectory;
+using testing::PoisoningTransport;
 using testing::RunOptions;
 using testing::RunRanks;
 using testing::RunResult;
@@ -139,6 +141,22 @@ TEST_F(RankTest, ValidatesAtTheIntervalAndAtTheEnd) {
   EXPECT_THAT(steps, ElementsAre(5, 10, 12));
 }
 
+TEST_F(RankTest, ValidationIsOfItsOwnSamplesAndLeavesTrainingAsItIs) {
+  options_.spec.optimizer.lr = 1e-12;  // the weights stay, so only the samples can differ
+  options_.spec.lr_schedule.min_lr = 0.0;
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  const double first = *result.reports[0][4].validation_loss;
+  for (const StepReport& report : result.reports[0]) {
+    if (!report.validation_loss) continue;
+    EXPECT_NEAR(*report.validation_loss, first, 1e-6) << "step " << report.step;
+    EXPECT_GT(std::abs(report.loss - first), 1e-4) << "samples of training";
+  }
+  options_.spec.training.validation_interval = 0;
+  options_.fresh = true;
+  EXPECT_EQ(RunRanks(options_).losses(), result.losses());
+}
+
 TEST_F(RankTest, WritesEachStepOnceAndKeepsTheLastCheckpoints) {
   options_.spec.checkpoint.keep_last = 2;
   const RunResult result = RunRanks(options_);
@@ -182,42 +200,6 @@ TEST_F(RankTest, StopRequestInTheLastStepIsAnOrdinaryEnd) {
   ASSERT_TRUE(result.status().ok()) << result.status();
   EXPECT_THAT(result.stopped, ::testing::Each(false));
 }
-
-// Overwrites the message that the link receives as number `target` with NaN.
-class PoisoningLink final : public Link {
- public:
-  PoisoningLink(Link& inner, int64_t target) : inner_(inner), target_(target) {}
-  void Send(Stream& stream, DevicePtr<const std::byte> data, int64_t bytes,
-            const MessageStamp& stamp) override {
-    inner_.Send(stream, data, bytes, stamp);
-  }
-  void Receive(Stream& stream, DevicePtr<std::byte> data, int64_t bytes,
-               const MessageStamp& stamp) override {
-    inner_.Receive(stream, data, bytes, stamp);
-    if (received_++ == target_) stream.Fill(data, std::byte{0xff}, 64);
-  }
-
- private:
-  Link& inner_;
-  const int64_t target_;
-  int64_t received_ = 0;
-};
-
-class PoisoningTransport final : public Transport {
- public:
-  PoisoningTransport(std::unique_ptr<Transport> inner, int channel, int64_t target)
-      : inner_(std::move(inner)), channel_(channel), link_(*inner_->link(channel), target) {}
-  Link* link(int channel) override { return channel == channel_ ? &link_ : inner_->link(channel); }
-  Group* group(const std::vector<int>& ranks) override { return inner_->group(ranks); }
-  Council& council() override { return inner_->council(); }
-  absl::Status status() const override { return inner_->status(); }
-  void Abort(absl::Status reason) override { inner_->Abort(std::move(reason)); }
-
- private:
-  const std::unique_ptr<Transport> inner_;
-  const int channel_;
-  PoisoningLink link_;
-};
 
 TEST_F(RankTest, NanInOneMessageSkipsTheStepOnAllRanksAndTrainingGoesOn) {
   BIRKHOFF_SKIP_RANKS_ON_GPU();
