@@ -1,6 +1,7 @@
 # birkhoff_library(NAME SOURCES ... DEPENDS ...): a static library of this project, warnings as errors.
 # birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin.
 # birkhoff_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a gtest program run by ctest.
+# birkhoff_guarded_test(NAME): the program of that test once more, where the host cannot read the memory of the device.
 add_library(birkhoff_flags INTERFACE)
 target_include_directories(birkhoff_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(birkhoff_flags INTERFACE
@@ -75,4 +76,13 @@ function(birkhoff_test name)
     endif()
     add_dependencies(${label}_tests ${name})
   endforeach()
+endfunction()
+
+function(birkhoff_guarded_test name)
+  add_test(NAME ${name}_guarded COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  foreach(property IN ITEMS TIMEOUT LABELS ENVIRONMENT)
+    get_property(value TEST ${name} PROPERTY ${property})
+    set_property(TEST ${name}_guarded PROPERTY ${property} ${value})
+  endforeach()
+  set_property(TEST ${name}_guarded APPEND PROPERTY ENVIRONMENT "BIRKHOFF_TEST_DEVICE=guarded")
 endfunction()

@@ -127,6 +127,20 @@ TEST(Layering, WireTypesStayAtTheEdges) {
   EXPECT_THAT(faults, testing::IsEmpty());
 }
 
+// What computes is given: above kernels a backend is named where a worker opens its device, and
+// nowhere else.
+TEST(Layering, BackendsStayBehindTheSeam) {
+  const std::regex backend(R"(^kernels/(cpu|cuda)/)");
+  const std::regex seam(R"(^(kernels/|bench/|worker/local_device\.cc))");
+  std::set<std::string> faults;
+  for (const Include& include : AllIncludes()) {
+    if (std::regex_search(include.target, backend) && !std::regex_search(include.file, seam)) {
+      faults.insert(include.file + " includes " + include.target);
+    }
+  }
+  EXPECT_THAT(faults, testing::IsEmpty());
+}
+
 TEST(Layering, NothingIncludesTests) {
   for (const Include& include : AllIncludes()) {
     EXPECT_FALSE(include.target.starts_with("tests/")) << include.file;

@@ -14,6 +14,7 @@
 namespace birkhoff {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // Waits for the process's end as the kernel tells it, without reaping it.
@@ -87,7 +88,8 @@ TEST_F(LocalWorkersTest, ProcessDoesNotInheritBlockedSignals) {
 
 TEST_F(LocalWorkersTest, StartsTheDeadAgainButNotAtOnce) {
   FakeClock clock;
-  LocalWorkers::Options options = {Program("echo started; exit 0"), "here:1", directory_.path(), 1};
+  LocalWorkers::Options options = {
+      Program("echo started; exit 0"), "here:1", directory_.path(), {"cpu"}};
   LocalWorkers workers(options, clock);
   ASSERT_TRUE(workers.Start().ok());
   const std::string log = directory_ / "local-0.log";
@@ -107,7 +109,7 @@ TEST_F(LocalWorkersTest, StartsTheDeadAgainButNotAtOnce) {
 
 TEST_F(LocalWorkersTest, GivesUpOnAWorkerThatAlwaysDiesAtOnce) {
   const SystemClock clock;
-  LocalWorkers::Options options = {Program("exit 1"), "here:1", directory_.path(), 1};
+  LocalWorkers::Options options = {Program("exit 1"), "here:1", directory_.path(), {"cpu"}};
   options.restart_interval = absl::ZeroDuration();
   options.early = absl::Hours(1);
   LocalWorkers workers(options, clock);
@@ -123,7 +125,7 @@ TEST_F(LocalWorkersTest, StopAsksBeforeItKills) {
   const SystemClock clock;
   const std::string script =
       "trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
-  LocalWorkers::Options options = {Program(script), "here:1", directory_.path(), 2};
+  LocalWorkers::Options options = {Program(script), "here:1", directory_.path(), {"cpu", "cpu"}};
   LocalWorkers workers(options, clock);
   ASSERT_TRUE(workers.Start().ok());
   for (const char* log : {"local-0.log", "local-1.log"}) {
@@ -135,9 +137,73 @@ TEST_F(LocalWorkersTest, StopAsksBeforeItKills) {
   }
 }
 
+TEST_F(LocalWorkersTest, GivesEachWorkerItsDevice) {
+  const SystemClock clock;
+  LocalWorkers::Options options = {
+      Program("echo \"$@\"; sleep 1000"), "here:1", directory_.path(), {"cuda:0", "cpu"}, 12345};
+  LocalWorkers workers(options, clock);
+  ASSERT_TRUE(workers.Start().ok());
+  const auto said = [this](const char* log) {
+    while (disk_.Read(directory_ / log).value_or("").find('\n') == std::string::npos) continue;
+    return *disk_.Read(directory_ / log);
+  };
+  EXPECT_EQ(said("local-0.log"),
+            "--coordinator here:1 --name local-0 --advertise 127.0.0.1 --device cuda:0 "
+            "--memory-bytes 12345\n");
+  EXPECT_THAT(said("local-1.log"), HasSubstr("--name local-1 --advertise 127.0.0.1 --device cpu "));
+  workers.Kill();
+}
+
+// What a program says that has two GPUs, one, or none.
+constexpr char kTwoGpus[] =
+    "[ \"$*\" = --list-devices ] || exit 1\n"
+    "printf 'cuda:0\\tA card, driver 1\\ncuda:1\\tA card, driver 1\\n'";
+constexpr char kOneGpu[] = "printf 'cuda:0\\tA card, driver 1\\n'";
+constexpr char kNoGpu[] = "echo 'birkhoff-worker: no GPU: built without CUDA' >&2; exit 64";
+
+class FindDevicesTest : public LocalWorkersTest {
+ protected:
+  absl::StatusOr<std::vector<std::string>> Find(const char* script, DeviceKind device, int count) {
+    return LocalWorkers::FindDevices(Program(script), directory_.path(), device, count);
+  }
+};
+
+TEST_F(FindDevicesTest, CpuAsksNobody) {
+  EXPECT_THAT(*Find("echo asked; exit 1", DeviceKind::kCpu, 2), ElementsAre("cpu", "cpu"));
+  EXPECT_FALSE(disk_.Read(directory_ / "devices.log").ok());
+}
+
+TEST_F(FindDevicesTest, GivesAsManyGpusAsAreWanted) {
+  for (const DeviceKind device : {DeviceKind::kCuda, DeviceKind::kAuto}) {
+    EXPECT_THAT(*Find(kTwoGpus, device, 2), ElementsAre("cuda:0", "cuda:1"));
+    EXPECT_THAT(*Find(kTwoGpus, device, 1), ElementsAre("cuda:0"));
+  }
+  EXPECT_THAT(*disk_.Read(directory_ / "devices.log"), HasSubstr("cuda:1\tA card"));
+}
+
+TEST_F(FindDevicesTest, OneGpuForTwoIsAnErrorOnlyWhereGpusAreAskedFor) {
+  const absl::Status status = Find(kOneGpu, DeviceKind::kCuda, 2).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            "device: cuda: the job needs 2 workers and this machine has 1 GPUs; lower "
+            "parallelism.pipeline_parallel_degree or data_parallel_degree");
+  EXPECT_THAT(*Find(kOneGpu, DeviceKind::kAuto, 2), ElementsAre("cpu", "cpu"));
+}
+
+TEST_F(FindDevicesTest, WithoutGpusTheProgramsWordIsTheError) {
+  const absl::Status status = Find(kNoGpu, DeviceKind::kCuda, 1).status();
+  EXPECT_EQ(status, absl::InvalidArgumentError("no GPU: built without CUDA"));
+  EXPECT_THAT(*Find(kNoGpu, DeviceKind::kAuto, 1), ElementsAre("cpu"));
+}
+
+TEST_F(FindDevicesTest, ForgetsWhatAnotherRunWasTold) {
+  ASSERT_TRUE(Find(kTwoGpus, DeviceKind::kCuda, 2).ok());
+  EXPECT_FALSE(Find(kOneGpu, DeviceKind::kCuda, 2).ok());
+}
+
 TEST_F(LocalWorkersTest, MissingProgramIsNamed) {
   const SystemClock clock;
-  LocalWorkers::Options options = {directory_ / "none", "here:1", directory_.path(), 1};
+  LocalWorkers::Options options = {directory_ / "none", "here:1", directory_.path(), {"cpu"}};
   LocalWorkers workers(options, clock);
   EXPECT_THAT(std::string(workers.Start().message()), HasSubstr("need birkhoff-worker"));
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,8 +14,10 @@
 #include "core/base/rng.h"
 #include "core/base/status_macros.h"
 #include "core/plan/compile.h"
+#include "tests/testing/test_device.h"
 #include "tests/worker/random_parameters.h"
 #include "worker/executor.h"
+#include "worker/rank_model.h"
 #include "worker/transport/local.h"
 
 namespace birkhoff {
@@ -25,11 +29,12 @@ constexpr float kLearningRate = 0.0005f;
 // What one rank adds to the numbers of a program.
 struct Share {
   double loss = 0.0;
-  int64_t tokens = 0;
+  double tokens = 0.0;
   double squared_gradient = 0.0;
 };
 
-// One rank: its stages, its weights, and what its hooks do.
+// One rank: its stages, its weights, and what its hooks do.  Updates weights by host work, in the
+// device's memory: that is, on a CPU.
 class RankThread final : public StepHooks {
  public:
   RankThread(const Plan& plan, const JobSpec& spec, int global_rank)
@@ -37,7 +42,8 @@ class RankThread final : public StepHooks {
         spec_(spec),
         rank_(global_rank % plan.num_ranks),
         replica_(global_rank / plan.num_ranks),
-        device_(NewCpuDevice()) {}
+        sequence_(std::vector<int>{static_cast<int>(plan.tokens_per_microbatch)}),
+        device_(NewTestDevice()) {}
 
   absl::Status Run(LocalHub& hub, int steps) {
     const int global = replica_ * plan_.num_ranks + rank_;
@@ -47,11 +53,11 @@ class RankThread final : public StepHooks {
         int64_t{plan_.num_microbatches} * plan_.num_replicas * plan_.tokens_per_microbatch;
     for (step_ = 0; step_ < steps; ++step_) {
       RETURN_IF_ERROR(executor_->RunTrain(targets));
-      steps_.push_back(share_);
+      steps_.push_back(TakeShare());
     }
     evaluates_ = true;
     RETURN_IF_ERROR(executor_->RunEvaluate());
-    evaluation_ = share_;
+    evaluation_ = TakeShare();
     return absl::OkStatus();
   }
   void Abort(const absl::Status& reason) { transport_->Abort(reason); }
@@ -59,59 +65,45 @@ class RankThread final : public StepHooks {
   const std::vector<Share>& steps() const { return steps_; }
   const Share& evaluation() const { return evaluation_; }
 
+  MicrobatchShape ShapeOf(int) const override { return sequence_.shape(); }
+
   void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) override {
     const int64_t sample =
         evaluates_ ? int64_t{replica_} * plan_.num_evaluation_microbatches + microbatch
                    : (int64_t{step_} * plan_.num_replicas + replica_) * plan_.num_microbatches +
                          microbatch;
-    const StageLayout& layout = modules_[stage]->layout();
-    stream.Submit([this, sample, &layout, batch = buffers.Of(Home::kBatch)] {
-      Rng rng(kDataSeed + static_cast<uint64_t>(sample), evaluates_ ? "held out" : "train");
-      const int length = static_cast<int>(plan_.tokens_per_microbatch);
-      std::vector<int32_t> inputs(length), targets(length);
-      const auto vocabulary = static_cast<uint64_t>(spec_.model.vocab_size);
-      for (int32_t& token : inputs) token = static_cast<int32_t>(rng.Below(vocabulary));
-      for (int32_t& token : targets) token = static_cast<int32_t>(rng.Below(vocabulary));
-      // What schedule and replicas need beyond the spec has no targets, as in the rank.
-      if (evaluates_ && sample >= spec_.training.validation_batches) {
-        std::ranges::fill(targets, -1);
-      }
-      WriteMicrobatch(layout, std::vector<int>{length}, inputs, targets, batch);
-    });
+    const StageLayout& layout = model_->stage(stage)->layout();
+    std::vector<std::byte>& image = images_.emplace_back(layout.BytesOf(Home::kBatch));
+    WritePositions(layout, sequence_.shape(), image.data());
+    const MicrobatchTokens tokens = TokensOf(layout, image.data());
+    Rng rng(kDataSeed + static_cast<uint64_t>(sample), evaluates_ ? "held out" : "train");
+    const auto vocabulary = static_cast<uint64_t>(spec_.model.vocab_size);
+    for (int32_t& token : tokens.inputs) token = static_cast<int32_t>(rng.Below(vocabulary));
+    for (int32_t& token : tokens.targets) token = static_cast<int32_t>(rng.Below(vocabulary));
+    // What schedule and replicas need beyond the spec has no targets, as in the rank.
+    if (evaluates_ && sample >= spec_.training.validation_batches) {
+      std::ranges::fill(tokens.targets, -1);
+    }
+    stream.Upload(buffers.Of(Home::kBatch), image.data(), static_cast<int64_t>(image.size()));
   }
 
   void Agree(Stream& stream) override {
-    stream.Submit([this] {
-      share_ = {};
-      for (const auto& module : modules_) {
-        if (module == nullptr) continue;
-        share_.loss += module->sums().loss;
-        share_.tokens += module->sums().target_tokens;
-      }
-      for (const ParameterStore::Slot& slot : store_->slots()) {
-        for (int64_t i = 0; slot.owner && i < slot.count; ++i) {
-          share_.squared_gradient += double{slot.gradient[i]} * slot.gradient[i];
-        }
-      }
-    });
-    if (!evaluates_) return;
-    for (const auto& module : modules_) {
-      if (module != nullptr) module->ResetSums(stream);
-    }
+    model_->optimizer().AddNorm(stream);
+    state_->DownloadShare(stream);
+    state_->Reset(stream);
   }
 
   void Optimizer(Stream& stream) override {
-    stream.Submit([this] {
+    stream.HostWork([this] {
       for (const ParameterStore::Slot& slot : store_->slots()) {
+        float* const weight = slot.weight.address();
+        float* const gradient = slot.gradient.address();
         for (int64_t i = 0; i < slot.count; ++i) {
-          slot.weight[i] -= kLearningRate * slot.gradient[i];
-          slot.gradient[i] = 0.0f;
+          weight[i] -= kLearningRate * gradient[i];
+          gradient[i] = 0.0f;
         }
       }
     });
-    for (const auto& module : modules_) {
-      if (module != nullptr) module->ResetSums(stream);
-    }
   }
 
   void Snapshot(Stream&) override {}
@@ -119,26 +111,12 @@ class RankThread final : public StepHooks {
  private:
   absl::Status Prepare() {
     ASSIGN_OR_RETURN(store_, ParameterStore::Create(plan_, rank_, replica_, spec_, *device_));
-    for (const ParameterStore::Slot& slot : store_->slots()) {
-      Rng rng(kWeightSeed, slot.spec.name);
-      for (int64_t i = 0; i < slot.count; ++i) {
-        slot.weight[i] = static_cast<float>(RandomValue(slot.spec, rng));
-      }
-    }
-    modules_.resize(plan_.stages.size());
-    std::vector<StageModule*> stages(plan_.stages.size(), nullptr);
-    const std::unique_ptr<Stream> stream = device_->NewStream("start");
-    for (const int stage : plan_.ranks[rank_].stages) {
-      modules_[stage] = NewCpuStage({.model = spec_.model,
-                                     .units = plan_.stages[stage].units,
-                                     .recompute_block = plan_.recompute_block,
-                                     .tokens = plan_.tokens_per_microbatch,
-                                     .sequence_length = spec_.training.sequence_length},
-                                    *store_);
-      modules_[stage]->ResetSums(*stream);
-      stages[stage] = modules_[stage].get();
-    }
-    stream->Synchronize();
+    const int world = plan_.num_ranks * plan_.num_replicas;
+    ASSIGN_OR_RETURN(state_, StepState::Create(spec_.model, world, *device_));
+    ASSIGN_OR_RETURN(model_, BuildRankModel(plan_, rank_, spec_, *store_, *state_, *device_));
+    DrawWeights();
+    std::vector<StageModule*> stages;
+    for (int s = 0; s < plan_.NumStages(); ++s) stages.push_back(model_->stage(s));
     ASSIGN_OR_RETURN(executor_, Executor::Create({.plan = &plan_,
                                                   .rank = rank_,
                                                   .replica = replica_,
@@ -152,18 +130,39 @@ class RankThread final : public StepHooks {
     return absl::OkStatus();
   }
 
+  void DrawWeights() {
+    const std::unique_ptr<Stream> stream = device_->NewStream("weights");
+    for (const ParameterStore::Slot& slot : store_->slots()) {
+      Rng rng(kWeightSeed, slot.spec.name);
+      std::vector<float> values(slot.count);
+      for (float& value : values) value = static_cast<float>(RandomValue(slot.spec, rng));
+      Upload(*stream, slot.weight, values.data(), slot.count);
+      stream->Synchronize();
+    }
+  }
+
+  // Of the program that has run.
+  Share TakeShare() {
+    images_.clear();
+    const std::span<const double> share = state_->host_share();
+    return {share[ShareLayout::kLoss], share[ShareLayout::kTargets],
+            share[ShareLayout::kSquaredNorm]};
+  }
+
   const Plan& plan_;
   const JobSpec& spec_;
   const int rank_, replica_;
+  const PackedSequences sequence_;  // every micro-batch is one
   int step_ = 0;
   bool evaluates_ = false;
-  Share share_;
+  std::deque<std::vector<std::byte>> images_;  // of batches, until the program is over
   std::vector<Share> steps_;
   Share evaluation_;
   const std::unique_ptr<Device> device_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<ParameterStore> store_;
-  std::vector<std::unique_ptr<StageModule>> modules_;  // by plan stage
+  std::unique_ptr<StepState> state_;
+  std::unique_ptr<RankModel> model_;
   std::unique_ptr<Executor> executor_;
 };
 
@@ -177,7 +176,7 @@ Share Sum(const std::vector<Share>& shares) {
   return sum;
 }
 
-double Mean(const Share& share) { return share.loss / static_cast<double>(share.tokens); }
+double Mean(const Share& share) { return share.loss / share.tokens; }
 
 bool Near(double a, double b) { return std::abs(a - b) <= 1.0e-5 * std::max(std::abs(b), 1.0e-3); }
 

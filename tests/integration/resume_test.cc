@@ -11,7 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "core/format/checkpoint.h"
 #include "tests/testing/fault_disk.h"
+#include "tests/testing/poisoning_transport.h"
 #include "tests/testing/rank_threads.h"
+#include "tests/testing/test_device.h"
 
 namespace birkhoff {
 namespace {
@@ -69,6 +71,7 @@ class ResumeTest : public ::testing::Test {
 };
 
 TEST_F(ResumeTest, KillBeforeAnyStepGivesTheSameBits) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   const RunResult undisturbed = RunRanks(options_);
   ASSERT_TRUE(undisturbed.status().ok()) << undisturbed.status();
   const std::string want = FinalTensors();
@@ -91,17 +94,23 @@ TEST_F(ResumeTest, KillBeforeAnyStepGivesTheSameBits) {
 }
 
 TEST_F(ResumeTest, StopAndResumeGivesTheSameBits) {
-  ASSERT_TRUE(RunRanks(options_).status().ok());
-  const std::string want = FinalTensors();
-  Use("/stopped");
-  options_.before_step = [](int rank, int64_t steps, Rank& self, Transport&) {
-    if (rank == 1 && steps == 4) self.RequestStop();
-  };
-  ASSERT_TRUE(RunRanks(options_).status().ok());
-  const RunResult rest = Resume();
-  EXPECT_EQ(rest.ready.front().resumed_step, 5);
-  EXPECT_EQ(FinalTensors(), want);
-  EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
+  const int world = options_.spec.parallelism.pipeline_parallel_degree;
+  for (const PrecisionKind precision : TestPrecisions()) {
+    const std::string suffix = std::to_string(static_cast<int>(precision));
+    options_.spec.training.precision = precision;
+    Use("/undisturbed" + suffix);
+    ASSERT_TRUE(RunRanks(options_).status().ok());
+    const std::string want = FinalTensors();
+    Use("/stopped" + suffix);
+    options_.before_step = [world](int rank, int64_t steps, Rank& self, Transport&) {
+      if (rank == world - 1 && steps == 4) self.RequestStop();
+    };
+    ASSERT_TRUE(RunRanks(options_).status().ok());
+    const RunResult rest = Resume();
+    EXPECT_EQ(rest.ready.front().resumed_step, 5);
+    EXPECT_EQ(FinalTensors(), want);
+    EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
+  }
 }
 
 TEST_F(ResumeTest, SkippedStepsAreNotForgotten) {
@@ -117,6 +126,31 @@ TEST_F(ResumeTest, SkippedStepsAreNotForgotten) {
   options_.before_step = nullptr;
   EXPECT_THAT(RunRanks(options_).status().ToString(),
               HasSubstr("step 9: loss or gradient not finite in 8 steps in a row"));
+}
+
+// Skipped steps are no updates of the optimizer, in this attempt and in the next.
+TEST_F(ResumeTest, SkippedStepBeforeAResumeGivesTheSameBits) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  const auto poison = [](int, std::unique_ptr<Transport> inner) {
+    constexpr int kChannel = 0, kMicrobatches = 16;
+    return std::make_unique<testing::PoisoningTransport>(std::move(inner), kChannel,
+                                                         /*target=*/3 * kMicrobatches + 7);
+  };
+  options_.wrap_transport = poison;
+  const RunResult undisturbed = RunRanks(options_);
+  ASSERT_TRUE(undisturbed.status().ok()) << undisturbed.status();
+  ASSERT_TRUE(undisturbed.reports[0][3].skipped);
+  const std::string want = FinalTensors();
+  Use("/stopped");
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 5) self.RequestStop();
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.wrap_transport = nullptr;
+  const RunResult rest = Resume();
+  EXPECT_EQ(rest.ready.front().resumed_step, 6);
+  EXPECT_EQ(rest.reports[0].back().skipped_total, 1);
+  EXPECT_EQ(FinalTensors(), want);
 }
 
 TEST_F(ResumeTest, FinishedJobEndsAtOnce) {
@@ -138,6 +172,7 @@ TEST_F(ResumeTest, FreshForgetsWhatIsThere) {
 }
 
 TEST_F(ResumeTest, AnotherPlanGoesOnWithTheSameTraining) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   const RunResult undisturbed = RunRanks(options_);
   ASSERT_TRUE(undisturbed.status().ok());
   struct Other {
@@ -170,6 +205,7 @@ TEST_F(ResumeTest, AnotherPlanGoesOnWithTheSameTraining) {
 }
 
 TEST_F(ResumeTest, DamagedCheckpointIsNamedAndTheOneBeforeIsUsed) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   using Change = std::function<void(std::string&)>;
   const Change flip = [](std::string& bytes) { bytes[bytes.size() - 3] ^= 4; };
   const Change cut = [](std::string& bytes) { bytes.resize(bytes.size() / 2); };
@@ -233,6 +269,7 @@ TEST_F(ResumeTest, CheckpointOfAnotherModelIsRefused) {
 }
 
 TEST_F(ResumeTest, NoCrashPointOfTheDiskLosesTheJob) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   options_.spec.model.num_hidden_layers = 1;  // few tensors: each is an operation of the disk
   options_.spec.model.residual.kind = ResidualKind::kResidual;
   options_.spec.training.steps = 5;

@@ -12,6 +12,7 @@
 #include "tests/testing/rank_threads.h"
 #include "tests/testing/sim_cluster.h"
 #include "tests/testing/temporary_directory.h"
+#include "tests/testing/test_device.h"
 
 namespace birkhoff {
 namespace {
@@ -40,7 +41,9 @@ JobSpec TinyJob(const std::string& directory) {
 
 class SimulatedClusterTest : public ::testing::Test {
  protected:
+  void SetUp() override { BIRKHOFF_SKIP_RANKS_ON_GPU(); }
   static void SetUpTestSuite() {
+    if (TestDeviceName() == "cuda") return;
     directory_ = new testing::TemporaryDirectory;
     spec_ = new JobSpec(TinyJob(directory_->path()));
     undisturbed_ = new SimResult(RunCluster({.spec = *spec_, .disturbances = {}}));

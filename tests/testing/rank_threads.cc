@@ -18,6 +18,7 @@
 #include "core/format/token_file.h"
 #include "core/plan/compile.h"
 #include "tests/testing/rendezvous.h"
+#include "tests/testing/test_device.h"
 #include "worker/transport/gloo.h"
 #include "worker/transport/local.h"
 
@@ -147,7 +148,7 @@ class Attempt {
     Assignment assignment = assignment_;
     assignment.rank = rank;
     const std::unique_ptr<Device> device =
-        options_.make_device ? options_.make_device(rank, transport) : NewCpuDevice();
+        options_.make_device ? options_.make_device(rank, transport) : NewTestDevice();
     Listener listener(*this);
     ASSIGN_OR_RETURN(
         const std::unique_ptr<Rank> self,
@@ -228,6 +229,12 @@ JobSpec SmallJob(const std::string& directory) {
   spec.checkpoint.interval = 4;
   spec.data.train = {{directory + "/train", 1.0}};
   spec.data.validation = directory + "/validation";
+  if (TestDeviceName() == "cuda") {
+    spec.device = DeviceKind::kCuda;
+    spec.training.precision = PrecisionKind::kFp32;
+    spec.training.deterministic = Toggle::kTrue;
+    spec.parallelism.pipeline_parallel_degree = 1;
+  }
   WriteTokens(directory + "/train", 6000, 1);
   WriteTokens(directory + "/validation", 600, 2);
   return spec;

@@ -20,7 +20,8 @@ namespace birkhoff::testing {
 std::string NewTestDirectory();
 
 // A small job whose programs run in milliseconds: 8 sub-layers of 16 columns, 16 sequences of 16
-// tokens.  Writes its token files into `directory`.
+// tokens.  Two ranks; where the tests' device is a GPU one, in fp32 and deterministic.  Writes its
+// token files into `directory`.
 JobSpec SmallJob(const std::string& directory);
 
 struct RunOptions {
@@ -37,7 +38,7 @@ struct RunOptions {
   // Puts something around a rank's transport, or takes it as it is.
   std::function<std::unique_ptr<Transport>(int rank, std::unique_ptr<Transport> inner)>
       wrap_transport;
-  // Gives a rank another device; null: a plain one.
+  // Gives a rank another device; null: the tests' (test_device.h).
   std::function<std::unique_ptr<Device>(int rank, Transport& transport)> make_device;
 };
 

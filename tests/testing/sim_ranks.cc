@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "tests/testing/test_device.h"
 
 namespace birkhoff::testing {
 namespace {
@@ -52,7 +53,7 @@ void SimRank::Move(LocalHub& hub) {
 void SimRank::Begin(LocalHub& hub) {
   transport_ =
       NewLocalTransport(hub, assignment_.plan, {.rank = assignment_.rank, .check_stamps = true});
-  device_ = NewCpuDevice();
+  device_ = NewTestDevice();
   absl::StatusOr<std::unique_ptr<Rank>> rank =
       Rank::Create(assignment_, {device_.get(), transport_.get(), &disk_, &clock_, this});
   if (!rank.ok()) return End(rank.status());

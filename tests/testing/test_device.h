@@ -4,11 +4,15 @@
 //   cuda            GPU 0
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/base/check.h"
+#include "core/spec/job_spec.h"
 #include "kernels/cuda/backend.h"
 #include "kernels/device.h"
 
@@ -36,4 +40,23 @@ std::unique_ptr<Device> NewTestDeviceFor() {
   return NewTestDevice();
 }
 
+// What jobs can compute in on the tests' device, the type of the CPU first.
+inline std::vector<PrecisionKind> TestPrecisions() {
+  if (TestDeviceName() != "cuda") return {PrecisionKind::kFp32};
+  return {PrecisionKind::kFp32, PrecisionKind::kBf16};
+}
+
 }  // namespace birkhoff
+
+// Ranks that are threads talk in the host's memory: on a GPU there is one rank, alone.
+#define BIRKHOFF_SKIP_RANKS_ON_GPU()                   \
+  if (::birkhoff::TestDeviceName() == "cuda") {        \
+    GTEST_SKIP() << "several ranks need the CPU here"; \
+  }                                                    \
+  static_assert(true)
+// What only work of the host shows.
+#define BIRKHOFF_SKIP_HOST_WORK_ON_GPU()                      \
+  if (::birkhoff::TestDeviceName() == "cuda") {               \
+    GTEST_SKIP() << "looks at what only the CPU can look at"; \
+  }                                                           \
+  static_assert(true)

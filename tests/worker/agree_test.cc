@@ -1,4 +1,4 @@
-// The agreed step result: sums, minima and decisions, folded from hand-made contributions.
+// The agreed step result: sums, minima and decisions, folded from hand-made rows.
 #include "worker/agree.h"
 
 #include <gmock/gmock.h>
@@ -6,9 +6,10 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
-#include "worker/optimizer.h"
+#include "kernels/adamw.h"
 
 namespace birkhoff {
 namespace {
@@ -16,23 +17,8 @@ namespace {
 using ::testing::DoubleEq;
 using ::testing::ElementsAre;
 
-// Only sums and a place in the model.
-class SummedStage final : public StageModule {
- public:
-  SummedStage(UnitRange units, StageSums sums) : sums_(std::move(sums)) { layout_.units = units; }
-  const StageLayout& layout() const override { return layout_; }
-  const StageSums& sums() const override { return sums_; }
-  void Forward(Stream&, const StageBuffers&, StageMode) override {}
-  void Recompute(Stream&, UnitRange, const StageBuffers&) override {}
-  void BackwardInput(Stream&, UnitRange, const StageBuffers&, int64_t) override {}
-  void BackwardWeight(Stream&, UnitRange, const StageBuffers&) override {}
-  void Backward(Stream&, UnitRange, const StageBuffers&, int64_t) override {}
-  void ResetSums(Stream&) override {}
-
- private:
-  StageLayout layout_;
-  StageSums sums_;
-};
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // One block: units are the embedding, two sub-layers and the head; n = 2.
 ModelSpec Model() {
@@ -42,49 +28,49 @@ ModelSpec Model() {
   return model;
 }
 
-// Gains that are `scale` times a token count of 10.
-StageSums::SubLayer SubLayerOf(double scale) {
-  StageSums::SubLayer sublayer;
-  sublayer.composite_forward = 10.0 * scale;
-  sublayer.composite_backward = 20.0 * scale;
-  sublayer.single_forward = 30.0 * scale;
-  sublayer.single_backward = 40.0 * scale;
-  sublayer.mean_forward = {10.0 * scale, -30.0 * scale, 5.0, 5.0};
-  sublayer.mean_backward = {10.0 * scale, 0.0, 10.0 * scale, 1.0};
-  sublayer.row_sum_min = 1.0 / scale;
-  sublayer.column_sum_min = 0.5 / scale;
-  return sublayer;
-}
-
 class AgreeTest : public ::testing::Test {
  protected:
   // Two ranks: embedding and attention; feed-forward and head.
-  AgreeTest() {
-    StageSums first, last;
-    first.sublayers = {SubLayerOf(1.0)};
-    last.sublayers = {SubLayerOf(2.0)};
-    last.loss = 36.0;
-    last.target_tokens = 9;
-    stages_[0] = std::make_unique<SummedStage>(UnitRange{0, 2}, first);
-    stages_[1] = std::make_unique<SummedStage>(UnitRange{2, 4}, last);
-    for (int r = 0; r < 2; ++r) shares_[r].stages = {stages_[r].get()};
-    shares_[0].norm.squared = 9.0;
-    shares_[1].norm.squared = 16.0;
-    shares_[0].utilization = {60, 100};
-    shares_[1].utilization = {90, 200};
+  AgreeTest() : rows_(2 * layout_.length()) {
+    layout_.Clear(Row(0));
+    layout_.Clear(Row(1));
+    PutSubLayer(Row(0), 0, 1.0);
+    PutSubLayer(Row(1), 1, 2.0);
+    Row(1)[ShareLayout::kLoss] = 36.0;
+    Row(1)[ShareLayout::kTargets] = 9.0;
+    Row(0)[ShareLayout::kSquaredNorm] = 9.0;
+    Row(1)[ShareLayout::kSquaredNorm] = 16.0;
   }
 
-  Agreement Agree(double clip_grad = 0.0) const {
-    const int64_t length = AgreeLength(Model());
-    std::vector<double> all(2 * length, -1.0);
-    for (int r = 0; r < 2; ++r) {
-      PackShare(Model(), shares_[r], std::span<double>(all).subspan(r * length, length));
-    }
-    return FoldShares(Model(), all, {clip_grad, /*total_tokens=*/10});
+  std::span<double> Row(int rank) {
+    return std::span<double>(rows_).subspan(rank * layout_.length(), layout_.length());
   }
 
-  std::unique_ptr<SummedStage> stages_[2];
-  RankShare shares_[2];
+  // Gains that are `scale` times a token count of 10.
+  void PutSubLayer(std::span<double> row, int sublayer, double scale) const {
+    PutGains(row, layout_.GainsAt(sublayer, GainOf::kSingle), {30 * scale, 40 * scale, 9.0, 9.0});
+    PutGains(row, layout_.GainsAt(sublayer, GainOf::kPrefix),
+             {10 * scale, 5000.0, 1.0 / scale, 0.01});
+    PutGains(row, layout_.GainsAt(sublayer, GainOf::kSuffix),
+             {6000.0, 20 * scale, 0.02, 0.5 / scale});
+    PutMatrix(row, layout_.MatrixAt(sublayer, GainOf::kPrefix),
+              {10 * scale, -30 * scale, 5.0, 5.0});
+    PutMatrix(row, layout_.MatrixAt(sublayer, GainOf::kSuffix), {10 * scale, 0.0, 10 * scale, 1.0});
+  }
+  // In the order of ShareLayout::Gain.
+  static void PutGains(std::span<double> row, int64_t at, const std::vector<double>& gains) {
+    ASSERT_EQ(static_cast<int64_t>(gains.size()), ShareLayout::kGains);
+    std::copy(gains.begin(), gains.end(), row.begin() + at);
+  }
+  void PutMatrix(std::span<double> row, int64_t at, const std::vector<double>& matrix) const {
+    ASSERT_EQ(static_cast<int64_t>(matrix.size()), layout_.matrix_elements());
+    std::copy(matrix.begin(), matrix.end(), row.begin() + at);
+  }
+
+  Agreement Agree() const { return FoldShares(layout_, rows_, /*total_tokens=*/10); }
+
+  const ShareLayout layout_{Model()};
+  std::vector<double> rows_;
 };
 
 TEST_F(AgreeTest, AddsLossTokensAndNorm) {
@@ -92,18 +78,11 @@ TEST_F(AgreeTest, AddsLossTokensAndNorm) {
   EXPECT_DOUBLE_EQ(agreed.loss, 4.0);
   EXPECT_EQ(agreed.target_tokens, 9);
   EXPECT_DOUBLE_EQ(agreed.grad_norm, 5.0);
+  EXPECT_EQ(agreed.non_finite, 0);
   EXPECT_FALSE(agreed.skip);
-  EXPECT_FALSE(agreed.stop);
-  EXPECT_DOUBLE_EQ(agreed.clip_scale, 1.0);
 }
 
-TEST_F(AgreeTest, ClipsOnlyAboveTheBound) {
-  EXPECT_DOUBLE_EQ(Agree(2.0).clip_scale, 0.4);
-  EXPECT_DOUBLE_EQ(Agree(5.0).clip_scale, 1.0);
-  EXPECT_DOUBLE_EQ(Agree(0.0).clip_scale, 1.0);
-}
-
-TEST_F(AgreeTest, PutsSubLayersOfAllStagesInTheirPlaces) {
+TEST_F(AgreeTest, PutsSubLayersOfAllRanksInTheirPlaces) {
   const GainReport gain = Agree().gain;
   EXPECT_THAT(gain.forward_by_sublayer, ElementsAre(DoubleEq(1.0), DoubleEq(2.0)));
   EXPECT_THAT(gain.backward_by_sublayer, ElementsAre(DoubleEq(2.0), DoubleEq(4.0)));
@@ -122,105 +101,94 @@ TEST_F(AgreeTest, TakesMinimaOverRanksAndGainsOfMeanMatrices) {
   EXPECT_DOUBLE_EQ(gain.mean_matrix_backward, 4.0);
 }
 
-TEST_F(AgreeTest, BubbleIsIdleTimeUntilTheLastRankIsDone) {
-  EXPECT_DOUBLE_EQ(Agree().bubble, 1.0 - 150.0 / 400.0);
-}
-
-TEST_F(AgreeTest, AnyRankStopsAll) {
-  shares_[1].stop = true;
-  EXPECT_TRUE(Agree().stop);
-}
-
 TEST_F(AgreeTest, WhatIsNotFiniteAnywhereSkipsEverywhere) {
-  shares_[0].norm.non_finite = 1;
+  Row(0)[ShareLayout::kNonFinite] = 1.0;
   EXPECT_TRUE(Agree().skip);
   EXPECT_EQ(Agree().non_finite, 1);
-  shares_[0].norm.non_finite = 0;
-  shares_[1].norm.squared = std::numeric_limits<double>::infinity();
+  Row(0)[ShareLayout::kNonFinite] = 0.0;
+  Row(1)[ShareLayout::kSquaredNorm] = kInfinity;
   EXPECT_TRUE(Agree().skip);
-  shares_[1].norm.squared = 1.0;
-  StageSums sums;
-  sums.loss = std::numeric_limits<double>::quiet_NaN();
-  sums.target_tokens = 9;
-  sums.sublayers = {SubLayerOf(2.0)};
-  stages_[1] = std::make_unique<SummedStage>(UnitRange{2, 4}, sums);
-  shares_[1].stages = {stages_[1].get()};
+  Row(1)[ShareLayout::kSquaredNorm] = 1.0;
+  EXPECT_FALSE(Agree().skip);
+  Row(1)[ShareLayout::kLoss] = kNan;
   EXPECT_TRUE(Agree().skip);
+}
+
+// Hosts read from the rows what the devices have decided from them.
+TEST_F(AgreeTest, SkipIsWhatTheDeviceDecides) {
+  struct Case {
+    int rank;
+    int64_t at;
+    double value;
+    bool skip;
+  };
+  for (const Case& one : {Case{0, ShareLayout::kLoss, 0.0, false},
+                          {0, ShareLayout::kLoss, kNan, true},
+                          {1, ShareLayout::kLoss, kNan, true},
+                          {1, ShareLayout::kLoss, kInfinity, true},
+                          {0, ShareLayout::kLoss, -kInfinity, true},
+                          {0, ShareLayout::kSquaredNorm, kInfinity, true},
+                          {1, ShareLayout::kSquaredNorm, kInfinity, true},
+                          {1, ShareLayout::kSquaredNorm, kNan, true},
+                          {0, ShareLayout::kSquaredNorm, 1e300, false},
+                          {0, ShareLayout::kNonFinite, 1.0, true},
+                          {1, ShareLayout::kNonFinite, 12345.0, true},
+                          {1, ShareLayout::kTargets, 0.0, false}}) {
+    const std::vector<double> before = rows_;
+    Row(one.rank)[one.at] = one.value;
+    StepScalars decided;
+    ASSERT_TRUE(cpu::DecideStep({.shares = rows_.data(),
+                                 .ranks = 2,
+                                 .length = layout_.length(),
+                                 .clip_grad = 1.0,
+                                 .step = &decided})
+                    .ok());
+    EXPECT_EQ(decided.skip != 0, one.skip) << "rank " << one.rank << " [" << one.at << "]";
+    EXPECT_EQ(Agree().skip, one.skip) << "rank " << one.rank << " [" << one.at << "]";
+    rows_ = before;
+  }
 }
 
 TEST_F(AgreeTest, HoldersOfOneStageAddUp) {
   // DualPipe: both ranks have run the second stage on half of the micro-batches.
-  shares_[0].stages.push_back(stages_[1].get());
+  PutSubLayer(Row(0), 1, 2.0);
+  Row(0)[ShareLayout::kLoss] = 36.0;
+  Row(0)[ShareLayout::kTargets] = 9.0;
   const Agreement agreed = Agree();
   EXPECT_EQ(agreed.target_tokens, 18);
   EXPECT_DOUBLE_EQ(agreed.loss, 4.0);
   EXPECT_DOUBLE_EQ(agreed.gain.forward_by_sublayer[1], 4.0);
+  EXPECT_DOUBLE_EQ(agreed.gain.mean_matrix_forward, 8.0);
+  EXPECT_DOUBLE_EQ(agreed.gain.row_sum_min, 0.5);
+}
+
+TEST_F(AgreeTest, StepWithoutTargetsHasNoLoss) {
+  Row(1)[ShareLayout::kLoss] = Row(1)[ShareLayout::kTargets] = 0.0;
+  EXPECT_EQ(Agree().loss, 0.0);
+  EXPECT_FALSE(Agree().skip);
 }
 
 TEST(AgreementTest, NothingAgreedMeansSkip) { EXPECT_TRUE(Agreement().skip); }
 
-// One parameter that decays and one that does not, on one rank.
-class OptimizerTest : public ::testing::Test {
- protected:
-  OptimizerTest() : device_(NewCpuDevice()) {
-    plan_.num_ranks = 1;
-    plan_.ranks.resize(1);
-    for (const char* name : {"decays", "stays"}) {
-      PlannedParameter parameter;
-      parameter.spec.name = name;
-      parameter.spec.shape = {3};
-      parameter.spec.decay = parameter.spec.name == "decays";
-      parameter.spec.initializer = Initializer::kConstant;
-      parameter.spec.scale = 1.0;
-      parameter.ranks = {0};
-      plan_.parameters.push_back(parameter);
-    }
-    spec_.lr_schedule.kind = LrScheduleKind::kConstant;
-    spec_.lr_schedule.warmup_steps = 0;
-    spec_.optimizer.lr = 0.1;
-    spec_.optimizer.weight_decay = 0.5;
-    store_ = *ParameterStore::Create(plan_, 0, 0, spec_, *device_);
-    optimizer_ = std::make_unique<AdamWOptimizer>(spec_, *store_);
-    agreed_.skip = false;
+TEST(HostAgreementTest, BubbleIsIdleTimeUntilTheLastRankIsDone) {
+  const HostShare shares[] = {{0.0, 60, 100}, {0.0, 90, 200}};
+  EXPECT_DOUBLE_EQ(FoldHostShares(shares).bubble, 1.0 - 150.0 / 400.0);
+  EXPECT_FALSE(FoldHostShares(shares).stop);
+}
+
+TEST(HostAgreementTest, BubbleStaysBetweenNothingAndAll) {
+  const HostShare idle[] = {{0.0, 0, 0}, {0.0, 0, 0}};
+  EXPECT_EQ(FoldHostShares(idle).bubble, 0.0);
+  const HostShare two_streams[] = {{0.0, 180, 100}};  // busy at once
+  EXPECT_EQ(FoldHostShares(two_streams).bubble, 0.0);
+}
+
+TEST(HostAgreementTest, AnyRankStopsAll) {
+  for (const int rank : {0, 1, 2}) {
+    HostShare shares[3];
+    shares[rank].stop = 1.0;
+    EXPECT_TRUE(FoldHostShares(shares).stop);
   }
-  const ParameterStore::Slot& Slot(int i) const { return store_->slots()[i]; }
-
-  Plan plan_;
-  JobSpec spec_;
-  std::unique_ptr<Device> device_;
-  std::unique_ptr<ParameterStore> store_;
-  std::unique_ptr<AdamWOptimizer> optimizer_;
-  Agreement agreed_;
-};
-
-TEST_F(OptimizerTest, DecaysOnlyWhatDecaysAndClearsGradients) {
-  Slot(0).gradient[0] = Slot(1).gradient[0] = 2.0f;
-  optimizer_->Apply(0, 1, agreed_);
-  // The first update is lr times the gradient's sign; element 1 had no gradient.
-  EXPECT_FLOAT_EQ(Slot(0).weight[0], 1.0f - 0.1f * 0.5f - 0.1f);
-  EXPECT_FLOAT_EQ(Slot(0).weight[1], 1.0f - 0.1f * 0.5f);
-  EXPECT_FLOAT_EQ(Slot(1).weight[0], 1.0f - 0.1f);
-  EXPECT_FLOAT_EQ(Slot(1).weight[1], 1.0f);
-  EXPECT_EQ(Slot(0).gradient[0], 0.0f);
-}
-
-TEST_F(OptimizerTest, SkippedStepLeavesEverythingButTheGradients) {
-  Slot(0).gradient[0] = std::numeric_limits<float>::quiet_NaN();
-  agreed_.skip = true;
-  optimizer_->Apply(0, 1, agreed_);
-  EXPECT_EQ(Slot(0).weight[0], 1.0f);
-  EXPECT_EQ(Slot(0).first_moment[0], 0.0f);
-  EXPECT_EQ(Slot(0).gradient[0], 0.0f);
-}
-
-TEST_F(OptimizerTest, NormCountsOwnedParametersOnly) {
-  Slot(0).gradient[0] = 3.0f;
-  Slot(1).gradient[2] = 4.0f;
-  EXPECT_DOUBLE_EQ(optimizer_->OwnedNorm().squared, 25.0);
-  plan_.num_replicas = 2;
-  const auto replica = *ParameterStore::Create(plan_, 0, /*replica=*/1, spec_, *device_);
-  replica->slots()[0].gradient[0] = 3.0f;
-  EXPECT_EQ(AdamWOptimizer(spec_, *replica).OwnedNorm().squared, 0.0);
 }
 
 }  // namespace

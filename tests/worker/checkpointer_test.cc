@@ -1,4 +1,4 @@
-// Agreement, metrics file, and everything else around a step that needs no model.
+// Checkpoints of one rank, the metrics file, and a step's line in it.
 #include "worker/checkpointer.h"
 
 #include <gmock/gmock.h>
@@ -9,8 +9,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/plan/compile.h"
+#include "tests/testing/device_vector.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/rank_threads.h"
+#include "tests/testing/test_device.h"
 #include "worker/metrics_file.h"
 
 namespace birkhoff {
@@ -21,6 +23,8 @@ using testing::FaultDisk;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 using testing::Survives;
+using testing::ToDevice;
+using testing::ToHost;
 
 class RecordingListener final : public RankListener {
  public:
@@ -46,7 +50,7 @@ class RecordingListener final : public RankListener {
 // One rank that owns everything; the test is its coordinator.
 class CheckpointerTest : public ::testing::Test {
  protected:
-  CheckpointerTest() : device_(NewCpuDevice()) {
+  CheckpointerTest() : device_(NewTestDevice()), stream_(device_->NewStream("test")) {
     assignment_.job = "jobs/test";
     assignment_.attempt = 3;
     assignment_.spec = testing::SmallJob(testing::NewTestDirectory());
@@ -60,11 +64,15 @@ class CheckpointerTest : public ::testing::Test {
         *Checkpointer::Create({&assignment_, store_.get(), device_.get(), &disk_, &listener_});
   }
 
+  void Capture() {
+    checkpointer_->Capture(*stream_);
+    stream_->Synchronize();
+  }
   // Captures and writes `step`, and waits for the shard.
   ShardDurable Write(int64_t step) {
-    checkpointer_->Capture();
+    Capture();
     checkpointer_->Write({step, 10 * step, 0, 0});
-    checkpointer_->Capture();  // waits for the write
+    Capture();  // waits for the write
     return listener_.All<ShardDurable>().back();
   }
   CommitCheckpoint CommitOf(const ShardDurable& shard) const {
@@ -78,6 +86,7 @@ class CheckpointerTest : public ::testing::Test {
   RecordingListener listener_;
   Assignment assignment_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<Stream> stream_;
   std::unique_ptr<ParameterStore> store_;
   std::unique_ptr<Checkpointer> checkpointer_;
 };
@@ -104,17 +113,17 @@ TEST_F(CheckpointerTest, WritesThreeTensorsPerParameterAndTheProgress) {
   for (const ParameterStore::Slot& slot : store_->slots()) {
     std::vector<float> values(slot.count);
     ASSERT_TRUE((*reader)->Read(slot.spec.name, slot.spec.shape, values.data()).ok());
-    EXPECT_TRUE(std::equal(values.begin(), values.end(), slot.weight)) << slot.spec.name;
+    EXPECT_TRUE(values == ToHost(*device_, slot.weight, slot.count)) << slot.spec.name;
   }
 }
 
 TEST_F(CheckpointerTest, WritesWhatWasCapturedAndNotWhatCameLater) {
   const ParameterStore::Slot& slot = store_->slots().front();
-  const float before = slot.weight[0];
-  checkpointer_->Capture();
-  slot.weight[0] = before + 1.0f;
+  const float before = ToHost(*device_, slot.weight, 1).front();
+  Capture();
+  ToDevice(*device_, slot.weight, {before + 1.0f});
   checkpointer_->Write({5, 0, 0, 0});
-  checkpointer_->Capture();
+  Capture();
   checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>().back()));
   ASSERT_TRUE(Finish().ok());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
@@ -122,6 +131,40 @@ TEST_F(CheckpointerTest, WritesWhatWasCapturedAndNotWhatCameLater) {
   std::vector<float> values(slot.count);
   ASSERT_TRUE((*reader)->Read(slot.spec.name, slot.spec.shape, values.data()).ok());
   EXPECT_EQ(values[0], before);
+}
+
+TEST_F(CheckpointerTest, WritesMoments) {
+  const ParameterStore::Slot& slot = store_->slots().back();
+  const std::vector<float> first(slot.count, 0.5f), second(slot.count, 0.25f);
+  ToDevice(*device_, slot.first_moment, first);
+  ToDevice(*device_, slot.second_moment, second);
+  checkpointer_->Commit(CommitOf(Write(5)));
+  ASSERT_TRUE(Finish().ok());
+  const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  std::vector<float> values(slot.count);
+  ASSERT_TRUE((*reader)->Read(slot.spec.name + ".adam_m", slot.spec.shape, values.data()).ok());
+  EXPECT_EQ(values, first);
+  ASSERT_TRUE((*reader)->Read(slot.spec.name + ".adam_v", slot.spec.shape, values.data()).ok());
+  EXPECT_EQ(values, second);
+}
+
+TEST_F(CheckpointerTest, CapturesInStreamOrder) {
+  const ParameterStore::Slot& slot = store_->slots().front();
+  const std::vector<float> later(slot.count, 3.0f);
+  Upload(*stream_, slot.weight, later.data(), slot.count);  // as an optimizer that still runs
+  checkpointer_->Capture(*stream_);
+  stream_->Fill(slot.weight.As<std::byte>(), std::byte{0xff}, 4 * slot.count);
+  stream_->Synchronize();
+  checkpointer_->Write({5, 0, 0, 0});
+  Capture();
+  checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>().back()));
+  ASSERT_TRUE(Finish().ok());
+  const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  std::vector<float> values(slot.count);
+  ASSERT_TRUE((*reader)->Read(slot.spec.name, slot.spec.shape, values.data()).ok());
+  EXPECT_EQ(values, later);
 }
 
 TEST_F(CheckpointerTest, RepeatedCommitAnswersAgain) {
@@ -152,7 +195,7 @@ TEST_F(CheckpointerTest, ShardThatIsNotWhatWasWrittenIsNotCommitted) {
 
 TEST_F(CheckpointerTest, FullDiskIsAnErrorAndTheNextOneMaySucceed) {
   disk_.FailFrom(disk_.num_operations() + 3);
-  checkpointer_->Capture();
+  Capture();
   checkpointer_->Write({5, 0, 0, 0});
   EXPECT_THAT(Finish().ToString(), HasSubstr("checkpoint of step 5: injected disk failure"));
   ASSERT_THAT(listener_.All<CheckpointFailed>(), SizeIs(1)) << "the coordinator hears of it";

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
+#include <deque>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,7 +14,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
+#include "core/plan/memory.h"
+#include "tests/testing/forwarding_device.h"
+#include "tests/testing/test_device.h"
 #include "worker/transport/local.h"
 
 namespace birkhoff {
@@ -40,42 +42,41 @@ class Log {
   std::vector<std::string> lines_;
 };
 
-float& First(std::byte* buffer) { return *reinterpret_cast<float*>(buffer); }
-
 // Forward: output = input + 1 (input 0 where there is none).  The others only log.
 class CountingStage final : public StageModule {
  public:
   CountingStage(std::string name, Log& log) : name_(std::move(name)), log_(log) {}
   const StageLayout& layout() const override { return layout_; }
 
-  void Forward(Stream& stream, const StageBuffers& buffers, StageMode mode) override {
-    stream.Submit([this, buffers, mode] {
-      std::byte* in = buffers.Of(Home::kInput);
-      const float value = in == nullptr ? 0.0f : First(in);
-      if (std::byte* out = buffers.Of(Home::kOutput)) First(out) = value + 1.0f;
-      log_.Add(absl::StrCat(name_, mode == StageMode::kTrain ? " forward " : " evaluate ", value));
+  void Forward(Stream& stream, const StageBuffers& buffers, StageMode mode,
+               int64_t target_tokens) override {
+    float* const value = &values_.emplace_back(0.0f);
+    const DevicePtr<std::byte> in = buffers.Of(Home::kInput), out = buffers.Of(Home::kOutput);
+    if (in != nullptr) Download(stream, value, DevicePtr<const float>(in.As<float>()), 1);
+    const std::string of = mode == StageMode::kTrain ? absl::StrCat(" of ", target_tokens) : "";
+    const char* const verb = mode == StageMode::kTrain ? " forward " : " evaluate ";
+    stream.HostWork([this, value, verb, of, rows = buffers.batch.tokens] {
+      log_.Add(absl::StrCat(name_, verb, *value, of, " rows ", rows));
+      *value += 1.0f;
     });
+    if (out != nullptr) Upload(stream, out.As<float>(), value, 1);
   }
   void Recompute(Stream& stream, UnitRange block, const StageBuffers&) override {
     Note(stream, "recompute", block);
   }
-  void BackwardInput(Stream& stream, UnitRange segment, const StageBuffers&,
-                     int64_t target_tokens) override {
-    Note(stream, absl::StrCat("backward-input of ", target_tokens), segment);
+  void BackwardInput(Stream& stream, UnitRange segment, const StageBuffers&) override {
+    Note(stream, "backward-input", segment);
   }
   void BackwardWeight(Stream& stream, UnitRange segment, const StageBuffers&) override {
     Note(stream, "backward-weight", segment);
   }
-  void Backward(Stream& stream, UnitRange segment, const StageBuffers&,
-                int64_t target_tokens) override {
-    Note(stream, absl::StrCat("backward of ", target_tokens), segment);
+  void Backward(Stream& stream, UnitRange segment, const StageBuffers&) override {
+    Note(stream, "backward", segment);
   }
-  const StageSums& sums() const override { return sums_; }
-  void ResetSums(Stream&) override {}
 
  private:
   void Note(Stream& stream, const std::string& what, UnitRange units) {
-    stream.Submit([this, what, units] {
+    stream.HostWork([this, what, units] {
       log_.Add(absl::StrCat(name_, " ", what, " ", units.first, ":", units.last));
     });
   }
@@ -83,12 +84,14 @@ class CountingStage final : public StageModule {
   const std::string name_;
   Log& log_;
   StageLayout layout_;
-  StageSums sums_;
+  std::deque<float> values_;  // in the host's memory, one per forward
 };
 
+// Micro-batch m has 10 + m rows.
 class LoggingHooks final : public StepHooks {
  public:
   explicit LoggingHooks(Log& log) : log_(log) {}
+  MicrobatchShape ShapeOf(int microbatch) const override { return {.tokens = 10 + microbatch}; }
   void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) override {
     const bool has_batch = buffers.Of(Home::kBatch) != nullptr;
     Note(stream, absl::StrCat("load ", stage, " ", microbatch, has_batch ? "" : " nowhere"));
@@ -99,9 +102,15 @@ class LoggingHooks final : public StepHooks {
 
  private:
   void Note(Stream& stream, const std::string& what) {
-    stream.Submit([this, what] { log_.Add(what); });
+    stream.HostWork([this, what] { log_.Add(what); });
   }
   Log& log_;
+};
+
+// A device that has met an error.
+class BrokenDevice final : public testing::ForwardingDevice {
+ public:
+  absl::Status status() const override { return absl::InternalError("cuda:0: it is broken"); }
 };
 
 Instruction Make(Op op, int stage, std::vector<int> waits, std::vector<int> reads,
@@ -143,7 +152,8 @@ class ExecutorTest : public ::testing::Test {
   }
 
   absl::Status RunRank(const Plan& plan, LocalHub& hub, int rank, bool evaluate) {
-    const auto device = NewCpuDevice();
+    const std::unique_ptr<Device> device =
+        broken_ ? std::make_unique<BrokenDevice>() : NewTestDevice();
     const auto transport = NewLocalTransport(hub, plan, {.rank = rank, .check_stamps = true});
     LoggingHooks hooks(log_);
     std::vector<std::unique_ptr<CountingStage>> stages;
@@ -170,6 +180,7 @@ class ExecutorTest : public ::testing::Test {
 
   Log log_;
   int abort_rank_ = -1;
+  bool broken_ = false;
   std::vector<InstructionTime> times_;
   Utilization utilization_;
 };
@@ -192,17 +203,17 @@ TEST_F(ExecutorTest, RunsEveryKindWithItsArguments) {
            Make(Op::kSnapshot, -1, {}, {}, {})};
   for (int i : {4, 5, 6, 8}) train[i].segment.units = {i, i + 1};
   ASSERT_TRUE(Run(plan).ok());
-  EXPECT_THAT(log_.Take(), ElementsAre("load 0 0", "stage 0 forward 0", "stage 1 forward 1",
-                                       "stage 1 recompute 4:5", "stage 1 backward-input of 77 5:6",
-                                       "stage 1 backward-weight 6:7", "stage 0 backward of 77 8:9",
-                                       "agree", "optimizer", "snapshot"));
+  EXPECT_THAT(log_.Take(), ElementsAre("load 0 0", "stage 0 forward 0 of 77 rows 10",
+                                       "stage 1 forward 1 of 77 rows 10", "stage 1 recompute 4:5",
+                                       "stage 1 backward-input 5:6", "stage 1 backward-weight 6:7",
+                                       "stage 0 backward 8:9", "agree", "optimizer", "snapshot"));
 }
 
 TEST_F(ExecutorTest, EvaluateProgramRunsStagesInEvaluateMode) {
   Plan plan = OneRankPlan();
   plan.ranks[0].evaluate = {Make(Op::kForward, 0, {}, {}, {0})};
   ASSERT_TRUE(Run(plan, /*evaluate=*/true).ok());
-  EXPECT_THAT(log_.Take(), ElementsAre("stage 0 evaluate 0"));
+  EXPECT_THAT(log_.Take(), ElementsAre("stage 0 evaluate 0 rows 10"));
 }
 
 TEST_F(ExecutorTest, WaitsOrderStreams) {
@@ -230,6 +241,27 @@ TEST_F(ExecutorTest, FreedBuffersHoldNan) {
       Make(Op::kFree, -1, {}, {1}, {}), Make(Op::kForward, 1, {}, {1}, {})};  // a use after free
   ASSERT_TRUE(Run(plan).ok());
   EXPECT_THAT(log_.Take().back(), HasSubstr("forward nan"));
+}
+
+TEST_F(ExecutorTest, ErrorOfTheDeviceEndsTheProgramByName) {
+  broken_ = true;
+  Plan plan = OneRankPlan();
+  plan.ranks[0].train = {Make(Op::kForward, 0, {}, {}, {0})};
+  plan.ranks[0].evaluate = plan.ranks[0].train;
+  EXPECT_EQ(Run(plan), absl::InternalError("rank 0 train: cuda:0: it is broken"));
+  EXPECT_EQ(Run(plan, /*evaluate=*/true),
+            absl::InternalError("rank 0 evaluate: cuda:0: it is broken"));
+}
+
+TEST_F(ExecutorTest, ArenaIsWhatThePlanCounts) {
+  const Plan plan = OneRankPlan();
+  const std::unique_ptr<Device> device = NewTestDevice();
+  Executor::Parts parts;
+  parts.plan = &plan;
+  parts.device = device.get();
+  const auto executor = Executor::Create(parts);
+  ASSERT_TRUE(executor.ok()) << executor.status();
+  EXPECT_EQ(device->allocated_bytes(), ArenaBytes(plan.ranks[0]));
 }
 
 TEST_F(ExecutorTest, MeasuresInstructionsAndUtilization) {
@@ -275,15 +307,19 @@ Plan TwoRankPlan(int messages) {
 }
 
 TEST_F(ExecutorTest, MessagesCrossRanksAndTheirStampsAgree) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   ASSERT_TRUE(Run(TwoRankPlan(3)).ok());
   std::vector<std::string> received;
   for (const std::string& line : log_.Take()) {
     if (line.find("stage 1") == 0) received.push_back(line);
   }
-  EXPECT_THAT(received, ElementsAre("stage 1 forward 1", "stage 1 forward 1", "stage 1 forward 1"));
+  EXPECT_THAT(received,
+              ElementsAre("stage 1 forward 1 of 77 rows 10", "stage 1 forward 1 of 77 rows 11",
+                          "stage 1 forward 1 of 77 rows 12"));
 }
 
 TEST_F(ExecutorTest, SwappedMicrobatchesAreAnErrorAndNotWrongNumbers) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   Plan plan = TwoRankPlan(2);
   std::swap(plan.ranks[1].train[0].microbatch, plan.ranks[1].train[2].microbatch);
   const absl::Status status = Run(plan);
@@ -291,6 +327,7 @@ TEST_F(ExecutorTest, SwappedMicrobatchesAreAnErrorAndNotWrongNumbers) {
 }
 
 TEST_F(ExecutorTest, ErrorsNameRankProgramInstructionAndPeer) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   abort_rank_ = 1;
   const absl::Status status = Run(TwoRankPlan(2));
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
@@ -300,6 +337,7 @@ TEST_F(ExecutorTest, ErrorsNameRankProgramInstructionAndPeer) {
 }
 
 TEST_F(ExecutorTest, AbortedProgramStillDrains) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   abort_rank_ = 0;
   EXPECT_EQ(Run(TwoRankPlan(50)).code(), absl::StatusCode::kAborted);
 }

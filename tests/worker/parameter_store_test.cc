@@ -1,4 +1,6 @@
 // One copy of each parameter per rank, by bucket, with weights that depend on (seed, name) alone.
+#include "worker/parameter_store.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,12 +10,16 @@
 #include <utility>
 #include <vector>
 
+#include "core/plan/memory.h"
+#include "tests/testing/device_vector.h"
+#include "tests/testing/test_device.h"
 #include "tests/worker/small_model.h"
-#include "worker/stage.h"
 #include "worker/transformer/initial_values.h"
 
 namespace birkhoff {
 namespace {
+
+using testing::ToHost;
 
 JobSpec Spec() {
   JobSpec spec;
@@ -27,6 +33,7 @@ Plan TwoRanks(const ModelSpec& model) {
   plan.num_ranks = 2;
   plan.num_replicas = 2;
   plan.buckets.resize(3);
+  plan.ranks.resize(2);
   for (int unit = 0; unit < NumUnits(model); ++unit) {
     for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
       const int rank = unit < 3 ? 0 : 1;
@@ -43,13 +50,34 @@ Plan TwoRanks(const ModelSpec& model) {
   return plan;
 }
 
-std::unique_ptr<ParameterStore> Store(int rank, int replica, uint64_t seed = 42) {
+void ListMemory(Plan& plan, const ModelSpec& model) {
+  for (int rank : {0, 1}) plan.ranks[rank].memory = MemoryOfRank(plan, model, {}, rank);
+}
+
+// A store with the device that it stands on.
+class DeviceStore {
+ public:
+  DeviceStore(const Plan& plan, int rank, int replica, const JobSpec& spec)
+      : device_(NewTestDevice()),
+        store_(ParameterStore::Create(plan, rank, replica, spec, *device_).value()) {}
+  const ParameterStore* operator->() const { return store_.get(); }
+  Device& device() const { return *device_; }
+  template <typename T>
+  std::vector<T> Values(DevicePtr<T> data, int64_t count) const {
+    return ToHost(*device_, data, count);
+  }
+
+ private:
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<ParameterStore> store_;
+};
+
+DeviceStore Store(int rank, int replica, uint64_t seed = 42) {
   JobSpec spec = Spec();
   spec.training.seed = seed;
-  const std::unique_ptr<Device> device = NewCpuDevice();
-  auto store = ParameterStore::Create(TwoRanks(spec.model), rank, replica, spec, *device);
-  EXPECT_TRUE(store.ok()) << store.status();
-  return std::move(store).value();
+  Plan plan = TwoRanks(spec.model);
+  ListMemory(plan, spec.model);
+  return {plan, rank, replica, spec};
 }
 
 TEST(ParameterStore, HoldsWhatThePlanGivesTheRank) {
@@ -84,10 +112,10 @@ TEST(ParameterStore, SlotsFollowTheBuckets) {
     EXPECT_GE(slot.bucket, bucket);
     bucket = slot.bucket;
     const auto span = store->BucketGradients(bucket);
-    EXPECT_GE(slot.gradient, span.data);
-    EXPECT_LE(slot.gradient + slot.count, span.data + span.count);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(slot.weight) % 64, 0u);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(slot.gradient) % 64, 0u);
+    EXPECT_GE(slot.gradient - span.data, 0);
+    EXPECT_LE(slot.gradient + slot.count - span.data, span.count);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(slot.weight.address()) % 64, 0u);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(slot.gradient.address()) % 64, 0u);
   }
   const auto own = store->BucketGradients(0), shared = store->BucketGradients(2);
   EXPECT_EQ(shared.data, own.data + own.count);
@@ -104,51 +132,144 @@ TEST(ParameterStore, WeightsDependOnSeedAndNameAlone) {
   const auto* a = first->Find("embedding.weight");
   const auto* b = second->Find("embedding.weight");
   const auto* c = other->Find("embedding.weight");
-  EXPECT_EQ(std::vector<float>(a->weight, a->weight + a->count),
-            std::vector<float>(b->weight, b->weight + b->count));
-  EXPECT_NE(a->weight[0], c->weight[0]);
+  EXPECT_EQ(first.Values(a->weight, a->count), second.Values(b->weight, b->count));
+  EXPECT_NE(first.Values(a->weight, 1), other.Values(c->weight, 1));
 }
 
 TEST(ParameterStore, GradientsAndMomentsStartAtZero) {
-  for (const auto& slot : Store(0, 0)->slots()) {
-    for (int64_t i = 0; i < slot.count; ++i) {
-      ASSERT_EQ(slot.gradient[i], 0.0f);
-      ASSERT_EQ(slot.first_moment[i], 0.0f);
-      ASSERT_EQ(slot.second_moment[i], 0.0f);
-    }
+  const auto store = Store(0, 0);
+  for (const auto& slot : store->slots()) {
+    const std::vector<float> zeros(slot.count, 0.0f);
+    EXPECT_EQ(store.Values(slot.gradient, slot.count), zeros) << slot.spec.name;
+    EXPECT_EQ(store.Values(slot.first_moment, slot.count), zeros) << slot.spec.name;
+    EXPECT_EQ(store.Values(slot.second_moment, slot.count), zeros) << slot.spec.name;
   }
+}
+
+// Whole buckets are reduced and nothing else clears what stands between parameters.
+TEST(ParameterStore, PaddingIsZero) {
+  const auto store = Store(0, 0);
+  for (const auto& slot : store->slots()) {
+    const int64_t padding = PaddedMasterElements(slot.count) - slot.count;
+    const std::vector<float> zeros(padding, 0.0f);
+    EXPECT_EQ(store.Values(slot.gradient + slot.count, padding), zeros) << slot.spec.name;
+    EXPECT_EQ(store.Values(slot.weight + slot.count, padding), zeros) << slot.spec.name;
+  }
+}
+
+int64_t StoreBytes(const RankPlan& plan) {
+  int64_t bytes = 0;
+  for (const char* item :
+       {kWeightsItem, kGradientsItem, kFirstMomentsItem, kSecondMomentsItem, kWeightCopiesItem}) {
+    bytes += BytesOf(plan, item);
+  }
+  return bytes;
+}
+
+TEST(ParameterStore, TakesWhatThePlanCounts) {
+  const JobSpec spec = Spec();
+  Plan plan = TwoRanks(spec.model);
+  ListMemory(plan, spec.model);
+  for (const int rank : {0, 1}) {
+    const DeviceStore store(plan, rank, 0, spec);
+    EXPECT_GT(StoreBytes(plan.ranks[rank]), 0);
+    EXPECT_EQ(store.device().allocated_bytes(), StoreBytes(plan.ranks[rank]));
+    EXPECT_EQ(store->slots().front().copy, nullptr);
+  }
+}
+
+TEST(ParameterStore, HoldsCopiesOfWhatIsReadInBf16) {
+  const JobSpec spec = Spec();
+  Plan plan = TwoRanks(spec.model);
+  plan.precision = Precision::kBf16;
+  for (PlannedParameter& parameter : plan.parameters) {
+    if (parameter.spec.name.find("ffn") != std::string::npos) parameter.copy = DType::kBfloat16;
+  }
+  ListMemory(plan, spec.model);
+  ASSERT_GT(BytesOf(plan.ranks[0], kWeightCopiesItem), 0);
+  const DeviceStore store(plan, 0, 0, spec);
+  EXPECT_EQ(store.device().allocated_bytes(), StoreBytes(plan.ranks[0]));
+  int64_t elements = 0;
+  for (const auto& slot : store->slots()) {
+    const bool copied = slot.spec.name.find("ffn") != std::string::npos;
+    EXPECT_EQ(slot.copy != nullptr, copied) << slot.spec.name;
+    if (!copied) continue;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(slot.copy.address()) % 64, 0u);
+    elements += PaddedCopyElements(slot.count);
+  }
+  EXPECT_EQ(elements * int64_t{sizeof(bf16)}, BytesOf(plan.ranks[0], kWeightCopiesItem));
+}
+
+// The chunk in which weights are made is smaller than this embedding.
+TEST(ParameterStore, LargeParametersAreWhole) {
+  JobSpec spec = Spec();
+  spec.model.vocab_size = 150'000;
+  Plan plan = TwoRanks(spec.model);
+  ListMemory(plan, spec.model);
+  const DeviceStore store(plan, 0, 0, spec);
+  const auto* slot = store->Find("embedding.weight");
+  ASSERT_GT(slot->count * int64_t{sizeof(float)}, kInitialValueBytes);
+  std::vector<float> chunk(slot->count), want;
+  FormInitialValues(spec.model, slot->spec, spec.training.seed, chunk,
+                    [&want](std::span<const float> values) {
+                      want.insert(want.end(), values.begin(), values.end());
+                    });
+  EXPECT_TRUE(store.Values(slot->weight, slot->count) == want);
 }
 
 TEST(ParameterStore, RefusesARankThatThePlanLacks) {
   const JobSpec spec = Spec();
-  const std::unique_ptr<Device> device = NewCpuDevice();
+  const std::unique_ptr<Device> device = NewTestDevice();
   const auto store = ParameterStore::Create(TwoRanks(spec.model), 2, 0, spec, *device);
   EXPECT_EQ(store.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(store.status().message(),
             "parameter store: rank 2 of replica 0; the plan has 2 ranks and 2 replicas");
 }
 
-std::vector<double> Initial(const ModelSpec& model, int unit, const std::string& end) {
+// Formed in chunks of `chunk` values.
+std::vector<float> Form(const ModelSpec& model, const ParameterSpec& parameter, int chunk) {
+  std::vector<float> room(chunk), all;
+  FormInitialValues(model, parameter, /*seed=*/1, room, [&all](std::span<const float> values) {
+    all.insert(all.end(), values.begin(), values.end());
+  });
+  return all;
+}
+
+std::vector<float> Initial(const ModelSpec& model, int unit, const std::string& end,
+                           int chunk = 100) {
   for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
-    if (parameter.name.ends_with(end)) return InitialValues(model, parameter, /*seed=*/1);
+    if (parameter.name.ends_with(end)) return Form(model, parameter, chunk);
   }
   return {};
+}
+
+TEST(InitialValues, DoNotDependOnTheChunk) {
+  const ModelSpec model = SmallModel(ResidualKind::kMhc);
+  for (int unit = 0; unit < NumUnits(model); ++unit) {
+    for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
+      const std::vector<float> whole = Form(model, parameter, 10'000);
+      EXPECT_EQ(static_cast<int64_t>(whole.size()), parameter.NumElements()) << parameter.name;
+      for (const int chunk : {1, 7, 64}) {
+        EXPECT_EQ(Form(model, parameter, chunk), whole) << parameter.name << " by " << chunk;
+      }
+    }
+  }
 }
 
 TEST(InitialValues, TellStreamsApartByTheSubLayer) {
   ModelSpec model = SmallModel(ResidualKind::kMhc, MappingKind::kPermutations);  // 3 streams
   EXPECT_EQ(Initial(model, 2, "mhc.bias"),
-            (std::vector<double>{-1, 1, -1, -1, 1, -1, 0, -4, -4, -4, -4, -4}));
+            (std::vector<float>{-1, 1, -1, -1, 1, -1, 0, -4, -4, -4, -4, -4}));
   model.residual.mapping = MappingKind::kSinkhorn;
   EXPECT_EQ(Initial(model, 4, "mhc.bias"),
-            (std::vector<double>{1, -1, -1, 1, -1, -1, 0, -4, -4, -4, 0, -4, -4, -4, 0}));
+            (std::vector<float>{1, -1, -1, 1, -1, -1, 0, -4, -4, -4, 0, -4, -4, -4, 0}));
   model.residual.mapping = MappingKind::kIdentity;
-  EXPECT_EQ(Initial(model, 1, "mhc.bias"), (std::vector<double>{1, -1, -1, 1, -1, -1}));
+  EXPECT_EQ(Initial(model, 1, "mhc.bias"), (std::vector<float>{1, -1, -1, 1, -1, -1}));
   model.residual.kind = ResidualKind::kHc;
   EXPECT_EQ(Initial(model, 3, "hc.bias"),
-            (std::vector<double>{0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1}));
-  EXPECT_EQ(Initial(model, 3, "hc.alpha"), (std::vector<double>{0.01, 0.01, 0.01}));
-  EXPECT_EQ(Initial(model, 3, "norm.weight"), std::vector<double>(8, 1.0));
+            (std::vector<float>{0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1}));
+  EXPECT_EQ(Initial(model, 3, "hc.alpha"), (std::vector<float>{0.01f, 0.01f, 0.01f}));
+  EXPECT_EQ(Initial(model, 3, "norm.weight"), std::vector<float>(8, 1.0f));
 }
 
 TEST(InitialValues, NormalWeightsHaveTheirStandardDeviation) {
@@ -156,10 +277,10 @@ TEST(InitialValues, NormalWeightsHaveTheirStandardDeviation) {
   model.vocab_size = 4000;
   model.residual.phi_init_std = 0.0;
   double squares = 0.0;
-  const std::vector<double> embedding = Initial(model, 0, "embedding.weight");
+  const std::vector<float> embedding = Initial(model, 0, "embedding.weight");
   for (const double value : embedding) squares += value * value;
   EXPECT_NEAR(std::sqrt(squares / static_cast<double>(embedding.size())), 0.02, 0.0005);
-  EXPECT_EQ(Initial(model, 1, "mhc.phi"), std::vector<double>(32 * 24, 0.0));
+  EXPECT_EQ(Initial(model, 1, "mhc.phi"), std::vector<float>(32 * 24, 0.0f));
 }
 
 TEST(InitialValues, SubLayersStartAlikeUnderAllKinds) {

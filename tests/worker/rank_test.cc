@@ -5,14 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/plan/compile.h"
+#include "core/plan/memory.h"
 #include "tests/testing/killing_device.h"
+#include "tests/testing/poisoning_transport.h"
 #include "tests/testing/rank_threads.h"
 
 namespace birkhoff {
@@ -23,6 +24,7 @@ using ::testing::HasSubstr;
 using testing::KillingDevice;
 using testing::MetricsSteps;
 using testing::NewTestDirectory;
+using testing::PoisoningTransport;
 using testing::RunOptions;
 using testing::RunRanks;
 using testing::RunResult;
@@ -44,15 +46,59 @@ class RankTest : public ::testing::Test {
 };
 
 TEST_F(RankTest, TrainsToTheEndAndTheLossFalls) {
-  const RunResult result = RunRanks(options_);
-  ASSERT_TRUE(result.status().ok()) << result.status();
-  const std::vector<double> losses = result.losses();
-  ASSERT_EQ(losses.size(), 12u);
-  EXPECT_NEAR(losses.front(), 4.11, 0.05);  // ln 61
-  EXPECT_LT(losses.back(), losses.front() - 0.1);
+  for (const PrecisionKind precision : TestPrecisions()) {
+    options_.spec.training.precision = precision;
+    options_.fresh = true;
+    const RunResult result = RunRanks(options_);
+    ASSERT_TRUE(result.status().ok()) << result.status();
+    const std::vector<double> losses = result.losses();
+    ASSERT_EQ(losses.size(), 12u);
+    EXPECT_NEAR(losses.front(), 4.11, 0.05);  // ln 61
+    EXPECT_LT(losses.back(), losses.front() - 0.1);
+  }
+}
+
+// Between ranks and between steps: what the plan lists is what stands on the device.
+TEST_F(RankTest, TakesWhatThePlanCounts) {
+  const bool on_gpu = TestDeviceName() == "cuda";
+  const std::vector<ScheduleKind> schedules = {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV,
+                                               ScheduleKind::kDualPipe};
+  for (const ScheduleKind schedule : schedules) {
+    if (on_gpu && schedule != ScheduleKind::k1F1B) continue;
+    for (const PrecisionKind precision : TestPrecisions()) {
+      for (const int recompute : {0, 2}) {
+        RunOptions options = options_;
+        options.spec.model.tie_embeddings = true;
+        options.spec.parallelism.schedule = schedule;
+        options.spec.parallelism.recompute = recompute;
+        options.spec.parallelism.data_parallel_degree = on_gpu ? 1 : 2;
+        options.spec.training.precision = precision;
+        options.spec.training.steps = 2;
+        options.fresh = true;
+        const Plan plan = CompilePlan(options.spec, ClusterSpec{}).value();
+        std::vector<Device*> devices(plan.num_ranks * plan.num_replicas);
+        options.make_device = [&devices](int rank, Transport&) {
+          std::unique_ptr<Device> device = NewTestDevice();
+          devices[rank] = device.get();
+          return device;
+        };
+        options.before_step = [&](int rank, int64_t steps, Rank&, Transport&) {
+          EXPECT_EQ(devices[rank]->allocated_bytes(),
+                    DeviceBytes(plan.ranks[rank % plan.num_ranks]))
+              << "rank " << rank << " after " << steps << " steps";
+        };
+        const RunResult result = RunRanks(options);
+        ASSERT_TRUE(result.status().ok()) << result.status();
+        for (const StepReport& report : result.reports[0]) {
+          EXPECT_EQ(report.memory_bytes, DeviceBytes(plan.ranks[0]));
+        }
+      }
+    }
+  }
 }
 
 TEST_F(RankTest, AllRanksReportTheSameStep) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   const RunResult result = RunRanks(options_);
   ASSERT_TRUE(result.status().ok()) << result.status();
   for (size_t i = 0; i < 12; ++i) {
@@ -87,12 +133,28 @@ TEST_F(RankTest, ValidatesAtTheIntervalAndAtTheEnd) {
   const RunResult result = RunRanks(options_);
   ASSERT_TRUE(result.status().ok()) << result.status();
   std::vector<int64_t> steps;
-  for (const StepReport& report : result.reports[1]) {
+  for (const StepReport& report : result.reports.back()) {
     if (!report.validation_loss) continue;
     steps.push_back(report.step);
     EXPECT_NEAR(*report.validation_loss, report.loss, 0.3);
   }
   EXPECT_THAT(steps, ElementsAre(5, 10, 12));
+}
+
+TEST_F(RankTest, ValidationIsOfItsOwnSamplesAndLeavesTrainingAsItIs) {
+  options_.spec.optimizer.lr = 1e-12;  // the weights stay, so only the samples can differ
+  options_.spec.lr_schedule.min_lr = 0.0;
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  const double first = *result.reports[0][4].validation_loss;
+  for (const StepReport& report : result.reports[0]) {
+    if (!report.validation_loss) continue;
+    EXPECT_NEAR(*report.validation_loss, first, 1e-6) << "step " << report.step;
+    EXPECT_GT(std::abs(report.loss - first), 1e-4) << "samples of training";
+  }
+  options_.spec.training.validation_interval = 0;
+  options_.fresh = true;
+  EXPECT_EQ(RunRanks(options_).losses(), result.losses());
 }
 
 TEST_F(RankTest, WritesEachStepOnceAndKeepsTheLastCheckpoints) {
@@ -106,6 +168,7 @@ TEST_F(RankTest, WritesEachStepOnceAndKeepsTheLastCheckpoints) {
 }
 
 TEST_F(RankTest, LeavesATraceOfTheLastStep) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   ASSERT_TRUE(RunRanks(options_).status().ok());
   const std::string trace = disk_.Read(options_.directory + "/trace.json").value_or("");
   for (const char* words :
@@ -117,6 +180,7 @@ TEST_F(RankTest, LeavesATraceOfTheLastStep) {
 }
 
 TEST_F(RankTest, StopRequestOfOneRankStopsAllAtOneStepWithACheckpoint) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   options_.before_step = [](int rank, int64_t steps, Rank& self, Transport&) {
     if (rank == 1 && steps == 5) self.RequestStop();
   };
@@ -134,44 +198,11 @@ TEST_F(RankTest, StopRequestInTheLastStepIsAnOrdinaryEnd) {
   };
   const RunResult result = RunRanks(options_);
   ASSERT_TRUE(result.status().ok()) << result.status();
-  EXPECT_THAT(result.stopped, ElementsAre(false, false));
+  EXPECT_THAT(result.stopped, ::testing::Each(false));
 }
 
-// Overwrites the message that the link receives as number `target` with NaN.
-class PoisoningLink final : public Link {
- public:
-  PoisoningLink(Link& inner, int64_t target) : inner_(inner), target_(target) {}
-  void Send(Stream& stream, const std::byte* data, int64_t bytes,
-            const MessageStamp& stamp) override {
-    inner_.Send(stream, data, bytes, stamp);
-  }
-  void Receive(Stream& stream, std::byte* data, int64_t bytes, const MessageStamp& stamp) override {
-    inner_.Receive(stream, data, bytes, stamp);
-    if (received_++ == target_) stream.Submit([data] { std::memset(data, 0xff, 64); });
-  }
-
- private:
-  Link& inner_;
-  const int64_t target_;
-  int64_t received_ = 0;
-};
-
-class PoisoningTransport final : public Transport {
- public:
-  PoisoningTransport(std::unique_ptr<Transport> inner, int channel, int64_t target)
-      : inner_(std::move(inner)), channel_(channel), link_(*inner_->link(channel), target) {}
-  Link* link(int channel) override { return channel == channel_ ? &link_ : inner_->link(channel); }
-  Group* group(const std::vector<int>& ranks) override { return inner_->group(ranks); }
-  absl::Status status() const override { return inner_->status(); }
-  void Abort(absl::Status reason) override { inner_->Abort(std::move(reason)); }
-
- private:
-  const std::unique_ptr<Transport> inner_;
-  const int channel_;
-  PoisoningLink link_;
-};
-
 TEST_F(RankTest, NanInOneMessageSkipsTheStepOnAllRanksAndTrainingGoesOn) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   constexpr int kChannels = 2;  // activations and gradients between two ranks
   for (int channel = 0; channel < kChannels; ++channel) {
     RunOptions options = options_;
@@ -228,6 +259,7 @@ void ExpectKillsEndAllRanks(RunOptions options, int victim, int stride) {
 }
 
 TEST_F(RankTest, KillAtEveryInstructionEndsAllRanks) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   for (const ScheduleKind schedule : {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV}) {
     options_.spec.parallelism.schedule = schedule;
     for (int victim = 0; victim < 2; ++victim) ExpectKillsEndAllRanks(options_, victim, 1);
@@ -235,6 +267,7 @@ TEST_F(RankTest, KillAtEveryInstructionEndsAllRanks) {
 }
 
 TEST_F(RankTest, KillOverGlooEndsAllRanks) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   options_.transport = "gloo";
   for (int victim = 0; victim < 2; ++victim) ExpectKillsEndAllRanks(options_, victim, 5);
 }
@@ -249,6 +282,17 @@ TEST_F(RankTest, RefusesASpecOfAnotherModel) {
     assignment.spec.model.hidden_size = 32;
   };
   EXPECT_THAT(RunRanks(options_).status().ToString(), HasSubstr("the spec's model has hash"));
+}
+
+TEST_F(RankTest, RefusesAPlanForAnotherProcessor) {
+  const bool on_gpu = TestDeviceName() == "cuda";
+  options_.spec.device = on_gpu ? DeviceKind::kCpu : DeviceKind::kCuda;
+  options_.spec.training.precision = PrecisionKind::kFp32;
+  const absl::Status status = RunRanks(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.ToString(),
+              HasSubstr(on_gpu ? "the plan is for cpu; this worker's device is"
+                               : "the plan is for cuda; this worker's device is"));
 }
 
 TEST_F(RankTest, RefusesAPlanThatTheCheckerRefuses) {
