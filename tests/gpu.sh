@@ -15,7 +15,7 @@ limit=540  # seconds, of a program
 build() {
   fetch_cudnn_frontend build/cudnn-frontend
   cmake --preset cuda >/dev/null
-  cmake --build --preset cuda --target gpu_tests device_tests --parallel "${BIRKHOFF_JOBS:-$(nproc)}"
+  cmake --build --preset cuda --target gpu_tests device_tests birkhoff birkhoff-worker --parallel "${BIRKHOFF_JOBS:-$(nproc)}"
   rm -rf "$target"
   mkdir -p "$target/tests"
   local program
@@ -24,11 +24,15 @@ build() {
     [ ! -x "build/cuda/tests/bin/$program" ] ||
       strip -o "$target/tests/$program" "build/cuda/tests/bin/$program"
   done
-  copy_libraries "$target/lib" "$target"/tests/*
+  mkdir -p "$target/bin"
+  for program in birkhoff birkhoff-worker; do
+    strip -o "$target/bin/$program" "build/cuda/bin/$program"
+  done
+  copy_libraries "$target/lib" "$target"/tests/* "$target"/bin/*
   local count
   count=$(find "$target/tests" -type f | wc -l)
-  tar -czf "$target/tests.tar.gz" -C "$target" tests lib  # a fifth of the size
-  rm -r "$target/tests" "$target/lib"
+  tar -cJf "$target/tests.tar.xz" -C "$target" tests bin lib  # a tenth of the size
+  rm -r "$target/tests" "$target/bin" "$target/lib"
   echo "$target: $count programs, $(du -sm "$target" | cut -f1) MB"
 }
 
@@ -42,7 +46,7 @@ show() {
 run() {
   local program log passed=0 failed=0 code good bad
   log=$(mktemp)
-  [ -d "$target/lib" ] || tar -xzf "$target/tests.tar.gz" -C "$target"
+  [ -d "$target/lib" ] || tar -xJf "$target/tests.tar.xz" -C "$target"
   export LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
   export BIRKHOFF_TEST_DEVICE=cuda  # of the tests that run on any device
   export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
