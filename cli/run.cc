@@ -43,12 +43,6 @@ std::string ResumeCommand(const RunOptions& options, const std::string& out) {
   return absl::StrCat(command, " --out ", Word(out));
 }
 
-absl::Status CheckDevice(const JobSpec& spec) {
-  if (spec.device != DeviceKind::kCuda) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "device: cuda is not allowed; need auto or cpu, because this build has no GPU backend");
-}
-
 void ShowEnd(const JobView& job, const RunOptions& options, const std::string& out,
              const Program& program) {
   std::ostream& err = *program.console.err;
@@ -97,7 +91,6 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
 absl::StatusOr<ExitCode> RunJob(const RunOptions& options, const Program& program) {
   JobSpec spec;
   RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
-  RETURN_IF_ERROR(CheckDevice(spec));
   const std::string out =
       AbsolutePath(options.out.empty() ? absl::StrCat("runs/", spec.name) : options.out);
   PosixDisk disk;

@@ -26,15 +26,17 @@ fetch_cudnn_frontend() {
   rm -rf "$work"
 }
 
-# Folders that may hold libraries of CUDA: a toolkit's, then those of Python's wheels (the package nvidia).
+# Folders that may hold libraries of CUDA: CUDA_HOME's where it is named, then those of Python's wheels (the package
+# nvidia), which are mostly newer than a toolkit's, then the toolkit's.
 cuda_library_folders() {
-  printf '%s\n' "${CUDA_HOME:-/usr/local/cuda}/lib64" /usr/local/cuda/lib64 /usr/lib/x86_64-linux-gnu
+  [ -z "${CUDA_HOME:-}" ] || printf '%s\n' "$CUDA_HOME/lib64"
   python3 - <<'PYTHON' 2>/dev/null || true
 import glob, nvidia
 for path in nvidia.__path__:
     for folder in sorted(glob.glob(path + "/*/lib")):
         print(folder)
 PYTHON
+  printf '%s\n' /usr/local/cuda/lib64 /usr/lib/x86_64-linux-gnu
 }
 
 # For each library the first folder that has it, joined by colons; names on stderr what no folder has.

@@ -169,15 +169,22 @@ class LayoutBuilder {
   // Each is used by the forward pass without a saved place (recompute, evaluation), and again, for
   // the gradient of the same thing, by the backward pass.
   void AddScratch() {
-    if (!HasSubLayers() && !HasHead()) return;
+    if (!HasSubLayers() && !HasHead()) return AddEmbeddingScratch();
     AddScalarScratch("p", n_ * n_);
     AddScratch("x", n_ * C_);
     AddScratch("norm", C_);
     AddScalarScratch("inverse_rms", 1);
     if (HasSubLayers()) AddSubLayerScratch();
     if (HasHead()) AddHeadScratch();
+    AddWorkspace();
+  }
+  void AddWorkspace() {
     AddBytes(request_.units.first, Home::kScratch, "workspace", scalar_,
              WorkspaceBytes(model_, workspace_));
+  }
+  // An embedding alone: a GPU sorts its tokens by id.
+  void AddEmbeddingScratch() {
+    if (request_.processor == Processor::kCuda) AddWorkspace();
   }
 
   void AddScratch(const char* name, int64_t columns) {

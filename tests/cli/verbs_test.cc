@@ -193,12 +193,6 @@ class RunVerbTest : public ::testing::Test {
   PosixDisk disk_;
 };
 
-TEST_F(RunVerbTest, SaysThatThereIsNoGpuBackend) {
-  const VerbResult outcome = RunVerb(Arguments({"--set", "device=cuda"}));
-  EXPECT_EQ(outcome.code, 64);
-  EXPECT_THAT(outcome.err, HasSubstr("device: cuda is not allowed; need auto or cpu"));
-}
-
 TEST_F(RunVerbTest, SaysThatTheWorkerProgramIsMissing) {
   const VerbResult outcome = RunVerb(Arguments({}));
   EXPECT_EQ(outcome.code, 64);

@@ -206,5 +206,37 @@ TEST(Footprint, RefusesUnitsThatAreNone) {
   EXPECT_DEATH(MakeStageLayout(Request(ResidualKind::kMhc, {4, 15}, 0)), "non-empty run of units");
 }
 
+// What may not be rounded is not: the types of what a stage stores, in bf16 mode.
+TEST(Footprint, GatesLogitsGainsAndTheLossNeverLeaveFp32) {
+  ModelSpec model;
+  model.vocab_size = 259;
+  const StageLayout layout = MakeStageLayout({.model = model,
+                                              .units = {0, NumUnits(model)},
+                                              .tokens = 32,
+                                              .sequence_length = 32,
+                                              .precision = Precision::kBf16,
+                                              .processor = Processor::kCuda});
+  for (const StoredTensor& tensor : layout.tensors) {
+    const std::vector<std::string> exact = {"coefficients",
+                                            "coefficients.0",
+                                            "coefficients.1",
+                                            "logits",
+                                            "inverse_rms",
+                                            "log_sum_exp",
+                                            "p",
+                                            "s",
+                                            "vocabulary",
+                                            "workspace"};
+    const std::vector<std::string> tokens = {"positions", "inputs", "targets"};
+    const auto among = [&tensor](const std::vector<std::string>& names) {
+      return std::find(names.begin(), names.end(), tensor.name) != names.end();
+    };
+    const DType want = among(exact)    ? DType::kFloat32
+                       : among(tokens) ? DType::kInt32
+                                       : DType::kBfloat16;
+    EXPECT_EQ(tensor.dtype, want) << tensor.name;
+  }
+}
+
 }  // namespace
 }  // namespace birkhoff
