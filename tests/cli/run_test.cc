@@ -127,6 +127,13 @@ data: {train: )",
 
 const std::set<int> kAllSteps = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
+TEST_F(RunTest, NamesWhatIsMissingWhereThereIsNoGpu) {
+  ::setenv("CUDA_VISIBLE_DEVICES", "", /*overwrite=*/1);  // of whatever the machine has
+  EXPECT_EQ(Run("a", Arguments("a", {"--set", "device=cuda"})), 64);
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
+  EXPECT_THAT(Read("a.err"), ContainsRegex("device: cuda: .*(no GPU|no NVIDIA driver)"));
+}
+
 TEST_F(RunTest, TrainsToTheEndAndIsDoneWhenRunAgain) {
   ASSERT_EQ(Run("a", Arguments("a", {"-o", "json"})), 0) << Read("a.err");
   EXPECT_EQ(Steps("a"), kAllSteps);

@@ -101,6 +101,7 @@ void TransformerStage<T>::BackwardTop(const Call& call, UnitRange segment, int b
   args.shape = call.shape;
   args.sink = BoundarySink::kNone;
   args.dx = call.At(from_next_stage ? dx_in_ : dx_);
+  args.workspace = call.launch.workspace;
   SetSource(call, segment, boundary, args);
   Must(backend_.BoundaryBackward(call.launch.stream, args));
 }
