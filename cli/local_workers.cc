@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -100,34 +101,41 @@ absl::Status LocalWorkers::CheckProgram(const std::string& path) {
       absl::StrCat(path, ": ", std::strerror(errno), "; need birkhoff-worker beside birkhoff"));
 }
 
+absl::StatusOr<std::vector<LocalGpu>> ListLocalGpus(const std::string& program,
+                                                    const std::string& answer) {
+  ::unlink(answer.c_str());
+  ChildProcess child({program, "--list-devices"}, answer);
+  RETURN_IF_ERROR(child.Start());
+  while (child.running()) Pause(absl::Milliseconds(5));
+  std::ifstream file(answer);
+  std::vector<LocalGpu> gpus;
+  std::string said;
+  for (std::string line; std::getline(file, line); said = line) {
+    if (!absl::StartsWith(line, "cuda:")) continue;
+    const size_t tab = std::min(line.find('\t'), line.size());
+    gpus.push_back({line.substr(0, tab), line.substr(std::min(tab + 1, line.size()))});
+  }
+  if (!gpus.empty()) return gpus;
+  return absl::InvalidArgumentError(absl::StripPrefix(said, "birkhoff-worker: "));
+}
+
 absl::StatusOr<std::vector<std::string>> LocalWorkers::FindDevices(const std::string& program,
                                                                    const std::string& log_directory,
                                                                    DeviceKind device, int count) {
   const std::vector<std::string> cpus(count, "cpu");
   if (device == DeviceKind::kCpu) return cpus;
-  const std::string log = absl::StrCat(log_directory, "/devices.log");
-  ::unlink(log.c_str());
-  ChildProcess child({program, "--list-devices"}, log);
-  RETURN_IF_ERROR(child.Start());
-  while (child.running()) Pause(absl::Milliseconds(5));
-  std::ifstream file(log);
-  std::vector<std::string> gpus;
-  std::string said;
-  for (std::string line; std::getline(file, line);) {
-    if (absl::StartsWith(line, "cuda:")) gpus.push_back(line.substr(0, line.find('\t')));
-    said = line;
-  }
-  if (static_cast<int>(gpus.size()) >= count) {
-    gpus.resize(count);
-    return gpus;
+  const auto gpus = ListLocalGpus(program, absl::StrCat(log_directory, "/devices.log"));
+  const int found = gpus.ok() ? static_cast<int>(gpus->size()) : 0;
+  if (found >= count) {
+    std::vector<std::string> names;
+    for (int i = 0; i < count; ++i) names.push_back((*gpus)[i].name);
+    return names;
   }
   if (device == DeviceKind::kAuto) return cpus;
-  if (gpus.empty()) {
-    return absl::InvalidArgumentError(absl::StripPrefix(said, "birkhoff-worker: "));
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "device: cuda: the job needs ", count, " workers and this machine has ", gpus.size(),
-      " GPUs; lower parallelism.pipeline_parallel_degree or data_parallel_degree"));
+  RETURN_IF_ERROR(gpus.status());
+  return absl::InvalidArgumentError(
+      absl::StrCat("device: cuda: the job needs ", count, " workers and this machine has ", found,
+                   " GPUs; lower parallelism.pipeline_parallel_degree or data_parallel_degree"));
 }
 
 absl::Status LocalWorkers::Start() {

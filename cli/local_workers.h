@@ -38,6 +38,16 @@ class ChildProcess {
   int wait_status_ = 0;
 };
 
+// A GPU of this machine, as birkhoff-worker names it.
+struct LocalGpu {
+  std::string name;         // "cuda:0"
+  std::string description;  // card, driver, libraries
+};
+// Asks `program`, a path of birkhoff-worker, whose answer is left in the file `answer`.  Errors:
+// INVALID_ARGUMENT there is no GPU, in the program's words; UNAVAILABLE it cannot be started.
+absl::StatusOr<std::vector<LocalGpu>> ListLocalGpus(const std::string& program,
+                                                    const std::string& answer);
+
 class LocalWorkers {
  public:
   struct Options {

@@ -4,6 +4,7 @@
 #                             be carried to a machine with a GPU, CUDA's libraries and nothing of ours
 #   bash tests/gpu.sh run     runs what is in build-gpu/tests; a line for each check, with its figure
 #   bash tests/gpu.sh         both
+#   bash tests/gpu.sh sanitize   compute-sanitizer's memcheck and racecheck over our own kernels, with few sizes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/cuda.sh
@@ -68,9 +69,42 @@ run() {
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
+# Kernels of libraries are theirs to check; the test of a faulting kernel faults.
+sanitize() {
+  local tool program filter log passed=0 failed=0
+  log=$(mktemp -d)
+  [ -d "$target/lib" ] || tar -xJf "$target/tests.tar.xz" -C "$target"
+  export LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
+  export OPENBLAS_NUM_THREADS=1 BIRKHOFF_SMALL_SWEEP=1
+  for tool in memcheck racecheck; do
+    for program in adamw attention boundary cross_entropy gain mapping rope swiglu; do
+      filter='*'
+      [ "$program" != attention ] || filter='AttentionCuda/0.FollowsTheReference*:AttentionCuda/1.TakesAny*'
+      timeout "$limit" compute-sanitizer --tool "$tool" --error-exitcode 9 \
+        "$target/tests/kernels_${program}_cuda_test" --gtest_filter="$filter" >"$log/$tool-$program" 2>&1 &
+    done
+  done
+  wait
+  for tool in "$log"/*; do
+    if grep -qE 'SUMMARY: 0 (errors|hazards)' "$tool" && grep -q '^\[  PASSED  \]' "$tool" &&
+      ! grep -q '^\[  FAILED' "$tool"; then
+      printf 'ok      %-26s %s\n' "${tool##*/}" "$(grep -o '[A-Z]* *SUMMARY: .*' "$tool" | tail -n 1)"
+      passed=$((passed + 1))
+    else
+      printf 'FAILED  %s\n' "${tool##*/}"
+      grep -m 20 -E '=========|FAILED' "$tool" || tail -n 5 "$tool"
+      failed=$((failed + 1))
+    fi
+  done
+  rm -r "$log"
+  printf '\n%d passed, %d failed\n' "$passed" "$failed"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
 case "${1:-both}" in
   build) build ;;
   run) run ;;
   both) build && run ;;
-  *) echo "usage: bash tests/gpu.sh [build | run]" >&2; exit 64 ;;
+  sanitize) sanitize ;;
+  *) echo "usage: bash tests/gpu.sh [build | run | sanitize]" >&2; exit 64 ;;
 esac

@@ -100,7 +100,7 @@ class PlanExecutor final : public Executor {
     for (const auto& stream : channel_streams_) {
       if (stream != nullptr) stream->Synchronize();
     }
-    RETURN_IF_ERROR(Named(program, parts_.device->status()));
+    RETURN_IF_ERROR(Named(program, Lost(parts_.device->status())));
     TakeTimes(program);
     return Named(program, parts_.transport->status());
   }
@@ -230,6 +230,12 @@ class PlanExecutor final : public Executor {
       const Event& origin = *program.starts.front();
       times_[i] = {program.starts[i]->NsSince(origin), program.ends[i]->NsSince(origin)};
     }
+  }
+
+  // A device that has failed is a lost worker, not a bug: another attempt may have better luck.
+  static absl::Status Lost(const absl::Status& status) {
+    if (status.ok()) return status;
+    return absl::UnavailableError(absl::StrCat("the device has failed: ", status.message()));
   }
 
   absl::Status Named(const Program& program, const absl::Status& status) const {

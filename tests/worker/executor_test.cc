@@ -249,9 +249,11 @@ TEST_F(ExecutorTest, ErrorOfTheDeviceEndsTheProgramByName) {
   Plan plan = OneRankPlan();
   plan.ranks[0].train = {Make(Op::kForward, 0, {}, {}, {0})};
   plan.ranks[0].evaluate = plan.ranks[0].train;
-  EXPECT_EQ(Run(plan), absl::InternalError("rank 0 train: cuda:0: it is broken"));
+  // Unavailable, so exit code 71: a lost worker and no bug.
+  EXPECT_EQ(Run(plan),
+            absl::UnavailableError("rank 0 train: the device has failed: cuda:0: it is broken"));
   EXPECT_EQ(Run(plan, /*evaluate=*/true),
-            absl::InternalError("rank 0 evaluate: cuda:0: it is broken"));
+            absl::UnavailableError("rank 0 evaluate: the device has failed: cuda:0: it is broken"));
 }
 
 TEST_F(ExecutorTest, ArenaIsWhatThePlanCounts) {

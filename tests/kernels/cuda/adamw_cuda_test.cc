@@ -22,6 +22,7 @@ namespace {
 std::vector<std::vector<int64_t>> SpanSizes() {
   std::vector<int64_t> small(700);
   for (size_t i = 0; i < small.size(); ++i) small[i] = 1 + int64_t(i * 31 % 29);
+  if (SmallSweep()) return {{1}, {64, 3, 24, 7}, {16385, 5}};
   return {{1}, {64, 3, 24, 40000, 7, 16384}, {8192, 8192, 1}, {100003}, small};
 }
 

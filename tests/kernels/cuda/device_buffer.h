@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -15,6 +16,10 @@ namespace birkhoff {
 inline void CudaOk(cudaError_t error) {
   ASSERT_EQ(error, cudaSuccess) << cudaGetErrorString(error);
 }
+
+// Under a sanitizer, which is hundreds of times slower: every kernel and path, few sizes
+// (tests/gpu.sh sanitize).
+inline bool SmallSweep() { return std::getenv("BIRKHOFF_SMALL_SWEEP") != nullptr; }
 
 template <typename T>
 class DeviceBuffer {
