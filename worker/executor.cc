@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/plan/ops.h"
 #include "worker/arena.h"
@@ -18,32 +19,50 @@ struct Program {
   StageMode mode = StageMode::kTrain;
   const std::vector<Instruction>* instructions = nullptr;
   std::vector<std::unique_ptr<Event>> starts, ends;
+  std::unique_ptr<Event> begin, end;          // of the whole
+  std::vector<std::unique_ptr<Event>> tails;  // of each stream
 };
 
 class PlanExecutor final : public Executor {
  public:
   PlanExecutor(const Parts& parts, std::unique_ptr<Arena> arena)
       : parts_(parts), rank_plan_(parts.plan->ranks[parts.rank]), arena_(std::move(arena)) {
-    train_ = MakeProgram("train", StageMode::kTrain, rank_plan_.train);
+    for (int i = 0; i < parts.steps_in_flight; ++i) {
+      train_.push_back(MakeProgram("train", StageMode::kTrain, rank_plan_.train));
+    }
     evaluate_ = MakeProgram("evaluate", StageMode::kEvaluate, rank_plan_.evaluate);
     for (int b = 0; b < static_cast<int>(rank_plan_.buffers.size()); ++b) {
       if (rank_plan_.buffers[b].home == Home::kScratch) scratch_ = arena_->at(b);
     }
     MakeStreams();
+    control_ = parts.device->NewStream("control");
   }
 
-  absl::Status RunTrain(int64_t target_tokens) override {
+  void StartTrain(int64_t target_tokens, Stream& control) override {
+    BIRKHOFF_CHECK(started_ - finished_ < static_cast<int64_t>(train_.size()),
+                   "more train programs in flight than there are");
     target_tokens_ = target_tokens;
-    return Run(train_);
+    Start(train_[started_++ % train_.size()], control);
   }
-  absl::Status RunEvaluate() override { return Run(evaluate_); }
+  absl::Status FinishTrain() override {
+    BIRKHOFF_CHECK(finished_ < started_, "no train program in flight");
+    return Finish(train_[finished_++ % train_.size()]);
+  }
+  absl::Status RunTrain(int64_t target_tokens) override {
+    StartTrain(target_tokens, *control_);
+    return FinishTrain();
+  }
+  absl::Status RunEvaluate() override {
+    Start(evaluate_, *control_);
+    return Finish(evaluate_);
+  }
   const std::vector<InstructionTime>& times() const override { return times_; }
 
   Utilization utilization() const override {
     Utilization used;
     int64_t last = 0;
     for (size_t i = 0; i < times_.size(); ++i) {
-      if (!IsCompute((*running_->instructions)[i].op)) continue;
+      if (!IsCompute((*finished_program_->instructions)[i].op)) continue;
       used.busy_ns += times_[i].end_ns - times_[i].start_ns;
       last = std::max(last, times_[i].end_ns);
     }
@@ -54,7 +73,9 @@ class PlanExecutor final : public Executor {
  private:
   Program MakeProgram(const char* name, StageMode mode,
                       const std::vector<Instruction>& instructions) {
-    Program program{name, mode, &instructions, {}, {}};
+    Program program{name, mode, &instructions, {}, {}, nullptr, nullptr, {}};
+    program.begin = parts_.device->NewEvent();
+    program.end = parts_.device->NewEvent();
     for (size_t i = 0; i < instructions.size(); ++i) {
       program.starts.push_back(parts_.device->NewEvent());
       program.ends.push_back(parts_.device->NewEvent());
@@ -65,7 +86,7 @@ class PlanExecutor final : public Executor {
   void MakeStreams() {
     streams_.resize(static_cast<int>(StreamKind::kCopy) + 1);
     channel_streams_.resize(parts_.plan->channels.size());
-    for (const Program* program : {&train_, &evaluate_}) {
+    for (const Program* program : {&train_.front(), &evaluate_}) {
       for (const Instruction& instruction : *program->instructions) {
         const bool own = instruction.stream == StreamKind::kChannel;
         std::unique_ptr<Stream>& stream = own ? channel_streams_[instruction.channel]
@@ -84,8 +105,20 @@ class PlanExecutor final : public Executor {
                : *streams_[static_cast<int>(instruction.stream)];
   }
 
-  absl::Status Run(Program& program) {
-    running_ = &program;
+  std::vector<Stream*> AllStreams() const {
+    std::vector<Stream*> all;
+    for (const auto* streams : {&streams_, &channel_streams_}) {
+      for (const std::unique_ptr<Stream>& stream : *streams) {
+        if (stream != nullptr) all.push_back(stream.get());
+      }
+    }
+    return all;
+  }
+
+  void Start(Program& program, Stream& control) {
+    const std::vector<Stream*> all = AllStreams();
+    control.Record(*program.begin);
+    for (Stream* stream : all) stream->Wait(*program.begin);
     for (int i = 0; i < static_cast<int>(program.instructions->size()); ++i) {
       const Instruction& instruction = (*program.instructions)[i];
       Stream& stream = StreamOf(instruction);
@@ -94,12 +127,17 @@ class PlanExecutor final : public Executor {
       Enqueue(program, i, instruction, stream);
       stream.Record(*program.ends[i]);
     }
-    for (const auto& stream : streams_) {
-      if (stream != nullptr) stream->Synchronize();
+    while (program.tails.size() < all.size()) program.tails.push_back(parts_.device->NewEvent());
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i]->Record(*program.tails[i]);
+      control.Wait(*program.tails[i]);
     }
-    for (const auto& stream : channel_streams_) {
-      if (stream != nullptr) stream->Synchronize();
-    }
+    control.Record(*program.end);
+  }
+
+  absl::Status Finish(const Program& program) {
+    finished_program_ = &program;
+    program.end->Synchronize();
     RETURN_IF_ERROR(Named(program, Lost(parts_.device->status())));
     TakeTimes(program);
     return Named(program, parts_.transport->status());
@@ -249,10 +287,13 @@ class PlanExecutor final : public Executor {
   const RankPlan& rank_plan_;
   const std::unique_ptr<Arena> arena_;
   DevicePtr<std::byte> scratch_;  // one per rank, for every instruction
-  Program train_, evaluate_;
-  const Program* running_ = &train_;
+  std::vector<Program> train_;    // one for each step in flight, in turn
+  Program evaluate_;
+  const Program* finished_program_ = nullptr;             // the last
+  int64_t started_ = 0, finished_ = 0;                    // train programs
   std::vector<std::unique_ptr<Stream>> streams_;          // by StreamKind
   std::vector<std::unique_ptr<Stream>> channel_streams_;  // by channel
+  std::unique_ptr<Stream> control_;                       // where the caller brings none
   int64_t target_tokens_ = 0;
   std::vector<InstructionTime> times_;
 };

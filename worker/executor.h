@@ -58,13 +58,20 @@ class Executor {
     ParameterStore* store = nullptr;
     std::vector<StageModule*> stages;
     StepHooks* hooks = nullptr;
+    int steps_in_flight = 1;    // train programs that may be enqueued at a time
     bool poison = kDebugBuild;  // fill freed buffers with NaN, so that a use after free shows
   };
   static absl::StatusOr<std::unique_ptr<Executor>> Create(const Parts& parts);
   virtual ~Executor() = default;
 
-  // Enqueues the whole program and waits for its end.  Errors: the transport's first error, with
-  // the instruction named.
+  // Enqueues the whole train program behind what `control` holds, and lets `control` wait for its
+  // end.  At most steps_in_flight more than were finished.
+  virtual void StartTrain(int64_t target_tokens, Stream& control) = 0;
+  // Waits for the end of the oldest program that was started.  Errors: the transport's first error,
+  // with the instruction named; UNAVAILABLE the device has failed.
+  virtual absl::Status FinishTrain() = 0;
+
+  // Both at once.
   virtual absl::Status RunTrain(int64_t target_tokens) = 0;
   virtual absl::Status RunEvaluate() = 0;
   // Of the last program, by instruction index.

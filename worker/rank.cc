@@ -54,8 +54,10 @@ class TrainingRank final : public Rank, private StepHooks {
         env_(environment),
         rank_(assignment_.rank % assignment_.plan.num_ranks),
         replica_(assignment_.rank / assignment_.plan.num_ranks),
+        steps_in_flight_(StepsInFlight(assignment_.plan.processor)),
         sequences_(std::vector<int>(assignment_.spec.training.micro_batch_size,
                                     assignment_.spec.training.sequence_length)),
+        launched_at_(steps_in_flight_),
         stream_(environment.device->NewStream("rank")) {}
 
   absl::Status Init() {
@@ -67,7 +69,7 @@ class TrainingRank final : public Rank, private StepHooks {
     progress_ = point.progress;
     model_->optimizer().RoundWeights(*stream_);
     state_->SetUpdates(*stream_, progress_.step - progress_.skipped);
-    stream_->Synchronize();
+    next_step_ = progress_.step;
     if (assignment_.rank == 0) {
       ASSIGN_OR_RETURN(metrics_,
                        MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
@@ -102,17 +104,20 @@ class TrainingRank final : public Rank, private StepHooks {
 
   absl::Status BuildModel() {
     ASSIGN_OR_RETURN(store_, ParameterStore::Create(plan(), rank_, replica_, spec(), *env_.device));
-    ASSIGN_OR_RETURN(state_, StepState::Create(spec().model, assignment_.world_size, *env_.device));
+    ASSIGN_OR_RETURN(state_, StepState::Create(spec().model, assignment_.world_size, *env_.device,
+                                               steps_in_flight_));
     ASSIGN_OR_RETURN(model_, BuildRankModel(plan(), rank_, spec(), *store_, *state_, *env_.device));
     return AllocateImages();
   }
 
-  // One image for each kBatch that a program loads: a step needs no wait for its uploads.
+  // One image for each kBatch that the programs in flight load: a step needs no wait for its
+  // uploads.
   absl::Status AllocateImages() {
     ASSIGN_OR_RETURN(images_, env_.device->AllocateHost(BytesOf(MyPlan(), kTokenStagingItem)));
     image_of_stage_.resize(plan().NumStages());
     const int64_t microbatches =
         std::max(plan().num_microbatches, plan().num_evaluation_microbatches);
+    image_slot_bytes_ = images_->size() / steps_in_flight_;
     std::byte* next = images_->data();
     for (const int s : MyPlan().stages) {
       image_of_stage_[s] = next;
@@ -138,28 +143,40 @@ class TrainingRank final : public Rank, private StepHooks {
     parts.store = store_.get();
     for (int s = 0; s < plan().NumStages(); ++s) parts.stages.push_back(model_->stage(s));
     parts.hooks = this;
+    parts.steps_in_flight = steps_in_flight_;
     ASSIGN_OR_RETURN(executor_, Executor::Create(parts));
     return absl::OkStatus();
   }
 
   absl::StatusOr<bool> StepOrEnd() {
     if (progress_.step >= spec().training.steps || stopped_) return false;
-    const Instant start = env_.clock->Now();
-    RETURN_IF_ERROR(Train());
-    StepReport report = Report(env_.clock->Now() - start);
-    if (ValidationIsDue()) {
+    if (next_step_ == progress_.step) Launch();
+    if (MayRunAhead()) Launch();
+    RETURN_IF_ERROR(Land());
+    const bool in_flight = next_step_ > progress_.step;  // then nothing is due between the two
+    StepReport report = Report();
+    if (ValidationIsDueAfter(progress_.step)) {
       ASSIGN_OR_RETURN(report.validation_loss, Validate());
     }
-    const bool checkpoint = CheckpointIsDue();
+    const bool stop = hosts_.stop && !in_flight;
+    const bool checkpoint = stop || CheckpointIsDueAfter(progress_.step);
     // Before the checkpoint can be committed: a resumed attempt keeps the rows up to its step.
     if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report, checkpoint));
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
     if (checkpoint) WriteCheckpoint();
     RETURN_IF_ERROR(CheckSkips());
     const bool more = progress_.step < spec().training.steps;
-    stopped_ = more && hosts_.stop;
+    stopped_ = more && stop;
     if (!more || stopped_) RETURN_IF_ERROR(Trace());
     return more && !stopped_;
+  }
+
+  // The device may go on with the next step while the host reads the last: not where the host has
+  // something to do between the two, which all ranks know alike.
+  bool MayRunAhead() const {
+    return next_step_ - progress_.step < steps_in_flight_ && !hosts_.stop &&
+           next_step_ < spec().training.steps && !ValidationIsDueAfter(next_step_) &&
+           !CheckpointIsDueAfter(next_step_);
   }
 
   // How the last step ran, on all ranks.
@@ -174,18 +191,26 @@ class TrainingRank final : public Rank, private StepHooks {
     return absl::OkStatus();
   }
 
-  absl::Status Train() {
+  // Enqueues step `next_step_` behind those in flight.
+  void Launch() {
     training_ = true;
     captured_ = false;
+    launched_at_[Slot(next_step_)] = env_.clock->Now();
     state_->Reset(*stream_);
-    state_->SetLearningRate(*stream_, LearningRateOf(progress_.step));
-    stream_->Synchronize();
+    state_->SetLearningRate(*stream_, LearningRateOf(next_step_), Slot(next_step_));
     // Of the whole step, over all replicas: what losses and gradients are divided by.
     const int64_t batch = spec().training.global_batch_size;
-    RETURN_IF_ERROR(executor_->RunTrain(data_->TrainTargets(progress_.step * batch, batch)));
+    executor_->StartTrain(data_->TrainTargets(next_step_ * batch, batch), *stream_);
+    ++next_step_;
+  }
+
+  // Waits for the oldest step in flight.
+  absl::Status Land() {
+    RETURN_IF_ERROR(executor_->FinishTrain());
     train_times_ = executor_->times();
-    agreed_ = FoldShares(state_->layout(), state_->host_gathered(),
-                         batch * spec().training.sequence_length);
+    const int64_t rows =
+        int64_t{spec().training.global_batch_size} * spec().training.sequence_length;
+    agreed_ = FoldShares(state_->layout(), state_->host_gathered(Slot(progress_.step)), rows);
     RETURN_IF_ERROR(AskHosts());
     ++progress_.step;
     progress_.tokens += agreed_.target_tokens;
@@ -193,6 +218,8 @@ class TrainingRank final : public Rank, private StepHooks {
     progress_.skipped_in_a_row = agreed_.skip ? progress_.skipped_in_a_row + 1 : 0;
     return absl::OkStatus();
   }
+
+  int Slot(int64_t step) const { return static_cast<int>(step % steps_in_flight_); }
 
   absl::Status AskHosts() {
     const Utilization used = executor_->utilization();
@@ -216,14 +243,12 @@ class TrainingRank final : public Rank, private StepHooks {
         " steps in a row; stability.max_skipped_steps is ", limit));
   }
 
-  // Of the step that has just been trained, once progress_ has moved on.
-  bool ValidationIsDue() const {
+  bool ValidationIsDueAfter(int64_t step) const {
     const int64_t interval = spec().training.validation_interval;
     if (interval == 0 || plan().num_evaluation_microbatches == 0) return false;
     if (data_->num_validation_samples() == 0) return false;
-    return progress_.step % interval == 0 || progress_.step == spec().training.steps;
+    return step % interval == 0 || step == spec().training.steps;
   }
-  bool CheckpointIsDue() const { return hosts_.stop || CheckpointIsDueAfter(progress_.step); }
   bool CheckpointIsDueAfter(int64_t step) const {
     const int64_t interval = spec().checkpoint.interval;
     return step == spec().training.steps || (interval > 0 && step % interval == 0);
@@ -253,7 +278,12 @@ class TrainingRank final : public Rank, private StepHooks {
     return loss / std::max(tokens, 1.0);
   }
 
-  StepReport Report(absl::Duration duration) const {
+  StepReport Report() {
+    // From the end of the last step where this one was waiting behind it.
+    const Instant now = env_.clock->Now();
+    const absl::Duration duration =
+        now - std::max(launched_at_[Slot(progress_.step - 1)], landed_at_);
+    landed_at_ = now;
     StepReport report;
     report.step = progress_.step;
     report.loss = agreed_.loss;
@@ -278,7 +308,8 @@ class TrainingRank final : public Rank, private StepHooks {
 
   void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) override {
     const int64_t bytes = LayoutOf(stage).BytesOf(Home::kBatch);
-    std::byte* const image = image_of_stage_[stage] + microbatch * bytes;
+    std::byte* const slot = image_of_stage_[stage] + Slot(next_step_) * image_slot_bytes_;
+    std::byte* const image = slot + microbatch * bytes;
     FillImage(LayoutOf(stage), microbatch, image);
     stream.Upload(buffers.Of(Home::kBatch), image, bytes);
   }
@@ -291,7 +322,7 @@ class TrainingRank final : public Rank, private StepHooks {
     const int microbatches =
         training_ ? plan().num_microbatches : plan().num_evaluation_microbatches;
     int64_t sample = int64_t{replica_} * microbatches * sequences + microbatch * sequences;
-    if (training_) sample += progress_.step * spec().training.global_batch_size;
+    if (training_) sample += next_step_ * spec().training.global_batch_size;
     for (int i = 0; i < sequences; ++i, ++sample) {
       const auto inputs = tokens.inputs.subspan(size_t(i) * length, length);
       const auto targets = tokens.targets.subspan(size_t(i) * length, length);
@@ -315,13 +346,13 @@ class TrainingRank final : public Rank, private StepHooks {
     model_->optimizer().AddNorm(stream);
     world_->AllGather(stream, state_->share(), state_->layout().length(), state_->gathered(), -1);
     model_->optimizer().Decide(stream);
-    state_->DownloadGathered(stream);
+    state_->DownloadGathered(stream, Slot(next_step_));
   }
 
   void Optimizer(Stream& stream) override { model_->optimizer().Step(stream); }
 
   void Snapshot(Stream& stream) override {
-    captured_ = CheckpointIsDueAfter(progress_.step + 1);
+    captured_ = CheckpointIsDueAfter(next_step_ + 1);
     if (captured_) checkpointer_->Capture(stream);
   }
 
@@ -329,6 +360,7 @@ class TrainingRank final : public Rank, private StepHooks {
   const Environment env_;
   const int rank_;  // in the pipeline
   const int replica_;
+  const int steps_in_flight_;
   const PackedSequences sequences_;  // every micro-batch is full
   std::unique_ptr<ParameterStore> store_;
   std::unique_ptr<StepState> state_;
@@ -336,11 +368,15 @@ class TrainingRank final : public Rank, private StepHooks {
   std::unique_ptr<DataSource> data_;
   std::unique_ptr<HostMemory> images_;
   std::vector<std::byte*> image_of_stage_;  // by plan stage: of micro-batch 0, the others behind it
+  int64_t image_slot_bytes_ = 0;            // from the images of one step in flight to the next's
   std::unique_ptr<MetricsFile> metrics_;    // rank 0 only
   Group* world_ = nullptr;
 
-  Progress progress_;      // of finished steps
-  bool training_ = true;   // which program runs
+  Progress progress_;                 // of finished steps
+  int64_t next_step_ = 0;             // to be launched: progress_.step, and those in flight
+  std::vector<Instant> launched_at_;  // by slot
+  Instant landed_at_;                 // the last step
+  bool training_ = true;              // which program runs
   bool captured_ = false;  // the running or last step copies its weights for a checkpoint
   Agreement agreed_;       // of the last step
   HostAgreement hosts_;    // likewise

@@ -56,7 +56,9 @@ int64_t TokenStagingBytes(const Plan& plan, const std::vector<StageLayout>& layo
 
 int64_t BucketElements(const Plan& plan, const Bucket& bucket) {
   int64_t elements = 0;
-  for (const int index : bucket.parameters) elements += plan.parameters[index].spec.NumElements();
+  for (const int index : bucket.parameters) {
+    elements += PaddedMasterElements(plan.parameters[index].spec.NumElements());
+  }
   return elements;
 }
 
@@ -106,6 +108,8 @@ int64_t OwnedElements(const Plan& plan, int rank) {
 int64_t AccumulatorBytes(const ModelSpec& model, int world_size) {
   return ShareRowBytes(model) * (kOwnShares + world_size) + kStepScalarBytes;
 }
+
+int StepsInFlight(Processor processor) { return processor == Processor::kCuda ? 2 : 1; }
 
 int64_t ShareBytes(const ModelSpec& model, int world_size) {
   return ShareRowBytes(model) * (1 + world_size);
@@ -158,9 +162,10 @@ std::vector<MemoryItem> MemoryOfRank(const Plan& plan, const ModelSpec& model,
   on_device(kAccumulatorsItem, AccumulatorBytes(model, world_size));
   on_device(kNormWorkspaceItem, norm);
   on_host(kCheckpointSnapshotItem, OwnedElements(plan, rank) * kSnapshotTensors * kMasterBytes);
-  on_host(kTokenStagingItem, TokenStagingBytes(plan, layouts, rank));
+  const int in_flight = StepsInFlight(plan.processor);
+  on_host(kTokenStagingItem, in_flight * TokenStagingBytes(plan, layouts, rank));
   on_host(kInitialValuesItem, kInitialValueBytes);
-  on_host(kShareItem, ShareBytes(model, world_size));
+  on_host(kShareItem, in_flight * ShareBytes(model, world_size));
   on_host(kAllReduceStagingItem, AllReduceStagingBytes(plan, rank));
   return items;
 }

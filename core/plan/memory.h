@@ -12,10 +12,11 @@
 //   norm workspace     of the norm over all gradients
 // On the host:
 //   checkpoint snapshot   weights and both moments of what this rank writes
-//   token staging         batches of one step, or of one validation, on their way to the device
+//   token staging         batches of the steps in flight, or of one validation, on their way to the
+//                         device
 //   initial values        where weights are made
-//   share                 this rank's share and those of all, for the report
-//   all-reduce staging    parts of others' gradients; only where the host sums, on a CPU
+//   share                 this rank's share and those of all, for the reports of the steps in
+//   flight all-reduce staging    parts of others' gradients; only where the host sums, on a CPU
 // On a CPU both are one memory.
 #pragma once
 
@@ -67,7 +68,10 @@ int64_t MasterElements(const Plan& plan,
 int64_t CopyElements(const Plan& plan, int rank);   // padded
 int64_t OwnedElements(const Plan& plan, int rank);  // not padded
 int64_t AccumulatorBytes(const ModelSpec& model, int world_size);
-int64_t ShareBytes(const ModelSpec& model, int world_size);
+// Steps that a rank has enqueued at a time: a GPU begins the next before the host has read the
+// last.
+int StepsInFlight(Processor processor);
+int64_t ShareBytes(const ModelSpec& model, int world_size);  // of one step in flight
 // Of the groups of more than one member through which the rank reduces.
 int64_t AllReduceStagingBytes(const Plan& plan, int rank);
 
