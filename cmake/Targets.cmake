@@ -1,6 +1,6 @@
 # birkhoff_library(NAME SOURCES ... DEPENDS ...): a static library of this project, warnings as errors.
-# birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin, installed as bin/NAME.  It and what it loads look
-#   for libraries in lib/ beside its folder first: there the GPU backend lies, and in a bundle everything.
+# birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin, installed as bin/NAME.  It and what it loads
+#   look for libraries in lib/ beside its folder first: there the GPU backend lies, and in a bundle everything.
 # birkhoff_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a gtest program run by ctest.
 # birkhoff_guarded_test(NAME): the program of that test once more, where the host cannot read the memory of the device.
 add_library(birkhoff_flags INTERFACE)
@@ -60,7 +60,8 @@ function(birkhoff_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE birkhoff_flags ${arg_DEPENDS} GTest::gmock GTest::gtest_main)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/bin BUILD_RPATH "$ORIGIN/../../lib")
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/bin BUILD_RPATH "$ORIGIN/../../lib")
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT ${default_timeout})

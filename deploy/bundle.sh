@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs the programs of a build, with the libraries that they load, into one archive for machines with nothing of ours:
-# glibc 2.36 or newer, no root; for `device: cuda` NVIDIA's driver and CUDA's libraries too (a toolkit, or PyTorch's wheels).
+# glibc 2.36 or newer, no root; for `device: cuda` NVIDIA's driver and CUDA's libraries too.
 #
 # usage: bash deploy/bundle.sh [BUILD] [ARCHIVE]      default: build, and BUILD/birkhoff-VERSION.tar.gz
 #

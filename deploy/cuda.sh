@@ -24,7 +24,8 @@ fetch_wheels() {
   local folder=$1
   shift
   rm -rf "$folder.part" "$folder"
-  python3 -m pip install --quiet --no-deps --only-binary :all: --target "$folder.part" "$@" >&2 &&
+  python3 -m pip install --quiet --root-user-action ignore --no-deps --only-binary :all: \
+    --target "$folder.part" "$@" >&2 &&
     mv "$folder.part" "$folder" && return
   rm -rf "$folder.part"
   return 1

@@ -22,8 +22,8 @@ fi
 check_gpu() {
   local missing=0
   if ! have_toolkit && [ ! -d "$cuda_wheels" ]; then
-    echo "nvcc or cuDNN is missing: install the CUDA toolkit 13 with cuDNN 9, and name its folder by CUDA_HOME where it is" >&2
-    echo "not /usr/local/cuda; or fetch both (1.1 GB): bash deploy/cuda.sh toolkit" >&2
+    echo "nvcc or cuDNN is missing: install the CUDA toolkit 13 with cuDNN 9, and name its folder by CUDA_HOME" >&2
+    echo "where it is not /usr/local/cuda; or fetch both (1.1 GB): bash deploy/cuda.sh toolkit" >&2
     missing=1
   else
     cuda_library_path >/dev/null || missing=1

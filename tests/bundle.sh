@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests an archive of deploy/bundle.sh where there is nothing but it, glibc and the kernel's /proc: a chroot without a shell.
+# Tests an archive of deploy/bundle.sh where there is nothing but it, glibc and /proc: a chroot without a shell.
 #   bash tests/bundle.sh ARCHIVE
 # Prints a line for each check and a closing line `N passed, N failed`.  As root, or where users may have namespaces.
 set -euo pipefail
