@@ -11,5 +11,5 @@ const birkhoff::cuda::Functions birkhoff_cuda_functions = {
     .library_versions = birkhoff::cuda::LibraryVersions,
     .new_device = birkhoff::cuda::NewDevice,
     .new_backend_float = birkhoff::cuda::NewBackend<float>,
-    .new_backend_bf16 = birkhoff::cuda::NewBackend<bf16>,
+    .new_backend_bf16 = birkhoff::cuda::NewBackend<birkhoff::bf16>,
 };
