@@ -1,6 +1,6 @@
 # birkhoff_library(NAME SOURCES ... DEPENDS ...): a static library of this project, warnings as errors.
-# birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin, installed as bin/NAME.  It and what it loads
-#   look for libraries in lib/ beside its folder first: there the GPU backend lies, and in a bundle everything.
+# birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin.  It and what it loads look for libraries in
+#   lib/ beside its folder first: there the GPU backend lies, and in a bundle everything.
 # birkhoff_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a gtest program run by ctest.
 # birkhoff_guarded_test(NAME): the program of that test once more, where the host cannot read the memory of the device.
 add_library(birkhoff_flags INTERFACE)
@@ -50,7 +50,6 @@ function(birkhoff_program name)
   # The old tag: the new one is not for the libraries of libraries.
   target_link_options(${name} PRIVATE -Wl,--disable-new-dtags)
   set_target_properties(${name} PROPERTIES BUILD_RPATH "$ORIGIN/../lib" INSTALL_RPATH "$ORIGIN/../lib")
-  install(TARGETS ${name})
   if(BIRKHOFF_CUDA)
     add_dependencies(${name} birkhoff_cuda)
   endif()

@@ -20,7 +20,7 @@ make_root() {
   done < <(dpkg -L libc6 | grep -v /gconv/)
   tar -xzf "$archive" -C "$root"
   mv "$root"/birkhoff-* "$root/birkhoff"
-  head -c 20000 docs/plan.md >"$root/data/text"
+  cp docs/formats.md docs/plan.md docs/protocol.md "$root/data/"
   # A job of two workers, so that they talk to the coordinator and to each other.
   cat >"$root/data/job.yaml" <<'JOB'
 name: bundle
@@ -89,8 +89,8 @@ expect "birkhoff says its version" 0 "birkhoff $version" birkhoff version
 for program in birkhoff birkhoffd birkhoff-worker birkhoff-data; do
   expect "$program helps" 0 "--help" "$program" --help
 done
-expect "text becomes tokens" 0 "" birkhoff-data tokenize --input /data/text --tokenizer bytes --output /data/text \
-  --validation-share 0.1
+expect "text becomes tokens" 0 "" birkhoff-data tokenize --input /data/formats.md /data/plan.md /data/protocol.md \
+  --tokenizer bytes --output /data/text --validation-share 0.3
 expect "a job is valid" 0 "valid (" birkhoff validate /data/job.yaml
 expect "a GPU is refused by name" 64 "$no_gpu" birkhoff-worker --device cuda
 if [ -n "$mount_proc" ]; then
