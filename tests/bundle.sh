@@ -37,18 +37,20 @@ JOB
 inside() {
   local program=$1
   shift
-  timeout 120 env -i PATH="$PATH" "${namespaces[@]}" sh -c "$mount_proc"' exec chroot "$0" "$@"' \
+  timeout 120 env -i PATH="$PATH" "${origin[@]}" "${namespaces[@]}" sh -c "$mount_proc"' exec chroot "$0" "$@"' \
     "$root" "/birkhoff/bin/$program" "$@"
 }
 
-# Programs that start others find them through /proc, which needs namespaces: a container may not grant them.
+# Programs that start others find them through /proc, which needs namespaces: a container may not grant them.  glibc finds
+# $ORIGIN there too, but can be told.
 find_namespaces() {
+  origin=()
   namespaces=(unshare --mount --pid --fork --kill-child)
   [ "$(id -u)" -eq 0 ] || namespaces+=(--map-root-user)
   # shellcheck disable=SC2016  # the inner shell's word
   mount_proc='mount -t proc proc "$0/proc" &&'
   "${namespaces[@]}" sh -c "$mount_proc true" "$root" 2>/dev/null && return
-  namespaces=() mount_proc=
+  namespaces=() mount_proc='' origin=(LD_ORIGIN_PATH=/birkhoff/bin)
 }
 
 # expect NAME CODE TEXT PROGRAM WORD...: ends with the exit code, and prints the text.
