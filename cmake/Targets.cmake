@@ -1,5 +1,6 @@
 # birkhoff_library(NAME SOURCES ... DEPENDS ...): a static library of this project, warnings as errors.
-# birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin.
+# birkhoff_program(NAME SOURCES ... DEPENDS ...): an executable in build/bin.  It and what it loads look for libraries in
+#   lib/ beside its folder first: there the GPU backend lies, and in a bundle everything.
 # birkhoff_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a gtest program run by ctest.
 # birkhoff_guarded_test(NAME): the program of that test once more, where the host cannot read the memory of the device.
 add_library(birkhoff_flags INTERFACE)
@@ -46,13 +47,20 @@ function(birkhoff_program name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE birkhoff_flags ${arg_DEPENDS})
+  # The old tag: the new one is not for the libraries of libraries.
+  target_link_options(${name} PRIVATE -Wl,--disable-new-dtags)
+  set_target_properties(${name} PROPERTIES BUILD_RPATH "$ORIGIN/../lib" INSTALL_RPATH "$ORIGIN/../lib")
+  if(BIRKHOFF_CUDA)
+    add_dependencies(${name} birkhoff_cuda)
+  endif()
 endfunction()
 
 function(birkhoff_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE birkhoff_flags ${arg_DEPENDS} GTest::gmock GTest::gtest_main)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/bin)
+  set_target_properties(${name} PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/bin BUILD_RPATH "$ORIGIN/../../lib")
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT ${default_timeout})
@@ -75,6 +83,9 @@ function(birkhoff_test name)
       add_custom_target(${label}_tests)
     endif()
     add_dependencies(${label}_tests ${name})
+    if(BIRKHOFF_CUDA AND label MATCHES "gpu|device")
+      add_dependencies(${label}_tests birkhoff_cuda)
+    endif()
   endforeach()
 endfunction()
 

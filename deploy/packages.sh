@@ -18,8 +18,10 @@ BUILD_PACKAGES=(
 CORPUS_PACKAGES=(perl)
 # On top, for tests/run.sh: the Python client of docs/protocol.md.
 TEST_PACKAGES=(python3 python3-grpcio python3-protobuf)
+# On top, for the GPU backend: what deploy/cuda.sh fetches with.
+GPU_PACKAGES=(python3-pip)
 # On top, for .ci/run.
-DEVELOPER_PACKAGES=(clang-format clang-tidy git)
+DEVELOPER_PACKAGES=(clang-format clang-tidy git shellcheck "${GPU_PACKAGES[@]}")
 
 missing_packages() {
   local package

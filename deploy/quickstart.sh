@@ -21,37 +21,42 @@ fi
 # What --gpu needs and no package of Debian brings: everything that is missing at once, with the remedy.
 check_gpu() {
   local missing=0
-  if ! command -v nvcc >/dev/null && [ ! -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
-    echo "nvcc is missing: install the CUDA toolkit 13, and name its folder by CUDA_HOME where it is not /usr/local/cuda" >&2
+  if ! have_toolkit && [ ! -d "$cuda_wheels" ]; then
+    echo "nvcc or cuDNN is missing: install the CUDA toolkit 13 with cuDNN 9, and name its folder by CUDA_HOME" >&2
+    echo "where it is not /usr/local/cuda; or fetch both (1.1 GB): bash deploy/cuda.sh toolkit" >&2
     missing=1
+  else
+    cuda_library_path >/dev/null || missing=1
   fi
   if ! nvidia-smi -L >/dev/null 2>&1; then
     echo "no GPU answers (nvidia-smi -L): install NVIDIA's driver, version 580 or newer" >&2
     missing=1
   fi
-  source deploy/cuda.sh
-  cuda_library_path >/dev/null || missing=1
-  [ -n "$(cuda_library_path 2>/dev/null)" ] || missing=1
   return "$missing"
 }
 
-install_packages "${BUILD_PACKAGES[@]}" "${CORPUS_PACKAGES[@]}" || exit 1
-
 if [ "$gpu" = yes ]; then
+  source deploy/cuda.sh
   check_gpu || exit 1
-  fetch_cudnn_frontend build/cudnn-frontend
+  install_packages "${BUILD_PACKAGES[@]}" "${GPU_PACKAGES[@]}" || exit 1
+  fetch_cudnn_frontend
   preset=cuda build=build/cuda config=configs/gpu-545m.yaml out=runs/gpu-545m
 else
+  install_packages "${BUILD_PACKAGES[@]}" "${CORPUS_PACKAGES[@]}" || exit 1
   preset=release build=build config=configs/tiny.yaml out=runs/tiny
 fi
 
 echo "==> build: cmake --preset $preset, then ninja (some minutes on two cores)"
-cmake --preset "$preset" >/dev/null
+if [ "$gpu" = yes ]; then
+  configure_cuda
+else
+  cmake --preset "$preset" >/dev/null
+fi
 cmake --build "$build" --parallel "$(nproc)" --target birkhoff birkhoffd birkhoff-worker birkhoff-data
 
 export BIRKHOFF_BIN=$build/bin
 if [ "$gpu" = yes ]; then
-  bash deploy/corpus_gpu.sh
+  bash deploy/corpus.sh linux-doc
   LD_LIBRARY_PATH=$(cuda_library_path)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   export LD_LIBRARY_PATH
 else

@@ -80,7 +80,7 @@ absl::Status Validate(const MixBackwardArgs<T>& args) {
   RETURN_IF_ERROR(
       ValidateStrides(kOp, args.shape, args.tokens, args.logits_stride, args.dmatrices_stride));
   if (args.tokens == 0 || NumMixLogits(args.shape) == 0) return absl::OkStatus();
-  if (MixWorkspaceElements(args.shape) > 0) {
+  if (args.shape.mapping == MixMapping::kSinkhorn) {
     RETURN_IF_ERROR(RequirePointers(kOp, {{"workspace", args.workspace}}));
   }
   return RequirePointers(

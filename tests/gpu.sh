@@ -14,9 +14,10 @@ target=build-gpu
 limit=540  # seconds, of a program
 
 build() {
-  fetch_cudnn_frontend build/cudnn-frontend
-  cmake --preset cuda >/dev/null
-  cmake --build --preset cuda --target gpu_tests device_tests birkhoff birkhoff-worker --parallel "${BIRKHOFF_JOBS:-$(nproc)}"
+  fetch_cudnn_frontend
+  configure_cuda
+  cmake --build --preset cuda --parallel "${BIRKHOFF_JOBS:-$(nproc)}" \
+    --target gpu_tests device_tests birkhoff birkhoff-worker birkhoff_cuda
   rm -rf "$target"
   mkdir -p "$target/tests"
   local program
@@ -29,11 +30,13 @@ build() {
   for program in birkhoff birkhoff-worker; do
     strip -o "$target/bin/$program" "build/cuda/bin/$program"
   done
-  copy_libraries "$target/lib" "$target"/tests/* "$target"/bin/*
+  mkdir -p "$target/lib"
+  strip -o "$target/lib/libbirkhoff_cuda.so" build/cuda/lib/libbirkhoff_cuda.so
+  copy_libraries "$target/lib" "$target"/tests/* "$target"/bin/* "$target/lib/libbirkhoff_cuda.so"
   local count
   count=$(find "$target/tests" -type f | wc -l)
   tar -cJf "$target/tests.tar.xz" -C "$target" tests bin lib  # a tenth of the size
-  rm -r "$target/tests" "$target/bin" "$target/lib"
+  rm -r "${target:?}"/{tests,bin,lib}
   echo "$target: $count programs, $(du -sm "$target" | cut -f1) MB"
 }
 
@@ -48,7 +51,9 @@ run() {
   local program log passed=0 failed=0 code good bad
   log=$(mktemp)
   [ -d "$target/lib" ] || tar -xJf "$target/tests.tar.xz" -C "$target"
-  export LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
+  local cuda
+  cuda=$(cuda_library_path)
+  export LD_LIBRARY_PATH=$PWD/$target/lib:$cuda
   export BIRKHOFF_TEST_DEVICE=cuda  # of the tests that run on any device
   export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
   for program in "$target"/tests/*; do

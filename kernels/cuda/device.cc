@@ -23,9 +23,10 @@ namespace {
 
 // Kernels are loaded with the context, not by their first launch: a load may wait for all running
 // work, and behind a kernel that waits for another rank it would wait for ever.  CUDA reads the
-// variable once, when a context begins; it is set before main, when there is one thread.  Who sets
-// it outside has the last word.  What the libraries load by shape (a product's kernel, a plan of
-// attention) is loaded by its first call, which a stage makes before it joins others.
+// variable once, when a context begins; it is set before main, when there is one thread (for
+// programs that open this code as a library, loader.cc has set it by now).  Who sets it outside has
+// the last word.  What the libraries load by shape (a product's kernel, a plan of attention) is
+// loaded by its first call, which a stage makes before it joins others.
 [[maybe_unused]] const int kEagerLoading = setenv("CUDA_MODULE_LOADING", "EAGER", /*replace=*/0);
 
 // One GPU, as its streams, events and memory see it.
