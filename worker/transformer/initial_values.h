@@ -10,8 +10,8 @@
 
 namespace birkhoff {
 
-// Forms the values of one parameter in order, as many at a time as `chunk` holds, and gives each run
-// to `take`, which must be done with it when it returns.
+// Forms the values of one parameter in order, as many at a time as `chunk` holds, and gives each
+// run to `take`, which must be done with it when it returns.
 void FormInitialValues(const ModelSpec& model, const ParameterSpec& parameter, uint64_t seed,
                        std::span<float> chunk,
                        const std::function<void(std::span<const float> values)>& take);

@@ -1,5 +1,5 @@
-// Links, groups and the council over any Wire, of memory that the host can reach inside stream work:
-// the CPU's, and on a GPU groups of one rank, which move nothing.
+// Links, groups and the council over any Wire, of memory that the host can reach inside stream
+// work: the CPU's, and on a GPU groups of one rank, which move nothing.
 #pragma once
 
 #include <memory>
