@@ -67,7 +67,7 @@ make_tokens() {
   local pages
   mapfile -t pages < <(find "$text" -name '*.txt' | LC_ALL=C sort)
   "$programs/birkhoff-data" tokenize --input "${pages[@]}" --tokenizer bytes \
-    --output data/corpus --validation-share 0.05 >/dev/null
+    --output data/corpus --validation-share 0.05 --force >/dev/null
 }
 
 install_packages "${CORPUS_PACKAGES[@]}"

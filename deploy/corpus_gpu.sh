@@ -58,7 +58,7 @@ make_tokens() {
     return
   fi
   echo "==> tokens: writing $text-train and $text-val"
-  "$programs/birkhoff-data" tokenize --input "${pages[@]}" --tokenizer "$text.model" --output "$text" \
+  "$programs/birkhoff-data" tokenize --input "${pages[@]}" --tokenizer "$text.model" --output "$text" --force \
     --validation-share 0.02 >/dev/null
 }
 

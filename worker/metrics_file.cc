@@ -18,17 +18,6 @@ int64_t StepOfRow(const std::string& line) {
   return std::strtoll(line.c_str() + sizeof(kStepKey) - 1, nullptr, 10);
 }
 
-absl::Status Replace(Disk& disk, const std::string& directory, const std::string& text) {
-  const std::string path = absl::StrCat(directory, "/", kFile);
-  const std::string fresh = absl::StrCat(path, ".new");
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.Create(fresh));
-  RETURN_IF_ERROR(file->Append(text));
-  RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Close());
-  RETURN_IF_ERROR(disk.Rename(fresh, path));
-  return disk.SyncDirectory(directory);
-}
-
 }  // namespace
 
 std::string RowsUpTo(const std::string& text, int64_t step) {
@@ -55,7 +44,7 @@ absl::StatusOr<std::unique_ptr<MetricsFile>> MetricsFile::Open(Disk& disk,
     ASSIGN_OR_RETURN(text, disk.Read(path));
     kept = RowsUpTo(text, step);
   }
-  if (!disk.Exists(path) || kept != text) RETURN_IF_ERROR(Replace(disk, directory, kept));
+  if (!disk.Exists(path) || kept != text) RETURN_IF_ERROR(ReplaceFile(disk, path, kept));
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.OpenAppend(path));
   return std::unique_ptr<MetricsFile>(new MetricsFile(std::move(file)));
 }

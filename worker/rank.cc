@@ -197,10 +197,13 @@ class TrainingRank final : public Rank, private StepHooks {
   absl::Status AskHosts() {
     const Utilization used = executor_->utilization();
     const HostShare mine = {stop_requested_ ? 1.0 : 0.0, static_cast<double>(used.busy_ns),
-                            static_cast<double>(used.elapsed_ns)};
+                            static_cast<double>(used.elapsed_ns),
+                            static_cast<double>(checkpointer_->failed())};
     ASSIGN_OR_RETURN(const std::vector<HostShare> all,
                      Gather(env_.transport->council(), std::span<const HostShare>(&mine, 1)));
+    const int64_t known = hosts_.failed_checkpoint;
     hosts_ = FoldHostShares(all);
+    if (hosts_.failed_checkpoint > known) checkpointer_->Discard(hosts_.failed_checkpoint);
     return absl::OkStatus();
   }
 
@@ -233,7 +236,9 @@ class TrainingRank final : public Rank, private StepHooks {
       checkpointer_->Capture(*stream_);
       stream_->Synchronize();
     }
-    checkpointer_->Write(progress_);
+    const bool last = hosts_.stop || progress_.step >= spec().training.steps;
+    checkpointer_->Write(progress_,
+                         last ? Checkpointer::Patience::kLast : Checkpointer::Patience::kNone);
   }
 
   absl::StatusOr<double> Validate() {

@@ -82,11 +82,19 @@ absl::StatusOr<Progress> Load(Disk& disk, const std::string& directory,
 }
 
 absl::StatusOr<ResumePoint> StartFresh(const std::string& root, Disk& disk, Council& council) {
-  const absl::Status removed = council.index() == 0 ? disk.RemoveAll(root) : absl::OkStatus();
+  const absl::Status removed =
+      council.index() == 0 ? RemoveAllCheckpoints(disk, root) : absl::OkStatus();
   ASSIGN_OR_RETURN(const auto judged,
                    Judge(council, removed.ok() ? kUsable : kDamaged, removed.message()));
   if (judged.first != kUsable) return absl::InternalError(judged.second);
   return ResumePoint{};
+}
+
+// So that it counts for nothing from here on: its number is free, and it is no longer looked at.
+std::string SetAsideWithWords(Disk& disk, const std::string& root, int64_t step) {
+  const absl::StatusOr<std::string> aside = SetAside(disk, root, step);
+  if (aside.ok()) return absl::StrCat("; set aside as ", root, "/", *aside);
+  return absl::StrCat("; cannot be set aside: ", std::string(aside.status().message()));
 }
 
 absl::Status NoneLeft(const std::string& note) {
@@ -109,6 +117,7 @@ absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const Parameter
     ASSIGN_OR_RETURN(steps, ListCheckpoints(disk, root));
   }
   ResumePoint point;
+  std::vector<int64_t> passed_over;
   for (size_t i = 0;; ++i) {
     ASSIGN_OR_RETURN(const int64_t step, WordOfRankZero(council, i < steps.size() ? steps[i] : 0));
     if (step == 0) break;
@@ -121,9 +130,13 @@ absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const Parameter
     if (judged.first == kOtherModel) return absl::InvalidArgumentError(judged.second);
     if (judged.first == kUsable) {
       point.progress = *loaded;
+      for (const int64_t over : passed_over) {
+        if (assignment.rank == 0) point.note += SetAsideWithWords(disk, root, over);
+      }
       return point;
     }
     absl::StrAppend(&point.note, point.note.empty() ? "" : "; ", judged.second);
+    passed_over.push_back(step);
   }
   if (!point.note.empty()) return NoneLeft(point.note);
   return point;

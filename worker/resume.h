@@ -19,7 +19,8 @@ struct ResumePoint {
 
 // Loads weights and moments of this rank's parameters, whatever plan has written them.  All ranks
 // call it; rank 0's directory listing counts, and a checkpoint that one rank cannot use is used by
-// none.  With assignment.fresh rank 0 removes the checkpoints instead.
+// none: rank 0 sets it aside once an older one has been used.  With assignment.fresh rank 0 removes
+// the checkpoints instead (RemoveAllCheckpoints).
 //
 // Errors: INVALID_ARGUMENT all checkpoints are damaged, or the newest is of another model: each
 // with the remedy; what the transport says.

@@ -12,18 +12,20 @@
 namespace birkhoff {
 
 struct TokenizeOptions {
-  std::vector<std::string> inputs;
-  bool jsonl = false;          // one JSON object per line, each a document; else a file is one
-  std::string field = "text";  // of a JSONL object
+  std::vector<std::string> inputs;  // files, pipes, folders; plain or gzip
+  bool jsonl = false;               // one JSON object per line, each a document; else a file is one
+  std::string field = "text";       // of a JSONL object
   std::string tokenizer = "bytes";
   std::string output;  // path without extension
   TokenFormat format = TokenFormat::kMegatron;
+  bool force = false;  // replace outputs that are there
   // Above 0: that share of whole documents goes to OUTPUT-val, the rest to OUTPUT-train.
   double validation_share = 0;
 };
 
 // Each document ends with the tokenizer's end-of-document token.  The files written go to out, one
-// per line; progress and the summary to err.  Errors name the file, and the line of JSONL.
+// per line; progress and the summary to err.  Errors name the file, and the line of JSONL, and
+// leave nothing behind.
 absl::Status Tokenize(const TokenizeOptions& options, Disk& disk, const Console& console);
 
 }  // namespace birkhoff

@@ -44,6 +44,7 @@ Manifest FromJson(const Json& json) {
   json.at("tokens").get_to(manifest.tokens);
   json.at("skipped").get_to(manifest.skipped);
   json.at("skipped_in_a_row").get_to(manifest.skipped_in_a_row);
+  manifest.commit = json.value("commit", int64_t{0});
   json.at("data").at("next_sample").get_to(manifest.next_sample);
   json.at("data").at("seed").get_to(manifest.data_seed);
   json.at("training_seed").get_to(manifest.training_seed);
@@ -73,6 +74,7 @@ std::string ManifestToJson(const Manifest& manifest) {
                {"tokens", manifest.tokens},
                {"skipped", manifest.skipped},
                {"skipped_in_a_row", manifest.skipped_in_a_row},
+               {"commit", manifest.commit},
                {"data", {{"next_sample", manifest.next_sample}, {"seed", manifest.data_seed}}},
                {"training_seed", manifest.training_seed},
                {"model_hash", manifest.model_hash},

@@ -80,8 +80,8 @@ class TokenFile {
   int64_t tokens_offset_ = 0;          // of the first token in the file, bytes
 };
 
-// Writes one file, document by document.  Nothing stands under the final names before Finish, which
-// renames.  Not thread-safe.
+// Writes one file, document by document.  Nothing stands under the final names before Publish,
+// which renames, and nothing is left of a writer that goes without it.  Not thread-safe.
 class TokenWriter {
  public:
   struct Options {
@@ -94,17 +94,26 @@ class TokenWriter {
 
   // INVALID_ARGUMENT a token outside the vocabulary, or too many tokens for the format.
   absl::Status AddDocument(std::span<const int32_t> tokens);
-  // Durable when it returns OK.  No call may follow.
+  // Everything that can fail before the names: headers, index, durability.  No document may follow.
+  absl::Status Prepare();
+  // After Prepare: gives the files their names, the index last: a .bin alone is no data set.  On an
+  // error neither has.
+  absl::Status Publish();
+  // Prepare and Publish.
   absl::Status Finish();
+  // Takes the names back: the other file of a pair could not get its own.
+  void Withdraw();
+  ~TokenWriter();
   int64_t num_tokens() const { return num_tokens_; }
   const std::string& bin_path() const { return paths_.bin; }
 
  private:
   TokenWriter(Disk& disk, const Options& options);
   std::string IndexBytes() const;
-  absl::Status FinishLlmc();
+  absl::Status PrepareLlmc();
   absl::Status WriteWhole(const std::string& path, std::string_view bytes);
-  absl::Status Publish(const std::string& from, const std::string& to);
+  absl::Status Rename();
+  void RemoveParts();
 
   Disk& disk_;
   const Options options_;
@@ -113,6 +122,8 @@ class TokenWriter {
   std::unique_ptr<WritableFile> body_;
   std::vector<int32_t> lengths_;  // of each document
   int64_t num_tokens_ = 0;
+  bool named_ = false;  // the .bin has its name
+  bool published_ = false;
 };
 
 }  // namespace birkhoff

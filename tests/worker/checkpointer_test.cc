@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -96,13 +97,13 @@ TEST_F(CheckpointerTest, CommitsOnTheCoordinatorsWordOnly) {
   EXPECT_EQ(shard.attempt, 3);
   EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), SizeIs(0));
   checkpointer_->Commit(CommitOf(shard));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(5));
 }
 
 TEST_F(CheckpointerTest, WritesThreeTensorsPerParameterAndTheProgress) {
   checkpointer_->Commit(CommitOf(Write(5)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok()) << reader.status();
   const Manifest& manifest = (*reader)->manifest();
@@ -125,7 +126,7 @@ TEST_F(CheckpointerTest, WritesWhatWasCapturedAndNotWhatCameLater) {
   checkpointer_->Write({5, 0, 0, 0});
   Capture();
   checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>().back()));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok());
   std::vector<float> values(slot.count);
@@ -139,7 +140,7 @@ TEST_F(CheckpointerTest, WritesMoments) {
   ToDevice(*device_, slot.first_moment, first);
   ToDevice(*device_, slot.second_moment, second);
   checkpointer_->Commit(CommitOf(Write(5)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok()) << reader.status();
   std::vector<float> values(slot.count);
@@ -159,7 +160,7 @@ TEST_F(CheckpointerTest, CapturesInStreamOrder) {
   checkpointer_->Write({5, 0, 0, 0});
   Capture();
   checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>().back()));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok()) << reader.status();
   std::vector<float> values(slot.count);
@@ -172,7 +173,7 @@ TEST_F(CheckpointerTest, RepeatedCommitAnswersAgain) {
   checkpointer_->Commit(commit);
   checkpointer_->Commit(commit);
   checkpointer_->Commit(CommitOf(Write(6)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto committed = listener_.All<CheckpointCommitted>();
   ASSERT_THAT(committed, SizeIs(3));
   EXPECT_EQ(committed[0].checksum, committed[1].checksum);
@@ -181,7 +182,7 @@ TEST_F(CheckpointerTest, RepeatedCommitAnswersAgain) {
 
 TEST_F(CheckpointerTest, KeepsTheLastOnes) {
   for (const int64_t step : {5, 6, 7}) checkpointer_->Commit(CommitOf(Write(step)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   EXPECT_THAT(*disk_.List("/out/checkpoints"), ElementsAre("step-00000006", "step-00000007"));
 }
 
@@ -205,6 +206,79 @@ TEST_F(CheckpointerTest, FullDiskIsAnErrorAndTheNextOneMaySucceed) {
   checkpointer_->Commit(CommitOf(Write(6)));
   EXPECT_TRUE(Finish().ok());
   EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(6));
+}
+
+TEST_F(CheckpointerTest, WhatDidNotFitLeavesNoBytesSoThatTheNextOneFits) {
+  checkpointer_->Commit(CommitOf(Write(5)));
+  ASSERT_EQ(Finish(), absl::OkStatus());
+  const int64_t one = disk_.NumBytes();
+  disk_.SetCapacity(one + one / 2);
+  Capture();
+  checkpointer_->Write({6, 0, 0, 0});
+  EXPECT_EQ(Finish().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(checkpointer_->failed(), 6);
+  EXPECT_THAT(*disk_.List("/out/checkpoints"), ElementsAre("step-00000005"));
+  EXPECT_EQ(disk_.NumBytes(), one);
+  disk_.SetCapacity(2 * one + one / 2);
+  checkpointer_->Commit(CommitOf(Write(7)));
+  EXPECT_TRUE(Finish().ok());
+}
+
+TEST_F(CheckpointerTest, PartOfACheckpointThatAnotherRankCouldNotWriteIsRemoved) {
+  Write(5);
+  checkpointer_->Discard(5);
+  Capture();
+  checkpointer_->Commit(CommitOf(Write(6)));
+  ASSERT_EQ(Finish(), absl::OkStatus());
+  EXPECT_THAT(*disk_.List("/out/checkpoints"), ElementsAre("step-00000006"));
+}
+
+// The weights are in memory: they are not thrown away because the disk is full for a while.
+TEST_F(CheckpointerTest, TheLastOneIsTriedAgainUntilItFits) {
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(), &disk_, &listener_};
+  parts.pauses.assign(100'000, absl::Microseconds(100));
+  checkpointer_ = *Checkpointer::Create(parts);
+  disk_.SetCapacity(1000);
+  Capture();
+  checkpointer_->Write({5, 50, 0, 0}, Checkpointer::Patience::kLast);
+  while (listener_.All<CheckpointFailed>().empty()) std::this_thread::yield();
+  EXPECT_THAT(listener_.All<CheckpointFailed>()[0].reason, HasSubstr("tried again"));
+  disk_.SetCapacity(-1);
+  Capture();  // waits for the write
+  ASSERT_THAT(listener_.All<ShardDurable>(), SizeIs(1));
+  disk_.SetCapacity(disk_.NumBytes() + 10);  // the manifest does not fit
+  checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>()[0]));
+  while (listener_.All<CheckpointFailed>().size() < 2) std::this_thread::yield();
+  disk_.SetCapacity(-1);
+  ASSERT_EQ(Finish(), absl::OkStatus());
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(5));
+}
+
+TEST_F(CheckpointerTest, TheLastOneIsGivenUpAtLengthAndTheEndWaitsForNoPause) {
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(), &disk_, &listener_};
+  parts.pauses = {absl::Microseconds(1), absl::Microseconds(1)};
+  checkpointer_ = *Checkpointer::Create(parts);
+  disk_.SetCapacity(1000);
+  Capture();
+  checkpointer_->Write({5, 50, 0, 0}, Checkpointer::Patience::kLast);
+  EXPECT_EQ(Finish().code(), absl::StatusCode::kResourceExhausted);
+  parts.pauses = {absl::InfiniteDuration()};
+  checkpointer_ = *Checkpointer::Create(parts);
+  Capture();
+  checkpointer_->Write({6, 60, 0, 0}, Checkpointer::Patience::kLast);
+  EXPECT_EQ(checkpointer_->Finish([] { return absl::AbortedError("over"); }),
+            absl::AbortedError("over"));
+  checkpointer_ = nullptr;
+}
+
+TEST(CheckpointerPausesTest, GrowToAMinuteForAQuarterOfAnHour) {
+  const std::vector<absl::Duration> pauses = Checkpointer::LongPauses();
+  absl::Duration total;
+  for (const absl::Duration pause : pauses) total += pause;
+  EXPECT_EQ(pauses.front(), absl::Seconds(1));
+  EXPECT_EQ(pauses.back(), absl::Minutes(1));
+  EXPECT_GE(total, absl::Minutes(15));
+  EXPECT_LE(total, absl::Minutes(16));
 }
 
 TEST_F(CheckpointerTest, FinishEndsWhenTheAttemptIsOver) {
@@ -262,7 +336,7 @@ TEST_F(MetricsFileTest, RemovesARowThatAKillHasCut) {
 TEST_F(MetricsFileTest, CrashWhileItIsCutKeepsTheRows) {
   for (const Survives survives : {Survives::kOnlyDurable, Survives::kEverything}) {
     for (int64_t k = 0; k < 12; ++k) {
-      ASSERT_TRUE(disk_.RemoveAll("/out").ok());
+      disk_.RemoveTree("/out");
       Append(0, {1, 2, 3, 4});
       ASSERT_TRUE(disk_.SyncDirectory("").ok());
       disk_.FailFrom(disk_.num_operations() + k);

@@ -280,7 +280,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(TokenFileTest, MissingFilesAreNotFound) {
   EXPECT_EQ(TokenFile::Open(directory_ / "none").status().code(), absl::StatusCode::kNotFound);
   Write("t", TokenFormat::kMegatron, 257, {{1}});
-  ASSERT_TRUE(disk_.RemoveAll(directory_ / "t.bin").ok());
+  ASSERT_TRUE(disk_.RemoveFile(directory_ / "t.bin").ok());
   EXPECT_THAT(std::string(TokenFile::Open(directory_ / "t").status().message()),
               HasSubstr("t.bin: No such file"));
 }
