@@ -183,6 +183,7 @@ class TrainingRank final : public Rank, private StepHooks {
     // Of the whole step, over all replicas: what losses and gradients are divided by.
     const int64_t batch = spec().training.global_batch_size;
     RETURN_IF_ERROR(executor_->RunTrain(data_->TrainTargets(progress_.step * batch, batch)));
+    RETURN_IF_ERROR(data_status_);
     train_times_ = executor_->times();
     agreed_ = FoldShares(state_->layout(), state_->host_gathered(),
                          batch * spec().training.sequence_length);
@@ -246,6 +247,7 @@ class TrainingRank final : public Rank, private StepHooks {
     state_->Reset(*stream_);
     stream_->Synchronize();
     RETURN_IF_ERROR(executor_->RunEvaluate());
+    RETURN_IF_ERROR(data_status_);
     state_->DownloadShare(*stream_);
     stream_->Synchronize();
     const std::span<const double> mine = state_->host_share().first(ShareLayout::kTargets + 1);
@@ -288,7 +290,7 @@ class TrainingRank final : public Rank, private StepHooks {
     stream.Upload(buffers.Of(Home::kBatch), image, bytes);
   }
 
-  void FillImage(const StageLayout& layout, int microbatch, std::byte* image) const {
+  void FillImage(const StageLayout& layout, int microbatch, std::byte* image) {
     const int length = spec().training.sequence_length;
     const int sequences = spec().training.micro_batch_size;
     WritePositions(layout, sequences_.shape(), image);
@@ -300,19 +302,28 @@ class TrainingRank final : public Rank, private StepHooks {
     for (int i = 0; i < sequences; ++i, ++sample) {
       const auto inputs = tokens.inputs.subspan(size_t(i) * length, length);
       const auto targets = tokens.targets.subspan(size_t(i) * length, length);
-      training_ ? data_->Train(sample, inputs, targets) : LoadValidation(sample, inputs, targets);
+      data_status_.Update(training_ ? data_->Train(sample, inputs, targets)
+                                    : LoadValidation(sample, inputs, targets));
+      if (!data_status_.ok()) NoTokens(inputs, targets);
     }
+  }
+
+  // Harmless on every device: the step runs to its end, and its result is thrown away.
+  static void NoTokens(std::span<int32_t> inputs, std::span<int32_t> targets) {
+    std::ranges::fill(inputs, 0);
+    std::ranges::fill(targets, -1);
   }
 
   // Schedule and replicas may need more micro-batches than the spec has; those have no targets, so
   // that the loss does not depend on the plan.
-  void LoadValidation(int64_t sample, std::span<int32_t> inputs, std::span<int32_t> targets) const {
+  absl::Status LoadValidation(int64_t sample, std::span<int32_t> inputs,
+                              std::span<int32_t> targets) const {
     const TrainingSpec& training = spec().training;
     if (sample < int64_t{training.validation_batches} * training.micro_batch_size) {
       return data_->Validation(sample, inputs, targets);
     }
-    std::ranges::fill(inputs, 0);
-    std::ranges::fill(targets, -1);
+    NoTokens(inputs, targets);
+    return absl::OkStatus();
   }
 
   void Agree(Stream& stream) override {
@@ -344,11 +355,12 @@ class TrainingRank final : public Rank, private StepHooks {
   std::unique_ptr<MetricsFile> metrics_;    // rank 0 only
   Group* world_ = nullptr;
 
-  Progress progress_;      // of finished steps
-  bool training_ = true;   // which program runs
-  bool captured_ = false;  // the running or last step copies its weights for a checkpoint
-  Agreement agreed_;       // of the last step
-  HostAgreement hosts_;    // likewise
+  Progress progress_;         // of finished steps
+  bool training_ = true;      // which program runs
+  absl::Status data_status_;  // the first token that could not be handed out
+  bool captured_ = false;     // the running or last step copies its weights for a checkpoint
+  Agreement agreed_;          // of the last step
+  HostAgreement hosts_;       // likewise
   std::atomic<bool> stop_requested_{false};
   bool stopped_ = false;
   std::vector<InstructionTime> train_times_;  // of the last step

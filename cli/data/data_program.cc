@@ -48,8 +48,8 @@ void AddTokenize(CLI::App& app, TokenizeOptions& options, std::string& format) {
   verb->add_option("--format", format, "megatron (.bin and .idx) or llmc (.bin)")
       ->check(CLI::IsMember({"megatron", "llmc"}));
   verb->add_option("--validation-share", options.validation_share,
-                   "Share of the tokens that go to OUTPUT-val, by whole documents; the rest goes "
-                   "to OUTPUT-train");
+                   "Share of the documents that go to OUTPUT-val, drawn whatever their length; the "
+                   "rest goes to OUTPUT-train");
 }
 
 void AddTrainTokenizer(CLI::App& app, TrainTokenizerOptions& options) {
@@ -71,9 +71,7 @@ void AddInspect(CLI::App& app, InspectOptions& options) {
       ->check(CLI::IsMember({"json"}));
 }
 
-}  // namespace
-
-int RunDataProgram(int argc, const char* const* argv, const Console& console) {
+int RunVerb(int argc, const char* const* argv, const Console& console) {
   CLI::App app("Prepare and look at token files.", "birkhoff data");
   TokenizeOptions tokenize;
   TrainTokenizerOptions train;
@@ -96,6 +94,12 @@ int RunDataProgram(int argc, const char* const* argv, const Console& console) {
   }
   if (app.got_subcommand("inspect")) return Finish(console, Inspect(inspect, disk, console));
   return Finish(console, TrainTokenizerOnFiles(train, disk, console));
+}
+
+}  // namespace
+
+int RunDataProgram(int argc, const char* const* argv, const Console& console) {
+  return CloseOutput(console, RunVerb(argc, argv, console));
 }
 
 }  // namespace birkhoff

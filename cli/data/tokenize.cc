@@ -1,12 +1,14 @@
 // Documents flow one at a time: read, encode, append to the training or the validation file.
 #include "cli/data/tokenize.h"
 
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "cli/data/text_input.h"
+#include "core/base/rng.h"
 #include "core/base/status_macros.h"
 #include "core/format/tokenizer.h"
 
@@ -71,16 +73,10 @@ class Outputs {
     return absl::OkStatus();
   }
 
-  // A document goes to validation when that brings validation closer to its share: the same files
-  // for the same documents.
   absl::Status Add(const std::string& text) {
     ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer_.Encode(text));
     tokens.push_back(tokenizer_.end_of_document());
-    const double length = static_cast<double>(tokens.size());
-    total_ += length;
-    const bool held =
-        validation_ != nullptr && static_cast<double>(validation_->num_tokens()) + length / 2 <=
-                                      options_.validation_share * total_;
+    const bool held = validation_ != nullptr && IsHeldOut(documents_, options_.validation_share);
     ++documents_;
     return (held ? *validation_ : *train_).AddDocument(tokens);
   }
@@ -137,9 +133,25 @@ class Outputs {
   const Tokenizer& tokenizer_;
   std::unique_ptr<TokenWriter> train_;
   std::unique_ptr<TokenWriter> validation_;
-  double total_ = 0.0;
   int64_t documents_ = 0;
 };
+
+}  // namespace
+
+bool IsHeldOut(int64_t document, double share) {
+  constexpr uint64_t kSeed = 42;
+  const auto run_of = [share](int64_t number) {
+    return static_cast<int64_t>(std::floor(static_cast<double>(number) * share));
+  };
+  const int64_t run = run_of(document);
+  int64_t first = document, end = document + 1;
+  while (first > 0 && run_of(first - 1) == run) --first;
+  while (run_of(end) == run) ++end;
+  Rng rng(kSeed, absl::StrCat("held-out document of run ", run));
+  return document - first == static_cast<int64_t>(rng.Below(static_cast<uint64_t>(end - first)));
+}
+
+namespace {
 
 absl::Status AddInput(const TokenizeOptions& options, const std::string& path, Disk& disk,
                       Outputs* outputs) {

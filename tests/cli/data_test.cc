@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
@@ -12,6 +14,7 @@
 #include "cli/data/data_program.h"
 #include "cli/data/tokenize.h"
 #include "core/base/disk.h"
+#include "core/base/rng.h"
 #include "core/format/token_file.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/temporary_directory.h"
@@ -41,7 +44,7 @@ class DataTest : public ::testing::Test {
     EXPECT_TRUE(file.ok()) << file.status();
     if (!file.ok()) return {};
     std::vector<int32_t> tokens(static_cast<size_t>((*file)->num_tokens()));
-    (*file)->Read(0, tokens);
+    EXPECT_TRUE((*file)->Read(0, tokens, 1 << 30).ok());
     return tokens;
   }
 
@@ -81,6 +84,27 @@ TEST_F(DataTest, ValidationShareSplitsByWholeDocuments) {
   EXPECT_EQ((*TokenFile::Open(directory_ / "t-train"))->documents().size() +
                 (*TokenFile::Open(directory_ / "t-val"))->documents().size(),
             62u);
+}
+
+TEST(IsHeldOutTest, TakesItsShareWhateverTheLengths) {
+  for (const double share : {0.5, 0.3, 0.1, 0.05, 0.001}) {
+    Rng rng(7);
+    int64_t held = 0, held_tokens = 0, tokens = 0;
+    constexpr int kDocuments = 20'000;
+    for (int64_t document = 0; document < kDocuments; ++document) {
+      const int64_t length = 1 + static_cast<int64_t>(std::exp(4.0 + rng.Normal()));
+      tokens += length;
+      if (!IsHeldOut(document, share)) continue;
+      ++held;
+      held_tokens += length;
+    }
+    EXPECT_NEAR(static_cast<double>(held), share * kDocuments, 1.0);
+    // Means of training and validation are alike: within four standard deviations.
+    const double mean = static_cast<double>(tokens) / kDocuments;
+    EXPECT_NEAR(static_cast<double>(held_tokens) / static_cast<double>(held), mean,
+                4 * 1.4 * mean / std::sqrt(static_cast<double>(held)))
+        << share;
+  }
 }
 
 TEST_F(DataTest, TrainsATokenizerAndUsesIt) {
@@ -223,6 +247,30 @@ TEST_F(DataTest, APairOfOutputsAppearsWholeOrNotAtAll) {
       EXPECT_THAT(names, ::testing::IsEmpty()) << "operation " << k << ": " << status;
     }
   }
+}
+
+TEST_F(DataTest, InspectShowsWideTokensAsTheyStand) {
+  ASSERT_EQ(Run({"tokenize", "--input", Write("a", "abc"), "--output", directory_ / "t"}), 0);
+  std::string index = *disk_.Read(directory_ / "t.idx");
+  index[17] = static_cast<char>(TokenType::kInt64);
+  Write("t.idx", index);
+  Write("t.bin", std::string("\7\0\0\0\0\1\0\0\1\0\0\0\0\0\0\0"
+                             "\xfe\xff\xff\xff\xff\xff\xff\xff\3\0\0\0\0\0\0\0",
+                             32));
+  ASSERT_EQ(Run({"inspect", directory_ / "t", "-o", "json"}), 0) << err_.str();
+  EXPECT_EQ(nlohmann::json::parse(out_.str())["shown"],
+            nlohmann::json({(int64_t{1} << 40) + 7, 1, -2, 3}));
+  EXPECT_EQ(Run({"inspect", directory_ / "t", "--tokenizer", "bytes"}), 64);
+  EXPECT_THAT(err_.str(), HasSubstr("token 1099511627783 is outside the vocabulary"));
+}
+
+TEST_F(DataTest, OutputThatCannotBeWrittenIsNoSuccess) {
+  ASSERT_EQ(Run({"tokenize", "--input", Write("a", "abc"), "--output", directory_ / "t"}), 0);
+  const std::string path = directory_ / "t";
+  const std::vector<const char*> argv = {"birkhoff data", "inspect", path.c_str()};
+  std::ofstream full("/dev/full");
+  EXPECT_EQ(RunDataProgram(3, argv.data(), {&full, &err_, false, ""}), 71);
+  EXPECT_THAT(err_.str(), HasSubstr("the standard output cannot be written"));
 }
 
 struct Wrong {
