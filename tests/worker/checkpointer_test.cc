@@ -333,6 +333,28 @@ TEST_F(MetricsFileTest, RemovesARowThatAKillHasCut) {
   }
 }
 
+// From a worker's side a coordinator that is away and a cut cannot be told apart: it goes on.
+TEST_F(MetricsFileTest, AnAttemptThatWasGivenUpWritesWhereNobodyReads) {
+  auto lost = *MetricsFile::Open(disk_, "/out", 0);
+  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(lost->Append(ReportOf(step), true).ok());
+  auto next = *MetricsFile::Open(disk_, "/out", 3);  // nothing to cut, yet another file
+  for (const int64_t step : {4, 5, 6}) {
+    ASSERT_TRUE(lost->Append(ReportOf(step), true).ok());
+    ASSERT_TRUE(next->Append(ReportOf(step), true).ok());
+  }
+  EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6));
+}
+
+TEST_F(MetricsFileTest, RowsOutOfOrderAndBadOnesCutNothing) {
+  Append(0, {1, 2, 3, 4, 4, 5, 5, 6, 6});  // as a lost attempt left it once
+  disk_.Edit("/out/metrics.jsonl", [](std::string& text) {
+    const size_t third = text.find("{\"step\":3");
+    text.insert(third, "garbage\n{\"step\":2,\"lo{\"step\":9}\n\n{\"step\":-1}\n{\"step\":x}\n");
+  });
+  Append(5, {6, 7});
+  EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6, 7));
+}
+
 TEST_F(MetricsFileTest, CrashWhileItIsCutKeepsTheRows) {
   for (const Survives survives : {Survives::kOnlyDurable, Survives::kEverything}) {
     for (int64_t k = 0; k < 12; ++k) {
