@@ -29,7 +29,8 @@ bool MayPass(const absl::Status& status) {
          absl::IsUnavailable(status);
 }
 
-Manifest NewManifest(const Assignment& assignment, const Progress& progress) {
+Manifest NewManifest(const Assignment& assignment, const DataFacts& data,
+                     const Progress& progress) {
   Manifest manifest;
   manifest.job = assignment.job;
   manifest.attempt = assignment.attempt;
@@ -38,6 +39,8 @@ Manifest NewManifest(const Assignment& assignment, const Progress& progress) {
   manifest.skipped = progress.skipped;
   manifest.skipped_in_a_row = progress.skipped_in_a_row;
   manifest.next_sample = progress.step * assignment.spec.training.global_batch_size;
+  manifest.train_files = data.train;
+  manifest.validation_files = data.validation;
   manifest.data_seed = assignment.spec.data.seed;
   manifest.training_seed = assignment.spec.training.seed;
   manifest.model_hash = assignment.plan.model_hash;
@@ -223,7 +226,7 @@ void Checkpointer::CommitNow(const CommitCheckpoint& commit) {
 absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCheckpoint& commit,
                                                                   const Progress& progress) {
   const Assignment& assignment = *parts_.assignment;
-  Manifest manifest = NewManifest(assignment, progress);
+  Manifest manifest = NewManifest(assignment, *parts_.data, progress);
   const std::string partial = absl::StrCat(
       root_, "/", PartialCheckpointName(commit.step, assignment.job, assignment.attempt));
   for (const Shard& shard : commit.shards) {

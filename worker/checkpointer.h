@@ -19,6 +19,7 @@
 #include "core/format/checkpoint.h"
 #include "core/plan/messages.h"
 #include "kernels/device.h"
+#include "worker/data_source.h"
 #include "worker/parameter_store.h"
 #include "worker/rank.h"
 
@@ -47,6 +48,7 @@ class Checkpointer {
     Device* device = nullptr;
     Disk* disk = nullptr;
     RankListener* listener = nullptr;
+    const DataFacts* data = nullptr;                    // for the manifest
     std::vector<absl::Duration> pauses = LongPauses();  // between tries of the last checkpoint
   };
   static std::vector<absl::Duration> LongPauses();  // 1 s, doubled up to a minute, for 15 minutes

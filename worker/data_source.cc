@@ -51,13 +51,15 @@ absl::Status TooShort(const Windows& windows, int sequence_length, const std::st
 
 class FileDataSource final : public DataSource {
  public:
-  FileDataSource(const JobSpec& spec, std::vector<Windows> train, std::vector<Windows> validation)
+  FileDataSource(const JobSpec& spec, DataFacts facts, std::vector<Windows> train,
+                 std::vector<Windows> validation)
       : seed_(spec.data.seed),
         sequence_length_(spec.training.sequence_length),
         vocab_size_(spec.model.vocab_size),
         train_(std::move(train)),
         validation_(std::move(validation)),
-        blend_(Weights(spec)) {
+        blend_(Weights(spec)),
+        facts_(std::move(facts)) {
     for (const Windows& windows : validation_) num_validation_ += windows.count;
   }
 
@@ -85,6 +87,7 @@ class FileDataSource final : public DataSource {
   }
 
   int64_t num_validation_samples() const override { return num_validation_; }
+  const DataFacts& facts() const override { return facts_; }
 
  private:
   static std::vector<double> Weights(const JobSpec& spec) {
@@ -110,6 +113,7 @@ class FileDataSource final : public DataSource {
   const std::vector<Windows> train_;
   const std::vector<Windows> validation_;
   const Blend blend_;
+  const DataFacts facts_;
   int64_t num_validation_ = 0;
 };
 
@@ -139,12 +143,17 @@ absl::StatusOr<std::vector<Windows>> OpenValidation(const JobSpec& spec) {
 
 absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec) {
   ASSIGN_OR_RETURN(std::vector<Windows> validation, OpenValidation(spec));
+  DataFacts facts;
+  for (const Windows& windows : validation) {
+    ASSIGN_OR_RETURN(facts.validation.emplace_back(), FactsOf(*windows.file));
+  }
   const double held_out = spec.data.validation.empty() ? spec.data.validation_split : 0.0;
   std::vector<Windows> train;
   for (const WeightedPath& path : spec.data.train) {
     ASSIGN_OR_RETURN(std::shared_ptr<const TokenFile> file, OpenTokens(path.path, spec));
     auto [kept, held] = Split(file, held_out, spec.training.sequence_length);
     if (kept.count == 0) return TooShort(kept, spec.training.sequence_length, "training");
+    ASSIGN_OR_RETURN(facts.train.emplace_back(), FactsOf(*file));
     train.push_back(std::move(kept));
     if (held.count > 0) validation.push_back(std::move(held));
   }
@@ -156,7 +165,8 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec) 
         absl::StrCat("data.validation_split: ", held_out,
                      " of the training files holds no sample; need a larger share or more data"));
   }
-  return std::make_unique<FileDataSource>(spec, std::move(train), std::move(validation));
+  return std::make_unique<FileDataSource>(spec, std::move(facts), std::move(train),
+                                          std::move(validation));
 }
 
 }  // namespace birkhoff

@@ -6,11 +6,18 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/format/token_file.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {
+
+struct DataFacts {
+  std::vector<TokenFacts> train;
+  std::vector<TokenFacts> validation;  // at most one
+};
 
 // Thread-safe after Open.
 class DataSource {
@@ -29,10 +36,12 @@ class DataSource {
   virtual absl::Status Validation(int64_t index, std::span<int32_t> inputs,
                                   std::span<int32_t> targets) const = 0;
   virtual int64_t num_validation_samples() const = 0;  // 0: there is none
+  // What the files are, in the order of the spec.
+  virtual const DataFacts& facts() const = 0;
 };
 
-// Opens the token files of the spec and reads their headers alone.  Errors name the file and the
-// command that prepares it.
+// Opens the token files of the spec and reads headers and samples alone.  Errors name the file and
+// the command that prepares it.
 absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec);
 
 }  // namespace birkhoff

@@ -62,8 +62,8 @@ class TrainingRank final : public Rank, private StepHooks {
     RETURN_IF_ERROR(BuildModel());
     ASSIGN_OR_RETURN(data_, OpenDataSource(spec()));
     RETURN_IF_ERROR(BuildExecutor());
-    ASSIGN_OR_RETURN(const ResumePoint point,
-                     Resume(assignment_, *store_, *env_.disk, *env_.transport, *env_.device));
+    ASSIGN_OR_RETURN(const ResumePoint point, Resume(assignment_, *store_, data_->facts(),
+                                                     *env_.disk, *env_.transport, *env_.device));
     progress_ = point.progress;
     model_->optimizer().RoundWeights(*stream_);
     state_->SetUpdates(*stream_, progress_.step - progress_.skipped);
@@ -72,8 +72,9 @@ class TrainingRank final : public Rank, private StepHooks {
       ASSIGN_OR_RETURN(metrics_,
                        MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
     }
-    ASSIGN_OR_RETURN(checkpointer_, Checkpointer::Create({&assignment_, store_.get(), env_.device,
-                                                          env_.disk, env_.listener}));
+    ASSIGN_OR_RETURN(checkpointer_,
+                     Checkpointer::Create({&assignment_, store_.get(), env_.device, env_.disk,
+                                           env_.listener, &data_->facts()}));
     env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
                                   progress_.step, point.note});
     return absl::OkStatus();

@@ -18,6 +18,7 @@
 #include "core/base/disk.h"
 #include "core/format/checkpoint_root.h"
 #include "core/format/shard.h"
+#include "core/format/token_file.h"
 
 namespace birkhoff {
 
@@ -44,7 +45,8 @@ struct Manifest {
   int64_t skipped_in_a_row = 0;
   int64_t commit = 0;       // commits into the root up to this one; 0: written before they counted
   int64_t next_sample = 0;  // of the training order: the data position
-  uint64_t data_seed = 0;   // the generators hold no other state: they follow from seed and step
+  std::vector<TokenFacts> train_files, validation_files;  // none: written before they were kept
+  uint64_t data_seed = 0;  // the generators hold no other state: they follow from seed and step
   uint64_t training_seed = 0;
   std::string model_hash;
   std::string plan_hash;

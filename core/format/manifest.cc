@@ -36,6 +36,26 @@ Json ShardsToJson(const Manifest& manifest) {
   return shards;
 }
 
+Json FilesToJson(const std::vector<TokenFacts>& files) {
+  Json list = Json::array();
+  for (const TokenFacts& file : files) {
+    list.push_back({{"path", file.path},
+                    {"tokens", file.tokens},
+                    {"type", file.type},
+                    {"sample", file.sample}});
+  }
+  return list;
+}
+
+std::vector<TokenFacts> FilesFromJson(const Json& data, const char* key) {
+  std::vector<TokenFacts> files;
+  for (const Json& file : data.value(key, Json::array())) {
+    files.push_back({file.at("path").get<std::string>(), file.at("tokens").get<int64_t>(),
+                     file.at("type").get<std::string>(), file.at("sample").get<std::string>()});
+  }
+  return files;
+}
+
 Manifest FromJson(const Json& json) {
   Manifest manifest;
   json.at("job").get_to(manifest.job);
@@ -47,6 +67,8 @@ Manifest FromJson(const Json& json) {
   manifest.commit = json.value("commit", int64_t{0});
   json.at("data").at("next_sample").get_to(manifest.next_sample);
   json.at("data").at("seed").get_to(manifest.data_seed);
+  manifest.train_files = FilesFromJson(json.at("data"), "train");
+  manifest.validation_files = FilesFromJson(json.at("data"), "validation");
   json.at("training_seed").get_to(manifest.training_seed);
   json.at("model_hash").get_to(manifest.model_hash);
   json.at("plan_hash").get_to(manifest.plan_hash);
@@ -75,7 +97,11 @@ std::string ManifestToJson(const Manifest& manifest) {
                {"skipped", manifest.skipped},
                {"skipped_in_a_row", manifest.skipped_in_a_row},
                {"commit", manifest.commit},
-               {"data", {{"next_sample", manifest.next_sample}, {"seed", manifest.data_seed}}},
+               {"data",
+                {{"next_sample", manifest.next_sample},
+                 {"seed", manifest.data_seed},
+                 {"train", FilesToJson(manifest.train_files)},
+                 {"validation", FilesToJson(manifest.validation_files)}}},
                {"training_seed", manifest.training_seed},
                {"model_hash", manifest.model_hash},
                {"plan_hash", manifest.plan_hash},

@@ -420,4 +420,9 @@ absl::StatusOr<std::string> TokenFile::SampleChecksum() const {
   return checksum.Hex();
 }
 
+absl::StatusOr<TokenFacts> FactsOf(const TokenFile& file) {
+  ASSIGN_OR_RETURN(const std::string sample, file.SampleChecksum());
+  return TokenFacts{file.path(), file.num_tokens(), TokenTypeName(file.type()), sample};
+}
+
 }  // namespace birkhoff

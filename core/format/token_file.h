@@ -90,6 +90,15 @@ class TokenFile {
   int64_t tokens_offset_ = 0;  // of the first token in the file, bytes
 };
 
+// What tells a token file from another one at the same path.
+struct TokenFacts {
+  std::string path;  // of the .bin; the same data may move
+  int64_t tokens = 0;
+  std::string type;    // TokenTypeName
+  std::string sample;  // SampleChecksum
+};
+absl::StatusOr<TokenFacts> FactsOf(const TokenFile& file);
+
 // Writes one file, document by document.  Nothing stands under the final names before Publish,
 // which renames, and nothing is left of a writer that goes without it.  Not thread-safe.
 class TokenWriter {

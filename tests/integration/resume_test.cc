@@ -287,6 +287,28 @@ TEST_F(ResumeTest, CheckpointOfAnotherModelIsRefused) {
   EXPECT_THAT(status.ToString(), HasSubstr("is of model"));
 }
 
+TEST_F(ResumeTest, OtherDataAtTheSamePathIsRefusedAndTheSameDataMayMove) {
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 4) self.RequestStop();
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  const std::string path = options_.spec.data.train[0].path;
+  PosixDisk posix;
+  const std::string tokens = *posix.Read(path + ".bin");
+  std::string other = tokens;
+  std::swap(other[0], other[2]);
+  ASSERT_TRUE(ReplaceFile(posix, path + ".bin", other).ok());
+  ++options_.attempt;
+  const absl::Status status = RunRanks(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.ToString(),
+              AllOf(HasSubstr("was trained on " + path), HasSubstr("put the data back")));
+  ASSERT_TRUE(ReplaceFile(posix, path + "-moved.bin", tokens).ok());
+  ASSERT_TRUE(ReplaceFile(posix, path + "-moved.idx", *posix.Read(path + ".idx")).ok());
+  options_.spec.data.train[0].path = path + "-moved";
+  EXPECT_EQ(Resume().ready.front().resumed_step, 5);
+}
+
 TEST_F(ResumeTest, NoCrashPointOfTheDiskLosesTheJob) {
   BIRKHOFF_SKIP_RANKS_ON_GPU();
   options_.spec.model.num_hidden_layers = 1;  // few tensors: each is an operation of the disk

@@ -61,8 +61,8 @@ class CheckpointerTest : public ::testing::Test {
     assignment_.plan_hash = PlanHash(assignment_.plan);
     assignment_.output_directory = "/out";
     store_ = *ParameterStore::Create(assignment_.plan, 0, 0, assignment_.spec, *device_);
-    checkpointer_ =
-        *Checkpointer::Create({&assignment_, store_.get(), device_.get(), &disk_, &listener_});
+    checkpointer_ = *Checkpointer::Create(
+        {&assignment_, store_.get(), device_.get(), &disk_, &listener_, &data_});
   }
 
   void Capture() {
@@ -85,6 +85,7 @@ class CheckpointerTest : public ::testing::Test {
 
   FaultDisk disk_;
   RecordingListener listener_;
+  const DataFacts data_ = {{{"/data/a.bin", 100, "uint16", "s"}}, {}};
   Assignment assignment_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<Stream> stream_;
@@ -110,6 +111,9 @@ TEST_F(CheckpointerTest, WritesThreeTensorsPerParameterAndTheProgress) {
   EXPECT_THAT(manifest.tensors, SizeIs(3 * assignment_.plan.parameters.size()));
   EXPECT_EQ(manifest.tokens, 50);
   EXPECT_EQ(manifest.next_sample, 80);
+  ASSERT_THAT(manifest.train_files, SizeIs(1));
+  EXPECT_EQ(manifest.train_files[0].tokens, 100);
+  EXPECT_EQ(manifest.train_files[0].sample, "s");
   EXPECT_THAT(manifest.spec, HasSubstr("name: small"));
   for (const ParameterStore::Slot& slot : store_->slots()) {
     std::vector<float> values(slot.count);
@@ -235,7 +239,8 @@ TEST_F(CheckpointerTest, PartOfACheckpointThatAnotherRankCouldNotWriteIsRemoved)
 
 // The weights are in memory: they are not thrown away because the disk is full for a while.
 TEST_F(CheckpointerTest, TheLastOneIsTriedAgainUntilItFits) {
-  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(), &disk_, &listener_};
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
+                               &disk_,       &listener_,   &data_};
   parts.pauses.assign(100'000, absl::Microseconds(100));
   checkpointer_ = *Checkpointer::Create(parts);
   disk_.SetCapacity(1000);
@@ -255,7 +260,8 @@ TEST_F(CheckpointerTest, TheLastOneIsTriedAgainUntilItFits) {
 }
 
 TEST_F(CheckpointerTest, TheLastOneIsGivenUpAtLengthAndTheEndWaitsForNoPause) {
-  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(), &disk_, &listener_};
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
+                               &disk_,       &listener_,   &data_};
   parts.pauses = {absl::Microseconds(1), absl::Microseconds(1)};
   checkpointer_ = *Checkpointer::Create(parts);
   disk_.SetCapacity(1000);
