@@ -52,6 +52,13 @@ int Finish(const Console& console, const absl::Status& status) {
   return static_cast<int>(ExitCodeOf(status));
 }
 
+int CloseOutput(const Console& console, int code) {
+  console.out->flush();
+  if (console.out->good()) return code;
+  return Finish(console, absl::ResourceExhaustedError(
+                             "the standard output cannot be written: what stands there is cut"));
+}
+
 std::string ShortCount(double value) {
   std::string text = Scaled(value, "");
   while (!text.empty() && text.back() == ' ') text.pop_back();

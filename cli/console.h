@@ -22,6 +22,10 @@ ExitCode ExitCodeOf(const absl::Status& status);
 // Writes "birkhoff: MESSAGE" to err unless OK; returns the exit code of the process.
 int Finish(const Console& console, const absl::Status& status);
 
+// The last thing of a program: what is left of `out` is written.  Returns `code`, or 71 with a
+// message where something could not be written (a full disk, a closed pipe).
+int CloseOutput(const Console& console, int code);
+
 // "1.5 GB", "12.3 k": three digits, decimal units.
 std::string ShortCount(double value);
 std::string ShortBytes(double bytes);

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
+#include "core/format/checkpoint_root.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 
@@ -66,14 +67,8 @@ absl::StatusOr<int> Lock(const std::string& path) {
       absl::StrCat(path, ": another run is using it; wait for it, or give another --out"));
 }
 
-absl::Status WriteJobFile(const std::string& path, const JobSpec& spec, Disk& disk) {
-  const std::string part = path + "/job.yaml.part";
-  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, disk.Create(part));
-  RETURN_IF_ERROR(file->Append(JobSpecToYaml(spec)));
-  RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Close());
-  RETURN_IF_ERROR(disk.Rename(part, path + "/job.yaml"));
-  return disk.SyncDirectory(path);
+std::string CheckpointsOf(const std::string& path, const JobSpec& spec) {
+  return spec.checkpoint.directory.empty() ? path + "/checkpoints" : spec.checkpoint.directory;
 }
 
 }  // namespace
@@ -84,10 +79,13 @@ absl::StatusOr<std::unique_ptr<OutputDirectory>> OutputDirectory::Open(const Opt
   RETURN_IF_ERROR(disk.CreateDirectories(options.path));
   ASSIGN_OR_RETURN(const int lock, Lock(options.path));
   std::unique_ptr<OutputDirectory> directory(new OutputDirectory(options.path, lock));
-  if (!options.fresh) {
+  if (options.fresh) {
+    // First, and not by the run: a kill in between must not leave old weights under a new spec.
+    RETURN_IF_ERROR(RemoveAllCheckpoints(disk, CheckpointsOf(options.path, spec)));
+  } else {
     ASSIGN_OR_RETURN(directory->resumes_, Resumes(options.path, spec, disk));
   }
-  RETURN_IF_ERROR(WriteJobFile(options.path, spec, disk));
+  RETURN_IF_ERROR(ReplaceFile(disk, options.path + "/job.yaml", JobSpecToYaml(spec)));
   return directory;
 }
 

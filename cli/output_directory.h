@@ -17,7 +17,7 @@ class OutputDirectory {
  public:
   struct Options {
     std::string path;
-    bool fresh = false;  // another run's files there are forgotten
+    bool fresh = false;  // forget an earlier run: its checkpoints go before job.yaml is written
   };
   // Creates DIR, and writes the resolved spec to DIR/job.yaml.  Errors: FAILED_PRECONDITION another
   // run is using DIR; INVALID_ARGUMENT DIR holds a run of another spec, with the fields that

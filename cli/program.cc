@@ -24,9 +24,10 @@ int RunProgram(int argc, const char* const* argv, Program program) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error, *program.console.out, *program.console.err);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
+    return CloseOutput(program.console, code == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec));
   }
-  return program.chosen();
+  const int code = program.chosen();
+  return CloseOutput(program.console, code);
 }
 
 }  // namespace birkhoff

@@ -1,12 +1,12 @@
-// Ctrl-C and SIGTERM as something to ask for, not as an interruption.
+// Ctrl-C, SIGTERM and a closed terminal (SIGHUP) as something to ask for, not as an interruption.
 #pragma once
 
 #include <signal.h>
 
 namespace birkhoff {
 
-// From construction to destruction SIGINT and SIGTERM are blocked for this thread and those that it
-// starts, and are counted instead.
+// From construction to destruction SIGINT, SIGTERM and SIGHUP are blocked for this thread and those
+// that it starts, and are counted instead.
 class SignalWatch {
  public:
   SignalWatch();

@@ -3,6 +3,8 @@
 
 #include <google/protobuf/unknown_field_set.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -15,27 +17,35 @@ namespace {
 
 constexpr int kPiecesField = 1;  // ModelProto.pieces of sentencepiece_model.proto
 
+bool IsFile(const std::string& tokenizer) {
+  return tokenizer != "bytes" && tokenizer != kNoTokenizer;
+}
+
+// A model is looked at also where model.vocab_size is given: a word that is none is a slip.
 void ResolveTokenizer(Disk& disk, JobSpec* spec, std::vector<Problem>* problems) {
-  if (ResolveVocabulary(spec)) return;
+  ResolveVocabulary(spec);
+  if (!IsFile(spec->data.tokenizer)) return;
   const absl::StatusOr<int> pieces = CountPieces(disk, spec->data.tokenizer);
-  if (pieces.ok()) {
+  if (!pieces.ok()) {
+    problems->push_back({"data.tokenizer", spec->data.tokenizer,
+                         "bytes, none, or a SentencePiece .model",
+                         absl::StrCat(std::string(pieces.status().message()),
+                                      "; tokens made elsewhere: data.tokenizer none, and "
+                                      "model.vocab_size")});
+  } else if (spec->model.vocab_size == 0) {
     spec->model.vocab_size = *pieces;
-    return;
   }
-  problems->push_back(
-      {"data.tokenizer", spec->data.tokenizer,
-       "a SentencePiece .model, to take model.vocab_size from",
-       absl::StrCat(std::string(pieces.status().message()), "; or give model.vocab_size")});
 }
 
 void MakePathsAbsolute(JobSpec* spec) {
   for (WeightedPath& source : spec->data.train) source.path = AbsolutePath(source.path);
   spec->data.validation = AbsolutePath(spec->data.validation);
   spec->checkpoint.directory = AbsolutePath(spec->checkpoint.directory);
-  if (spec->data.tokenizer != "bytes") spec->data.tokenizer = AbsolutePath(spec->data.tokenizer);
+  if (IsFile(spec->data.tokenizer)) spec->data.tokenizer = AbsolutePath(spec->data.tokenizer);
 }
 
 std::string PrepareRemedy(const JobSpec& spec, const std::string& path) {
+  if (spec.data.tokenizer == kNoTokenizer) return "data.tokenizer none: it is made elsewhere";
   return absl::StrCat("prepare it with: birkhoff data tokenize --input TEXT --tokenizer ",
                       spec.data.tokenizer, " --output ", path,
                       "; the text of the quick start: bash deploy/corpus.sh");
@@ -50,8 +60,9 @@ void CheckTokenFile(const JobSpec& spec, const std::string& field, const std::st
     return;
   }
   if (const absl::Status status = (*file)->CheckVocabulary(spec.model.vocab_size); !status.ok()) {
-    problems->push_back({field, std::string(status.message()), "tokens of data.tokenizer",
-                         PrepareRemedy(spec, path)});
+    problems->push_back({field, std::string(status.message()), "tokens below model.vocab_size",
+                         "set model.vocab_size above the largest token, or name a file that "
+                         "data.tokenizer has made"});
   }
   if ((*file)->num_tokens() <= spec.training.sequence_length) {
     problems->push_back(
@@ -98,6 +109,28 @@ std::vector<Problem> ReadSpecFile(const SpecFile& file, Disk& disk, JobSpec* spe
     ResolveVocabulary(spec);
   }
   return problems;
+}
+
+std::string ValidationNotice(const JobSpec& spec) {
+  const int64_t asked = int64_t{spec.training.validation_batches} * spec.training.micro_batch_size;
+  const int64_t length = spec.training.sequence_length;
+  const auto windows = [length](const std::string& path) -> int64_t {
+    const absl::StatusOr<std::unique_ptr<TokenFile>> file = TokenFile::Open(path);
+    return file.ok() ? std::max<int64_t>(0, ((*file)->num_tokens() - 1) / length) : 0;
+  };
+  int64_t held = 0;
+  if (!spec.data.validation.empty()) {
+    held = windows(spec.data.validation);
+  } else {
+    for (const WeightedPath& source : spec.data.train) {
+      held += std::llround(static_cast<double>(windows(source.path)) * spec.data.validation_split);
+    }
+  }
+  if (held == 0 || held >= asked || spec.training.validation_interval == 0) return "";
+  return absl::StrCat("validation holds ", held, " samples of ", length, " tokens; ",
+                      spec.training.validation_batches, " training.validation_batches of ",
+                      spec.training.micro_batch_size, " sequences look at ", asked,
+                      ", so some count more than once");
 }
 
 std::vector<Problem> CheckTokenFiles(const JobSpec& spec) {

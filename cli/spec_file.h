@@ -26,6 +26,9 @@ std::vector<Problem> ReadSpecFile(const SpecFile& file, Disk& disk, JobSpec* spe
 // Looks at every token.
 std::vector<Problem> CheckTokenFiles(const JobSpec& spec);
 
+// One sentence where a sound spec asks for more validation samples than its files hold; else empty.
+std::string ValidationNotice(const JobSpec& spec);
+
 // The number of pieces of a SentencePiece .model.  INVALID_ARGUMENT: the file is no such model.
 absl::StatusOr<int> CountPieces(Disk& disk, const std::string& path);
 

@@ -42,7 +42,11 @@ void AddSpecFlags(CLI::App& verb, SpecFile* file) {
 absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec* spec) {
   PosixDisk disk;
   const std::vector<Problem> problems = ReadSpecFile(file, disk, spec);
-  if (problems.empty()) return absl::OkStatus();
+  if (problems.empty()) {
+    const std::string notice = file.spec_only ? "" : ValidationNotice(*spec);
+    if (!notice.empty()) *program.console.err << file.path << ": " << notice << "\n";
+    return absl::OkStatus();
+  }
   ShowProblems(problems, program);
   return absl::InvalidArgumentError(absl::StrCat(file.path, ": ", problems.size(),
                                                  problems.size() == 1 ? " problem" : " problems"));

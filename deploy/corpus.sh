@@ -99,7 +99,7 @@ make_tokens() {
   echo "==> tokens: writing $output-train and $output-val"
   mapfile -t pages < <(pages_of "$text")
   "$programs/birkhoff-data" tokenize --input "${pages[@]}" --tokenizer "$tokenizer" --output "$output" \
-    --validation-share "$share" >/dev/null
+    --validation-share "$share" --force >/dev/null
 }
 
 case "${1:-perl-doc}" in

@@ -149,6 +149,11 @@ struct BoundaryBackwardArgs {
   const S* norm_inv_rms = nullptr;  // kSubLayer, kHead: saved by forward
   const S* coefficients = nullptr;  // kSubLayer, of l
   const S* logits = nullptr;        // kSubLayer, of l
+  // kSubLayer: all streams of x are equal, as copies of the embedding are.  With kMhc the rows of
+  // H_res sum to 1, so H_res x is x whatever its logits, and their gradient is 0: it is written as
+  // 0, which adds exactly nothing to the residual parts of bias, alpha and projection and to dx
+  // through them.  Summed up instead it is rounding noise.  Without meaning for the other kinds.
+  bool equal_streams = false;
   BoundaryParameters<T> parameters = {};
   BoundaryGradients<T> gradients = {};
   const S* suffix_above = nullptr;  // S_{l+1} [tokens, n, n]; kSubLayer, with suffix

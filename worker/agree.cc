@@ -92,6 +92,8 @@ HostAgreement FoldHostShares(std::span<const HostShare> all) {
     agreement.stop = agreement.stop || share.stop > 0.0;
     busy += share.busy_ns;
     longest = std::max(longest, share.elapsed_ns);
+    agreement.failed_checkpoint =
+        std::max(agreement.failed_checkpoint, static_cast<int64_t>(share.failed_checkpoint));
   }
   if (longest > 0.0) {
     agreement.bubble =

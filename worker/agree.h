@@ -33,10 +33,12 @@ Agreement FoldShares(const ShareLayout& layout, std::span<const double> all, int
 struct HostShare {
   double stop = 0.0;                       // 1: this rank was asked to stop
   double busy_ns = 0.0, elapsed_ns = 0.0;  // Utilization
+  double failed_checkpoint = 0.0;          // step of the newest that this rank could not write
 };
 struct HostAgreement {
-  bool stop = false;    // some rank was asked to stop
-  double bubble = 0.0;  // 1 - busy / (ranks x longest time)
+  bool stop = false;              // some rank was asked to stop
+  double bubble = 0.0;            // 1 - busy / (ranks x longest time)
+  int64_t failed_checkpoint = 0;  // the newest that some rank could not write: nobody needs it
 };
 HostAgreement FoldHostShares(std::span<const HostShare> all);
 

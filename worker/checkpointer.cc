@@ -12,6 +12,8 @@ namespace birkhoff {
 namespace {
 
 constexpr absl::Duration kInterruptPoll = absl::Milliseconds(10);
+constexpr absl::Duration kLongestPause = absl::Minutes(1);
+constexpr absl::Duration kMaxWait = absl::Minutes(15);
 constexpr int kTensorsPerParameter = 3;  // weight, first moment, second moment
 
 int64_t OwnedCount(const ParameterStore& store) {
@@ -20,13 +22,15 @@ int64_t OwnedCount(const ParameterStore& store) {
   return count;
 }
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
+// What a disk says while it is full, read-only or away; bytes that are not what their rank has
+// written do not become so by waiting.
+bool MayPass(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) ||
+         absl::IsUnavailable(status);
 }
 
-Manifest NewManifest(const Assignment& assignment, const Progress& progress) {
+Manifest NewManifest(const Assignment& assignment, const DataFacts& data,
+                     const Progress& progress) {
   Manifest manifest;
   manifest.job = assignment.job;
   manifest.attempt = assignment.attempt;
@@ -35,6 +39,8 @@ Manifest NewManifest(const Assignment& assignment, const Progress& progress) {
   manifest.skipped = progress.skipped;
   manifest.skipped_in_a_row = progress.skipped_in_a_row;
   manifest.next_sample = progress.step * assignment.spec.training.global_batch_size;
+  manifest.train_files = data.train;
+  manifest.validation_files = data.validation;
   manifest.data_seed = assignment.spec.data.seed;
   manifest.training_seed = assignment.spec.training.seed;
   manifest.model_hash = assignment.plan.model_hash;
@@ -66,7 +72,23 @@ Checkpointer::Checkpointer(const Parts& parts, std::unique_ptr<HostMemory> memor
   ListTensors();
 }
 
-Checkpointer::~Checkpointer() { stream_->Synchronize(); }
+Checkpointer::~Checkpointer() {
+  {
+    absl::MutexLock lock(&mutex_);
+    closing_ = true;
+  }
+  stream_->Synchronize();
+}
+
+std::vector<absl::Duration> Checkpointer::LongPauses() {
+  std::vector<absl::Duration> pauses;
+  absl::Duration pause = absl::Seconds(1);
+  for (absl::Duration total; total < kMaxWait; total += pauses.back()) {
+    pauses.push_back(pause);
+    pause = std::min(2 * pause, kLongestPause);
+  }
+  return pauses;
+}
 
 void Checkpointer::ListTensors() {
   float* next = reinterpret_cast<float*>(memory_->data());
@@ -89,28 +111,68 @@ void Checkpointer::Capture(Stream& stream) {
   }
 }
 
-void Checkpointer::Write(const Progress& progress) {
+void Checkpointer::Write(const Progress& progress, Patience patience) {
   {
     absl::MutexLock lock(&mutex_);
-    pending_[progress.step] = progress;
+    pending_[progress.step] = {progress, patience};
     requested_ = progress.step;
   }
-  stream_->HostWork([this, progress] { WriteNow(progress); });
+  stream_->HostWork([this, progress, patience] { WriteNow(progress, patience); });
   stream_->Record(*written_);
 }
 
-void Checkpointer::WriteNow(const Progress& progress) {
+std::string Checkpointer::PartialOf(int64_t step) const {
+  const Assignment& assignment = *parts_.assignment;
+  return absl::StrCat(root_, "/", PartialCheckpointName(step, assignment.job, assignment.attempt));
+}
+
+void Checkpointer::WriteNow(const Progress& progress, Patience patience) {
   const Assignment& assignment = *parts_.assignment;
   const std::string file = ShardFileName(assignment.rank);
-  const std::string directory =
-      absl::StrCat(root_, "/", PartialCheckpointName(progress.step, assignment.attempt));
-  const absl::StatusOr<WrittenShard> written = WriteShardFile(directory, file);
+  WrittenShard written;
+  const absl::Status status = Retry(progress.step, patience, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(written, WriteShardFile(PartialOf(progress.step), file));
+    return absl::OkStatus();
+  });
   // The news go first: the process may end as soon as Finish sees the end.
-  if (written.ok()) {
+  if (status.ok()) {
     parts_.listener->Send(ShardDurable{assignment.job, assignment.attempt, assignment.rank,
-                                       progress.step, file, written->checksum, written->bytes});
+                                       progress.step, file, written.checksum, written.bytes});
   }
-  if (!written.ok() || assignment.rank != 0) Ended(progress.step, written.status());
+  if (!status.ok() || assignment.rank != 0) Ended(progress.step, status);
+}
+
+absl::Status Checkpointer::Retry(int64_t step, Patience patience,
+                                 const std::function<absl::Status()>& attempt) {
+  absl::Status status = attempt();
+  if (patience == Patience::kNone || !MayPass(status)) return status;
+  SendFailed(step, absl::StrCat(std::string(status.message()),
+                                "; it is the last one and tried again, the weights are in memory"));
+  for (const absl::Duration pause : parts_.pauses) {
+    if (!MayPass(status) || !Pause(pause)) break;
+    status = attempt();
+  }
+  return status;
+}
+
+bool Checkpointer::Pause(absl::Duration pause) {
+  absl::MutexLock lock(&mutex_);
+  return !mutex_.AwaitWithTimeout(absl::Condition(&closing_), pause);
+}
+
+// The files of other ranks, if any, are theirs to remove; the last one takes the directory along.
+void Checkpointer::RemoveShard(int64_t step) {
+  const std::string directory = PartialOf(step);
+  const std::string file = ShardFileName(parts_.assignment->rank);
+  parts_.disk->RemoveFile(absl::StrCat(directory, "/", file)).IgnoreError();
+  if (parts_.assignment->rank == 0) {
+    parts_.disk->RemoveFile(absl::StrCat(directory, "/", kManifestFile)).IgnoreError();
+  }
+  parts_.disk->RemoveDirectory(directory).IgnoreError();
+}
+
+void Checkpointer::Discard(int64_t step) {
+  stream_->HostWork([this, step] { RemoveShard(step); });
 }
 
 absl::StatusOr<WrittenShard> Checkpointer::WriteShardFile(const std::string& directory,
@@ -120,8 +182,13 @@ absl::StatusOr<WrittenShard> Checkpointer::WriteShardFile(const std::string& dir
   for (const OwnedTensor& tensor : tensors_) {
     views.push_back({tensor.name, tensor.shape, tensor.copy});
   }
-  ASSIGN_OR_RETURN(const WrittenShard written,
-                   WriteShard(*parts_.disk, absl::StrCat(directory, "/", file), views));
+  absl::StatusOr<WrittenShard> written =
+      WriteShard(*parts_.disk, absl::StrCat(directory, "/", file), views);
+  if (!written.ok()) {  // half a shard only takes the room that the next one needs
+    parts_.disk->RemoveFile(absl::StrCat(directory, "/", file)).IgnoreError();
+    parts_.disk->RemoveDirectory(directory).IgnoreError();
+    return written;
+  }
   // The names too: of the file, and of the directories that may be new.
   RETURN_IF_ERROR(parts_.disk->SyncDirectory(directory));
   RETURN_IF_ERROR(parts_.disk->SyncDirectory(root_));
@@ -134,32 +201,34 @@ void Checkpointer::Commit(const CommitCheckpoint& commit) {
 }
 
 void Checkpointer::CommitNow(const CommitCheckpoint& commit) {
-  std::optional<CheckpointCommitted> again;
+  std::optional<CheckpointCommitted> committed;
+  Pending pending;
   {
     absl::MutexLock lock(&mutex_);
-    if (committed_ && committed_->step == commit.step) again = committed_;
-    if (!again && pending_.count(commit.step) == 0) return;  // it has failed here
+    if (committed_ && committed_->step == commit.step) committed = committed_;
+    const auto found = pending_.find(commit.step);
+    if (!committed && found == pending_.end()) return;  // it has failed here
+    if (!committed) pending = found->second;
   }
-  if (again) return parts_.listener->Send(*again);
-  const absl::StatusOr<CheckpointCommitted> committed = CommitDirectory(commit);
-  if (committed.ok()) {
+  if (committed) return parts_.listener->Send(*committed);
+  const absl::Status status = Retry(commit.step, pending.patience, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(committed, CommitDirectory(commit, pending.progress));
+    return absl::OkStatus();
+  });
+  if (status.ok()) {
     absl::MutexLock lock(&mutex_);
-    committed_ = *committed;
+    committed_ = committed;
   }
-  if (committed.ok()) parts_.listener->Send(*committed);
-  Ended(commit.step, committed.status());
+  if (status.ok()) parts_.listener->Send(*committed);
+  Ended(commit.step, status);
 }
 
-absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCheckpoint& commit) {
+absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCheckpoint& commit,
+                                                                  const Progress& progress) {
   const Assignment& assignment = *parts_.assignment;
-  Progress progress;
-  {
-    absl::MutexLock lock(&mutex_);
-    progress = pending_.at(commit.step);
-  }
-  Manifest manifest = NewManifest(assignment, progress);
-  const std::string partial =
-      absl::StrCat(root_, "/", PartialCheckpointName(commit.step, assignment.attempt));
+  Manifest manifest = NewManifest(assignment, *parts_.data, progress);
+  const std::string partial = absl::StrCat(
+      root_, "/", PartialCheckpointName(commit.step, assignment.job, assignment.attempt));
   for (const Shard& shard : commit.shards) {
     RETURN_IF_ERROR(
         AddShard(*parts_.disk, partial, shard.file, {shard.bytes, shard.checksum}, manifest));
@@ -167,21 +236,26 @@ absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCh
   ASSIGN_OR_RETURN(const std::string checksum,
                    CommitCheckpointDirectory(*parts_.disk, root_, manifest));
   // What is over is only room on the disk: the commit stands without it.
-  (void)PruneCheckpoints(*parts_.disk, root_, assignment.spec.checkpoint.keep_last,
-                         assignment.attempt);
+  (void)PruneCheckpoints(*parts_.disk, root_, assignment.spec.checkpoint.keep_last);
   return CheckpointCommitted{assignment.job, assignment.attempt, commit.step,
                              absl::StrCat(root_, "/", CheckpointName(commit.step)), checksum};
 }
 
-void Checkpointer::Ended(int64_t step, const absl::Status& status) {
+void Checkpointer::SendFailed(int64_t step, std::string reason) {
   const Assignment& assignment = *parts_.assignment;
+  parts_.listener->Send(CheckpointFailed{assignment.job, assignment.attempt, assignment.rank, step,
+                                         std::move(reason)});
+}
+
+void Checkpointer::Ended(int64_t step, const absl::Status& status) {
   if (!status.ok()) {
-    parts_.listener->Send(CheckpointFailed{assignment.job, assignment.attempt, assignment.rank,
-                                           step, std::string(status.message())});
+    RemoveShard(step);
+    SendFailed(step, std::string(status.message()));
   }
   absl::MutexLock lock(&mutex_);
   pending_.erase(pending_.begin(), pending_.upper_bound(step));
   ended_ = std::max(ended_, step);
+  if (!status.ok()) failed_ = std::max(failed_, step);
   outcome_ = status.ok() ? status
                          : absl::Status(status.code(), absl::StrCat("checkpoint of step ", step,
                                                                     ": ", status.message()));
@@ -190,6 +264,11 @@ void Checkpointer::Ended(int64_t step, const absl::Status& status) {
 absl::Status Checkpointer::status() const {
   absl::MutexLock lock(&mutex_);
   return outcome_;
+}
+
+int64_t Checkpointer::failed() const {
+  absl::MutexLock lock(&mutex_);
+  return failed_;
 }
 
 absl::Status Checkpointer::Finish(const std::function<absl::Status()>& interrupted) {

@@ -1,4 +1,4 @@
-// DataSource over mapped token files.  A file's tokens are cut into windows of sequence_length
+// DataSource over token files.  A file's tokens are cut into windows of sequence_length
 // tokens and their successors; training draws windows by a fresh permutation per epoch and file.
 #include "worker/data_source.h"
 
@@ -26,6 +26,7 @@ struct Windows {
 };
 
 std::string PrepareHint(const std::string& path, const std::string& tokenizer) {
+  if (tokenizer == kNoTokenizer) return " (data.tokenizer none: the tokens are made elsewhere)";
   return absl::StrCat(" (prepare it with: birkhoff data tokenize --input TEXT --tokenizer ",
                       tokenizer, " --output ", path,
                       "; or, for the text of the quick start: bash deploy/corpus.sh)");
@@ -38,7 +39,6 @@ absl::StatusOr<std::shared_ptr<const TokenFile>> OpenTokens(const std::string& p
     return absl::Status(file.status().code(), absl::StrCat(std::string(file.status().message()),
                                                            PrepareHint(path, spec.data.tokenizer)));
   }
-  RETURN_IF_ERROR((*file)->CheckVocabulary(spec.model.vocab_size));
   return std::shared_ptr<const TokenFile>(*std::move(file));
 }
 
@@ -51,38 +51,43 @@ absl::Status TooShort(const Windows& windows, int sequence_length, const std::st
 
 class FileDataSource final : public DataSource {
  public:
-  FileDataSource(const JobSpec& spec, std::vector<Windows> train, std::vector<Windows> validation)
+  FileDataSource(const JobSpec& spec, DataFacts facts, std::vector<Windows> train,
+                 std::vector<Windows> validation)
       : seed_(spec.data.seed),
         sequence_length_(spec.training.sequence_length),
+        vocab_size_(spec.model.vocab_size),
         train_(std::move(train)),
         validation_(std::move(validation)),
-        blend_(Weights(spec)) {
+        blend_(Weights(spec)),
+        facts_(std::move(facts)) {
     for (const Windows& windows : validation_) num_validation_ += windows.count;
   }
 
-  void Train(int64_t index, std::span<int32_t> inputs, std::span<int32_t> targets) const override {
+  absl::Status Train(int64_t index, std::span<int32_t> inputs,
+                     std::span<int32_t> targets) const override {
     const Blend::Pick pick = blend_(index);
     const Windows& windows = train_[static_cast<size_t>(pick.source)];
     const int64_t epoch = pick.index / windows.count;
     const Permutation order(windows.count, OrderKey(pick.source, epoch));
-    Copy(windows, order(pick.index % windows.count), inputs, targets);
+    return Copy(windows, order(pick.index % windows.count), inputs, targets);
   }
 
   // Every token of a window has a successor.
   int64_t TrainTargets(int64_t, int64_t count) const override { return count * sequence_length_; }
 
   // Spread over the files by one fixed permutation, so that a few batches already see all of them.
-  void Validation(int64_t index, std::span<int32_t> inputs,
-                  std::span<int32_t> targets) const override {
+  absl::Status Validation(int64_t index, std::span<int32_t> inputs,
+                          std::span<int32_t> targets) const override {
     BIRKHOFF_CHECK(num_validation_ > 0, "there is no validation data");
     const Permutation order(num_validation_, Rng(seed_, "validation order").Next());
     int64_t at = order(index % num_validation_);
     size_t file = 0;
     while (at >= validation_[file].count) at -= validation_[file++].count;
-    Copy(validation_[file], at, inputs, targets);
+    return Copy(validation_[file], at, inputs, targets);
   }
 
   int64_t num_validation_samples() const override { return num_validation_; }
+  const DataFacts& facts() const override { return facts_; }
 
  private:
   static std::vector<double> Weights(const JobSpec& spec) {
@@ -95,18 +100,20 @@ class FileDataSource final : public DataSource {
     return Rng(seed_, absl::StrCat("train order ", source, " ", epoch)).Next();
   }
 
-  void Copy(const Windows& windows, int64_t window, std::span<int32_t> inputs,
-            std::span<int32_t> targets) const {
+  absl::Status Copy(const Windows& windows, int64_t window, std::span<int32_t> inputs,
+                    std::span<int32_t> targets) const {
     const int64_t first = windows.first + window * sequence_length_;
-    windows.file->Read(first, inputs);
-    windows.file->Read(first + 1, targets);
+    RETURN_IF_ERROR(windows.file->Read(first, inputs, vocab_size_));
+    return windows.file->Read(first + 1, targets, vocab_size_);
   }
 
   const uint64_t seed_;
   const int64_t sequence_length_;
+  const int vocab_size_;
   const std::vector<Windows> train_;
   const std::vector<Windows> validation_;
   const Blend blend_;
+  const DataFacts facts_;
   int64_t num_validation_ = 0;
 };
 
@@ -136,12 +143,17 @@ absl::StatusOr<std::vector<Windows>> OpenValidation(const JobSpec& spec) {
 
 absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec) {
   ASSIGN_OR_RETURN(std::vector<Windows> validation, OpenValidation(spec));
+  DataFacts facts;
+  for (const Windows& windows : validation) {
+    ASSIGN_OR_RETURN(facts.validation.emplace_back(), FactsOf(*windows.file));
+  }
   const double held_out = spec.data.validation.empty() ? spec.data.validation_split : 0.0;
   std::vector<Windows> train;
   for (const WeightedPath& path : spec.data.train) {
     ASSIGN_OR_RETURN(std::shared_ptr<const TokenFile> file, OpenTokens(path.path, spec));
     auto [kept, held] = Split(file, held_out, spec.training.sequence_length);
     if (kept.count == 0) return TooShort(kept, spec.training.sequence_length, "training");
+    ASSIGN_OR_RETURN(facts.train.emplace_back(), FactsOf(*file));
     train.push_back(std::move(kept));
     if (held.count > 0) validation.push_back(std::move(held));
   }
@@ -153,7 +165,8 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec) 
         absl::StrCat("data.validation_split: ", held_out,
                      " of the training files holds no sample; need a larger share or more data"));
   }
-  return std::make_unique<FileDataSource>(spec, std::move(train), std::move(validation));
+  return std::make_unique<FileDataSource>(spec, std::move(facts), std::move(train),
+                                          std::move(validation));
 }
 
 }  // namespace birkhoff

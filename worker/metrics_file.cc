@@ -1,9 +1,12 @@
 #include "worker/metrics_file.h"
 
-#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -13,36 +16,28 @@ constexpr char kFile[] = "metrics.jsonl";
 constexpr char kStepKey[] = "{\"step\":";
 
 // The step of a whole row; 0 where the line is none.
-int64_t StepOfRow(const std::string& line) {
-  if (!absl::StartsWith(line, kStepKey) || line.back() != '}') return 0;
-  return std::strtoll(line.c_str() + sizeof(kStepKey) - 1, nullptr, 10);
-}
-
-absl::Status Replace(Disk& disk, const std::string& directory, const std::string& text) {
-  const std::string path = absl::StrCat(directory, "/", kFile);
-  const std::string fresh = absl::StrCat(path, ".new");
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.Create(fresh));
-  RETURN_IF_ERROR(file->Append(text));
-  RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Close());
-  RETURN_IF_ERROR(disk.Rename(fresh, path));
-  return disk.SyncDirectory(directory);
+int64_t StepOfRow(absl::string_view line) {
+  if (!absl::StartsWith(line, kStepKey) || !nlohmann::json::accept(line)) return 0;
+  line.remove_prefix(sizeof(kStepKey) - 1);
+  int64_t step = 0;
+  const bool number = absl::SimpleAtoi(line.substr(0, line.find_first_of(",}")), &step);
+  return number ? step : 0;
 }
 
 }  // namespace
 
 std::string RowsUpTo(const std::string& text, int64_t step) {
-  size_t end = 0;
-  int64_t last = 0;
-  while (true) {
-    const size_t newline = text.find('\n', end);
-    if (newline == std::string::npos) break;
-    const int64_t row = StepOfRow(text.substr(end, newline - end));
-    if (row <= last || row > step) break;
-    last = row;
-    end = newline + 1;
+  std::map<int64_t, absl::string_view> rows;
+  absl::string_view left = text;
+  for (size_t newline; (newline = left.find('\n')) != absl::string_view::npos;) {
+    const absl::string_view line = left.substr(0, newline);
+    left.remove_prefix(newline + 1);
+    const int64_t row = StepOfRow(line);
+    if (row > 0 && row <= step) rows[row] = line;
   }
-  return text.substr(0, end);
+  std::string kept;
+  for (const auto& [number, line] : rows) absl::StrAppend(&kept, line, "\n");
+  return kept;
 }
 
 absl::StatusOr<std::unique_ptr<MetricsFile>> MetricsFile::Open(Disk& disk,
@@ -50,12 +45,11 @@ absl::StatusOr<std::unique_ptr<MetricsFile>> MetricsFile::Open(Disk& disk,
                                                                int64_t step) {
   RETURN_IF_ERROR(disk.CreateDirectories(directory));
   const std::string path = absl::StrCat(directory, "/", kFile);
-  std::string text, kept;
+  std::string text;
   if (disk.Exists(path)) {
     ASSIGN_OR_RETURN(text, disk.Read(path));
-    kept = RowsUpTo(text, step);
   }
-  if (!disk.Exists(path) || kept != text) RETURN_IF_ERROR(Replace(disk, directory, kept));
+  RETURN_IF_ERROR(ReplaceFile(disk, path, RowsUpTo(text, step)));
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.OpenAppend(path));
   return std::unique_ptr<MetricsFile>(new MetricsFile(std::move(file)));
 }

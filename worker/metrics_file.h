@@ -13,8 +13,10 @@ namespace birkhoff {
 // Not thread-safe.
 class MetricsFile {
  public:
-  // Opens DIRECTORY/metrics.jsonl to go on after `step`: rows of later steps, and a last row that a
-  // kill has cut, are removed first (by rename, so that a crash here loses nothing).
+  // Opens DIRECTORY/metrics.jsonl to go on after `step`.  It is a new file with the rows of the old
+  // one up to there (RowsUpTo), put in its place by rename, so that a crash here loses nothing: an
+  // attempt that was given up and does not know it yet goes on writing into the old file, which
+  // nobody reads any more.
   static absl::StatusOr<std::unique_ptr<MetricsFile>> Open(Disk& disk, const std::string& directory,
                                                            int64_t step);
   // The row is in the file when this returns; with `durable`, also after a loss of power.  A row
@@ -26,7 +28,8 @@ class MetricsFile {
   const std::unique_ptr<WritableFile> file_;
 };
 
-// The rows of `text` up to `step`: whole lines, in ascending order of their steps.
+// The rows of `text` up to `step`, each step once, in ascending order.  What is no whole row is
+// skipped, and cuts nothing; of several rows of one step the last counts.
 std::string RowsUpTo(const std::string& text, int64_t step);
 
 }  // namespace birkhoff

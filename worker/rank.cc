@@ -64,8 +64,8 @@ class TrainingRank final : public Rank, private StepHooks {
     RETURN_IF_ERROR(BuildModel());
     ASSIGN_OR_RETURN(data_, OpenDataSource(spec()));
     RETURN_IF_ERROR(BuildExecutor());
-    ASSIGN_OR_RETURN(const ResumePoint point,
-                     Resume(assignment_, *store_, *env_.disk, *env_.transport, *env_.device));
+    ASSIGN_OR_RETURN(const ResumePoint point, Resume(assignment_, *store_, data_->facts(),
+                                                     *env_.disk, *env_.transport, *env_.device));
     progress_ = point.progress;
     model_->optimizer().RoundWeights(*stream_);
     state_->SetUpdates(*stream_, progress_.step - progress_.skipped);
@@ -74,8 +74,9 @@ class TrainingRank final : public Rank, private StepHooks {
       ASSIGN_OR_RETURN(metrics_,
                        MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
     }
-    ASSIGN_OR_RETURN(checkpointer_, Checkpointer::Create({&assignment_, store_.get(), env_.device,
-                                                          env_.disk, env_.listener}));
+    ASSIGN_OR_RETURN(checkpointer_,
+                     Checkpointer::Create({&assignment_, store_.get(), env_.device, env_.disk,
+                                           env_.listener, &data_->facts()}));
     env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
                                   progress_.step, point.note});
     return absl::OkStatus();
@@ -207,6 +208,7 @@ class TrainingRank final : public Rank, private StepHooks {
   // Waits for the oldest step in flight.
   absl::Status Land() {
     RETURN_IF_ERROR(executor_->FinishTrain());
+    RETURN_IF_ERROR(data_status_);
     train_times_ = executor_->times();
     const int64_t rows =
         int64_t{spec().training.global_batch_size} * spec().training.sequence_length;
@@ -224,10 +226,13 @@ class TrainingRank final : public Rank, private StepHooks {
   absl::Status AskHosts() {
     const Utilization used = executor_->utilization();
     const HostShare mine = {stop_requested_ ? 1.0 : 0.0, static_cast<double>(used.busy_ns),
-                            static_cast<double>(used.elapsed_ns)};
+                            static_cast<double>(used.elapsed_ns),
+                            static_cast<double>(checkpointer_->failed())};
     ASSIGN_OR_RETURN(const std::vector<HostShare> all,
                      Gather(env_.transport->council(), std::span<const HostShare>(&mine, 1)));
+    const int64_t known = hosts_.failed_checkpoint;
     hosts_ = FoldHostShares(all);
+    if (hosts_.failed_checkpoint > known) checkpointer_->Discard(hosts_.failed_checkpoint);
     return absl::OkStatus();
   }
 
@@ -258,7 +263,9 @@ class TrainingRank final : public Rank, private StepHooks {
       checkpointer_->Capture(*stream_);
       stream_->Synchronize();
     }
-    checkpointer_->Write(progress_);
+    const bool last = hosts_.stop || progress_.step >= spec().training.steps;
+    checkpointer_->Write(progress_,
+                         last ? Checkpointer::Patience::kLast : Checkpointer::Patience::kNone);
   }
 
   absl::StatusOr<double> Validate() {
@@ -266,6 +273,7 @@ class TrainingRank final : public Rank, private StepHooks {
     state_->Reset(*stream_);
     stream_->Synchronize();
     RETURN_IF_ERROR(executor_->RunEvaluate());
+    RETURN_IF_ERROR(data_status_);
     state_->DownloadShare(*stream_);
     stream_->Synchronize();
     const std::span<const double> mine = state_->host_share().first(ShareLayout::kTargets + 1);
@@ -314,7 +322,7 @@ class TrainingRank final : public Rank, private StepHooks {
     stream.Upload(buffers.Of(Home::kBatch), image, bytes);
   }
 
-  void FillImage(const StageLayout& layout, int microbatch, std::byte* image) const {
+  void FillImage(const StageLayout& layout, int microbatch, std::byte* image) {
     const int length = spec().training.sequence_length;
     const int sequences = spec().training.micro_batch_size;
     WritePositions(layout, sequences_.shape(), image);
@@ -326,19 +334,28 @@ class TrainingRank final : public Rank, private StepHooks {
     for (int i = 0; i < sequences; ++i, ++sample) {
       const auto inputs = tokens.inputs.subspan(size_t(i) * length, length);
       const auto targets = tokens.targets.subspan(size_t(i) * length, length);
-      training_ ? data_->Train(sample, inputs, targets) : LoadValidation(sample, inputs, targets);
+      data_status_.Update(training_ ? data_->Train(sample, inputs, targets)
+                                    : LoadValidation(sample, inputs, targets));
+      if (!data_status_.ok()) NoTokens(inputs, targets);
     }
+  }
+
+  // Harmless on every device: the step runs to its end, and its result is thrown away.
+  static void NoTokens(std::span<int32_t> inputs, std::span<int32_t> targets) {
+    std::ranges::fill(inputs, 0);
+    std::ranges::fill(targets, -1);
   }
 
   // Schedule and replicas may need more micro-batches than the spec has; those have no targets, so
   // that the loss does not depend on the plan.
-  void LoadValidation(int64_t sample, std::span<int32_t> inputs, std::span<int32_t> targets) const {
+  absl::Status LoadValidation(int64_t sample, std::span<int32_t> inputs,
+                              std::span<int32_t> targets) const {
     const TrainingSpec& training = spec().training;
     if (sample < int64_t{training.validation_batches} * training.micro_batch_size) {
       return data_->Validation(sample, inputs, targets);
     }
-    std::ranges::fill(inputs, 0);
-    std::ranges::fill(targets, -1);
+    NoTokens(inputs, targets);
+    return absl::OkStatus();
   }
 
   void Agree(Stream& stream) override {
@@ -377,6 +394,7 @@ class TrainingRank final : public Rank, private StepHooks {
   std::vector<Instant> launched_at_;  // by slot
   Instant landed_at_;                 // the last step
   bool training_ = true;              // which program runs
+  absl::Status data_status_;          // the first token that could not be handed out
   bool captured_ = false;  // the running or last step copies its weights for a checkpoint
   Agreement agreed_;       // of the last step
   HostAgreement hosts_;    // likewise

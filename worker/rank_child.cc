@@ -29,6 +29,7 @@ constexpr int kNotExecuted = 127;
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGTERM, SIG_IGN);  // the supervisor decides how the rank ends
   ::signal(SIGINT, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
   ::execv(argv[0], argv);
   ::_exit(kNotExecuted);
 }

@@ -63,10 +63,41 @@ absl::Status LoadSlot(CheckpointReader& reader, const ParameterStore::Slot& slot
   return absl::OkStatus();
 }
 
-// INVALID_ARGUMENT: of another model.  Anything else that is not OK: damaged.
+std::string ToText(const TokenFacts& file) {
+  return absl::StrCat(file.path, " (", file.tokens, " ", file.type, " tokens, sample ", file.sample,
+                      ")");
+}
+
+// Position and order of training follow from what the files hold.
+absl::Status CheckFiles(const std::string& directory, const std::vector<TokenFacts>& before,
+                        const std::vector<TokenFacts>& now) {
+  for (size_t i = 0; i < before.size() && i < now.size(); ++i) {
+    const bool same = before[i].tokens == now[i].tokens && before[i].type == now[i].type &&
+                      before[i].sample == now[i].sample;
+    if (same) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        directory, ": was trained on ", ToText(before[i]), "; now that file is ", ToText(now[i]),
+        ": put the data back, or use another output directory, or --fresh"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckData(const std::string& directory, const Manifest& manifest,
+                       const DataFacts& data) {
+  const size_t before = manifest.train_files.size();
+  if (before > 0 && before != data.train.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        directory, ": was trained on ", before, " files; data.train now names ", data.train.size(),
+        ": name the same ones, or use another output directory, or --fresh"));
+  }
+  RETURN_IF_ERROR(CheckFiles(directory, manifest.train_files, data.train));
+  return CheckFiles(directory, manifest.validation_files, data.validation);
+}
+
+// INVALID_ARGUMENT: of another model, or on other data.  Anything else that is not OK: damaged.
 absl::StatusOr<Progress> Load(Disk& disk, const std::string& directory,
                               const Assignment& assignment, const ParameterStore& store,
-                              Stream& stream) {
+                              const DataFacts& data, Stream& stream) {
   ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointReader> reader,
                    CheckpointReader::Open(disk, directory));
   const Manifest& manifest = reader->manifest();
@@ -75,6 +106,7 @@ absl::StatusOr<Progress> Load(Disk& disk, const std::string& directory,
         absl::StrCat(directory, ": is of model ", manifest.model_hash, "; this job has model ",
                      assignment.plan.model_hash, ": use another output directory, or --fresh"));
   }
+  RETURN_IF_ERROR(CheckData(directory, manifest, data));
   for (const ParameterStore::Slot& slot : store.slots()) {
     RETURN_IF_ERROR(LoadSlot(*reader, slot, stream));
   }
@@ -82,11 +114,19 @@ absl::StatusOr<Progress> Load(Disk& disk, const std::string& directory,
 }
 
 absl::StatusOr<ResumePoint> StartFresh(const std::string& root, Disk& disk, Council& council) {
-  const absl::Status removed = council.index() == 0 ? disk.RemoveAll(root) : absl::OkStatus();
+  const absl::Status removed =
+      council.index() == 0 ? RemoveAllCheckpoints(disk, root) : absl::OkStatus();
   ASSIGN_OR_RETURN(const auto judged,
                    Judge(council, removed.ok() ? kUsable : kDamaged, removed.message()));
   if (judged.first != kUsable) return absl::InternalError(judged.second);
   return ResumePoint{};
+}
+
+// So that it counts for nothing from here on: its number is free, and it is no longer looked at.
+std::string SetAsideWithWords(Disk& disk, const std::string& root, int64_t step) {
+  const absl::StatusOr<std::string> aside = SetAside(disk, root, step);
+  if (aside.ok()) return absl::StrCat("; set aside as ", root, "/", *aside);
+  return absl::StrCat("; cannot be set aside: ", std::string(aside.status().message()));
 }
 
 absl::Status NoneLeft(const std::string& note) {
@@ -98,7 +138,8 @@ absl::Status NoneLeft(const std::string& note) {
 }  // namespace
 
 absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const ParameterStore& store,
-                                   Disk& disk, Transport& transport, Device& device) {
+                                   const DataFacts& data, Disk& disk, Transport& transport,
+                                   Device& device) {
   const std::string root = CheckpointRoot(assignment);
   Council& council = transport.council();
   const std::unique_ptr<Stream> stream = device.NewStream("resume");
@@ -109,11 +150,12 @@ absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const Parameter
     ASSIGN_OR_RETURN(steps, ListCheckpoints(disk, root));
   }
   ResumePoint point;
+  std::vector<int64_t> passed_over;
   for (size_t i = 0;; ++i) {
     ASSIGN_OR_RETURN(const int64_t step, WordOfRankZero(council, i < steps.size() ? steps[i] : 0));
     if (step == 0) break;
     const std::string directory = absl::StrCat(root, "/", CheckpointName(step));
-    const absl::StatusOr<Progress> loaded = Load(disk, directory, assignment, store, *stream);
+    const absl::StatusOr<Progress> loaded = Load(disk, directory, assignment, store, data, *stream);
     const Verdict verdict = loaded.ok()                                ? kUsable
                             : absl::IsInvalidArgument(loaded.status()) ? kOtherModel
                                                                        : kDamaged;
@@ -121,9 +163,13 @@ absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const Parameter
     if (judged.first == kOtherModel) return absl::InvalidArgumentError(judged.second);
     if (judged.first == kUsable) {
       point.progress = *loaded;
+      for (const int64_t over : passed_over) {
+        if (assignment.rank == 0) point.note += SetAsideWithWords(disk, root, over);
+      }
       return point;
     }
     absl::StrAppend(&point.note, point.note.empty() ? "" : "; ", judged.second);
+    passed_over.push_back(step);
   }
   if (!point.note.empty()) return NoneLeft(point.note);
   return point;

@@ -7,6 +7,7 @@
 #include "core/base/disk.h"
 #include "core/plan/messages.h"
 #include "worker/checkpointer.h"
+#include "worker/data_source.h"
 #include "worker/parameter_store.h"
 #include "worker/transport.h"
 
@@ -19,11 +20,14 @@ struct ResumePoint {
 
 // Loads weights and moments of this rank's parameters, whatever plan has written them.  All ranks
 // call it; rank 0's directory listing counts, and a checkpoint that one rank cannot use is used by
-// none.  With assignment.fresh rank 0 removes the checkpoints instead.
+// none: rank 0 sets it aside once an older one has been used.  With assignment.fresh rank 0 removes
+// the checkpoints instead (RemoveAllCheckpoints).
 //
-// Errors: INVALID_ARGUMENT all checkpoints are damaged, or the newest is of another model: each
-// with the remedy; what the transport says.
+// Errors: INVALID_ARGUMENT all checkpoints are damaged, or the newest is of another model or
+// was trained on other data (what the files hold counts, not where they are): each with the remedy;
+// what the transport says.
 absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const ParameterStore& store,
-                                   Disk& disk, Transport& transport, Device& device);
+                                   const DataFacts& data, Disk& disk, Transport& transport,
+                                   Device& device);
 
 }  // namespace birkhoff

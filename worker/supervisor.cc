@@ -50,13 +50,16 @@ class Inbox {
   std::deque<AgentEvent> events_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Turns SIGTERM and SIGINT into events.  Lives in the process's main thread, which blocks both
-// before any other thread exists, so that all inherit the mask.
+// Turns SIGTERM, SIGINT and SIGHUP into events.  Lives in the process's main thread, which blocks
+// both before any other thread exists, so that all inherit the mask.
 class SignalListener {
  public:
   explicit SignalListener(Inbox& inbox) {
     sigemptyset(&set_);
     for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set_, signal);
+    struct sigaction hangup = {};  // under nohup it stays ignored
+    const bool ignored = sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
+    if (!ignored) sigaddset(&set_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     thread_ = std::thread([this, &inbox] {
       int signal = 0;

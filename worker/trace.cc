@@ -93,12 +93,7 @@ std::string TraceToJson(const Plan& plan, std::span<const double> spans) {
 }
 
 absl::Status WriteTrace(Disk& disk, const std::string& directory, const std::string& json) {
-  const std::string path = absl::StrCat(directory, "/trace.json");
-  const std::string fresh = absl::StrCat(path, ".new");
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.Create(fresh));
-  RETURN_IF_ERROR(file->Append(json));
-  RETURN_IF_ERROR(file->Close());
-  return disk.Rename(fresh, path);
+  return ReplaceFile(disk, absl::StrCat(directory, "/trace.json"), json);
 }
 
 }  // namespace birkhoff

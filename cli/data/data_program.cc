@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/data/inspect.h"
+#include "cli/data/text_input.h"
 #include "cli/data/tokenize.h"
 #include "core/base/status_macros.h"
 #include "core/format/tokenizer.h"
@@ -21,8 +22,10 @@ struct TrainTokenizerOptions {
 absl::Status TrainTokenizerOnFiles(const TrainTokenizerOptions& options, Disk& disk,
                                    const Console& console) {
   std::vector<std::string> texts;
-  for (const std::string& input : options.inputs) {
-    ASSIGN_OR_RETURN(texts.emplace_back(), disk.Read(input));
+  ASSIGN_OR_RETURN(const std::vector<std::string> inputs, FilesBelow(options.inputs));
+  for (const std::string& input : inputs) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<TextInput> text, TextInput::Open(disk, input));
+    ASSIGN_OR_RETURN(texts.emplace_back(), text->ReadAll());
   }
   *console.err << "training a SentencePiece model of " << options.vocab_size << " pieces on "
                << texts.size() << " files\n";
@@ -33,17 +36,20 @@ absl::Status TrainTokenizerOnFiles(const TrainTokenizerOptions& options, Disk& d
 
 void AddTokenize(CLI::App& app, TokenizeOptions& options, std::string& format) {
   CLI::App* verb = app.add_subcommand("tokenize", "Make token files from text or JSONL");
-  verb->add_option("--input", options.inputs, "Text files, each one document")->required();
+  verb->add_option("--input", options.inputs,
+                   "Text files, each one document, or folders of them; gzip too")
+      ->required();
   verb->add_flag("--jsonl", options.jsonl, "Inputs hold one JSON object per line, each a document");
   verb->add_option("--field", options.field, "Field of a JSONL object that holds the text");
   verb->add_option("--tokenizer", options.tokenizer, "bytes, or a SentencePiece .model");
   verb->add_option("--output", options.output, "Path of the token file, without extension")
       ->required();
+  verb->add_flag("--force", options.force, "Replace token files that are there");
   verb->add_option("--format", format, "megatron (.bin and .idx) or llmc (.bin)")
       ->check(CLI::IsMember({"megatron", "llmc"}));
   verb->add_option("--validation-share", options.validation_share,
-                   "Share of the tokens that go to OUTPUT-val, by whole documents; the rest goes "
-                   "to OUTPUT-train");
+                   "Share of the documents that go to OUTPUT-val, drawn whatever their length; the "
+                   "rest goes to OUTPUT-train");
 }
 
 void AddTrainTokenizer(CLI::App& app, TrainTokenizerOptions& options) {
@@ -65,9 +71,7 @@ void AddInspect(CLI::App& app, InspectOptions& options) {
       ->check(CLI::IsMember({"json"}));
 }
 
-}  // namespace
-
-int RunDataProgram(int argc, const char* const* argv, const Console& console) {
+int RunVerb(int argc, const char* const* argv, const Console& console) {
   CLI::App app("Prepare and look at token files.", "birkhoff data");
   TokenizeOptions tokenize;
   TrainTokenizerOptions train;
@@ -90,6 +94,12 @@ int RunDataProgram(int argc, const char* const* argv, const Console& console) {
   }
   if (app.got_subcommand("inspect")) return Finish(console, Inspect(inspect, disk, console));
   return Finish(console, TrainTokenizerOnFiles(train, disk, console));
+}
+
+}  // namespace
+
+int RunDataProgram(int argc, const char* const* argv, const Console& console) {
+  return CloseOutput(console, RunVerb(argc, argv, console));
 }
 
 }  // namespace birkhoff

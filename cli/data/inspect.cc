@@ -22,6 +22,21 @@ void PrintForPeople(const Json& facts, std::ostream& out) {
   }
 }
 
+// What does not fit into a token is in no vocabulary either.
+absl::StatusOr<std::string> DecodeWide(const Tokenizer& tokenizer,
+                                       const std::vector<int64_t>& wide) {
+  std::vector<int32_t> tokens;
+  for (const int64_t token : wide) {
+    if (token < 0 || token >= tokenizer.vocab_size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("token ", token, " is outside the vocabulary; need 0 to ",
+                       tokenizer.vocab_size() - 1, " with this tokenizer"));
+    }
+    tokens.push_back(static_cast<int32_t>(token));
+  }
+  return tokenizer.Decode(tokens);
+}
+
 }  // namespace
 
 absl::Status Inspect(const InspectOptions& options, Disk& disk, const Console& console) {
@@ -32,9 +47,9 @@ absl::Status Inspect(const InspectOptions& options, Disk& disk, const Console& c
                                                    options.count, ": need a range inside the ",
                                                    file->num_tokens(), " tokens"));
   }
-  std::vector<int32_t> tokens(
+  std::vector<int64_t> tokens(
       static_cast<size_t>(std::min(options.count, file->num_tokens() - options.first)));
-  file->Read(options.first, tokens);
+  RETURN_IF_ERROR(file->ReadWide(options.first, tokens));
 
   Json facts;
   facts["path"] = file->path();
@@ -48,8 +63,7 @@ absl::Status Inspect(const InspectOptions& options, Disk& disk, const Console& c
   if (!options.tokenizer.empty()) {
     ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                      LoadTokenizer(disk, options.tokenizer));
-    ASSIGN_OR_RETURN(const std::string text, tokenizer->Decode(tokens));
-    facts["text"] = text;
+    ASSIGN_OR_RETURN(facts["text"], DecodeWide(*tokenizer, tokens));
   }
   if (options.output == "json") {
     *console.out << facts.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";

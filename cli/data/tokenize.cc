@@ -1,12 +1,14 @@
 // Documents flow one at a time: read, encode, append to the training or the validation file.
 #include "cli/data/tokenize.h"
 
-#include <fstream>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "cli/data/text_input.h"
+#include "core/base/rng.h"
 #include "core/base/status_macros.h"
 #include "core/format/tokenizer.h"
 
@@ -15,26 +17,43 @@ namespace {
 
 using DocumentVisitor = std::function<absl::Status(const std::string& text)>;
 
-absl::Status VisitJsonLines(const std::string& path, const std::string& field,
-                            const DocumentVisitor& visit) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
-  std::string line;
-  for (int64_t number = 1; std::getline(file, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!object.is_object()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ":", number, ": not a JSON object; need one per line"));
-    }
-    const auto text = object.find(field);
-    if (text == object.end() || !text->is_string()) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ":", number, ": no text in field \"",
-                                                     field, "\"; need a string there (--field)"));
-    }
-    RETURN_IF_ERROR(visit(text->get_ref<const std::string&>()));
+absl::Status VisitJsonLine(const std::string& place, const std::string& line,
+                           const std::string& field, const DocumentVisitor& visit) {
+  if (line.find_first_not_of(" \t\r") == std::string::npos) return absl::OkStatus();
+  const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(place, ": not a JSON object; need one per line"));
   }
-  return absl::OkStatus();
+  const auto text = object.find(field);
+  if (text == object.end() || !text->is_string()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(place, ": no text in field \"", field, "\"; need a string there (--field)"));
+  }
+  return visit(text->get_ref<const std::string&>());
+}
+
+// The last line counts with or without its newline.
+absl::Status VisitJsonLines(TextInput& input, const std::string& path, const std::string& field,
+                            const DocumentVisitor& visit) {
+  std::string line;
+  int64_t number = 0;
+  const auto end_line = [&]() -> absl::Status {
+    RETURN_IF_ERROR(VisitJsonLine(absl::StrCat(path, ":", ++number), line, field, visit));
+    line.clear();
+    return absl::OkStatus();
+  };
+  while (true) {
+    ASSIGN_OR_RETURN(const std::string bytes, input.Read());
+    if (bytes.empty()) return end_line();
+    for (size_t at = 0; at < bytes.size();) {
+      const size_t newline = bytes.find('\n', at);
+      line.append(bytes, at, newline - at);
+      if (newline == std::string::npos) break;
+      RETURN_IF_ERROR(end_line());
+      at = newline + 1;
+    }
+  }
 }
 
 // One output file, or a training and a validation file.
@@ -45,26 +64,24 @@ class Outputs {
 
   absl::Status Open() {
     const bool split = options_.validation_share > 0.0;
+    for (const char* suffix : {split ? "-train" : "", split ? "-val" : ""}) {
+      RETURN_IF_ERROR(CheckFree(suffix));
+    }
     ASSIGN_OR_RETURN(train_, NewWriter(split ? "-train" : ""));
     if (!split) return absl::OkStatus();
     ASSIGN_OR_RETURN(validation_, NewWriter("-val"));
     return absl::OkStatus();
   }
 
-  // A document goes to validation when that brings validation closer to its share: the same files
-  // for the same documents.
   absl::Status Add(const std::string& text) {
     ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer_.Encode(text));
     tokens.push_back(tokenizer_.end_of_document());
-    const double length = static_cast<double>(tokens.size());
-    total_ += length;
-    const bool held =
-        validation_ != nullptr && static_cast<double>(validation_->num_tokens()) + length / 2 <=
-                                      options_.validation_share * total_;
+    const bool held = validation_ != nullptr && IsHeldOut(documents_, options_.validation_share);
     ++documents_;
     return (held ? *validation_ : *train_).AddDocument(tokens);
   }
 
+  // Both files or none: everything that can fail comes before the first has its name.
   absl::Status Finish(const Console& console) {
     for (const auto& [writer, what] :
          {std::pair{train_.get(), "training"}, std::pair{validation_.get(), "validation"}}) {
@@ -74,7 +91,14 @@ class Outputs {
             options_.output, ": ", documents_, " documents leave none for ", what,
             validation_ == nullptr ? "" : "; need more documents, or data.validation_split"));
       }
-      RETURN_IF_ERROR(writer->Finish());
+      RETURN_IF_ERROR(writer->Prepare());
+    }
+    RETURN_IF_ERROR(train_->Publish());
+    if (validation_ != nullptr) {
+      if (const absl::Status status = validation_->Publish(); !status.ok()) {
+        train_->Withdraw();
+        return status;
+      }
     }
     for (const TokenWriter* writer : {train_.get(), validation_.get()}) {
       if (writer != nullptr) *console.out << writer->bin_path() << "\n";
@@ -89,6 +113,16 @@ class Outputs {
   int64_t documents() const { return documents_; }
 
  private:
+  absl::Status CheckFree(const std::string& suffix) const {
+    const TokenPaths paths = TokenPathsOf(TokenPathsOf(options_.output).stem + suffix);
+    for (const std::string& path : {paths.bin, paths.idx}) {
+      if (options_.force || disk_.KindOf(path) == FileKind::kNone) continue;
+      return absl::AlreadyExistsError(
+          absl::StrCat(path, ": is there; give another --output, or --force to replace it"));
+    }
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::unique_ptr<TokenWriter>> NewWriter(const std::string& suffix) {
     return TokenWriter::Create(disk_, {TokenPathsOf(options_.output).stem + suffix, options_.format,
                                        tokenizer_.vocab_size()});
@@ -99,15 +133,32 @@ class Outputs {
   const Tokenizer& tokenizer_;
   std::unique_ptr<TokenWriter> train_;
   std::unique_ptr<TokenWriter> validation_;
-  double total_ = 0.0;
   int64_t documents_ = 0;
 };
+
+}  // namespace
+
+bool IsHeldOut(int64_t document, double share) {
+  constexpr uint64_t kSeed = 42;
+  const auto run_of = [share](int64_t number) {
+    return static_cast<int64_t>(std::floor(static_cast<double>(number) * share));
+  };
+  const int64_t run = run_of(document);
+  int64_t first = document, end = document + 1;
+  while (first > 0 && run_of(first - 1) == run) --first;
+  while (run_of(end) == run) ++end;
+  Rng rng(kSeed, absl::StrCat("held-out document of run ", run));
+  return document - first == static_cast<int64_t>(rng.Below(static_cast<uint64_t>(end - first)));
+}
+
+namespace {
 
 absl::Status AddInput(const TokenizeOptions& options, const std::string& path, Disk& disk,
                       Outputs* outputs) {
   const DocumentVisitor add = [&](const std::string& text) { return outputs->Add(text); };
-  if (options.jsonl) return VisitJsonLines(path, options.field, add);
-  ASSIGN_OR_RETURN(const std::string text, disk.Read(path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<TextInput> input, TextInput::Open(disk, path));
+  if (options.jsonl) return VisitJsonLines(*input, path, options.field, add);
+  ASSIGN_OR_RETURN(const std::string text, input->ReadAll());
   return add(text);
 }
 
@@ -120,13 +171,14 @@ absl::Status Tokenize(const TokenizeOptions& options, Disk& disk, const Console&
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    LoadTokenizer(disk, options.tokenizer));
+  ASSIGN_OR_RETURN(const std::vector<std::string> inputs, FilesBelow(options.inputs));
   Outputs outputs(options, disk, *tokenizer);
   RETURN_IF_ERROR(outputs.Open());
-  for (size_t i = 0; i < options.inputs.size(); ++i) {
-    RETURN_IF_ERROR(AddInput(options, options.inputs[i], disk, &outputs));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    RETURN_IF_ERROR(AddInput(options, inputs[i], disk, &outputs));
     if (console.terminal) {
-      *console.err << "\r" << i + 1 << "/" << options.inputs.size() << " files, "
-                   << outputs.documents() << " documents" << std::flush;
+      *console.err << "\r" << i + 1 << "/" << inputs.size() << " files, " << outputs.documents()
+                   << " documents" << std::flush;
     }
   }
   if (console.terminal) *console.err << "\n";

@@ -101,6 +101,26 @@ class PosixWritableFile final : public WritableFile {
   Descriptor fd_;
 };
 
+class PosixReadableFile final : public ReadableFile {
+ public:
+  PosixReadableFile(std::string path, Descriptor fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
+  absl::StatusOr<std::string> Read(int64_t limit) override {
+    std::string bytes(static_cast<size_t>(limit), '\0');
+    ssize_t got = -1;
+    do {
+      got = ::read(fd_.get(), bytes.data(), bytes.size());
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) return DiskError(path_, "read", errno);
+    bytes.resize(static_cast<size_t>(got));
+    return bytes;
+  }
+
+ private:
+  const std::string path_;
+  const Descriptor fd_;
+};
+
 absl::StatusOr<std::unique_ptr<WritableFile>> OpenForWriting(const std::string& path, int flags) {
   ASSIGN_OR_RETURN(Descriptor fd, Open(path, O_WRONLY | O_CREAT | flags));
   return std::make_unique<PosixWritableFile>(path, std::move(fd));
@@ -143,6 +163,15 @@ absl::StatusOr<std::unique_ptr<WritableFile>> PosixDisk::OpenAppend(const std::s
   return OpenForWriting(path, O_APPEND);
 }
 
+absl::StatusOr<std::unique_ptr<WritableFile>> PosixDisk::CreateNew(const std::string& path) {
+  return OpenForWriting(path, O_EXCL);  // which follows no link
+}
+
+absl::StatusOr<std::unique_ptr<ReadableFile>> PosixDisk::OpenRead(const std::string& path) {
+  ASSIGN_OR_RETURN(Descriptor fd, Open(path, O_RDONLY));
+  return std::make_unique<PosixReadableFile>(path, std::move(fd));
+}
+
 absl::StatusOr<std::string> PosixDisk::Read(const std::string& path) {
   ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
@@ -168,6 +197,13 @@ absl::StatusOr<int64_t> PosixDisk::Size(const std::string& path) {
 bool PosixDisk::Exists(const std::string& path) {
   struct stat info;
   return ::stat(path.c_str(), &info) == 0;
+}
+
+FileKind PosixDisk::KindOf(const std::string& path) {
+  struct stat info;
+  if (::lstat(path.c_str(), &info) != 0) return FileKind::kNone;
+  if (S_ISREG(info.st_mode)) return FileKind::kFile;
+  return S_ISDIR(info.st_mode) ? FileKind::kDirectory : FileKind::kOther;
 }
 
 absl::StatusOr<std::vector<std::string>> PosixDisk::List(const std::string& directory) {
@@ -201,11 +237,37 @@ absl::Status PosixDisk::SyncDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status PosixDisk::RemoveAll(const std::string& path) {
-  std::error_code error;
-  std::filesystem::remove_all(path, error);
-  if (error) return DiskError(path, "remove", error.value());
-  return absl::OkStatus();
+absl::Status PosixDisk::RemoveFile(const std::string& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+  if (errno == EISDIR) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": is a directory; need a file"));
+  }
+  return DiskError(path, "remove", errno);
+}
+
+absl::Status PosixDisk::RemoveDirectory(const std::string& path) {
+  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+  if (errno == ENOTEMPTY || errno == EEXIST) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": is not empty, and stays"));
+  }
+  return DiskError(path, "remove directory", errno);
+}
+
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes) {
+  const std::string fresh = absl::StrCat(path, ".new");
+  RETURN_IF_ERROR(disk.RemoveFile(fresh));
+  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.CreateNew(fresh));
+  RETURN_IF_ERROR(file->Append(bytes));
+  RETURN_IF_ERROR(file->Sync());
+  RETURN_IF_ERROR(file->Close());
+  RETURN_IF_ERROR(disk.Rename(fresh, path));
+  return disk.SyncDirectory(ParentOf(path));
 }
 
 }  // namespace birkhoff

@@ -22,6 +22,17 @@ class WritableFile {
   virtual absl::Status Close() = 0;  // without Sync; the destructor closes too and drops the error
 };
 
+// A file being read from its start, whatever it is: a pipe has no size.  Not thread-safe.
+class ReadableFile {
+ public:
+  virtual ~ReadableFile() = default;
+  // The next bytes, at most `limit` (> 0) of them; none at the end of the file.
+  virtual absl::StatusOr<std::string> Read(int64_t limit) = 0;
+};
+
+// What stands under a name itself; a symbolic link is kOther.
+enum class FileKind { kNone, kFile, kDirectory, kOther };
+
 // Thread-safe.  Errors carry the path: NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED,
 // RESOURCE_EXHAUSTED (disk full), else INTERNAL.
 class Disk {
@@ -30,18 +41,25 @@ class Disk {
   // Create empties what is there, OpenAppend keeps it.
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(const std::string& path) = 0;
+  // ALREADY_EXISTS where the name is taken, be it by a symbolic link.
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> CreateNew(const std::string& path) = 0;
+  virtual absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(const std::string& path) = 0;
   virtual absl::StatusOr<std::string> Read(const std::string& path) = 0;
   virtual absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset,
                                                 int64_t length) = 0;
   virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
-  virtual bool Exists(const std::string& path) = 0;
+  virtual bool Exists(const std::string& path) = 0;  // a link: what it points to
+  virtual FileKind KindOf(const std::string& path) = 0;
   // Names, sorted.
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;
   virtual absl::Status CreateDirectories(const std::string& path) = 0;
   // Atomic; durable after SyncDirectory.
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
-  virtual absl::Status RemoveAll(const std::string& path) = 0;  // OK when there is nothing
+  // Of one name, never of what lies below it; OK when there is nothing.  A link goes, what it
+  // points to stays.  Errors: FAILED_PRECONDITION a directory is no file; a directory is not empty.
+  virtual absl::Status RemoveFile(const std::string& path) = 0;
+  virtual absl::Status RemoveDirectory(const std::string& path) = 0;
 };
 
 // The operating system's files.
@@ -49,16 +67,26 @@ class PosixDisk final : public Disk {
  public:
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<WritableFile>> CreateNew(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(const std::string& path) override;
   absl::StatusOr<std::string> Read(const std::string& path) override;
   absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset,
                                         int64_t length) override;
   absl::StatusOr<int64_t> Size(const std::string& path) override;
   bool Exists(const std::string& path) override;
+  FileKind KindOf(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override;
   absl::Status CreateDirectories(const std::string& path) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::Status SyncDirectory(const std::string& path) override;
-  absl::Status RemoveAll(const std::string& path) override;
+  absl::Status RemoveFile(const std::string& path) override;
+  absl::Status RemoveDirectory(const std::string& path) override;
 };
+
+// Puts `bytes` under `path`, whole or not at all and durable: written beside as PATH.new, then
+// renamed.  A symbolic link under either name is replaced, not followed.
+absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes);
+// The directory that holds a name: "." and "/" where the path has no other.
+std::string ParentOf(const std::string& path);
 
 }  // namespace birkhoff

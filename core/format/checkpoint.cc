@@ -1,24 +1,14 @@
 #include "core/format/checkpoint.h"
 
-#include <algorithm>
 #include <cstring>
-#include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/string_view.h"
 #include "core/base/status_macros.h"
 #include "core/format/checksum.h"
 
 namespace birkhoff {
 namespace {
-
-constexpr char kManifestFile[] = "manifest.json";
-constexpr absl::string_view kStep = "step-", kAttempt = ".attempt-", kPartial = ".partial";
-constexpr absl::string_view kRemoving = ".removing";
 
 std::string Join(const std::string& directory, const std::string& name) {
   return absl::StrCat(directory, "/", name);
@@ -28,56 +18,27 @@ absl::Status Damaged(const std::string& path, const std::string& what) {
   return absl::DataLossError(absl::StrCat(path, ": ", what));
 }
 
-bool IsDigits(absl::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == absl::string_view::npos;
+absl::StatusOr<std::string> ChecksumOfFile(Disk& disk, const std::string& path) {
+  constexpr int64_t kPiece = 1 << 20;
+  ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> file, disk.OpenRead(path));
+  Checksum checksum;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::string bytes, file->Read(kPiece));
+    if (bytes.empty()) return checksum.Hex();
+    checksum.Update(bytes);
+  }
 }
 
-// What a name in ROOT says; empty where it is none of ours.
-struct DirectoryName {
-  int64_t step = 0;
-  int attempt = 0;  // of a partial one
-  bool partial = false;
-  bool removing = false;
-};
-std::optional<DirectoryName> ParseName(absl::string_view name) {
-  DirectoryName parsed;
-  if (!absl::StartsWith(name, kStep)) return std::nullopt;
-  name.remove_prefix(kStep.size());
-  if (absl::EndsWith(name, kRemoving)) {
-    parsed.removing = true;
-    name.remove_suffix(kRemoving.size());
-  }
-  if (absl::EndsWith(name, kPartial)) {
-    parsed.partial = true;
-    name.remove_suffix(kPartial.size());
-    const size_t at = name.find(kAttempt);
-    if (at == absl::string_view::npos) return std::nullopt;
-    const absl::string_view attempt = name.substr(at + kAttempt.size());
-    if (!IsDigits(attempt) || !absl::SimpleAtoi(attempt, &parsed.attempt)) return std::nullopt;
-    name = name.substr(0, at);
-  }
-  if (!IsDigits(name) || !absl::SimpleAtoi(name, &parsed.step)) return std::nullopt;
-  return parsed;
-}
-
-// Removes a directory so that a crash in the middle leaves no half checkpoint under its name.
-absl::Status RemoveDirectory(Disk& disk, const std::string& path) {
-  const std::string removing =
-      absl::EndsWith(path, kRemoving) ? path : absl::StrCat(path, kRemoving);
-  if (removing != path) {
-    RETURN_IF_ERROR(disk.RemoveAll(removing));
-    RETURN_IF_ERROR(disk.Rename(path, removing));
-  }
-  return disk.RemoveAll(removing);
+// Makes room under the name of a checkpoint that is about to be committed.
+absl::Status GiveWay(Disk& disk, const std::string& root, int64_t step) {
+  const std::string name = CheckpointName(step);
+  if (disk.KindOf(Join(root, name)) == FileKind::kNone) return absl::OkStatus();
+  const absl::Status removed = RemoveCheckpoint(disk, root, name);
+  if (!absl::IsFailedPrecondition(removed)) return removed;
+  return SetAside(disk, root, step).status();
 }
 
 }  // namespace
-
-std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%08d", step); }
-std::string PartialCheckpointName(int64_t step, int attempt) {
-  return absl::StrCat(CheckpointName(step), kAttempt, attempt, kPartial);
-}
-std::string ShardFileName(int rank) { return absl::StrFormat("rank-%05d.safetensors", rank); }
 
 absl::Status AddShard(Disk& disk, const std::string& directory, const std::string& file,
                       const WrittenShard& written, Manifest& manifest) {
@@ -86,6 +47,12 @@ absl::Status AddShard(Disk& disk, const std::string& directory, const std::strin
   if (header.file_bytes != written.bytes) {
     return Damaged(path, absl::StrCat("has ", header.file_bytes, " bytes; its rank has written ",
                                       written.bytes));
+  }
+  // Two writers in one directory make files of the same size.
+  ASSIGN_OR_RETURN(const std::string checksum, ChecksumOfFile(disk, path));
+  if (checksum != written.checksum) {
+    return Damaged(
+        path, absl::StrCat("has checksum ", checksum, "; its rank has written ", written.checksum));
   }
   for (const auto& [name, tensor] : header.tensors) {
     const bool fresh =
@@ -102,48 +69,22 @@ absl::Status AddShard(Disk& disk, const std::string& directory, const std::strin
 }
 
 absl::StatusOr<std::string> CommitCheckpointDirectory(Disk& disk, const std::string& root,
-                                                      const Manifest& manifest) {
-  const std::string partial = Join(root, PartialCheckpointName(manifest.step, manifest.attempt));
+                                                      Manifest manifest) {
+  const std::string partial =
+      Join(root, PartialCheckpointName(manifest.step, manifest.job, manifest.attempt));
+  ASSIGN_OR_RETURN(manifest.commit, NextCommit(disk, root));
   const std::string json = ManifestToJson(manifest);
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.Create(Join(partial, kManifestFile)));
+  const std::string path = Join(partial, kManifestFile);
+  RETURN_IF_ERROR(disk.RemoveFile(path));  // of a try that has failed
+  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.CreateNew(path));
   RETURN_IF_ERROR(file->Append(json));
   RETURN_IF_ERROR(file->Sync());
   RETURN_IF_ERROR(file->Close());
   RETURN_IF_ERROR(disk.SyncDirectory(partial));
-  const std::string committed = Join(root, CheckpointName(manifest.step));
-  if (disk.Exists(committed)) RETURN_IF_ERROR(RemoveDirectory(disk, committed));
-  RETURN_IF_ERROR(disk.Rename(partial, committed));
+  RETURN_IF_ERROR(GiveWay(disk, root, manifest.step));
+  RETURN_IF_ERROR(disk.Rename(partial, Join(root, CheckpointName(manifest.step))));
   RETURN_IF_ERROR(disk.SyncDirectory(root));
   return ChecksumOf(json);
-}
-
-absl::StatusOr<std::vector<int64_t>> ListCheckpoints(Disk& disk, const std::string& root) {
-  std::vector<int64_t> steps;
-  if (!disk.Exists(root)) return steps;
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List(root));
-  for (const std::string& name : names) {
-    const auto parsed = ParseName(name);
-    if (parsed && !parsed->partial && !parsed->removing) steps.push_back(parsed->step);
-  }
-  std::sort(steps.rbegin(), steps.rend());
-  return steps;
-}
-
-absl::Status PruneCheckpoints(Disk& disk, const std::string& root, int keep_last, int attempt) {
-  ASSIGN_OR_RETURN(const std::vector<int64_t> steps, ListCheckpoints(disk, root));
-  if (steps.empty()) return absl::OkStatus();
-  const int64_t newest = steps.front();
-  const int64_t oldest_kept = steps[std::min<size_t>(keep_last, steps.size()) - 1];
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List(root));
-  for (const std::string& name : names) {
-    const auto parsed = ParseName(name);
-    if (!parsed) continue;
-    const bool over = parsed->partial ? parsed->attempt < attempt ||
-                                            (parsed->attempt == attempt && parsed->step <= newest)
-                                      : parsed->step < oldest_kept;
-    if (over || parsed->removing) RETURN_IF_ERROR(RemoveDirectory(disk, Join(root, name)));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(

@@ -1,10 +1,6 @@
 // A checkpoint: a directory of safetensors shards with a manifest.json that maps plan-independent
-// tensor names to shards, so that any plan can load what any plan has written.
-//
-//   ROOT/step-00000050/                    committed: appears by one rename
-//       manifest.json  rank-00000.safetensors  rank-00001.safetensors ...
-//   ROOT/step-00000100.attempt-2.partial/  being written by attempt 2
-//   ROOT/step-00000025.removing/           being pruned
+// tensor names to shards, so that any plan can load what any plan has written.  Its place and its
+// removal: checkpoint_root.h.
 //
 // A parameter NAME is three fp32 tensors: "NAME", "NAME.adam_m", "NAME.adam_v".
 #pragma once
@@ -20,7 +16,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/disk.h"
+#include "core/format/checkpoint_root.h"
 #include "core/format/shard.h"
+#include "core/format/token_file.h"
 
 namespace birkhoff {
 
@@ -45,8 +43,10 @@ struct Manifest {
   int64_t tokens = 0;
   int64_t skipped = 0;
   int64_t skipped_in_a_row = 0;
+  int64_t commit = 0;       // commits into the root up to this one; 0: written before they counted
   int64_t next_sample = 0;  // of the training order: the data position
-  uint64_t data_seed = 0;   // the generators hold no other state: they follow from seed and step
+  std::vector<TokenFacts> train_files, validation_files;  // none: written before they were kept
+  uint64_t data_seed = 0;  // the generators hold no other state: they follow from seed and step
   uint64_t training_seed = 0;
   std::string model_hash;
   std::string plan_hash;
@@ -59,28 +59,18 @@ struct Manifest {
 std::string ManifestToJson(const Manifest& manifest);
 absl::StatusOr<Manifest> ManifestFromJson(std::string_view json);  // DATA_LOSS says what is wrong
 
-std::string CheckpointName(int64_t step);                      // "step-00000050"
-std::string PartialCheckpointName(int64_t step, int attempt);  // "step-....attempt-2.partial"
-std::string ShardFileName(int rank);                           // "rank-00000.safetensors"
-
-// Reads the shard's header and adds its tensors and itself; `written` is what the writer said.
+// Reads the shard and adds its tensors and itself; `written` is what the writer said, and is
+// compared with the bytes that are there.
 // DATA_LOSS: the file is not what was written.
 absl::Status AddShard(Disk& disk, const std::string& directory, const std::string& file,
                       const WrittenShard& written, Manifest& manifest);
 
 // Writes the manifest beside the shards in the partial directory, makes everything durable, and
-// commits by one rename.  Returns the manifest's checksum.  A committed checkpoint of the same step
-// (damaged, or it would have been resumed) gives way.
+// commits by one rename; numbers the commit.  Returns the manifest's checksum.  A committed
+// checkpoint of the same step (damaged, or it would have been resumed) gives way: it is removed, or
+// set aside where it holds files of others.
 absl::StatusOr<std::string> CommitCheckpointDirectory(Disk& disk, const std::string& root,
-                                                      const Manifest& manifest);
-
-// Steps of the committed checkpoints, newest first; none where there is no directory.
-absl::StatusOr<std::vector<int64_t>> ListCheckpoints(Disk& disk, const std::string& root);
-
-// Removes all but the newest `keep_last` committed checkpoints, and what is left of commits that
-// can no longer happen: partial directories of attempts before `attempt`, or of steps up to the
-// newest committed one.
-absl::Status PruneCheckpoints(Disk& disk, const std::string& root, int keep_last, int attempt);
+                                                      Manifest manifest);
 
 // Not thread-safe.
 class CheckpointReader {

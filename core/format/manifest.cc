@@ -36,6 +36,26 @@ Json ShardsToJson(const Manifest& manifest) {
   return shards;
 }
 
+Json FilesToJson(const std::vector<TokenFacts>& files) {
+  Json list = Json::array();
+  for (const TokenFacts& file : files) {
+    list.push_back({{"path", file.path},
+                    {"tokens", file.tokens},
+                    {"type", file.type},
+                    {"sample", file.sample}});
+  }
+  return list;
+}
+
+std::vector<TokenFacts> FilesFromJson(const Json& data, const char* key) {
+  std::vector<TokenFacts> files;
+  for (const Json& file : data.value(key, Json::array())) {
+    files.push_back({file.at("path").get<std::string>(), file.at("tokens").get<int64_t>(),
+                     file.at("type").get<std::string>(), file.at("sample").get<std::string>()});
+  }
+  return files;
+}
+
 Manifest FromJson(const Json& json) {
   Manifest manifest;
   json.at("job").get_to(manifest.job);
@@ -44,8 +64,11 @@ Manifest FromJson(const Json& json) {
   json.at("tokens").get_to(manifest.tokens);
   json.at("skipped").get_to(manifest.skipped);
   json.at("skipped_in_a_row").get_to(manifest.skipped_in_a_row);
+  manifest.commit = json.value("commit", int64_t{0});
   json.at("data").at("next_sample").get_to(manifest.next_sample);
   json.at("data").at("seed").get_to(manifest.data_seed);
+  manifest.train_files = FilesFromJson(json.at("data"), "train");
+  manifest.validation_files = FilesFromJson(json.at("data"), "validation");
   json.at("training_seed").get_to(manifest.training_seed);
   json.at("model_hash").get_to(manifest.model_hash);
   json.at("plan_hash").get_to(manifest.plan_hash);
@@ -73,7 +96,12 @@ std::string ManifestToJson(const Manifest& manifest) {
                {"tokens", manifest.tokens},
                {"skipped", manifest.skipped},
                {"skipped_in_a_row", manifest.skipped_in_a_row},
-               {"data", {{"next_sample", manifest.next_sample}, {"seed", manifest.data_seed}}},
+               {"commit", manifest.commit},
+               {"data",
+                {{"next_sample", manifest.next_sample},
+                 {"seed", manifest.data_seed},
+                 {"train", FilesToJson(manifest.train_files)},
+                 {"validation", FilesToJson(manifest.validation_files)}}},
                {"training_seed", manifest.training_seed},
                {"model_hash", manifest.model_hash},
                {"plan_hash", manifest.plan_hash},

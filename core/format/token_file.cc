@@ -1,9 +1,8 @@
-// Reading token files: both formats end as one mapped array of tokens and, for Megatron, the starts
-// of its documents.
+// Reading token files: both formats end as one array of tokens in a file and, for Megatron, the
+// starts of its documents.
 #include "core/format/token_file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
+#include "core/format/checksum.h"
 #include "core/format/token_layout.h"
 
 namespace birkhoff {
@@ -45,37 +45,59 @@ bool IsKnownMegatronType(uint8_t code) {
 }
 
 template <typename T>
-T Load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(T));
-  return value;
-}
-
-template <typename T>
 T LoadFrom(const std::string& bytes, int64_t offset) {
   T value;
   std::memcpy(&value, bytes.data() + offset, sizeof(T));
   return value;
 }
 
-// Calls visit(pointer to the first token as its own type).
-template <typename Visitor>
-auto VisitTokens(TokenType type, const std::byte* tokens, Visitor visit) {
+constexpr int64_t kTokensAtOnce = 1 << 16;
+constexpr int64_t kSamplePieces = 64;
+constexpr int64_t kSampleBytes = 4096;
+
+// What the operating system says of a file, as far as it matters to whoever may try again.
+absl::StatusCode CodeOf(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::StatusCode::kNotFound;
+    case EACCES:
+    case EPERM:
+      return absl::StatusCode::kPermissionDenied;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+      return absl::StatusCode::kResourceExhausted;
+    default:
+      return absl::StatusCode::kUnavailable;
+  }
+}
+
+template <typename T>
+void Widen(const std::string& bytes, int64_t* out) {
+  for (size_t at = 0; at < bytes.size(); at += sizeof(T)) {
+    T value;
+    std::memcpy(&value, bytes.data() + at, sizeof(T));
+    *out++ = static_cast<int64_t>(value);
+  }
+}
+
+void WidenTokens(TokenType type, const std::string& bytes, int64_t* out) {
   switch (type) {
     case TokenType::kUint8:
-      return visit(tokens, uint8_t{});
+      return Widen<uint8_t>(bytes, out);
     case TokenType::kInt8:
-      return visit(tokens, int8_t{});
+      return Widen<int8_t>(bytes, out);
     case TokenType::kInt16:
-      return visit(tokens, int16_t{});
+      return Widen<int16_t>(bytes, out);
     case TokenType::kInt32:
-      return visit(tokens, int32_t{});
+      return Widen<int32_t>(bytes, out);
     case TokenType::kInt64:
-      return visit(tokens, int64_t{});
+      return Widen<int64_t>(bytes, out);
     case TokenType::kUint16:
-      return visit(tokens, uint16_t{});
+      return Widen<uint16_t>(bytes, out);
     case TokenType::kUint32:
-      return visit(tokens, uint32_t{});
+      return Widen<uint32_t>(bytes, out);
   }
   BIRKHOFF_CHECK(false, "unknown token type");
 }
@@ -226,36 +248,16 @@ TokenPaths TokenPathsOf(std::string_view path) {
   return {stem, stem + ".bin", stem + ".idx"};
 }
 
-// A whole file in the address space.
-struct TokenFile::Mapping {
-  const std::byte* data = nullptr;
-  int64_t size = 0;
-  ~Mapping() {
-    if (size > 0) ::munmap(const_cast<std::byte*>(data), static_cast<size_t>(size));
-  }
-  static absl::StatusOr<std::unique_ptr<Mapping>> Open(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-      const absl::StatusCode code =
-          errno == EACCES ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kNotFound;
-      return absl::Status(code, absl::StrCat(path, ": ", std::strerror(errno)));
-    }
-    struct stat info;
-    const bool regular = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-    auto mapping = std::make_unique<Mapping>();
-    void* address = nullptr;
-    if (regular && info.st_size > 0) {
-      address = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_SHARED, fd, 0);
-    }
-    ::close(fd);
-    if (!regular) return absl::InvalidArgumentError(absl::StrCat(path, ": need a regular file"));
-    if (address == MAP_FAILED) {
-      return absl::ResourceExhaustedError(absl::StrCat(path, ": mmap: ", std::strerror(errno)));
-    }
-    mapping->data = static_cast<const std::byte*>(address);
-    mapping->size = info.st_size;
-    return mapping;
-  }
+class TokenFile::Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() { ::close(fd_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
 };
 
 TokenFile::TokenFile() = default;
@@ -265,23 +267,53 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const std::string& pa
   const TokenPaths paths = TokenPathsOf(path);
   std::unique_ptr<TokenFile> file(new TokenFile());
   file->bin_path_ = paths.bin;
-  ASSIGN_OR_RETURN(file->mapping_, Mapping::Open(paths.bin));
+  // Without waiting: a pipe has no writer perhaps, and is refused below.
+  const int fd = ::open(paths.bin.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
+    return absl::Status(CodeOf(errno), absl::StrCat(paths.bin, ": ", std::strerror(errno)));
+  }
+  file->file_ = std::make_unique<const Descriptor>(fd);
+  struct stat info;
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(paths.bin, ": need a regular file"));
+  }
+  file->size_ = info.st_size;
   const bool has_index = ::access(paths.idx.c_str(), F_OK) == 0;
   RETURN_IF_ERROR(has_index ? file->ParseMegatron(paths.idx) : file->ParseLlmc());
   return file;
 }
 
+absl::StatusOr<std::string> TokenFile::ReadBytes(int64_t offset, int64_t length) const {
+  std::string bytes(static_cast<size_t>(length), '\0');
+  for (int64_t done = 0; done < length;) {
+    const ssize_t got = ::pread(file_->get(), bytes.data() + done,
+                                static_cast<size_t>(length - done), offset + done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      return absl::Status(CodeOf(errno), absl::StrCat(bin_path_, ": read: ", std::strerror(errno)));
+    }
+    if (got == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(bin_path_, ": ends at byte ", offset + done, "; it had ", size_,
+                       " bytes when it was opened, and must not be changed while it is used"));
+    }
+    done += got;
+  }
+  return bytes;
+}
+
 absl::Status TokenFile::ParseLlmc() {
   format_ = TokenFormat::kLlmc;
-  const int64_t size = mapping_->size;
+  const int64_t size = size_;
   if (size < kLlmcHeaderBytes) {
     return Malformed(bin_path_, size, "the file ends",
                      absl::StrCat(kLlmcHeaderBytes,
                                   " bytes of llm.c header, or a Megatron .idx beside the .bin"));
   }
-  const auto magic = Load<int32_t>(mapping_->data);
-  const auto version = Load<int32_t>(mapping_->data + 4);
-  const auto count = Load<int32_t>(mapping_->data + 8);
+  ASSIGN_OR_RETURN(const std::string header, ReadBytes(0, kLlmcHeaderBytes));
+  const auto magic = LoadFrom<int32_t>(header, 0);
+  const auto version = LoadFrom<int32_t>(header, 4);
+  const auto count = LoadFrom<int32_t>(header, 8);
   if (magic != kLlmcMagic16 && magic != kLlmcMagic32) {
     return Malformed(bin_path_, 0, absl::StrCat("magic ", magic),
                      absl::StrCat("llm.c's ", kLlmcMagic16, " or ", kLlmcMagic32,
@@ -302,7 +334,6 @@ absl::Status TokenFile::ParseLlmc() {
   }
   num_tokens_ = count;
   tokens_offset_ = kLlmcHeaderBytes;
-  tokens_ = mapping_->data + tokens_offset_;
   return absl::OkStatus();
 }
 
@@ -315,45 +346,83 @@ absl::Status TokenFile::ParseMegatron(const std::string& idx_path) {
   ASSIGN_OR_RETURN(documents_, DocumentStarts(idx_path, index, sequences));
   type_ = index.type;
   num_tokens_ = sequences.back();
-  if (num_tokens_ * TokenBytes(type_) != mapping_->size) {
-    return Malformed(bin_path_, mapping_->size, "the file ends",
+  if (num_tokens_ * TokenBytes(type_) != size_) {
+    return Malformed(bin_path_, size_, "the file ends",
                      absl::StrCat(num_tokens_ * TokenBytes(type_), " bytes, as ", idx_path,
                                   " says: ", num_tokens_, " tokens of ", TokenBytes(type_)));
   }
-  tokens_ = mapping_->data;
   return absl::OkStatus();
 }
 
-void TokenFile::Read(int64_t first, std::span<int32_t> out) const {
+absl::Status TokenFile::ReadWide(int64_t first, std::span<int64_t> out) const {
   const int64_t count = static_cast<int64_t>(out.size());
   BIRKHOFF_CHECK(first >= 0 && count <= num_tokens_ && first <= num_tokens_ - count,
                  "tokens outside the file");
-  VisitTokens(type_, tokens_, [&](const std::byte* tokens, auto zero) {
-    using T = decltype(zero);
-    const std::byte* at = tokens + first * static_cast<int64_t>(sizeof(T));
-    for (int32_t& token : out) {
-      // Of signed types a negative value stays one, to be refused as no token.
-      token = static_cast<int32_t>(Load<T>(at));  // NOLINT(bugprone-signed-char-misuse)
-      at += sizeof(T);
-    }
-  });
+  const int64_t width = TokenBytes(type_);
+  ASSIGN_OR_RETURN(const std::string bytes,
+                   ReadBytes(tokens_offset_ + first * width, count * width));
+  WidenTokens(type_, bytes, out.data());
+  return absl::OkStatus();
+}
+
+absl::Status TokenFile::CheckToken(int64_t index, int64_t token, int vocab_size) const {
+  if (token >= 0 && token < vocab_size) return absl::OkStatus();
+  return Malformed(
+      bin_path_, tokens_offset_ + index * TokenBytes(type_),
+      absl::StrCat("token ", index, " is ", token),
+      absl::StrCat("0 to ", vocab_size - 1, ", because model.vocab_size is ", vocab_size));
+}
+
+absl::Status TokenFile::Read(int64_t first, std::span<int32_t> out, int vocab_size) const {
+  std::vector<int64_t> wide(out.size());
+  RETURN_IF_ERROR(ReadWide(first, wide));
+  for (size_t i = 0; i < wide.size(); ++i) {
+    RETURN_IF_ERROR(CheckToken(first + static_cast<int64_t>(i), wide[i], vocab_size));
+    out[i] = static_cast<int32_t>(wide[i]);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status TokenFile::CheckVocabulary(int vocab_size) const {
-  return VisitTokens(type_, tokens_, [&](const std::byte* tokens, auto zero) -> absl::Status {
-    using T = decltype(zero);
-    for (int64_t i = 0; i < num_tokens_; ++i) {
-      const T token = Load<T>(tokens + i * static_cast<int64_t>(sizeof(T)));
-      if (token >= T{0} && static_cast<uint64_t>(token) < static_cast<uint64_t>(vocab_size)) {
-        continue;
-      }
-      return Malformed(
-          bin_path_, tokens_offset_ + i * static_cast<int64_t>(sizeof(T)),
-          absl::StrCat("token ", i, " is ", static_cast<int64_t>(token)),
-          absl::StrCat("0 to ", vocab_size - 1, ", because model.vocab_size is ", vocab_size));
+  std::vector<int64_t> wide(static_cast<size_t>(std::min(kTokensAtOnce, num_tokens_)));
+  int64_t largest = 0;
+  absl::Status first_wrong;
+  for (int64_t at = 0; at < num_tokens_; at += kTokensAtOnce) {
+    const std::span<int64_t> some =
+        std::span(wide).first(static_cast<size_t>(std::min(kTokensAtOnce, num_tokens_ - at)));
+    RETURN_IF_ERROR(ReadWide(at, some));
+    const auto [low, high] = std::ranges::minmax(some);
+    largest = std::max(largest, high);
+    if (!first_wrong.ok() || (low >= 0 && high < vocab_size)) continue;
+    for (size_t i = 0; first_wrong.ok(); ++i) {
+      first_wrong = CheckToken(at + static_cast<int64_t>(i), some[i], vocab_size);
     }
-    return absl::OkStatus();
-  });
+  }
+  if (first_wrong.ok()) return first_wrong;
+  return absl::InvalidArgumentError(absl::StrCat(std::string(first_wrong.message()),
+                                                 "; the largest token of the file is ", largest));
+}
+
+absl::StatusOr<std::string> TokenFile::SampleChecksum() const {
+  Checksum checksum;
+  checksum.Update(absl::StrCat(size_, ";"));
+  const int64_t length = std::min(kSampleBytes, size_);
+  const int64_t pieces = size_ <= kSamplePieces * kSampleBytes
+                             ? (size_ + kSampleBytes - 1) / kSampleBytes
+                             : kSamplePieces;
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    // The last begins where it ends with the file.
+    const int64_t offset = pieces == 1 ? 0 : (size_ - length) / (pieces - 1) * piece;
+    const bool last = piece == pieces - 1;
+    ASSIGN_OR_RETURN(const std::string bytes, ReadBytes(last ? size_ - length : offset, length));
+    checksum.Update(bytes);
+  }
+  return checksum.Hex();
+}
+
+absl::StatusOr<TokenFacts> FactsOf(const TokenFile& file) {
+  ASSIGN_OR_RETURN(const std::string sample, file.SampleChecksum());
+  return TokenFacts{file.path(), file.num_tokens(), TokenTypeName(file.type()), sample};
 }
 
 }  // namespace birkhoff

@@ -26,12 +26,6 @@ TokenType TypeFor(TokenFormat format, int vocab_size) {
   return format == TokenFormat::kMegatron ? TokenType::kInt32 : TokenType::kUint32;
 }
 
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 }  // namespace
 
 TokenWriter::TokenWriter(Disk& disk, const Options& options)
@@ -43,7 +37,7 @@ TokenWriter::TokenWriter(Disk& disk, const Options& options)
 absl::StatusOr<std::unique_ptr<TokenWriter>> TokenWriter::Create(Disk& disk,
                                                                  const Options& options) {
   std::unique_ptr<TokenWriter> writer(new TokenWriter(disk, options));
-  RETURN_IF_ERROR(disk.CreateDirectories(DirectoryOf(writer->paths_.bin)));
+  RETURN_IF_ERROR(disk.CreateDirectories(ParentOf(writer->paths_.bin)));
   ASSIGN_OR_RETURN(writer->body_, disk.Create(writer->paths_.bin + ".part"));
   return writer;
 }
@@ -90,16 +84,53 @@ std::string TokenWriter::IndexBytes() const {
   return index;
 }
 
-absl::Status TokenWriter::Finish() {
-  RETURN_IF_ERROR(body_->Sync());
-  RETURN_IF_ERROR(body_->Close());
-  if (options_.format == TokenFormat::kLlmc) return FinishLlmc();
-  RETURN_IF_ERROR(WriteWhole(paths_.idx + ".part", IndexBytes()));
-  RETURN_IF_ERROR(Publish(paths_.bin + ".part", paths_.bin));
-  return Publish(paths_.idx + ".part", paths_.idx);
+TokenWriter::~TokenWriter() {
+  if (!published_) RemoveParts();
 }
 
-absl::Status TokenWriter::FinishLlmc() {
+void TokenWriter::RemoveParts() {
+  for (const std::string& part :
+       {paths_.bin + ".part", paths_.bin + ".whole", paths_.idx + ".part"}) {
+    disk_.RemoveFile(part).IgnoreError();
+  }
+}
+
+absl::Status TokenWriter::Finish() {
+  RETURN_IF_ERROR(Prepare());
+  return Publish();
+}
+
+absl::Status TokenWriter::Prepare() {
+  RETURN_IF_ERROR(body_->Sync());
+  RETURN_IF_ERROR(body_->Close());
+  if (options_.format == TokenFormat::kLlmc) return PrepareLlmc();
+  return WriteWhole(paths_.idx + ".part", IndexBytes());
+}
+
+absl::Status TokenWriter::Publish() {
+  // An index left by another run would go with the new .bin, whatever its format.
+  RETURN_IF_ERROR(disk_.RemoveFile(paths_.idx));
+  const absl::Status status = Rename();
+  published_ = status.ok();
+  if (!status.ok()) Withdraw();
+  return status;
+}
+
+absl::Status TokenWriter::Rename() {
+  const bool whole = options_.format == TokenFormat::kLlmc;
+  RETURN_IF_ERROR(disk_.Rename(paths_.bin + (whole ? ".whole" : ".part"), paths_.bin));
+  named_ = true;
+  if (!whole) RETURN_IF_ERROR(disk_.Rename(paths_.idx + ".part", paths_.idx));
+  return disk_.SyncDirectory(ParentOf(paths_.bin));
+}
+
+void TokenWriter::Withdraw() {
+  if (!named_) return;  // what stands there is not ours
+  disk_.RemoveFile(paths_.idx).IgnoreError();
+  disk_.RemoveFile(paths_.bin).IgnoreError();
+}
+
+absl::Status TokenWriter::PrepareLlmc() {
   if (num_tokens_ > std::numeric_limits<int32_t>::max()) {
     return absl::InvalidArgumentError(absl::StrCat(paths_.bin, ": ", num_tokens_,
                                                    " tokens; an llm.c file holds at most 2^31 - 1; "
@@ -123,10 +154,7 @@ absl::Status TokenWriter::FinishLlmc() {
   }
   RETURN_IF_ERROR(file->Sync());
   RETURN_IF_ERROR(file->Close());
-  RETURN_IF_ERROR(disk_.RemoveAll(body));
-  // An index left by another run would turn the new file into a Megatron one.
-  RETURN_IF_ERROR(disk_.RemoveAll(paths_.idx));
-  return Publish(whole, paths_.bin);
+  return disk_.RemoveFile(body);
 }
 
 absl::Status TokenWriter::WriteWhole(const std::string& path, std::string_view bytes) {
@@ -134,11 +162,6 @@ absl::Status TokenWriter::WriteWhole(const std::string& path, std::string_view b
   RETURN_IF_ERROR(file->Append(bytes));
   RETURN_IF_ERROR(file->Sync());
   return file->Close();
-}
-
-absl::Status TokenWriter::Publish(const std::string& from, const std::string& to) {
-  RETURN_IF_ERROR(disk_.Rename(from, to));
-  return disk_.SyncDirectory(DirectoryOf(to));
 }
 
 }  // namespace birkhoff

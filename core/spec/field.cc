@@ -81,7 +81,9 @@ std::vector<Field> DataFields() {
        "Token file of the validation loss; empty: none, or validation_split"},
       {"data.validation_split", RealField{AT(data.validation_split), 0, 0.5},
        "Share of each training file held out for validation when data.validation is empty"},
-      {"data.tokenizer", TextField{AT(data.tokenizer), "bytes, or a SentencePiece .model file"},
+      {"data.tokenizer",
+       TextField{AT(data.tokenizer),
+                 "bytes, a SentencePiece .model file, or none: tokens made elsewhere"},
        "What made the token files: bytes, or a SentencePiece .model"},
       {"data.seed", SeedField{AT(data.seed)}, "Seed of the order of samples"},
   };

@@ -63,11 +63,14 @@ struct WeightedPath {
   double weight = 1.0;  // > 0; shares of the blend
 };
 
+// data.tokenizer of tokens that were made elsewhere: model.vocab_size says how many there are.
+inline constexpr char kNoTokenizer[] = "none";
+
 struct DataSpec {  // [result]
   std::vector<WeightedPath> train;
   std::string validation;           // empty: none
   double validation_split = 0.0;    // share of train held out when validation is empty, [0, 0.5]
-  std::string tokenizer = "bytes";  // "bytes" or a SentencePiece .model
+  std::string tokenizer = "bytes";  // "bytes", "none", or a SentencePiece .model
   uint64_t seed = 42;
 };
 

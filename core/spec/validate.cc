@@ -115,9 +115,14 @@ void CheckData(const JobSpec& spec, Problems* problems) {
   }
   if (data.tokenizer.empty()) {
     problems->push_back(
-        {"data.tokenizer", "an empty text", "bytes, or a SentencePiece .model", ""});
+        {"data.tokenizer", "an empty text", "bytes, none, or a SentencePiece .model", ""});
   }
   const int vocabulary = spec.model.vocab_size;
+  if (data.tokenizer == kNoTokenizer && vocabulary == 0) {
+    problems->push_back({"model.vocab_size", "0",
+                         "the number of tokens of the data, because data.tokenizer is none",
+                         "GPT-2's shards have 50257"});
+  }
   if (data.tokenizer == "bytes" && vocabulary > 0 && vocabulary < kBytesVocabulary) {
     problems->push_back({"model.vocab_size", absl::StrCat(vocabulary),
                          absl::StrCat(kBytesVocabulary, " or more with data.tokenizer bytes"),

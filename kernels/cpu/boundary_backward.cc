@@ -65,6 +65,7 @@ void CoefficientsOfBlock(const BoundaryBackwardArgs<T>& args, TokenBlock block,
                            .coefficients = args.coefficients + block.first * stride,
                            .logits = args.logits + block.first * LogitsPerToken(args.shape),
                            .dcoefficients = work.dcoefficients,
+                           .equal_streams = args.equal_streams,
                            .dproducts = work.dproducts,
                            .norm = work.norm,
                            .workspace = work.mix});

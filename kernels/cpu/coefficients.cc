@@ -132,7 +132,9 @@ void MhcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parame
       const int64_t t = group.first + lane;
       T* out = args.dproducts + t * products;
       MhcGateBackward(n, args.coefficients + t * stride, args.dcoefficients + t * stride, out);
-      for (int k = 0; k < columns; ++k) out[2 * n + k] = dlogits[k][lane];
+      for (int k = 0; k < columns; ++k) {
+        out[2 * n + k] = args.equal_streams ? T(0) : dlogits[k][lane];
+      }
       MhcTokenBackward(shape, parameters.alpha, args.logits + t * LogitsPerToken(shape), out,
                        args.norm + t * n, sums);
     }

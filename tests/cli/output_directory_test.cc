@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/spec/load.h"
+#include "tests/testing/fault_disk.h"
 #include "tests/testing/temporary_directory.h"
 
 namespace birkhoff {
@@ -60,6 +61,37 @@ TEST_F(OutputDirectoryTest, FreshTakesItForAnotherSpec) {
   ASSERT_TRUE(directory.ok()) << directory.status();
   EXPECT_FALSE((*directory)->resumes());
   EXPECT_EQ(*disk_.Read(directory_ / "out/job.yaml"), JobSpecToYaml(spec_));
+}
+
+// A kill between the two would resume the old weights under the new spec.
+TEST_F(OutputDirectoryTest, FreshRemovesCheckpointsBeforeItWritesTheSpec) {
+  testing::FaultDisk disk;
+  const std::string path = directory_ / "out";  // the lock is a file of the system
+  ASSERT_TRUE(disk_.CreateDirectories(path).ok());
+  const std::string checkpoint = path + "/checkpoints/step-00000005";
+  for (int64_t k = 0;; ++k) {
+    disk.RemoveTree(path);
+    ASSERT_TRUE(OutputDirectory::Open({path, false}, spec_, disk).ok());
+    ASSERT_TRUE(disk.CreateDirectories(checkpoint).ok());
+    ASSERT_TRUE(disk.Create(checkpoint + "/manifest.json").ok());
+    JobSpec other = spec_;
+    other.training.seed = 43;
+    disk.FailFrom(disk.num_operations() + k);
+    const bool opened = OutputDirectory::Open({path, true}, other, disk).ok();
+    disk.FailFrom(-1);
+    const bool is_other = *disk.Read(path + "/job.yaml") == JobSpecToYaml(other);
+    EXPECT_FALSE(is_other && disk.Exists(checkpoint)) << "operation " << k;
+    if (opened) break;
+  }
+}
+
+TEST_F(OutputDirectoryTest, FreshRemovesNothingOfOthers) {
+  spec_.checkpoint.directory = directory_ / "mine";
+  ASSERT_TRUE(disk_.CreateDirectories(directory_ / "mine/photos").ok());
+  ASSERT_TRUE(disk_.CreateDirectories(directory_ / "out/photos").ok());
+  ASSERT_TRUE(Open(/*fresh=*/true).ok());
+  EXPECT_TRUE(disk_.Exists(directory_ / "mine/photos"));
+  EXPECT_TRUE(disk_.Exists(directory_ / "out/photos"));
 }
 
 TEST_F(OutputDirectoryTest, DamagedSpecFileIsNamed) {

@@ -87,12 +87,44 @@ TEST_F(SpecFileTest, SaysWhatIsNoModel) {
   const std::string path = directory_ / "m.model";
   EXPECT_THAT(Read({"data.tokenizer=" + path}),
               ElementsAre("data.tokenizer: " + path +
-                          " is not allowed; need a SentencePiece .model, to take model.vocab_size "
-                          "from (" +
-                          path + ": is not a SentencePiece .model; or give model.vocab_size)"));
-  EXPECT_THAT(Read({"data.tokenizer=" + path, "model.vocab_size=257"}), IsEmpty());
+                          " is not allowed; need bytes, none, or a SentencePiece .model (" + path +
+                          ": is not a SentencePiece .model; tokens made elsewhere: "
+                          "data.tokenizer none, and model.vocab_size)"));
+  EXPECT_EQ(Read({"data.tokenizer=" + path, "model.vocab_size=257"}).size(), 1u);
+  EXPECT_EQ(Read({"data.tokenizer=gpt2", "model.vocab_size=257"}).size(), 1u);
   Write("m.model", "");
   EXPECT_THAT(std::string(CountPieces(disk_, path).status().message()), path + ": holds no pieces");
+}
+
+TEST_F(SpecFileTest, TokensMadeElsewhereNeedAVocabularyAndNoTokenizer) {
+  EXPECT_THAT(Read({"data.tokenizer=none", "model.vocab_size=8"}), IsEmpty());
+  EXPECT_EQ(spec_.data.tokenizer, "none");
+  EXPECT_THAT(Read({"data.tokenizer=none"}),
+              ElementsAre("model.vocab_size: 0 is not allowed; need the number of tokens of the "
+                          "data, because data.tokenizer is none (GPT-2's shards have 50257)"));
+}
+
+// The remedy must not be a command that overwrites the user's own shard.
+TEST_F(SpecFileTest, TokensBeyondTheVocabularyNameTheLargestAndTheField) {
+  const std::vector<std::string> problems = Read({"data.tokenizer=none", "model.vocab_size=7"});
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_THAT(problems[0], ::testing::HasSubstr("the largest token of the file is 7"));
+  EXPECT_THAT(problems[0], ::testing::HasSubstr("set model.vocab_size above the largest token"));
+  EXPECT_THAT(problems[0], ::testing::Not(::testing::HasSubstr("data tokenize")));
+}
+
+TEST_F(SpecFileTest, SaysWhenValidationHoldsFewerSamplesThanAreAskedFor) {
+  ASSERT_THAT(Read({"data.validation=" + directory_ / "t", "training.sequence_length=100",
+                    "training.validation_batches=3", "training.micro_batch_size=2"}),
+              IsEmpty());
+  EXPECT_EQ(
+      ValidationNotice(spec_),
+      "validation holds 4 samples of 100 tokens; 3 training.validation_batches of 2 sequences "
+      "look at 6, so some count more than once");
+  ASSERT_THAT(Read({"data.validation=" + directory_ / "t", "training.sequence_length=100",
+                    "training.validation_batches=2", "training.micro_batch_size=2"}),
+              IsEmpty());
+  EXPECT_EQ(ValidationNotice(spec_), "");
 }
 
 TEST_F(SpecFileTest, NamesEveryTokenFileThatIsWrong) {

@@ -238,7 +238,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "STEM.idx: byte 74: the last document ends at sequence 1; need sequence 2"},
         WrongTokens{"Vocabulary", Byte(".bin", 11, 2),
                     "STEM.bin: byte 10: token 5 is 512; need 0 to 256, because model.vocab_size is "
-                    "257"},
+                    "257; the largest token of the file is 512"},
         WrongTokens{
             "Short",
             [](const std::string& stem) {

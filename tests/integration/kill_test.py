@@ -183,9 +183,16 @@ class KillTest(unittest.TestCase):
         self.expect_same_result()
 
     def test_run_stops_at_ctrl_c_with_the_line_that_resumes(self):
+        self.expect_clean_stop(lambda run: run.signal(signal.SIGINT))
+
+    def test_run_stops_likewise_when_its_terminal_is_closed(self):
+        """SIGHUP goes to everything that belongs to the terminal."""
+        self.expect_clean_stop(lambda run: os.killpg(run.pid, signal.SIGHUP))
+
+    def expect_clean_stop(self, stop):
         run = self.start_run(self.output)
         self.wait_for_step(25)
-        run.signal(signal.SIGINT)
+        stop(run)
         self.assertEqual(run.wait(), 75, run.said())
         stopped_at = programs.last_step(self.output)
         self.assertLess(stopped_at, STEPS)

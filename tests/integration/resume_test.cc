@@ -233,9 +233,10 @@ TEST_F(ResumeTest, DamagedCheckpointIsNamedAndTheOneBeforeIsUsed) {
     if (damage.change != nullptr) {
       disk_.Edit(path, *damage.change);
     } else {
-      ASSERT_TRUE(disk_.RemoveAll(path).ok());
+      ASSERT_TRUE(disk_.RemoveFile(path).ok());
     }
     const RunResult rest = Resume();
+    EXPECT_TRUE(disk_.Exists(Checkpoint(8) + ".set-aside")) << "passed over";
     for (const RankReady& ready : rest.ready) {
       EXPECT_EQ(ready.resumed_step, 6) << damage.file;
       EXPECT_THAT(ready.note, AllOf(HasSubstr(path), HasSubstr(damage.words)));
@@ -243,6 +244,24 @@ TEST_F(ResumeTest, DamagedCheckpointIsNamedAndTheOneBeforeIsUsed) {
     EXPECT_EQ(FinalTensors(), want);
     EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
   }
+}
+
+// Pruned by step, the one just committed would go and the damaged one stay.
+TEST_F(ResumeTest, WhatIsCommittedAfterADamagedOneIsKept) {
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  for (const int64_t step : {9, 12}) {
+    disk_.Edit(Checkpoint(step) + "/manifest.json", [](std::string& bytes) { bytes.resize(1); });
+  }
+  options_.spec.checkpoint.keep_last = 1;
+  ++options_.attempt;
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 0) self.RequestStop();  // a checkpoint of step 7
+  };
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  EXPECT_EQ(result.ready.front().resumed_step, 6);
+  EXPECT_TRUE(disk_.Exists(Checkpoint(7) + "/manifest.json"));
+  EXPECT_EQ(Resume().ready.front().resumed_step, 7);
 }
 
 TEST_F(ResumeTest, WhereAllAreDamagedTheJobCannotGoOn) {
@@ -268,6 +287,28 @@ TEST_F(ResumeTest, CheckpointOfAnotherModelIsRefused) {
   EXPECT_THAT(status.ToString(), HasSubstr("is of model"));
 }
 
+TEST_F(ResumeTest, OtherDataAtTheSamePathIsRefusedAndTheSameDataMayMove) {
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 4) self.RequestStop();
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  const std::string path = options_.spec.data.train[0].path;
+  PosixDisk posix;
+  const std::string tokens = *posix.Read(path + ".bin");
+  std::string other = tokens;
+  std::swap(other[0], other[2]);
+  ASSERT_TRUE(ReplaceFile(posix, path + ".bin", other).ok());
+  ++options_.attempt;
+  const absl::Status status = RunRanks(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.ToString(),
+              AllOf(HasSubstr("was trained on " + path), HasSubstr("put the data back")));
+  ASSERT_TRUE(ReplaceFile(posix, path + "-moved.bin", tokens).ok());
+  ASSERT_TRUE(ReplaceFile(posix, path + "-moved.idx", *posix.Read(path + ".idx")).ok());
+  options_.spec.data.train[0].path = path + "-moved";
+  EXPECT_EQ(Resume().ready.front().resumed_step, 5);
+}
+
 TEST_F(ResumeTest, NoCrashPointOfTheDiskLosesTheJob) {
   BIRKHOFF_SKIP_RANKS_ON_GPU();
   options_.spec.model.num_hidden_layers = 1;  // few tensors: each is an operation of the disk
@@ -287,7 +328,7 @@ TEST_F(ResumeTest, NoCrashPointOfTheDiskLosesTheJob) {
       const RunResult rest = Resume();
       ASSERT_EQ(FinalTensors(), want) << "operation " << k;
       ASSERT_EQ(MetricsSteps(disk_, options_.directory), AllSteps()) << "operation " << k;
-      ASSERT_TRUE(disk_.RemoveAll(options_.directory).ok());
+      disk_.RemoveTree(options_.directory);
       if (finished) break;
       ++crashes;
     }

@@ -113,6 +113,7 @@ class Chain {
 
   std::vector<BoundaryWeights<double>> weights, gradients;  // of two sub-layers and the head
   Tensor embedding, dembedding;
+  bool equal_streams = false;
 
  private:
   static constexpr int64_t kVocabulary = 4;
@@ -147,6 +148,7 @@ class Chain {
     args.coefficients = states_[l].coefficients.data(), args.logits = states_[l].logits.data();
     args.parameters = weights[l].view(), args.gradients = gradients[l].gradient_view();
     args.workspace = workspace.data();
+    args.equal_streams = equal_streams && l == 0;
     if (l == 0) {
       args.source = BoundarySource::kEmbed, args.expand = expand_;
       args.dembedding = dembedding.data(), args.ids = ids_.data();
@@ -193,6 +195,36 @@ TEST_P(BoundaryGradient, OfAChainAgreesWithCentralDifferences) {
 
 TEST(BoundaryGradient, OfCopiedStreamsAndTheirSum) {
   ExpectChainGradients({}, StreamExpand::kCopy, StreamContract::kSum);
+}
+
+// What rounding leaves of a gradient that is 0 becomes whole steps under AdamW.
+TEST(BoundaryGradient, OfTheResidualLogitsIsExactlyZeroWhereStreamsAreEqual) {
+  const auto gradients_of = [](bool equal_streams) {
+    Chain chain({}, StreamExpand::kCopy, StreamContract::kMean);
+    chain.equal_streams = equal_streams;
+    chain.Loss();
+    chain.Backward();
+    return std::make_pair(chain.gradients[0], chain.dembedding);
+  };
+  const auto [left, left_embedding] = gradients_of(false);
+  const auto [zero, embedding] = gradients_of(true);
+  const BoundaryShape shape = BoundaryCase().shape();
+  const int64_t gates = 2 * shape.streams, columns = BiasElements(shape);
+  EXPECT_EQ(zero.alpha[2], 0.0);
+  for (int64_t k = gates; k < columns; ++k) {
+    EXPECT_EQ(zero.bias[size_t(k)], 0.0);
+    EXPECT_NEAR(left.bias[size_t(k)], 0.0, 1e-12);  // the same value, but for rounding
+  }
+  for (size_t i = 0; i < zero.projection.size(); ++i) {
+    const bool residual = int64_t(i) % columns >= gates;
+    if (residual) {
+      EXPECT_EQ(zero.projection[i], 0.0);
+    }
+    EXPECT_NEAR(left.projection[i], zero.projection[i], 1e-12);
+  }
+  for (size_t i = 0; i < embedding.size(); ++i) {
+    EXPECT_NEAR(left_embedding[i], embedding[i], 1e-11);
+  }
 }
 
 TEST(BoundaryGradient, IsAddedToWhatIsThere) {

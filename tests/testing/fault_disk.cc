@@ -1,6 +1,7 @@
 #include "tests/testing/fault_disk.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,7 +11,6 @@
 namespace birkhoff::testing {
 namespace {
 
-std::string ParentOf(const std::string& path) { return path.substr(0, path.find_last_of('/')); }
 std::string NameOf(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 std::vector<std::string> PartsOf(const std::string& path) {
   return absl::StrSplit(path, '/', absl::SkipEmpty());
@@ -26,6 +26,10 @@ class FaultFile final : public WritableFile {
     absl::MutexLock lock(&disk_.mutex_);
     const bool torn = disk_.operations_ == disk_.fail_from_;
     const absl::Status status = disk_.Operation();
+    if (const int64_t room = disk_.Room(); static_cast<int64_t>(bytes.size()) > room) {
+      node_->bytes.append(bytes.substr(0, static_cast<size_t>(room)));
+      return absl::ResourceExhaustedError("no space left on the disk of the test");
+    }
     if (status.ok()) node_->bytes.append(bytes);
     if (torn) node_->bytes.append(bytes.substr(0, bytes.size() / 2));
     return status;
@@ -46,12 +50,33 @@ class FaultFile final : public WritableFile {
   const FaultDisk::NodePtr node_;
 };
 
+class FaultReadableFile final : public ReadableFile {
+ public:
+  explicit FaultReadableFile(std::string bytes) : bytes_(std::move(bytes)) {}
+
+  absl::StatusOr<std::string> Read(int64_t limit) override {
+    const std::string next = bytes_.substr(at_, static_cast<size_t>(limit));
+    at_ += next.size();
+    return next;
+  }
+
+ private:
+  const std::string bytes_;
+  size_t at_ = 0;
+};
+
 FaultDisk::FaultDisk() : root_(std::make_shared<Node>()) { root_->is_directory = true; }
 FaultDisk::~FaultDisk() = default;
 
 void FaultDisk::FailFrom(int64_t operation) {
   absl::MutexLock lock(&mutex_);
   fail_from_ = operation;
+  fail_until_ = std::numeric_limits<int64_t>::max();
+}
+
+void FaultDisk::FailAt(int64_t operation) {
+  absl::MutexLock lock(&mutex_);
+  fail_from_ = fail_until_ = operation;
 }
 
 int64_t FaultDisk::num_operations() const {
@@ -85,7 +110,8 @@ void FaultDisk::Edit(const std::string& path, const std::function<void(std::stri
 
 absl::Status FaultDisk::Operation() {
   const int64_t number = operations_++;
-  if (fail_from_ >= 0 && number >= fail_from_) return absl::InternalError("injected disk failure");
+  if (fail_from_ >= 0 && number >= fail_from_ && number <= fail_until_)
+    return absl::InternalError("injected disk failure");
   return absl::OkStatus();
 }
 
@@ -125,6 +151,16 @@ absl::StatusOr<std::unique_ptr<WritableFile>> FaultDisk::OpenAppend(const std::s
   return Open(path, false);
 }
 
+absl::StatusOr<std::unique_ptr<WritableFile>> FaultDisk::CreateNew(const std::string& path) {
+  if (Exists(path)) return absl::AlreadyExistsError(absl::StrCat(path, ": is there"));
+  return Open(path, true);
+}
+
+absl::StatusOr<std::unique_ptr<ReadableFile>> FaultDisk::OpenRead(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string bytes, Read(path));
+  return std::make_unique<FaultReadableFile>(std::move(bytes));
+}
+
 absl::StatusOr<std::string> FaultDisk::Read(const std::string& path) {
   absl::MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const NodePtr node, Get(path, false));
@@ -150,6 +186,34 @@ absl::StatusOr<int64_t> FaultDisk::Size(const std::string& path) {
 bool FaultDisk::Exists(const std::string& path) {
   absl::MutexLock lock(&mutex_);
   return Find(path) != nullptr;
+}
+
+FileKind FaultDisk::KindOf(const std::string& path) {
+  absl::MutexLock lock(&mutex_);
+  const NodePtr node = Find(path);
+  if (node == nullptr) return FileKind::kNone;
+  return node->is_directory ? FileKind::kDirectory : FileKind::kFile;
+}
+
+void FaultDisk::SetCapacity(int64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  capacity_ = bytes;
+}
+
+int64_t FaultDisk::NumBytes() const {
+  absl::MutexLock lock(&mutex_);
+  return BytesOf(*root_);
+}
+
+int64_t FaultDisk::BytesOf(const Node& node) {
+  auto bytes = static_cast<int64_t>(node.bytes.size());
+  for (const auto& [name, child] : node.entries) bytes += BytesOf(*child);
+  return bytes;
+}
+
+int64_t FaultDisk::Room() const {
+  if (capacity_ < 0) return std::numeric_limits<int64_t>::max();
+  return std::max<int64_t>(0, capacity_ - BytesOf(*root_));
 }
 
 absl::StatusOr<std::vector<std::string>> FaultDisk::List(const std::string& directory) {
@@ -198,13 +262,35 @@ absl::Status FaultDisk::SyncDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status FaultDisk::RemoveAll(const std::string& path) {
+absl::Status FaultDisk::RemoveFile(const std::string& path) {
   absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(Operation());
+  const NodePtr node = Find(path);
+  if (node == nullptr) return absl::OkStatus();
+  if (node->is_directory) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": is a directory; need a file"));
+  }
+  Find(ParentOf(path))->entries.erase(NameOf(path));
+  return absl::OkStatus();
+}
+
+absl::Status FaultDisk::RemoveDirectory(const std::string& path) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Operation());
+  const NodePtr node = Find(path);
+  if (node == nullptr) return absl::OkStatus();
+  if (!node->entries.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": is not empty, and stays"));
+  }
+  Find(ParentOf(path))->entries.erase(NameOf(path));
+  return absl::OkStatus();
+}
+
+void FaultDisk::RemoveTree(const std::string& path) {
+  absl::MutexLock lock(&mutex_);
   if (const NodePtr parent = Find(ParentOf(path)); parent != nullptr) {
     parent->entries.erase(NameOf(path));
   }
-  return absl::OkStatus();
 }
 
 }  // namespace birkhoff::testing

@@ -25,9 +25,10 @@ class FaultDisk final : public Disk {
   ~FaultDisk() override;
 
   // From the n-th changing operation on (0-based: Create, OpenAppend, Append, Sync, Close,
-  // CreateDirectories, Rename, SyncDirectory, RemoveAll), each fails and changes nothing; an Append
-  // at n itself writes half of its bytes.  Negative: never.
+  // CreateNew, CreateDirectories, Rename, SyncDirectory, RemoveFile, RemoveDirectory), each fails
+  // and changes nothing; an Append at n itself writes half of its bytes.  Negative: never.
   void FailFrom(int64_t operation);
+  void FailAt(int64_t operation);  // this one alone
   int64_t num_operations() const;  // changing ones so far
   // Loses power and comes back, healthy.
   void Crash(Survives survives);
@@ -36,16 +37,26 @@ class FaultDisk final : public Disk {
 
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<WritableFile>> CreateNew(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(const std::string& path) override;
   absl::StatusOr<std::string> Read(const std::string& path) override;
   absl::StatusOr<std::string> ReadRange(const std::string& path, int64_t offset,
                                         int64_t length) override;
   absl::StatusOr<int64_t> Size(const std::string& path) override;
   bool Exists(const std::string& path) override;
+  FileKind KindOf(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override;
   absl::Status CreateDirectories(const std::string& path) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::Status SyncDirectory(const std::string& path) override;
-  absl::Status RemoveAll(const std::string& path) override;
+  absl::Status RemoveFile(const std::string& path) override;
+  absl::Status RemoveDirectory(const std::string& path) override;
+  // A whole tree, for the tests themselves; no operation of the disk.
+  void RemoveTree(const std::string& path);
+  // From here on the disk takes no more than this many bytes in all its files: an Append that does
+  // not fit writes what fits and says RESOURCE_EXHAUSTED.  Negative: as many as come.
+  void SetCapacity(int64_t bytes);
+  int64_t NumBytes() const;  // of all files
 
  private:
   friend class FaultFile;
@@ -59,6 +70,9 @@ class FaultDisk final : public Disk {
 
   // All need the lock.
   absl::Status Operation();  // counts; the injected error
+  // Bytes that still fit.
+  int64_t Room() const;
+  static int64_t BytesOf(const Node& node);
   NodePtr Find(const std::string& path) const;
   absl::StatusOr<NodePtr> Get(const std::string& path, bool directory) const;
   absl::StatusOr<std::unique_ptr<WritableFile>> Open(const std::string& path, bool truncate);
@@ -67,7 +81,8 @@ class FaultDisk final : public Disk {
   mutable absl::Mutex mutex_;
   NodePtr root_;
   int64_t operations_ = 0;
-  int64_t fail_from_ = -1;
+  int64_t fail_from_ = -1, fail_until_ = -1;
+  int64_t capacity_ = -1;
 };
 
 }  // namespace birkhoff::testing

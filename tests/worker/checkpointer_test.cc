@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -60,8 +61,8 @@ class CheckpointerTest : public ::testing::Test {
     assignment_.plan_hash = PlanHash(assignment_.plan);
     assignment_.output_directory = "/out";
     store_ = *ParameterStore::Create(assignment_.plan, 0, 0, assignment_.spec, *device_);
-    checkpointer_ =
-        *Checkpointer::Create({&assignment_, store_.get(), device_.get(), &disk_, &listener_});
+    checkpointer_ = *Checkpointer::Create(
+        {&assignment_, store_.get(), device_.get(), &disk_, &listener_, &data_});
   }
 
   void Capture() {
@@ -84,6 +85,7 @@ class CheckpointerTest : public ::testing::Test {
 
   FaultDisk disk_;
   RecordingListener listener_;
+  const DataFacts data_ = {{{"/data/a.bin", 100, "uint16", "s"}}, {}};
   Assignment assignment_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<Stream> stream_;
@@ -96,19 +98,22 @@ TEST_F(CheckpointerTest, CommitsOnTheCoordinatorsWordOnly) {
   EXPECT_EQ(shard.attempt, 3);
   EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), SizeIs(0));
   checkpointer_->Commit(CommitOf(shard));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(5));
 }
 
 TEST_F(CheckpointerTest, WritesThreeTensorsPerParameterAndTheProgress) {
   checkpointer_->Commit(CommitOf(Write(5)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok()) << reader.status();
   const Manifest& manifest = (*reader)->manifest();
   EXPECT_THAT(manifest.tensors, SizeIs(3 * assignment_.plan.parameters.size()));
   EXPECT_EQ(manifest.tokens, 50);
   EXPECT_EQ(manifest.next_sample, 80);
+  ASSERT_THAT(manifest.train_files, SizeIs(1));
+  EXPECT_EQ(manifest.train_files[0].tokens, 100);
+  EXPECT_EQ(manifest.train_files[0].sample, "s");
   EXPECT_THAT(manifest.spec, HasSubstr("name: small"));
   for (const ParameterStore::Slot& slot : store_->slots()) {
     std::vector<float> values(slot.count);
@@ -125,7 +130,7 @@ TEST_F(CheckpointerTest, WritesWhatWasCapturedAndNotWhatCameLater) {
   checkpointer_->Write({5, 0, 0, 0});
   Capture();
   checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>().back()));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok());
   std::vector<float> values(slot.count);
@@ -139,7 +144,7 @@ TEST_F(CheckpointerTest, WritesMoments) {
   ToDevice(*device_, slot.first_moment, first);
   ToDevice(*device_, slot.second_moment, second);
   checkpointer_->Commit(CommitOf(Write(5)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok()) << reader.status();
   std::vector<float> values(slot.count);
@@ -159,7 +164,7 @@ TEST_F(CheckpointerTest, CapturesInStreamOrder) {
   checkpointer_->Write({5, 0, 0, 0});
   Capture();
   checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>().back()));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto reader = CheckpointReader::Open(disk_, "/out/checkpoints/step-00000005");
   ASSERT_TRUE(reader.ok()) << reader.status();
   std::vector<float> values(slot.count);
@@ -172,7 +177,7 @@ TEST_F(CheckpointerTest, RepeatedCommitAnswersAgain) {
   checkpointer_->Commit(commit);
   checkpointer_->Commit(commit);
   checkpointer_->Commit(CommitOf(Write(6)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   const auto committed = listener_.All<CheckpointCommitted>();
   ASSERT_THAT(committed, SizeIs(3));
   EXPECT_EQ(committed[0].checksum, committed[1].checksum);
@@ -181,7 +186,7 @@ TEST_F(CheckpointerTest, RepeatedCommitAnswersAgain) {
 
 TEST_F(CheckpointerTest, KeepsTheLastOnes) {
   for (const int64_t step : {5, 6, 7}) checkpointer_->Commit(CommitOf(Write(step)));
-  ASSERT_TRUE(Finish().ok());
+  ASSERT_EQ(Finish(), absl::OkStatus());
   EXPECT_THAT(*disk_.List("/out/checkpoints"), ElementsAre("step-00000006", "step-00000007"));
 }
 
@@ -205,6 +210,81 @@ TEST_F(CheckpointerTest, FullDiskIsAnErrorAndTheNextOneMaySucceed) {
   checkpointer_->Commit(CommitOf(Write(6)));
   EXPECT_TRUE(Finish().ok());
   EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(6));
+}
+
+TEST_F(CheckpointerTest, WhatDidNotFitLeavesNoBytesSoThatTheNextOneFits) {
+  checkpointer_->Commit(CommitOf(Write(5)));
+  ASSERT_EQ(Finish(), absl::OkStatus());
+  const int64_t one = disk_.NumBytes();
+  disk_.SetCapacity(one + one / 2);
+  Capture();
+  checkpointer_->Write({6, 0, 0, 0});
+  EXPECT_EQ(Finish().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(checkpointer_->failed(), 6);
+  EXPECT_THAT(*disk_.List("/out/checkpoints"), ElementsAre("step-00000005"));
+  EXPECT_EQ(disk_.NumBytes(), one);
+  disk_.SetCapacity(2 * one + one / 2);
+  checkpointer_->Commit(CommitOf(Write(7)));
+  EXPECT_TRUE(Finish().ok());
+}
+
+TEST_F(CheckpointerTest, PartOfACheckpointThatAnotherRankCouldNotWriteIsRemoved) {
+  Write(5);
+  checkpointer_->Discard(5);
+  Capture();
+  checkpointer_->Commit(CommitOf(Write(6)));
+  ASSERT_EQ(Finish(), absl::OkStatus());
+  EXPECT_THAT(*disk_.List("/out/checkpoints"), ElementsAre("step-00000006"));
+}
+
+// The weights are in memory: they are not thrown away because the disk is full for a while.
+TEST_F(CheckpointerTest, TheLastOneIsTriedAgainUntilItFits) {
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
+                               &disk_,       &listener_,   &data_};
+  parts.pauses.assign(100'000, absl::Microseconds(100));
+  checkpointer_ = *Checkpointer::Create(parts);
+  disk_.SetCapacity(1000);
+  Capture();
+  checkpointer_->Write({5, 50, 0, 0}, Checkpointer::Patience::kLast);
+  while (listener_.All<CheckpointFailed>().empty()) std::this_thread::yield();
+  EXPECT_THAT(listener_.All<CheckpointFailed>()[0].reason, HasSubstr("tried again"));
+  disk_.SetCapacity(-1);
+  Capture();  // waits for the write
+  ASSERT_THAT(listener_.All<ShardDurable>(), SizeIs(1));
+  disk_.SetCapacity(disk_.NumBytes() + 10);  // the manifest does not fit
+  checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>()[0]));
+  while (listener_.All<CheckpointFailed>().size() < 2) std::this_thread::yield();
+  disk_.SetCapacity(-1);
+  ASSERT_EQ(Finish(), absl::OkStatus());
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(5));
+}
+
+TEST_F(CheckpointerTest, TheLastOneIsGivenUpAtLengthAndTheEndWaitsForNoPause) {
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
+                               &disk_,       &listener_,   &data_};
+  parts.pauses = {absl::Microseconds(1), absl::Microseconds(1)};
+  checkpointer_ = *Checkpointer::Create(parts);
+  disk_.SetCapacity(1000);
+  Capture();
+  checkpointer_->Write({5, 50, 0, 0}, Checkpointer::Patience::kLast);
+  EXPECT_EQ(Finish().code(), absl::StatusCode::kResourceExhausted);
+  parts.pauses = {absl::InfiniteDuration()};
+  checkpointer_ = *Checkpointer::Create(parts);
+  Capture();
+  checkpointer_->Write({6, 60, 0, 0}, Checkpointer::Patience::kLast);
+  EXPECT_EQ(checkpointer_->Finish([] { return absl::AbortedError("over"); }),
+            absl::AbortedError("over"));
+  checkpointer_ = nullptr;
+}
+
+TEST(CheckpointerPausesTest, GrowToAMinuteForAQuarterOfAnHour) {
+  const std::vector<absl::Duration> pauses = Checkpointer::LongPauses();
+  absl::Duration total;
+  for (const absl::Duration pause : pauses) total += pause;
+  EXPECT_EQ(pauses.front(), absl::Seconds(1));
+  EXPECT_EQ(pauses.back(), absl::Minutes(1));
+  EXPECT_GE(total, absl::Minutes(15));
+  EXPECT_LE(total, absl::Minutes(16));
 }
 
 TEST_F(CheckpointerTest, FinishEndsWhenTheAttemptIsOver) {
@@ -259,10 +339,32 @@ TEST_F(MetricsFileTest, RemovesARowThatAKillHasCut) {
   }
 }
 
+// From a worker's side a coordinator that is away and a cut cannot be told apart: it goes on.
+TEST_F(MetricsFileTest, AnAttemptThatWasGivenUpWritesWhereNobodyReads) {
+  auto lost = *MetricsFile::Open(disk_, "/out", 0);
+  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(lost->Append(ReportOf(step), true).ok());
+  auto next = *MetricsFile::Open(disk_, "/out", 3);  // nothing to cut, yet another file
+  for (const int64_t step : {4, 5, 6}) {
+    ASSERT_TRUE(lost->Append(ReportOf(step), true).ok());
+    ASSERT_TRUE(next->Append(ReportOf(step), true).ok());
+  }
+  EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6));
+}
+
+TEST_F(MetricsFileTest, RowsOutOfOrderAndBadOnesCutNothing) {
+  Append(0, {1, 2, 3, 4, 4, 5, 5, 6, 6});  // as a lost attempt left it once
+  disk_.Edit("/out/metrics.jsonl", [](std::string& text) {
+    const size_t third = text.find("{\"step\":3");
+    text.insert(third, "garbage\n{\"step\":2,\"lo{\"step\":9}\n\n{\"step\":-1}\n{\"step\":x}\n");
+  });
+  Append(5, {6, 7});
+  EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6, 7));
+}
+
 TEST_F(MetricsFileTest, CrashWhileItIsCutKeepsTheRows) {
   for (const Survives survives : {Survives::kOnlyDurable, Survives::kEverything}) {
     for (int64_t k = 0; k < 12; ++k) {
-      ASSERT_TRUE(disk_.RemoveAll("/out").ok());
+      disk_.RemoveTree("/out");
       Append(0, {1, 2, 3, 4});
       ASSERT_TRUE(disk_.SyncDirectory("").ok());
       disk_.FailFrom(disk_.num_operations() + k);

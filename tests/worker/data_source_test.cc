@@ -49,14 +49,14 @@ class DataSourceTest : public ::testing::Test {
   }
   static std::vector<int32_t> Train(const DataSource& source, int64_t index) {
     std::vector<int32_t> inputs(kLength), targets(kLength);
-    source.Train(index, inputs, targets);
+    EXPECT_TRUE(source.Train(index, inputs, targets).ok());
     for (int i = 0; i + 1 < kLength; ++i) EXPECT_EQ(targets[i], inputs[i + 1]);
     inputs.push_back(targets.back());
     return inputs;
   }
   static std::vector<int32_t> Validation(const DataSource& source, int64_t index) {
     std::vector<int32_t> inputs(kLength), targets(kLength);
-    source.Validation(index, inputs, targets);
+    EXPECT_TRUE(source.Validation(index, inputs, targets).ok());
     inputs.push_back(targets.back());
     return inputs;
   }
@@ -99,7 +99,7 @@ TEST_F(DataSourceTest, TargetsAreCountedBeforeTheyAreRead) {
   std::vector<int32_t> inputs(kLength), targets(kLength);
   int64_t count = 0;
   for (int64_t index = 30; index < 50; ++index) {
-    source->Train(index, inputs, targets);
+    EXPECT_TRUE(source->Train(index, inputs, targets).ok());
     count += std::ranges::count_if(targets, [](int32_t target) { return target >= 0; });
   }
   EXPECT_EQ(source->TrainTargets(30, 20), count);
@@ -185,15 +185,30 @@ TEST_F(DataSourceTest, ErrorsNameFileAndNeed) {
   JobSpec spec = Spec({{WriteFile("short", 0, kLength), 1.0}});
   EXPECT_THAT(ErrorOf(spec), HasSubstr("8 tokens leave no training sample; need at least 9"));
   spec = Spec({{WriteFile("a", 0, 100), 1.0}});
-  spec.model.vocab_size = 50;
-  EXPECT_THAT(ErrorOf(spec), HasSubstr("token 50 is 50; need 0 to 49"));
-  spec.model.vocab_size = kVocabulary;
   spec.data.validation = WriteFile("v", 0, 3);
   EXPECT_THAT(ErrorOf(spec), HasSubstr("3 tokens leave no validation sample"));
   spec.data.validation.clear();
   spec.data.validation_split = 0.01;
   EXPECT_THAT(ErrorOf(spec), HasSubstr("data.validation_split: 0.01"));
   EXPECT_THAT(ErrorOf(Spec({})), HasSubstr("data.train: is empty"));
+}
+
+// A device does not check them; reading all of a corpus before the first step takes minutes.
+TEST_F(DataSourceTest, ChecksTokensWhenItHandsThemOut) {
+  JobSpec spec = Spec({{WriteFile("a", 0, 100), 1.0}});
+  spec.data.validation = WriteFile("v", 45, 20);
+  spec.model.vocab_size = 50;
+  const auto source = Open(spec);
+  std::vector<int32_t> inputs(kLength), targets(kLength);
+  int refused = 0;
+  for (int64_t index = 0; index < 12; ++index) {
+    const absl::Status status = source->Train(index, inputs, targets);
+    refused += status.ok() ? 0 : 1;
+    for (const int32_t token : targets) EXPECT_TRUE(!status.ok() || token < 50);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(status.ok() ? "" : "need 0 to 49"));
+  }
+  EXPECT_EQ(refused, 6);  // windows from token 41 on
+  EXPECT_EQ(source->Validation(0, inputs, targets).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(PermutationTest, IsOneForEverySizeAndKey) {

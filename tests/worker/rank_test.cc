@@ -310,5 +310,21 @@ TEST_F(RankTest, NamesAMissingTokenFile) {
   EXPECT_THAT(RunRanks(options_).status().ToString(), HasSubstr("/nothing"));
 }
 
+// The device would not see it, and reading all files first would take minutes: it ends the attempt
+// where it is handed out, and nothing of the step is kept.
+TEST(RankDataTest, TokenOutsideTheVocabularyEndsTheAttemptWithNothingWritten) {
+  testing::RunOptions options;
+  options.directory = testing::NewTestDirectory();
+  options.spec = testing::SmallJob(testing::NewTestDirectory());
+  options.spec.model.vocab_size = 40;  // the files have 61
+  options.spec.checkpoint.interval = 1;
+  const testing::RunResult result = testing::RunRanks(options);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(result.status().message()), ::testing::HasSubstr("need 0 to 39"));
+  EXPECT_TRUE(result.committed.empty());
+  PosixDisk disk;
+  EXPECT_TRUE(testing::MetricsSteps(disk, options.directory).empty());
+}
+
 }  // namespace
 }  // namespace birkhoff

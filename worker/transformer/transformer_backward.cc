@@ -121,6 +121,8 @@ void TransformerStage<T>::BackwardBoundary(const Call& call, UnitRange segment, 
   args.norm_inv_rms = call.ScalarsAt(places.inverse_rms);
   args.coefficients = call.ScalarsAt(places.coefficients);
   args.logits = call.ScalarsAt(places.logits);
+  // Of the model's first sub-layer, whichever stage holds it.
+  args.equal_streams = UnitOf(boundary) == 1 && ExpandOf(model_) == StreamExpand::kCopy;
   args.parameters = ParametersOf(weights);
   args.gradients = GradientsOf(weights);
   args.suffix_above = call.ScalarsAt(from_next_stage ? s_in_ : s_);

@@ -3,8 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <string>
+#include <thread>
 
 #include "tests/testing/temporary_directory.h"
 
@@ -55,13 +58,63 @@ TEST_F(DiskTest, ListsNamesInOrder) {
   EXPECT_THAT(*disk_.List(directory_.path()), ElementsAre("a", "b", "c"));
 }
 
-TEST_F(DiskTest, CreatesAndRemovesWholeTrees) {
+TEST_F(DiskTest, RemovesOneNameAndNeverWhatLiesBelow) {
   ASSERT_TRUE(disk_.CreateDirectories(directory_ / "x/y/z").ok());
   ASSERT_TRUE(disk_.CreateDirectories(directory_ / "x/y/z").ok());  // again: harmless
   Write(directory_ / "x/y/file", "1");
-  EXPECT_TRUE(disk_.RemoveAll(directory_ / "x").ok());
-  EXPECT_FALSE(disk_.Exists(directory_ / "x"));
-  EXPECT_TRUE(disk_.RemoveAll(directory_ / "x").ok());  // nothing is there
+  EXPECT_THAT(std::string(disk_.RemoveDirectory(directory_ / "x/y").message()),
+              HasSubstr("is not empty, and stays"));
+  EXPECT_THAT(std::string(disk_.RemoveFile(directory_ / "x/y").message()),
+              HasSubstr("is a directory; need a file"));
+  EXPECT_TRUE(disk_.RemoveDirectory(directory_ / "x/y/z").ok());
+  EXPECT_TRUE(disk_.RemoveFile(directory_ / "x/y/file").ok());
+  EXPECT_TRUE(disk_.RemoveDirectory(directory_ / "x/y").ok());
+  EXPECT_FALSE(disk_.Exists(directory_ / "x/y"));
+  EXPECT_TRUE(disk_.RemoveFile(directory_ / "x/y").ok());  // nothing is there
+  EXPECT_TRUE(disk_.RemoveDirectory(directory_ / "x/y").ok());
+}
+
+TEST_F(DiskTest, KnowsWhatStandsUnderAName) {
+  Write(directory_ / "file", "1");
+  ASSERT_EQ(::symlink(".", (directory_ / "link").c_str()), 0);
+  EXPECT_EQ(disk_.KindOf(directory_ / "file"), FileKind::kFile);
+  EXPECT_EQ(disk_.KindOf(directory_.path()), FileKind::kDirectory);
+  EXPECT_EQ(disk_.KindOf(directory_ / "link"), FileKind::kOther);
+  EXPECT_EQ(disk_.KindOf(directory_ / "none"), FileKind::kNone);
+}
+
+TEST_F(DiskTest, CreateNewTakesNoNameThatIsTaken) {
+  Write(directory_ / "precious", "1");
+  ASSERT_EQ(::symlink("precious", (directory_ / "link").c_str()), 0);
+  for (const char* name : {"precious", "link"}) {
+    EXPECT_EQ(disk_.CreateNew(directory_ / name).status().code(), absl::StatusCode::kAlreadyExists);
+  }
+  EXPECT_EQ(Read(directory_ / "precious"), "1");
+}
+
+TEST_F(DiskTest, ReplaceFileFollowsNoLink) {
+  Write(directory_ / "precious", "1");
+  ASSERT_EQ(::symlink("precious", (directory_ / "file.new").c_str()), 0);
+  ASSERT_TRUE(ReplaceFile(disk_, directory_ / "file", "2").ok());
+  EXPECT_EQ(Read(directory_ / "precious"), "1");
+  EXPECT_EQ(Read(directory_ / "file"), "2");
+  EXPECT_THAT(*disk_.List(directory_.path()), ElementsAre("file", "precious"));
+}
+
+TEST_F(DiskTest, ReadsWhatHasNoSizeToItsEnd) {
+  ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
+  std::thread writer([&] {
+    const auto pipe = disk_.OpenAppend(directory_ / "pipe");
+    EXPECT_TRUE(pipe.ok() && (*pipe)->Append(std::string(200'000, 'x')).ok());
+  });
+  const auto file = disk_.OpenRead(directory_ / "pipe");
+  ASSERT_TRUE(file.ok()) << file.status();
+  std::string all;
+  for (std::string next = *(*file)->Read(1000); !next.empty(); next = *(*file)->Read(1000)) {
+    all += next;
+  }
+  writer.join();
+  EXPECT_EQ(all.size(), 200'000u);
 }
 
 TEST_F(DiskTest, RenameReplacesAFile) {

@@ -57,7 +57,7 @@ class CheckpointTest : public ::testing::Test {
   // A checkpoint of `step` with two shards, committed.
   absl::StatusOr<std::string> Commit(int64_t step, int attempt = 1) {
     Manifest manifest = NewManifest(step, attempt);
-    const std::string partial = Root(PartialCheckpointName(step, attempt));
+    const std::string partial = Root(PartialCheckpointName(step, "jobs/test", attempt));
     if (auto status = disk_.CreateDirectories(partial); !status.ok()) return status;
     const std::vector<std::vector<TensorView>> shards = {
         {{"a", {2, 3}, a_.data()}, {"a.adam_m", {2, 3}, m_.data()}}, {{"b", {4}, b_.data()}}, {}};
@@ -89,7 +89,7 @@ class CheckpointTest : public ::testing::Test {
     return manifest;
   }
 
-  std::string Root(const std::string& name) const { return "/out/" + name; }
+  std::string Root(const std::string& name) const { return absl::StrCat("/out/", name); }
   std::string Committed(int64_t step) const { return Root(CheckpointName(step)); }
 
   // What Open and reading all tensors say.
@@ -206,9 +206,9 @@ TEST_F(CheckpointTest, CutFilesAreSeenAtEveryLength) {
 
 TEST_F(CheckpointTest, MissingFilesAreNamed) {
   ASSERT_TRUE(Commit(1).ok());
-  ASSERT_TRUE(disk_.RemoveAll(Committed(1) + "/rank-00001.safetensors").ok());
+  ASSERT_TRUE(disk_.RemoveFile(Committed(1) + "/rank-00001.safetensors").ok());
   EXPECT_THAT(ReadAll(1).ToString(), HasSubstr("rank-00001.safetensors: missing"));
-  ASSERT_TRUE(disk_.RemoveAll(Committed(1) + "/manifest.json").ok());
+  ASSERT_TRUE(disk_.RemoveFile(Committed(1) + "/manifest.json").ok());
   EXPECT_THAT(ReadAll(1).ToString(), HasSubstr("manifest.json: missing"));
 }
 
@@ -260,7 +260,7 @@ TEST_F(CheckpointTest, ATensorInTwoShardsIsRefused) {
 TEST_F(CheckpointTest, ListNamesCommittedOnesOnlyNewestFirst) {
   EXPECT_THAT(*ListCheckpoints(disk_, "/nowhere"), IsEmpty());
   for (const int64_t step : {5, 123456789, 10}) ASSERT_TRUE(Commit(step).ok());
-  ASSERT_TRUE(disk_.CreateDirectories(Root(PartialCheckpointName(20, 1))).ok());
+  ASSERT_TRUE(disk_.CreateDirectories(Root(PartialCheckpointName(20, "jobs/test", 1))).ok());
   for (const char* other :
        {"step-", "step-x", "step-00000030.removing", "notes", "step-1.attempt-2"}) {
     ASSERT_TRUE(disk_.CreateDirectories(Root(other)).ok());
@@ -268,20 +268,100 @@ TEST_F(CheckpointTest, ListNamesCommittedOnesOnlyNewestFirst) {
   EXPECT_THAT(*ListCheckpoints(disk_, "/out"), ElementsAre(123456789, 10, 5));
 }
 
-TEST_F(CheckpointTest, PruneKeepsTheNewestAndClearsOldAttempts) {
-  for (const int64_t step : {1, 2, 3, 4}) ASSERT_TRUE(Commit(step, 2).ok());
-  for (const auto& [step, attempt] : {std::pair{9, 1}, {3, 2}, {9, 2}, {9, 3}}) {
-    ASSERT_TRUE(disk_.CreateDirectories(Root(PartialCheckpointName(step, attempt))).ok());
+TEST_F(CheckpointTest, PruneKeepsThoseCommittedLast) {
+  for (const int64_t step : {3, 4, 9, 1, 2}) ASSERT_TRUE(Commit(step, 2).ok());
+  ASSERT_TRUE(PruneCheckpoints(disk_, "/out", 2).ok());
+  EXPECT_THAT(*disk_.List("/out"), ElementsAre("step-00000001", "step-00000002"));
+}
+
+TEST_F(CheckpointTest, PruneDoesNotCountWhatCannotBeRead) {
+  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(Commit(step).ok());
+  disk_.Edit(Committed(3) + "/manifest.json", [](std::string& bytes) { bytes.resize(1); });
+  ASSERT_TRUE(PruneCheckpoints(disk_, "/out", 1).ok());
+  EXPECT_THAT(*disk_.List("/out"), ElementsAre("step-00000002", "step-00000003"));
+}
+
+TEST_F(CheckpointTest, PartialsGoButThoseOfALaterAttempt) {
+  ASSERT_TRUE(Commit(4).ok());
+  for (const char* name :
+       {"step-00000003.removing", "step-00000009.attempt-1.partial",
+        "step-00000009.other.attempt-7.partial", "step-00000009.test.attempt-2.partial",
+        "step-00000009.test.attempt-3.partial", "step-00000001.set-aside"}) {
+    ASSERT_TRUE(disk_.CreateDirectories(Root(name)).ok());
   }
-  ASSERT_TRUE(PruneCheckpoints(disk_, "/out", 2, /*attempt=*/2).ok());
-  EXPECT_THAT(*disk_.List("/out"),
-              ElementsAre("step-00000003", "step-00000004", "step-00000009.attempt-2.partial",
-                          "step-00000009.attempt-3.partial"));
+  ASSERT_TRUE(RemovePartials(disk_, "/out", "jobs/test", /*attempt=*/2).ok());
+  EXPECT_THAT(*disk_.List("/out"), ElementsAre("step-00000001.set-aside", "step-00000004",
+                                               "step-00000009.test.attempt-3.partial"));
+}
+
+// What a user may have below a directory that --fresh or pruning is told of.
+class ForeignFilesTest : public CheckpointTest {
+ protected:
+  void Put(const std::string& path) {
+    ASSERT_TRUE(disk_.CreateDirectories(ParentOf(path)).ok());
+    const auto file = disk_.Create(path);
+    ASSERT_TRUE(file.ok() && (*file)->Append("precious").ok()) << path;
+  }
+  std::string Read(const std::string& path) { return disk_.Read(path).value_or("(gone)"); }
+};
+
+TEST_F(ForeignFilesTest, OnlyNamesThatWeWriteAreRemoved) {
+  ASSERT_TRUE(Commit(1).ok());
+  const std::vector<std::string> precious = {"/out/thesis.tex",
+                                             "/out/photos/1.jpg",
+                                             "/out/step-3/notes",
+                                             "/out/step-00000004/notes",
+                                             "/out/step-00000005/manifest.json/notes",
+                                             "/out/step-00000006.test.attempt-1.partial/notes",
+                                             "/out/step-00000007.removing/notes",
+                                             "/out/step-00000008.mine",
+                                             "/out/step-00000009/rank-x.safetensors",
+                                             "/out/checkpoints.txt"};
+  for (const std::string& path : precious) Put(path);
+  ASSERT_TRUE(RemovePartials(disk_, "/out", "jobs/test", 5).ok());
+  ASSERT_TRUE(PruneCheckpoints(disk_, "/out", 1).ok());
+  for (const std::string& path : precious) EXPECT_EQ(Read(path), "precious") << path;
+  ASSERT_TRUE(RemoveAllCheckpoints(disk_, "/out").ok());
+  EXPECT_FALSE(disk_.Exists(Committed(1)));
+  for (const std::string& path : precious) {
+    if (Read(path) == "precious") continue;  // else it has moved with its directory
+    const size_t at = path.find('/', sizeof("/out"));
+    EXPECT_EQ(Read(absl::StrCat(path.substr(0, at), ".set-aside", path.substr(at))), "precious")
+        << path;
+  }
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out"), IsEmpty());
+}
+
+TEST_F(ForeignFilesTest, ACheckpointWithANoteCanBeLoadedAndIsNotPruned) {
+  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(Commit(step).ok());
+  Put("/out/step-00000001/README");
+  ASSERT_TRUE(PruneCheckpoints(disk_, "/out", 1).ok());
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out"), ElementsAre(3, 1));
+  EXPECT_TRUE(ReadAll(1).ok());
+}
+
+TEST_F(ForeignFilesTest, ACommitOverAForeignDirectorySetsItAside) {
+  Put("/out/step-00000001/README");
+  Put("/out/step-00000001.set-aside/README");
+  ASSERT_TRUE(Commit(1).ok());
+  EXPECT_TRUE(ReadAll(1).ok());
+  EXPECT_EQ(Read("/out/step-00000001.set-aside/README"), "precious");
+  EXPECT_EQ(Read("/out/step-00000001.set-aside-2/README"), "precious");
+}
+
+TEST_F(CheckpointTest, CommitComparesEveryByteWithWhatItsRankHasWritten) {
+  Manifest manifest = NewManifest(1, 1);
+  ASSERT_TRUE(disk_.CreateDirectories("/out").ok());
+  const auto written = WriteShard(disk_, "/out/x", std::vector<TensorView>{{"b", {4}, b_.data()}});
+  ASSERT_TRUE(written.ok());
+  disk_.Edit("/out/x", [](std::string& bytes) { bytes[bytes.size() - 1] ^= 1; });
+  EXPECT_THAT(AddShard(disk_, "/out", "x", *written, manifest).ToString(),
+              HasSubstr(absl::StrCat("its rank has written ", written->checksum)));
 }
 
 TEST_F(CheckpointTest, CommitReplacesADamagedOneOfTheSameStep) {
   ASSERT_TRUE(Commit(5, 1).ok());
-  disk_.Edit(Committed(5) + "/manifest.json", [](std::string& bytes) { bytes = "{"; });
+  disk_.Edit(Committed(5) + "/manifest.json", [](std::string& bytes) { bytes.resize(1); });
   ASSERT_TRUE(Commit(5, 2).ok());
   EXPECT_TRUE(ReadAll(5).ok()) << ReadAll(5);
 }
@@ -292,7 +372,7 @@ TEST_F(CheckpointTest, NoCrashPointLosesTheCommittedOneOrShowsAHalfOne) {
   for (const Survives survives : {Survives::kOnlyDurable, Survives::kEverything}) {
     for (int64_t k = 0;; ++k) {
       disk_.Crash(Survives::kEverything);
-      ASSERT_TRUE(disk_.RemoveAll("/out").ok());
+      disk_.RemoveTree("/out");
       ASSERT_TRUE(disk_.CreateDirectories("/out").ok());
       ASSERT_TRUE(disk_.SyncDirectory("").ok());
       ASSERT_TRUE(Commit(1).ok());

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <functional>
@@ -20,7 +21,7 @@ using ::testing::IsEmpty;
 
 std::vector<int32_t> Tokens(const TokenFile& file) {
   std::vector<int32_t> tokens(static_cast<size_t>(file.num_tokens()));
-  file.Read(0, tokens);
+  EXPECT_TRUE(file.Read(0, tokens, 1 << 30).ok());
   return tokens;
 }
 
@@ -147,7 +148,55 @@ TEST_F(TokenFileTest, NamesTheFirstTokenOutsideTheVocabulary) {
   EXPECT_EQ(Open("t")->CheckVocabulary(257).message(),
             absl::StrCat(directory_ / "t.bin",
                          ": byte 1026: token 1 is 299; need 0 to 256, because model.vocab_size is "
-                         "257"));
+                         "257; the largest token of the file is 299"));
+}
+
+TEST_F(TokenFileTest, ChecksTheTokensThatItHandsOut) {
+  Write("t", TokenFormat::kLlmc, 300, {{5, 299, 260}});
+  const std::unique_ptr<TokenFile> file = Open("t");
+  std::vector<int32_t> token(1);
+  EXPECT_TRUE(file->Read(0, token, 257).ok());
+  EXPECT_THAT(std::string(file->Read(1, token, 257).message()),
+              HasSubstr("byte 1026: token 1 is 299; need 0 to 256"));
+  EXPECT_TRUE(file->Read(1, token, 300).ok());
+}
+
+TEST_F(TokenFileTest, AFileThatIsCutWhileItIsOpenIsAnError) {
+  Write("t", TokenFormat::kMegatron, 257, {std::vector<int32_t>(100'000, 7)});
+  const std::unique_ptr<TokenFile> file = Open("t");
+  WriteBytes("t.bin", "short");
+  std::vector<int32_t> tokens(10);
+  const absl::Status status = file->Read(90'000, tokens, 257);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("it had 200000 bytes when it was opened"));
+  EXPECT_FALSE(file->CheckVocabulary(257).ok());
+  EXPECT_FALSE(file->SampleChecksum().ok());
+}
+
+TEST_F(TokenFileTest, APipeIsNoTokenFileAndNobodyWaitsForIt) {
+  ASSERT_EQ(::mkfifo((directory_ / "p.bin").c_str(), 0600), 0);
+  EXPECT_THAT(std::string(TokenFile::Open(directory_ / "p").status().message()),
+              HasSubstr("need a regular file"));
+}
+
+TEST_F(TokenFileTest, SampleChecksumSeesAnotherFile) {
+  for (const int count : {1, 100, 4096, 131'072, 1'000'000}) {
+    std::vector<int32_t> tokens(static_cast<size_t>(count), 7);
+    Write("a", TokenFormat::kMegatron, 257, {tokens});
+    const std::string a = *Open("a")->SampleChecksum();
+    EXPECT_EQ(*Open("a")->SampleChecksum(), a);
+    tokens.back() = 8;
+    Write("b", TokenFormat::kMegatron, 257, {tokens});
+    EXPECT_NE(*Open("b")->SampleChecksum(), a) << count << ": the last token";
+    tokens.back() = 7;
+    tokens.front() = 8;
+    Write("b", TokenFormat::kMegatron, 257, {tokens});
+    EXPECT_NE(*Open("b")->SampleChecksum(), a) << count << ": the first token";
+    tokens.front() = 7;
+    tokens.push_back(7);
+    Write("b", TokenFormat::kMegatron, 257, {tokens});
+    EXPECT_NE(*Open("b")->SampleChecksum(), a) << count << ": one more";
+  }
 }
 
 TEST_F(TokenFileTest, WriterRefusesTokensOutsideTheVocabulary) {
@@ -280,7 +329,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(TokenFileTest, MissingFilesAreNotFound) {
   EXPECT_EQ(TokenFile::Open(directory_ / "none").status().code(), absl::StatusCode::kNotFound);
   Write("t", TokenFormat::kMegatron, 257, {{1}});
-  ASSERT_TRUE(disk_.RemoveAll(directory_ / "t.bin").ok());
+  ASSERT_TRUE(disk_.RemoveFile(directory_ / "t.bin").ok());
   EXPECT_THAT(std::string(TokenFile::Open(directory_ / "t").status().message()),
               HasSubstr("t.bin: No such file"));
 }
