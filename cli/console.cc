@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 namespace {
@@ -48,7 +49,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 }
 
 int Finish(const Console& console, const absl::Status& status) {
-  if (!status.ok()) *console.err << "birkhoff: " << std::string(status.message()) << "\n";
+  if (!status.ok()) *console.err << "birkhoff: " << PrintableLines(status.message()) << "\n";
   return static_cast<int>(ExitCodeOf(status));
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/printable.h"
 #include "worker/local_device.h"
 #include "worker/own_address.h"
 #include "worker/rank_process.h"
@@ -60,13 +61,18 @@ int Main(int argc, char** argv) {
   absl::StatusOr<LocalDevice> local = FindLocalDevice(device, memory_bytes);
   if (!local.ok()) return Refuse(local.status());
   if (name.empty()) name = absl::StrCat(HostName(), "-", ::getpid());
+  const std::string full_name = absl::StrCat("workers/", name);
+  if (!IsWorkerName(full_name)) {
+    return Refuse(absl::InvalidArgumentError(
+        absl::StrCat("--name: '", Printable(name), "' is not allowed; need ", kWorkerNames)));
+  }
   if (address.empty()) address = OwnAddressTowards(coordinator).value_or(HostName());
   SupervisorOptions options;
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
   options.device = local->name;
   options.agent.resources = std::move(local->resources);
-  options.agent.resources.name = absl::StrCat("workers/", name);
+  options.agent.resources.name = full_name;
   options.agent.address = address;
   options.agent.once = once;
   const SystemClock clock;
