@@ -49,7 +49,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 }
 
 int Finish(const Console& console, const absl::Status& status) {
-  if (!status.ok()) *console.err << "birkhoff: " << PrintableLines(status.message()) << "\n";
+  if (!status.ok()) *console.err << "birkhoff: " << PrintableLines(std::string(status.message())) << "\n";
   return static_cast<int>(ExitCodeOf(status));
 }
 

@@ -10,6 +10,7 @@
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 #include "core/spec/model.h"
+#include "core/spec/plan_size.h"
 
 namespace birkhoff {
 namespace {
@@ -340,6 +341,7 @@ Problems ValidateJobSpec(const JobSpec& spec) {
   CheckLrSteps(spec, &problems);
   CheckParallelism(spec, &problems);
   CheckMicrobatches(spec, &problems);
+  if (problems.empty()) problems = CheckPlanSize(spec);
   return problems;
 }
 
