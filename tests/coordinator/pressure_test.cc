@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/net/bounds.h"
+#include "coordinator/daemon.h"
 #include "tests/coordinator/job_events.h"
 #include "tests/coordinator/service_fixture.h"
 
@@ -158,6 +158,25 @@ TEST_F(ImpatientTest, AStreamThatNeverReadsIsCut) {
   bool alive = true;
   for (int i = 0; i < 100'000 && alive; ++i) alive = deaf.Say(Meet{job, 1, 0, "key", ""});
   EXPECT_FALSE(alive) << "400 MB of answers would have been kept";
+}
+
+// Item 36.
+TEST(DaemonTest, RefusesFlagsThatCannotBeMeant) {
+  const auto start = [](auto&& change) {
+    DaemonOptions options;
+    options.listen = options.metrics_listen = "127.0.0.1:0";
+    options.store_path = ":memory:";
+    change(options);
+    return Daemon::Start(options).status();
+  };
+  EXPECT_TRUE(start([](DaemonOptions&) {}).ok());
+  const absl::Status lease = start([](DaemonOptions& o) { o.heartbeat = absl::Seconds(3); });
+  EXPECT_EQ(lease.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(lease.message(), HasSubstr("--lease-seconds: 5 is not allowed; need at least two"));
+  EXPECT_THAT(start([](DaemonOptions& o) { o.metrics_listen = "0.0.0.0:0"; }).message(),
+              HasSubstr("--allow-plaintext"));
+  EXPECT_THAT(start([](DaemonOptions& o) { o.listen = "127.0.0.1"; }).message(),
+              HasSubstr("--listen: '127.0.0.1' is not allowed; need HOST:PORT"));
 }
 
 }  // namespace
