@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 namespace {
@@ -22,33 +23,9 @@ std::string Scaled(double value, const char* unit) {
 
 }  // namespace
 
-ExitCode ExitCodeOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return ExitCode::kDone;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kOutOfRange:
-    case absl::StatusCode::kDataLoss:
-      return ExitCode::kBadSpec;
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kResourceExhausted:
-    case absl::StatusCode::kPermissionDenied:
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kCancelled:
-      return ExitCode::kInfrastructure;
-    case absl::StatusCode::kAborted:
-      return ExitCode::kFenced;
-    default:
-      return ExitCode::kInternal;
-  }
-}
-
 int Finish(const Console& console, const absl::Status& status) {
-  if (!status.ok()) *console.err << "birkhoff: " << std::string(status.message()) << "\n";
+  if (!status.ok())
+    *console.err << "birkhoff: " << PrintableLines(std::string(status.message())) << "\n";
   return static_cast<int>(ExitCodeOf(status));
 }
 

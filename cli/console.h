@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "core/base/exit_code.h"
+#include "core/base/exit_status.h"
 
 namespace birkhoff {
 
@@ -15,9 +15,6 @@ struct Console {
   bool terminal = false;          // err is a terminal: progress may overwrite itself
   std::string program_directory;  // where birkhoff-worker and birkhoff-data stand
 };
-
-// The exit code that an error means to scripts: the request's fault 64, the world's 71, ours 70.
-ExitCode ExitCodeOf(const absl::Status& status);
 
 // Writes "birkhoff: MESSAGE" to err unless OK; returns the exit code of the process.
 int Finish(const Console& console, const absl::Status& status);

@@ -83,6 +83,8 @@ absl::StatusOr<JobView> LocalRun::Watch() {
     }
     ASSIGN_OR_RETURN(const JobView job, coordinator.GetJob(job_));
     if (IsOver(job.state) && seen >= job.last_event_id) return job;
+    // No other workers will ever come.
+    if (job.reason.code == kNoRoom) return absl::FailedPreconditionError(job.reason.sentence);
     RETURN_IF_ERROR(HandleSignals());
     if (!IsOver(job.state)) RETURN_IF_ERROR(workers_->Supervise());
   }

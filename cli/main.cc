@@ -15,12 +15,14 @@ std::string DirectoryOfThisProgram() {
   return error ? std::string(".") : self.parent_path().string();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   ::setenv("OPENBLAS_NUM_THREADS", "1", 1);  // inherited by the workers: same sums everywhere
   birkhoff::Program program;
   program.console = {&std::cout, &std::cerr, ::isatty(STDERR_FILENO) == 1,
                      DirectoryOfThisProgram()};
   return birkhoff::RunProgram(argc, argv, std::move(program));
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return birkhoff::RunMain("birkhoff", Main, argc, argv); }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "core/base/printable.h"
 #include "core/net/convert.h"
 #include "core/spec/load.h"
 
@@ -57,8 +58,7 @@ bool PrintForPrograms(const std::string& json, const std::string& output, const 
 }
 
 std::string LastStep(const v1::Job& job) {
-  if (!job.has_last_step()) return absl::StrCat("0/", job.spec().training().steps());
-  return absl::StrCat(job.last_step().step(), "/", job.spec().training().steps());
+  return absl::StrCat(job.has_last_step() ? job.last_step().step() : 0, "/", job.total_steps());
 }
 
 std::string LastLoss(const v1::Job& job) {
@@ -94,7 +94,10 @@ std::string StateName(v1::Worker::State state) {
   return v1::Worker::State_Name(state).substr(std::string("STATE_").size());
 }
 
-std::string Table(const std::vector<std::vector<std::string>>& rows) {
+std::string Table(std::vector<std::vector<std::string>> rows) {
+  for (std::vector<std::string>& row : rows) {
+    for (std::string& cell : row) cell = Printable(cell);
+  }
   std::vector<size_t> widths;
   for (const std::vector<std::string>& row : rows) {
     widths.resize(std::max(widths.size(), row.size()), 0);

@@ -22,7 +22,7 @@ std::string StateName(v1::Job::State state);
 std::string StateName(v1::Worker::State state);
 
 // A table: columns as wide as their widest cell.
-std::string Table(const std::vector<std::vector<std::string>>& rows);
+std::string Table(std::vector<std::vector<std::string>> rows);
 // JSON text as block YAML; scalars stay as JSON writes them.
 std::string JsonToYaml(const std::string& json);
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 namespace {
@@ -74,7 +75,7 @@ void ProgressView::Step(const StepReport& report) {
 void ProgressView::Say(const std::string& line) {
   if (open_) out_ << kClearLine;
   open_ = false;
-  out_ << line << "\n" << std::flush;
+  out_ << Printable(line) << "\n" << std::flush;
 }
 
 void ProgressView::RankLeft(int rank, int attempt, const std::string& reason) {

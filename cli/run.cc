@@ -14,6 +14,7 @@
 #include "cli/local_run.h"
 #include "cli/output_directory.h"
 #include "cli/spec_flags.h"
+#include "core/base/printable.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -57,8 +58,8 @@ void ShowEnd(const JobView& job, const RunOptions& options, const std::string& o
                            : std::string("stopped before the first checkpoint of this run"));
     err << "; to go on: " << ResumeCommand(options, out) << "\n";
   } else {
-    err << "birkhoff: " << job.name << " failed: " << job.reason.sentence << "; logs in " << out
-        << "/logs\n";
+    err << "birkhoff: " << job.name << " failed: " << Printable(job.reason.sentence) << "; logs in "
+        << out << "/logs\n";
   }
 }
 

@@ -39,6 +39,7 @@ class WorkerLink {
 struct JobView {
   std::string name;  // "jobs/tiny"
   JobSpec spec;      // resolved
+  int64_t total_steps = 0;
   JobState state = JobState::kQueued;
   JobReason reason;
   ExitCode exit_code = ExitCode::kDone;  // meaningful once IsOver(state)
@@ -53,6 +54,7 @@ struct JobView {
   std::optional<StepReport> last_step;       // empty before the first
   std::optional<CheckpointInfo> checkpoint;  // empty before the first
   int64_t last_event_id = 0;
+  std::string page_token;  // of ListJobs: the page that begins after this job
 };
 
 // One thing that happened, for watchers.  Ids ascend within a job and never change.
@@ -114,6 +116,7 @@ struct ListRequest {
   int page_size = 0;             // 0: 50; above 1000: 1000
   std::string page_token;        // opaque
   std::vector<JobState> states;  // empty: all
+  bool with_spec = false;        // false: JobView::spec is left out
 };
 struct JobPage {
   std::vector<JobView> jobs;    // newest first
@@ -147,6 +150,7 @@ struct FleetMetrics {
   int workers_busy = 0;
   int workers_lost = 0;
   int queue_length = 0;
+  bool store_refuses = false;
 };
 
 struct CoordinatorOptions {
@@ -204,13 +208,20 @@ class Coordinator {
 
   // --- workers ---
   // Takes one message; `link` stays registered for the worker until Disconnected(link).  Errors:
-  // UNAVAILABLE the store refuses: close the link, the worker will say it again.
+  // UNAVAILABLE the store refuses, or another living process has the worker's name: close the link,
+  // the worker will say it again.
   virtual absl::Status Handle(const WorkerMessage& message, WorkerLink* link) = 0;
   virtual void Disconnected(WorkerLink* link) = 0;  // afterwards `link` is not used any more
 
   // --- time ---
-  // Looks for ended leases and graces, writes out step reports.  Call several times per heartbeat.
+  // Looks for ended leases and graces, writes out step reports.  Call kTicksPerHeartbeat times per
+  // heartbeat: where more than a heartbeat has passed since the last call, this process was stopped
+  // or slow itself, and all leases and graces last longer by as much.  Never throws.
+  static constexpr int kTicksPerHeartbeat = 4;
   virtual absl::Status Tick() = 0;
+
+  // What the store said to the latest append; that it is damaged stays true for good.
+  virtual absl::Status StoreStatus() const = 0;
 
   virtual FleetMetrics Metrics() const = 0;
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/job_service.h"
 #include "coordinator/job_store.h"
@@ -21,11 +22,11 @@
 namespace birkhoff {
 namespace {
 
-// Calls Coordinator::Tick several times per heartbeat.
+// Calls Coordinator::Tick several times per heartbeat; health is what the store says.
 class Ticker {
  public:
-  Ticker(Coordinator& coordinator, absl::Duration interval)
-      : thread_([this, &coordinator, interval] { Run(coordinator, interval); }) {}
+  Ticker(Coordinator& coordinator, RpcServer& server, absl::Duration interval)
+      : thread_([this, &coordinator, &server, interval] { Run(coordinator, server, interval); }) {}
   ~Ticker() {
     {
       absl::MutexLock lock(&mutex_);
@@ -35,11 +36,13 @@ class Ticker {
   }
 
  private:
-  void Run(Coordinator& coordinator, absl::Duration interval) {
+  void Run(Coordinator& coordinator, RpcServer& server, absl::Duration interval) {
     absl::MutexLock lock(&mutex_);
     const auto stopping = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; };
     while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping), interval)) {
-      coordinator.Tick().IgnoreError();  // the store refuses: the next tick tries again
+      // The coordinator has logged what is wrong; the next tick tries again.
+      coordinator.Tick().IgnoreError();
+      server.SetHealthy(coordinator.StoreStatus().ok());
     }
   }
 
@@ -54,6 +57,12 @@ class RunningDaemon final : public Daemon {
   ~RunningDaemon() override { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Init() {
+    if (options_.lease < 2 * options_.heartbeat) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--lease-seconds: ", absl::ToDoubleSeconds(options_.lease),
+          " is not allowed; need at least two heartbeats, ",
+          absl::ToDoubleSeconds(2 * options_.heartbeat), " (or lower --heartbeat-seconds)"));
+    }
     ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
     CoordinatorOptions coordinator;
     coordinator.heartbeat = options_.heartbeat;
@@ -66,9 +75,11 @@ class RunningDaemon final : public Daemon {
                                                {jobs_->service(), workers_->service()}));
     if (!options_.metrics_listen.empty()) {
       metrics_ = NewCoordinatorMetrics(*coordinator_);
-      ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_));
+      ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
+                                                         options_.allow_plaintext));
     }
-    ticker_ = std::make_unique<Ticker>(*coordinator_, options_.heartbeat / 4);
+    ticker_ = std::make_unique<Ticker>(*coordinator_, *server_,
+                                       options_.heartbeat / Coordinator::kTicksPerHeartbeat);
     return absl::OkStatus();
   }
 
@@ -79,11 +90,15 @@ class RunningDaemon final : public Daemon {
   }
 
   void Shutdown(absl::Duration grace) override {
+    ticker_.reset();
     if (server_ != nullptr) server_->Shutdown(grace);
     endpoint_.reset();
-    ticker_.reset();
     // Step reports that waited to be written in one go.
-    if (coordinator_ != nullptr) coordinator_->Tick().IgnoreError();
+    if (coordinator_ == nullptr) return;
+    const absl::Status written = coordinator_->Tick();
+    if (!written.ok() && options_.log) {
+      options_.log(absl::StrCat("the last steps were not stored: ", written.message()));
+    }
   }
 
  private:

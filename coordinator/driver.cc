@@ -2,16 +2,20 @@
 #include "coordinator/driver.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "coordinator/event_codec.h"
 #include "coordinator/job_view.h"
+#include "core/base/printable.h"
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
 
@@ -31,6 +35,21 @@ std::string OutputDirectoryOf(const SubmitRequest& request, const std::string& n
   const std::string parent = request.output_directory.empty() ? "runs/" : request.output_directory;
   if (!absl::EndsWith(parent, "/")) return parent;
   return absl::StrCat(parent, absl::StripPrefix(name, "jobs/"));
+}
+
+// One name for a directory however it is written, as far as words can tell.
+std::string Normalised(const std::string& directory) {
+  std::string path = std::filesystem::path(directory).lexically_normal();
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+// Where the job writes: its output directory and that of its checkpoints.
+std::vector<std::string> RootsOf(const JobCreated& job) {
+  const std::string& checkpoints = job.spec->checkpoint.directory;
+  std::vector<std::string> roots = {Normalised(job.output_directory)};
+  roots.push_back(checkpoints.empty() ? roots[0] + "/checkpoints" : Normalised(checkpoints));
+  return roots;
 }
 
 // Removes itself from the driver, which must outlive it.
@@ -72,7 +91,9 @@ absl::Status Driver::Replay() {
   ASSIGN_OR_RETURN(const std::vector<StoredEvent> events, store_.ReadForReplay());
   absl::MutexLock lock(&mutex_);
   for (const StoredEvent& stored : events) RETURN_IF_ERROR(ReplayEvent(stored));
+  for (const auto& [name, record] : jobs_) Reindex(*record);
   ExpectWorkers();
+  last_tick_ = clock_.Now();
   return absl::OkStatus();
 }
 
@@ -93,7 +114,8 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
   }
   record->update_time = absl::FromUnixNanos(stored.wall_ns);
   record->last_id = record->durable_id = std::max(record->last_id, stored.id);
-  record->over_since = clock_.Now();
+  // As long ago as the clocks of two processes can say.
+  record->over_since = clock_.Now() + (record->update_time - clock_.WallTime());
   return absl::OkStatus();
 }
 
@@ -115,8 +137,8 @@ absl::StatusOr<JobRecord*> Driver::FindJob(const std::string& name) const {
   return found->second.get();
 }
 
-JobView Driver::View(const JobRecord& record) const {
-  JobView view = MakeJobView(record.job);
+JobView Driver::View(const JobRecord& record, bool with_spec) const {
+  JobView view = MakeJobView(record.job, with_spec);
   view.create_time = record.create_time;
   view.update_time = record.update_time;
   view.last_event_id = record.durable_id;
@@ -139,43 +161,48 @@ absl::StatusOr<JobView> Driver::Submit(const SubmitRequest& request) {
 
 // The job that an earlier call with the same request id made; NOT_FOUND if there was none.
 absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const {
-  for (const auto& [name, record] : jobs_) {
-    const JobCreated& made = record->job.request();
-    if (request.request_id.empty() || made.request_id != request.request_id) continue;
-    const bool same = EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
-                      made.priority == request.priority && made.fresh == request.fresh &&
-                      made.output_directory == OutputDirectoryOf(request, name);
-    if (same) return View(*record);
-    return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " made ", name,
-                                                 " from another request; need a new request_id"));
+  const auto found = by_request_.find(request.request_id);
+  if (request.request_id.empty() || found == by_request_.end()) {
+    return absl::NotFoundError("a new request");
   }
-  return absl::NotFoundError("a new request");
+  const JobRecord& record = *found->second;
+  const std::string& name = record.job.name();
+  const JobCreated& made = record.job.request();
+  const bool same = EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
+                    made.priority == request.priority && made.fresh == request.fresh &&
+                    made.output_directory == OutputDirectoryOf(request, name);
+  if (same) return View(record);
+  return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " made ", name,
+                                               " from another request; need a new request_id"));
 }
 
 // Two jobs in one directory would take each other's checkpoints for their own.
-absl::Status Driver::CheckNobodyWritesTo(const std::string& directory) const {
-  for (const auto& [name, record] : jobs_) {
-    const Job& job = record->job;
-    if (IsOver(job.state()) || job.request().output_directory != directory) continue;
-    return absl::AlreadyExistsError(absl::StrCat("output_directory: ", directory, " is that of ",
-                                                 name, ", which is ", JobStateName(job.state()),
-                                                 "; need another one"));
+absl::Status Driver::CheckNobodyWritesTo(const JobCreated& created) const {
+  for (const std::string& root : RootsOf(created)) {
+    const auto found = by_directory_.find(root);
+    if (found == by_directory_.end()) continue;
+    const Job& job = found->second->job;
+    const bool output = root == Normalised(created.output_directory);
+    return absl::AlreadyExistsError(absl::StrCat(
+        output ? "output_directory" : "checkpoint.directory", ": ", root, " is that of ",
+        job.name(), ", which is ", JobStateName(job.state()), "; need another one"));
   }
   return absl::OkStatus();
 }
 
-// A name that was used by a job that is over gets a number: jobs/tiny, jobs/tiny-2, ...
-absl::StatusOr<std::string> Driver::NewJobName(const std::string& name) const {
-  std::string candidate = absl::StrCat("jobs/", name);
-  for (int number = 2; jobs_.contains(candidate); ++number) {
-    if (!IsOver(jobs_.at(candidate)->job.state())) {
-      return absl::AlreadyExistsError(absl::StrCat(candidate, " is ",
-                                                   JobStateName(jobs_.at(candidate)->job.state()),
-                                                   "; need another name, or cancel it first"));
-    }
-    candidate = absl::StrCat("jobs/", name, "-", number);
+// A name that was used by a job that is over gets a number: jobs/tiny, jobs/tiny-2, ...  Numbers
+// before the latest are not looked at again: those jobs are over for good.
+absl::StatusOr<std::string> Driver::NewJobName(const std::string& name) {
+  for (int& number = last_number_.try_emplace(name, 1).first->second;; ++number) {
+    const std::string candidate =
+        number == 1 ? absl::StrCat("jobs/", name) : absl::StrCat("jobs/", name, "-", number);
+    const auto found = jobs_.find(candidate);
+    if (found == jobs_.end()) return candidate;
+    const JobState state = found->second->job.state();
+    if (IsOver(state)) continue;
+    return absl::AlreadyExistsError(absl::StrCat(candidate, " is ", JobStateName(state),
+                                                 "; need another name, or cancel it first"));
   }
-  return candidate;
 }
 
 absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
@@ -187,14 +214,18 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   created.request_id = request.request_id;
   created.priority = request.priority;
   created.output_directory = OutputDirectoryOf(request, name);
-  RETURN_IF_ERROR(CheckNobodyWritesTo(created.output_directory));
+  RETURN_IF_ERROR(CheckNobodyWritesTo(created));
   created.fresh = request.fresh;
-  auto record = std::make_unique<JobRecord>(Job(name, Graces(options_)), options_.metrics_window);
-  record->sequence = next_sequence_;
-  record->create_time = clock_.WallTime();
-  RETURN_IF_ERROR(Apply(*record, created));
-  ++next_sequence_;
-  return View(*(jobs_[name] = std::move(record)));
+  JobRecord& record = *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)),
+                                                                  options_.metrics_window));
+  record.sequence = next_sequence_;
+  record.create_time = clock_.WallTime();
+  // Once it is in the log it stays here too, whatever fails after that.
+  const absl::Cleanup forget = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (record.last_id == 0) jobs_.erase(name);
+  };
+  RETURN_IF_ERROR(Apply(record, created));
+  return View(record);
 }
 
 absl::StatusOr<JobView> Driver::GetJob(const std::string& name) const {
@@ -216,19 +247,20 @@ absl::StatusOr<JobPage> Driver::ListJobs(const ListRequest& request) const {
   const size_t limit =
       request.page_size == 0 ? kDefaultPageSize : std::min(request.page_size, kLargestPageSize);
   absl::MutexLock lock(&mutex_);
-  std::vector<const JobRecord*> records;
-  for (const auto& [name, record] : jobs_) {
-    const bool wanted =
-        request.states.empty() || std::ranges::count(request.states, record->job.state()) > 0;
-    if (wanted && record->sequence < before) records.push_back(record.get());
-  }
-  std::ranges::sort(records, std::greater(), &JobRecord::sequence);
   JobPage page;
-  for (const JobRecord* record : records) {
-    if (page.jobs.size() == limit) break;
-    page.jobs.push_back(View(*record));
+  for (auto at = std::make_reverse_iterator(by_sequence_.lower_bound(before));
+       at != by_sequence_.rend(); ++at) {
+    const JobRecord& record = *at->second;
+    const bool wanted =
+        request.states.empty() || std::ranges::count(request.states, record.job.state()) > 0;
+    if (!wanted) continue;
+    if (page.jobs.size() == limit) {
+      page.next_page_token = page.jobs.back().page_token;
+      break;
+    }
+    page.jobs.push_back(View(record, request.with_spec));
+    page.jobs.back().page_token = absl::StrCat(record.sequence);
   }
-  if (records.size() > limit) page.next_page_token = absl::StrCat(records[limit - 1]->sequence);
   return page;
 }
 
@@ -345,42 +377,115 @@ absl::Status Driver::Apply(JobRecord& record, const JobEvent& event) {
   stored.id = record.last_id + 1;
   stored.wall_ns = absl::ToUnixNanos(clock_.WallTime());
   DescribeChange(record.job, next, &stored);
+  unfinished_.reserve(unfinished_.size() + 1);
+  unwritten_[next.name()] = &record;
   record.pending.push_back(std::move(stored));
   if (!std::holds_alternative<StepDone>(event)) {
-    if (const absl::Status status = store_.Append(record.pending); !status.ok()) {
-      record.pending.pop_back();
-      return status;
-    }
+    absl::Cleanup drop = [&record] { record.pending.pop_back(); };
+    RETURN_IF_ERROR(AppendToStore(record.pending));
+    std::move(drop).Cancel();
     record.pending.clear();
-    MadeDurable(record, record.last_id + 1);
+    record.durable_id = record.last_id + 1;
   }
+  // The log has it.  Where memory runs out from here on, the next tick does what is left.
   ++record.last_id;
   record.update_time = clock_.WallTime();
   const JobState before = record.job.state();
   record.job = std::move(next);
+  unfinished_.push_back(&record);
+  Reindex(record);
+  if (record.durable_id == record.last_id) WakeWatchers(record);
   Observe(record, event, before);
   Perform(record, effects);
+  unfinished_.pop_back();
   return absl::OkStatus();
 }
 
-void Driver::MadeDurable(JobRecord& record, int64_t id) {
-  record.durable_id = id;
+// A refusal shows in the log, the metrics and the health until the store takes events again; what
+// only damage explains shows for good.
+absl::Status Driver::AppendToStore(const std::vector<StoredEvent>& events) {
+  const absl::Status status = store_.Append(events);
+  if (status != store_status_ && !absl::IsDataLoss(store_status_)) {
+    aftermath_.lines.push_back(status.ok() ? "job store: it takes events again"
+                                           : std::string(status.message()));
+    store_status_ = status;
+  }
+  return status;
+}
+
+absl::Status Driver::StoreStatus() const {
+  absl::MutexLock lock(&mutex_);
+  return store_status_;
+}
+
+void Driver::Reindex(JobRecord& record) {
+  const Job& job = record.job;
+  const std::string& name = job.name();
+  if (by_sequence_.try_emplace(record.sequence, &record).second) {
+    next_sequence_ = std::max(next_sequence_, record.sequence + 1);
+  }
+  if (const std::string& id = job.request().request_id; !id.empty()) by_request_[id] = &record;
+  const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
+  const std::pair<int, int64_t> place{-job.request().priority, record.sequence};
+  if (record.queue.has_value()) queues_[static_cast<int>(*record.queue)].erase(place);
+  record.queue.reset();
+  if (waits) {
+    const DeviceKind device = DeviceOf(job);
+    queues_[static_cast<int>(device)][place] = &record;
+    record.queue = device;
+  }
+  const bool over = IsOver(job.state());
+  if (over || job.state() == JobState::kQueued) {
+    busy_.erase(name);
+  } else {
+    busy_[name] = &record;
+  }
+  for (const std::string& root : RootsOf(job.request())) {
+    if (!over) {
+      by_directory_.try_emplace(root, &record);
+    } else if (const auto found = by_directory_.find(root);
+               found != by_directory_.end() && found->second == &record) {
+      by_directory_.erase(found);
+    }
+  }
+}
+
+// Says again what ranks may not have heard; they ignore what they know.
+void Driver::FinishWhatFailed() {
+  while (!unfinished_.empty()) {
+    JobRecord& record = *unfinished_.back();
+    Reindex(record);
+    for (int rank = 0; rank < static_cast<int>(record.job.ranks().size()); ++rank) {
+      if (record.job.ranks()[rank].gone) {
+        Perform(record, {ReleaseRank{rank}});
+      } else {
+        registry_.Assign(record.job.ranks()[rank].worker.worker, record.job.name(),
+                         record.job.attempt(), rank);
+        Perform(record, record.job.Resync(rank));
+      }
+    }
+    unfinished_.pop_back();
+  }
+}
+
+void Driver::WakeWatchers(const JobRecord& record) {
   aftermath_.wakes.insert(aftermath_.wakes.end(), record.watchers.begin(), record.watchers.end());
 }
 
 // Step reports are written together; the rest of the log never waits for them to be written alone.
 absl::Status Driver::WritePending() {
   std::vector<StoredEvent> batch;
-  for (const auto& [name, record] : jobs_) {
+  for (const auto& [name, record] : unwritten_) {
     batch.insert(batch.end(), record->pending.begin(), record->pending.end());
   }
-  if (batch.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(store_.Append(batch));
-  for (const auto& [name, record] : jobs_) {
+  if (!batch.empty()) RETURN_IF_ERROR(AppendToStore(batch));
+  const std::map<std::string, JobRecord*> written = std::exchange(unwritten_, {});
+  for (const auto& [name, record] : written) {
     if (record->pending.empty()) continue;
-    MadeDurable(*record, record->pending.back().id);
+    record->durable_id = record->pending.back().id;
     record->pending.clear();
   }
+  for (const auto& [name, record] : written) WakeWatchers(*record);
   return absl::OkStatus();
 }
 
@@ -392,7 +497,7 @@ void Driver::Finish(const Aftermath& aftermath) const {
     if (watcher->wake) watcher->wake();
   }
   if (!options_.log) return;
-  for (const std::string& line : aftermath.lines) options_.log(line);
+  for (const std::string& line : aftermath.lines) options_.log(Printable(line));
 }
 
 }  // namespace birkhoff

@@ -1,12 +1,16 @@
 // The implementation of Coordinator (coordinator.h), in three files: driver.cc (people, watchers,
 // replay), driver_workers.cc (what workers say), driver_schedule.cc (time and placement).
 //
+// What is done at every call and tick costs the same however many jobs there are or were: jobs are
+// found through indices (Reindex), never by a walk over all of them.
+//
 // One mutex guards everything.  It is held while an event is appended, so that the order of the log
 // is the order of the state; WorkerLink::Send only queues, so it too is called under the lock,
 // which keeps each worker's messages in the order of the events.  Planning, waking watchers and
 // logging happen outside.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <set>
@@ -17,6 +21,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/queue.h"
 #include "coordinator/worker_registry.h"
 
 namespace birkhoff {
@@ -33,7 +38,8 @@ struct JobRecord {
       : job(std::move(initial)), window(metrics_window) {}
 
   Job job;
-  int64_t sequence = 0;  // order of creation
+  int64_t sequence = 0;             // order of creation
+  std::optional<DeviceKind> queue;  // that it waits in; empty: it does not wait for workers
   absl::Time create_time;
   absl::Time update_time;
   int64_t last_id = 0;               // of the latest event
@@ -42,10 +48,15 @@ struct JobRecord {
   std::map<std::string, std::map<int, std::string>> meets;  // by key and rank; of this attempt
   std::shared_ptr<const Plan> plan;                         // that job.plan_hash() names, or null
   std::set<std::shared_ptr<Watcher>> watchers;
-  Instant over_since;  // while the job is over
+  std::map<std::string, int64_t> no_room;  // QueuedJob::no_room
+  Instant deferred_until;                  // no plan is tried before
+  Instant over_since;                      // while the job is over
   StepWindow window;
   JobMetrics metrics;  // histogram, times and memory; the rest is filled in when asked for
 };
+
+// The workers that the job may run on now: those of the device that it began with.
+DeviceKind DeviceOf(const Job& job);
 
 class Driver final : public Coordinator {
  public:
@@ -68,6 +79,7 @@ class Driver final : public Coordinator {
   absl::Status Handle(const WorkerMessage& message, WorkerLink* link) override;
   void Disconnected(WorkerLink* link) override;
   absl::Status Tick() override;
+  absl::Status StoreStatus() const override;
   FleetMetrics Metrics() const override;
 
   void Unsubscribe(const std::string& name, const std::shared_ptr<Watcher>& watcher);
@@ -90,24 +102,30 @@ class Driver final : public Coordinator {
   // driver.cc
   absl::StatusOr<JobRecord*> FindJob(const std::string& name) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<std::string> NewJobName(const std::string& name) const
+  absl::StatusOr<std::string> NewJobName(const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<JobView> SubmitLocked(const SubmitRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckNobodyWritesTo(const std::string& directory) const
+  absl::Status CheckNobodyWritesTo(const JobCreated& job) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<JobView> SameRequest(const SubmitRequest& request) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  JobView View(const JobRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  JobView View(const JobRecord& record, bool with_spec = true) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ReplayEvent(const StoredEvent& stored) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ExpectWorkers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Steps the job, appends the event, then does what must be done.  On an error nothing happened.
   absl::Status Apply(JobRecord& record, const JobEvent& event)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AppendToStore(const std::vector<StoredEvent>& events)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Observe(JobRecord& record, const JobEvent& event, JobState before)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Puts the job into the indices where its state belongs.
+  void Reindex(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FinishWhatFailed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WritePending() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void MadeDurable(JobRecord& record, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WakeWatchers(const JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Aftermath TakeAftermath() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Finish(const Aftermath& aftermath) const;
 
@@ -132,11 +150,18 @@ class Driver final : public Coordinator {
   StartAttempt MakeStart(JobRecord& record, int rank) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // driver_schedule.cc
+  absl::Status TickNow();
+  void MakeUpForGap(Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status LoseSilentWorkers(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Schedule();
+  absl::StatusOr<bool> PlaceOne();
+  std::optional<Placement> ScanQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<PlanTask> NextTask() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Place(const PlanTask& task, const absl::StatusOr<Plan>& plan)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Refuse(JobRecord& record, const PlanTask& task, const absl::Status& why)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Complain(std::string line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool StillIdle(const PlanTask& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const Plan> PlanOf(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -147,11 +172,24 @@ class Driver final : public Coordinator {
 
   mutable absl::Mutex mutex_;
   std::map<std::string, std::unique_ptr<JobRecord>> jobs_ ABSL_GUARDED_BY(mutex_);
+  std::map<int64_t, JobRecord*> by_sequence_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, JobRecord*> by_request_ ABSL_GUARDED_BY(mutex_);    // by request id
+  std::map<std::string, JobRecord*> by_directory_ ABSL_GUARDED_BY(mutex_);  // that lives, by roots
+  std::map<std::string, int> last_number_ ABSL_GUARDED_BY(mutex_);          // by spec's name
+  std::map<std::string, JobRecord*> busy_ ABSL_GUARDED_BY(mutex_);          // have an attempt
+  std::map<std::string, JobRecord*> unwritten_ ABSL_GUARDED_BY(mutex_);  // may have pending steps
+  using Queue = std::map<std::pair<int, int64_t>, JobRecord*>;           // -priority, sequence
+  std::array<Queue, 3> queues_ ABSL_GUARDED_BY(mutex_);                  // by DeviceKind
+  // What the log holds of them is in their state, but not all has been done about it.
+  std::vector<JobRecord*> unfinished_ ABSL_GUARDED_BY(mutex_);
   int64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 1;
   WorkerRegistry registry_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, WorkerLink*> links_ ABSL_GUARDED_BY(mutex_);  // by worker
   Aftermath aftermath_ ABSL_GUARDED_BY(mutex_);
   bool scheduling_ ABSL_GUARDED_BY(mutex_) = false;
+  Instant last_tick_ ABSL_GUARDED_BY(mutex_);
+  absl::Status store_status_ ABSL_GUARDED_BY(mutex_);
+  std::string complaint_ ABSL_GUARDED_BY(mutex_);  // the latest that was logged
 };
 
 }  // namespace birkhoff

@@ -4,9 +4,11 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/driver.h"
 #include "coordinator/queue.h"
+#include "core/base/guarded.h"
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
 #include "core/spec/resolve.h"
@@ -23,15 +25,6 @@ std::string ShapeOf(const ClusterSpec& cluster) {
   return shape;
 }
 
-// A job goes on where it began: another device computes other numbers.
-DeviceKind DeviceOf(const Job& job) {
-  for (const Processor processor : {Processor::kCpu, Processor::kCuda}) {
-    if (!job.cluster_shape().starts_with(absl::StrCat(ProcessorName(processor), "/"))) continue;
-    return processor == Processor::kCpu ? DeviceKind::kCpu : DeviceKind::kCuda;
-  }
-  return NeededDevice(job.spec());
-}
-
 void CountStep(const StepReport& report, JobMetrics* metrics) {
   metrics->step_seconds_buckets.resize(std::size(kStepSecondsBounds) + 1);
   for (size_t i = 0; i < std::size(kStepSecondsBounds); ++i) {
@@ -42,7 +35,29 @@ void CountStep(const StepReport& report, JobMetrics* metrics) {
   metrics->tokens_total = std::max(metrics->tokens_total, report.total_tokens);
 }
 
+// How long the planner is left alone after it failed for another reason than the workers' room.
+constexpr absl::Duration kPlanRetry = absl::Seconds(10);
+
+// Of the workers whose memory is known; 0: of none.
+int64_t SmallestMemory(const ClusterSpec& cluster) {
+  int64_t smallest = 0;
+  for (const WorkerResources& worker : cluster.workers) {
+    if (worker.memory_bytes <= 0) continue;
+    smallest = smallest == 0 ? worker.memory_bytes : std::min(smallest, worker.memory_bytes);
+  }
+  return smallest;
+}
+
 }  // namespace
+
+// A job goes on where it began: another device computes other numbers.
+DeviceKind DeviceOf(const Job& job) {
+  for (const Processor processor : {Processor::kCpu, Processor::kCuda}) {
+    if (!job.cluster_shape().starts_with(absl::StrCat(ProcessorName(processor), "/"))) continue;
+    return processor == Processor::kCpu ? DeviceKind::kCpu : DeviceKind::kCuda;
+  }
+  return NeededDevice(job.spec());
+}
 
 void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) {
   if (const auto* step = std::get_if<StepDone>(&event)) {
@@ -70,12 +85,22 @@ void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) 
 }
 
 absl::Status Driver::Tick() {
+  const absl::Status status = Guarded("tick", [this] { return TickNow(); });
+  Schedule();
+  return status;
+}
+
+absl::Status Driver::TickNow() {
   absl::Status status;
   Aftermath aftermath;
   {
     absl::MutexLock lock(&mutex_);
+    MakeUpForGap(clock_.Now());
+    FinishWhatFailed();
     registry_.Expire(clock_.Now());
-    for (const auto& [name, record] : jobs_) {
+    std::vector<JobRecord*> busy;  // what happens to a job may end it
+    for (const auto& [name, record] : busy_) busy.push_back(record);
+    for (JobRecord* record : busy) {
       status.Update(LoseSilentWorkers(*record));
       if (const std::optional<JobEvent> due = record->job.Due(clock_.Now())) {
         status.Update(Apply(*record, *due));
@@ -85,8 +110,21 @@ absl::Status Driver::Tick() {
     aftermath = TakeAftermath();
   }
   Finish(aftermath);
-  Schedule();
   return status;
+}
+
+// While this process was stopped, or waited for its disk, nobody could be heard: what workers said
+// meanwhile waits to be read.
+void Driver::MakeUpForGap(Instant now) {
+  const absl::Duration gap = now - last_tick_;
+  last_tick_ = now;
+  if (gap <= options_.heartbeat) return;
+  const absl::Duration by = gap - options_.heartbeat / kTicksPerHeartbeat;
+  registry_.Extend(by);
+  for (const auto& [name, record] : busy_) record->job.ExtendGrace(by);
+  aftermath_.lines.push_back(absl::StrCat("this coordinator stood still for ",
+                                          absl::FormatDuration(gap),
+                                          "; all leases last longer by as much"));
 }
 
 // Said again at every tick until the store has taken it.
@@ -111,44 +149,93 @@ absl::Status Driver::LoseSilentWorkers(JobRecord& record) {
 
 void Driver::Schedule() {
   while (true) {
-    std::optional<PlanTask> task;
-    {
-      absl::MutexLock lock(&mutex_);
-      // Whoever schedules looks again after each placement, so nothing is missed.
-      if (scheduling_) return;
-      task = NextTask();
-      if (!task.has_value()) return;
-      scheduling_ = true;
+    const absl::StatusOr<bool> placed = Guarded("placing a job", [this] { return PlaceOne(); });
+    if (placed.ok() && *placed) continue;
+    if (placed.ok()) return;
+    // The next tick tries again.
+    (void)Guarded("log", [&] {
+      Aftermath aftermath;
+      {
+        absl::MutexLock lock(&mutex_);
+        Complain(std::string(placed.status().message()));
+        aftermath = TakeAftermath();
+      }
+      Finish(aftermath);
+      return absl::OkStatus();
+    });
+    return;
+  }
+}
+
+// The same failure at every tick is one line.
+void Driver::Complain(std::string line) {
+  if (line == complaint_) return;
+  complaint_ = line;
+  aftermath_.lines.push_back(std::move(line));
+}
+
+// False: there is nothing to place now, or somebody else is at it, who looks again after each
+// placement, so that nothing is missed.
+absl::StatusOr<bool> Driver::PlaceOne() {
+  std::optional<PlanTask> task;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (scheduling_) return false;
+    task = NextTask();
+    if (!task.has_value()) return false;
+    scheduling_ = true;
+  }
+  const absl::Cleanup done = [this] {
+    absl::MutexLock lock(&mutex_);
+    scheduling_ = false;
+  };
+  const absl::StatusOr<Plan> plan =
+      task->known != nullptr
+          ? absl::StatusOr<Plan>(*task->known)
+          : Guarded("planning", [&] { return planner_(*task->spec, task->cluster); });
+  Aftermath aftermath;
+  absl::Status placed;
+  {
+    absl::MutexLock lock(&mutex_);
+    placed = Place(*task, plan);
+    aftermath = TakeAftermath();
+  }
+  Finish(aftermath);
+  RETURN_IF_ERROR(placed);
+  return true;
+}
+
+// Jobs in the order of their places, over all queues whose devices are not claimed yet.
+std::optional<Placement> Driver::ScanQueue() {
+  std::vector<QueueWorker> workers;
+  for (const auto& [name, worker] : registry_.workers()) {
+    if (worker.lost || worker.resources.name.empty()) continue;
+    const bool idle = worker.job.empty() && links_.contains(name);
+    workers.push_back({name, worker.resources.device, worker.resources.memory_bytes, idle});
+  }
+  if (std::ranges::none_of(workers, &QueueWorker::idle)) return std::nullopt;
+  QueueScan scan(std::move(workers));
+  std::array<Queue::const_iterator, 3> at;
+  for (size_t i = 0; i < queues_.size(); ++i) at[i] = queues_[i].begin();
+  while (true) {
+    int next = -1;
+    for (int i = 0; i < static_cast<int>(queues_.size()); ++i) {
+      if (at[i] == queues_[i].end() || scan.Claimed(static_cast<DeviceKind>(i))) continue;
+      if (next < 0 || at[i]->first < at[next]->first) next = i;
     }
-    const absl::StatusOr<Plan> plan = task->known != nullptr ? absl::StatusOr<Plan>(*task->known)
-                                                             : planner_(*task->spec, task->cluster);
-    Aftermath aftermath;
-    absl::Status placed;
-    {
-      absl::MutexLock lock(&mutex_);
-      scheduling_ = false;
-      placed = Place(*task, plan);
-      aftermath = TakeAftermath();
-    }
-    Finish(aftermath);
-    if (!placed.ok()) return;  // the store refuses; the next tick tries again
+    if (next < 0) return std::nullopt;
+    const JobRecord& record = *(at[next]++)->second;
+    const Job& job = record.job;
+    std::optional<Placement> placement =
+        scan.Offer({job.name(), job.request().priority, record.sequence, NumRanks(job.spec()),
+                    job.WantsWorkers(clock_.Now()), static_cast<DeviceKind>(next), record.no_room,
+                    clock_.Now() < record.deferred_until});
+    if (placement.has_value()) return placement;
   }
 }
 
 std::optional<Driver::PlanTask> Driver::NextTask() {
-  std::vector<QueuedJob> queue;
-  for (const auto& [name, record] : jobs_) {
-    const Job& job = record->job;
-    const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
-    if (!waits) continue;
-    queue.push_back({name, job.request().priority, record->sequence, NumRanks(job.spec()),
-                     job.WantsWorkers(clock_.Now()), DeviceOf(job)});
-  }
-  std::vector<IdleWorker> idle;
-  for (const std::string& name : registry_.Idle("")) {
-    if (links_.contains(name)) idle.push_back({name, registry_.Find(name)->resources.device});
-  }
-  const std::optional<Placement> placement = NextPlacement(queue, idle);
+  const std::optional<Placement> placement = ScanQueue();
   if (!placement.has_value()) return std::nullopt;
   PlanTask task;
   task.job = placement->job;
@@ -173,14 +260,33 @@ bool Driver::StillIdle(const PlanTask& task) const {
                              });
 }
 
+// Only a spec that no workers could ever do ends its job; everything else may become better.
+absl::Status Driver::Refuse(JobRecord& record, const PlanTask& task, const absl::Status& why) {
+  const std::string reason(why.message());
+  const int64_t memory = SmallestMemory(task.cluster);
+  std::string code = "PLAN_DEFERRED";
+  if (absl::IsFailedPrecondition(why) && memory > 0) {
+    int64_t& no_room = record.no_room[task.cluster.workers[0].device];
+    no_room = std::max(no_room, memory);
+    code = kNoRoom;
+  } else if (absl::IsResourceExhausted(why) ||
+             (absl::IsInvalidArgument(why) && record.job.attempt() > 0)) {
+    record.deferred_until = clock_.Now() + kPlanRetry;
+  } else {
+    const ExitCode exit = absl::IsInternal(why) ? ExitCode::kInternal : ExitCode::kBadSpec;
+    return Apply(record, PlanRefused{reason, exit});
+  }
+  const absl::Status status =
+      Apply(record, PlanDeferred{code, absl::StrCat("waits for ", task.workers.size(),
+                                                    " workers that can do it: ", reason)});
+  return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
+}
+
 absl::Status Driver::Place(const PlanTask& task, const absl::StatusOr<Plan>& plan) {
   JobRecord& record = *jobs_.at(task.job);
-  if (!record.job.WantsWorkers(clock_.Now()) || !StillIdle(task)) return absl::OkStatus();
-  if (!plan.ok()) {
-    const ExitCode code =
-        absl::IsInternal(plan.status()) ? ExitCode::kInternal : ExitCode::kBadSpec;
-    return Apply(record, PlanRefused{std::string(plan.status().message()), code});
-  }
+  if (!record.job.WantsWorkers(clock_.Now())) return absl::OkStatus();
+  if (!plan.ok()) return Refuse(record, task, plan.status());
+  if (!StillIdle(task)) return absl::OkStatus();
   const std::string hash = PlanHash(*plan);
   if (task.known == nullptr) RETURN_IF_ERROR(store_.PutPlan(hash, EncodePlan(*plan)));
   const std::shared_ptr<const Plan> before =
@@ -204,6 +310,7 @@ std::shared_ptr<const Plan> Driver::PlanOf(JobRecord& record) {
 FleetMetrics Driver::Metrics() const {
   absl::MutexLock lock(&mutex_);
   FleetMetrics fleet;
+  fleet.store_refuses = !store_status_.ok();
   for (const auto& [name, record] : jobs_) {
     const Job& job = record->job;
     const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;

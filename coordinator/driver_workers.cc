@@ -73,8 +73,11 @@ absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link
 absl::Status Driver::OnHello(const WorkerMessage& message, const Hello& hello, WorkerLink* link) {
   Hello named = hello;
   named.resources.name = message.worker;
+  const auto held = links_.find(message.worker);
+  const bool elsewhere = held != links_.end() && held->second != link;
   absl::StatusOr<bool> replaced =
-      registry_.Register(clock_.Now(), clock_.WallTime(), message.incarnation, named);
+      registry_.Register(clock_.Now(), clock_.WallTime(), message.incarnation, named, elsewhere);
+  if (absl::IsUnavailable(replaced.status())) return replaced.status();
   if (!replaced.ok()) {
     link->Send(Refused{std::string(replaced.status().message())});
     return absl::OkStatus();
@@ -135,7 +138,10 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   // A rank that was given up but speaks, as after a freeze, does not know that it is out.
   const bool given_up = absl::IsAlreadyExists(status) && record->job.ranks()[rank].gone;
   if (absl::IsAborted(status) || given_up) AnswerStale(said.job, said.attempt, link);
-  return absl::IsUnavailable(status) ? status : absl::OkStatus();
+  // The rest is what the job thinks of the event; these are the store's.
+  const bool refused = absl::IsUnavailable(status) || absl::IsDataLoss(status) ||
+                       absl::IsResourceExhausted(status) || absl::IsInternal(status);
+  return refused ? absl::UnavailableError(status.message()) : absl::OkStatus();
 }
 
 absl::Status Driver::OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link) {

@@ -42,6 +42,9 @@ struct BodyWriter {
   void operator()(const PlanRefused& e) const {
     Own("plan-refused", {{"reason", e.reason}, {"code", static_cast<int>(e.code)}});
   }
+  void operator()(const PlanDeferred& e) const {
+    Own("plan-deferred", {{"code", e.code}, {"reason", e.reason}});
+  }
   void operator()(const WorkerLost& e) const {
     Own("worker-lost", {{"attempt", e.attempt}, {"rank", e.rank}, {"reason", e.reason}});
   }
@@ -98,6 +101,9 @@ absl::StatusOr<JobEvent> ReadOwn(const std::string& kind, const Json& body) {
   if (kind == "plan-refused") {
     return PlanRefused{body.at("reason").get<std::string>(),
                        static_cast<ExitCode>(body.at("code").get<int>())};
+  }
+  if (kind == "plan-deferred") {
+    return PlanDeferred{body.at("code").get<std::string>(), body.at("reason").get<std::string>()};
   }
   if (kind == "worker-lost") {
     return WorkerLost{body.at("attempt").get<int>(), body.at("rank").get<int>(),

@@ -113,6 +113,17 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const PlanRefused& event) {
   return effects;
 }
 
+absl::StatusOr<Job::Effects> Job::On(Instant, const PlanDeferred& event) {
+  if (!MayBePlaced()) {
+    return absl::FailedPreconditionError(absl::StrCat(name_, " is ", JobStateName(state_)));
+  }
+  if (reason_ == JobReason{event.code, event.reason}) {
+    return absl::AlreadyExistsError(absl::StrCat(name_, " waits for that already"));
+  }
+  Enter(state_, event.code, event.reason);
+  return Effects{};
+}
+
 absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
   RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
   JobRank& rank = ranks_[event.rank];
@@ -241,6 +252,10 @@ absl::StatusOr<Job::Effects> Job::On(Instant now, const GraceOver& event) {
 std::optional<JobEvent> Job::Due(Instant now) const {
   if (!deadline_.has_value() || now < *deadline_) return std::nullopt;
   return GraceOver{attempt_};
+}
+
+void Job::ExtendGrace(absl::Duration by) {
+  if (deadline_.has_value()) deadline_ = *deadline_ + by;
 }
 
 std::vector<JobEffect> Job::Resync(int rank) const {

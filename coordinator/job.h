@@ -31,6 +31,9 @@ struct JobReason {
   friend bool operator==(const JobReason&, const JobReason&) = default;
 };
 
+// JobReason::code of a job that waits because no workers with enough memory are idle.
+inline constexpr char kNoRoom[] = "NO_ROOM";
+
 struct CheckpointInfo {
   int64_t step = 0;
   std::string path;
@@ -66,6 +69,8 @@ class Job {
 
   // The event that the passing of time alone has brought about, if any.
   std::optional<JobEvent> Due(Instant now) const;
+  // Nobody could be heard for so long: a grace that runs ends later by as much.
+  void ExtendGrace(absl::Duration by);
   // What the worker of `rank` must hear again after its connection was cut.
   std::vector<JobEffect> Resync(int rank) const;
   // Whether an attempt may be placed.
@@ -104,6 +109,7 @@ class Job {
   absl::StatusOr<Effects> On(Instant now, const WorkerLost& event);
   absl::StatusOr<Effects> On(Instant now, const CancelRequested& event);
   absl::StatusOr<Effects> On(Instant now, const GraceOver& event);
+  absl::StatusOr<Effects> On(Instant now, const PlanDeferred& event);
 
   absl::Status CheckRank(int attempt, int rank) const;
   bool AllGone() const;

@@ -55,7 +55,13 @@ struct PlanRefused {
   std::string reason;
   ExitCode code = ExitCode::kBadSpec;
 };
-// A worker's lease ran out, or a younger life of it registered.
+// The spec cannot be planned on the workers that are idle now; it waits for others, or for better
+// times.  Said again only with another reason.
+struct PlanDeferred {
+  std::string code;    // JobReason::code
+  std::string reason;  // one sentence
+};
+// A worker's lease ran out, or another life of it registered.
 struct WorkerLost {
   int attempt = 0;
   int rank = 0;
@@ -70,7 +76,7 @@ struct GraceOver {
 // workers (messages.h).
 using JobEvent = std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone,
                               ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited,
-                              WorkerLost, CancelRequested, GraceOver>;
+                              WorkerLost, CancelRequested, GraceOver, PlanDeferred>;
 
 // What must be done about an event, in order.
 struct StartRank {  // the driver adds spec, plan and addresses

@@ -7,7 +7,9 @@
 #include "birkhoff/v1/job_service.grpc.pb.h"
 #include "coordinator/view_service.h"
 #include "coordinator/watch_service.h"
+#include "core/base/guarded.h"
 #include "core/base/status_macros.h"
+#include "core/net/bounds.h"
 #include "core/net/convert.h"
 #include "core/net/status.h"
 #include "core/plan/text.h"
@@ -18,12 +20,17 @@ namespace {
 
 constexpr int kDefaultWorkers = 1000;  // of a page
 constexpr int kMostWorkers = 10000;
+constexpr size_t kPageBytes = 1 << 20;  // a page ends with the job that goes beyond
 
 // Runs a handler that does not wait, and ends the call.
-template <class Handler>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, Handler handler) {
+template <class Request, class Handler>
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const Request& request,
+                                 const char* method, Handler handler) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(handler()));
+  reactor->Finish(ToGrpc(Guarded(method, [&]() -> absl::Status {
+    RETURN_IF_ERROR(CheckBounds(request));
+    return handler();
+  })));
   return reactor;
 }
 
@@ -35,6 +42,7 @@ absl::StatusOr<JobSpec> SpecOf(const v1::CreateJobRequest& request) {
                                              request.overrides().end());
     problems = ReadJobSpec(request.yaml(), overrides, &spec);
   } else if (request.has_spec()) {
+    RETURN_IF_ERROR(BadRequest(CheckSpecBytes(request.spec().ByteSizeLong())));
     if (!request.overrides().empty()) {
       problems.push_back({"overrides", request.overrides(0), "overrides with yaml only",
                           "set the field in the spec"});
@@ -62,7 +70,7 @@ class Service final : public JobService, private v1::JobService::CallbackService
   grpc::ServerUnaryReactor* CreateJob(grpc::CallbackServerContext* context,
                                       const v1::CreateJobRequest* request,
                                       v1::CreateJobResponse* response) override {
-    return Answer(context, [&] { return Create(*request, *response); });
+    return Answer(context, *request, "CreateJob", [&] { return Create(*request, *response); });
   }
   absl::Status Create(const v1::CreateJobRequest& request, v1::CreateJobResponse& response) {
     SubmitRequest submit;
@@ -84,7 +92,7 @@ class Service final : public JobService, private v1::JobService::CallbackService
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request,
                                    v1::GetJobResponse* response) override {
-    return Answer(context, [&]() -> absl::Status {
+    return Answer(context, *request, "GetJob", [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const JobView job, coordinator_.GetJob(request->name()));
       ToProto(job, response->mutable_job());
       return absl::OkStatus();
@@ -94,10 +102,10 @@ class Service final : public JobService, private v1::JobService::CallbackService
   grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context,
                                      const v1::ListJobsRequest* request,
                                      v1::ListJobsResponse* response) override {
-    return Answer(context, [&] { return List(*request, *response); });
+    return Answer(context, *request, "ListJobs", [&] { return List(*request, *response); });
   }
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response) {
-    ListRequest list{request.page_size(), request.page_token(), {}};
+    ListRequest list{request.page_size(), request.page_token(), {}, request.with_spec()};
     for (const int state : request.states()) {
       if (state < static_cast<int>(JobState::kQueued) ||
           state > static_cast<int>(JobState::kCancelled)) {
@@ -106,20 +114,28 @@ class Service final : public JobService, private v1::JobService::CallbackService
       list.states.push_back(static_cast<JobState>(state));
     }
     ASSIGN_OR_RETURN(const JobPage page, coordinator_.ListJobs(list));
-    for (const JobView& job : page.jobs) ToProto(job, response.add_jobs());
     response.set_next_page_token(page.next_page_token);
+    size_t bytes = 0;
+    for (size_t i = 0; i < page.jobs.size(); ++i) {
+      v1::Job* job = response.add_jobs();
+      ToProto(page.jobs[i], job, request.with_spec());
+      bytes += job->ByteSizeLong();
+      if (bytes < kPageBytes || i + 1 == page.jobs.size()) continue;
+      response.set_next_page_token(page.jobs[i].page_token);
+      break;
+    }
     return absl::OkStatus();
   }
 
   grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(
       grpc::CallbackServerContext* /*context*/, const v1::WatchJobRequest* request) override {
-    return watches_.Watch(*request);
+    return watches_.Watch(*request);  // which checks its bounds
   }
 
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
                                       const v1::CancelJobRequest* request,
                                       v1::CancelJobResponse* response) override {
-    return Answer(context, [&]() -> absl::Status {
+    return Answer(context, *request, "CancelJob", [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const JobView job, coordinator_.Cancel(request->name()));
       ToProto(job, response->mutable_job());
       return absl::OkStatus();
@@ -129,7 +145,7 @@ class Service final : public JobService, private v1::JobService::CallbackService
   grpc::ServerUnaryReactor* GetPlan(grpc::CallbackServerContext* context,
                                     const v1::GetPlanRequest* request,
                                     v1::GetPlanResponse* response) override {
-    return Answer(context, [&]() -> absl::Status {
+    return Answer(context, *request, "GetPlan", [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const Plan plan, coordinator_.GetPlan(request->name()));
       ToProto(plan, response->mutable_plan());
       response->set_plan_hash(PlanHash(plan));
@@ -141,7 +157,7 @@ class Service final : public JobService, private v1::JobService::CallbackService
   grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
                                         const v1::ListWorkersRequest* request,
                                         v1::ListWorkersResponse* response) override {
-    return Answer(context, [&] { return List(*request, *response); });
+    return Answer(context, *request, "ListWorkers", [&] { return List(*request, *response); });
   }
   // The token is the last name of the page before: workers come and go between pages.
   absl::Status List(const v1::ListWorkersRequest& request, v1::ListWorkersResponse& response) {
@@ -160,9 +176,9 @@ class Service final : public JobService, private v1::JobService::CallbackService
   }
 
   grpc::ServerUnaryReactor* GetVersion(grpc::CallbackServerContext* context,
-                                       const v1::GetVersionRequest* /*request*/,
+                                       const v1::GetVersionRequest* request,
                                        v1::GetVersionResponse* response) override {
-    return Answer(context, [&] {
+    return Answer(context, *request, "GetVersion", [&] {
       response->set_version(version_);
       return absl::OkStatus();
     });

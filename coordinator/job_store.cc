@@ -19,6 +19,8 @@ namespace {
 // Stored in the file (PRAGMA user_version): a file of another number is refused.
 constexpr int kFormatVersion = 1;
 
+constexpr int kLargestValueBytes = 256 << 20;  // what a message may hold, a plan at most
+
 constexpr char kSchema[] =
     "CREATE TABLE IF NOT EXISTS events ("
     " sequence INTEGER PRIMARY KEY, job TEXT NOT NULL, id INTEGER NOT NULL, wall_ns INTEGER,"
@@ -43,14 +45,18 @@ absl::Status ToStatus(int code, sqlite3* database, const char* what) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return absl::DataLossError(message);
-    case SQLITE_CONSTRAINT:
-      return absl::AlreadyExistsError(message);
+    case SQLITE_CONSTRAINT:  // another event has the number: log and memory have come apart
+      return absl::DataLossError(message);
+    case SQLITE_TOOBIG:
+    case SQLITE_NOMEM:
+      return absl::ResourceExhaustedError(message);
     default:
       return absl::UnavailableError(message);
   }
 }
 
-// A prepared statement; bindings count from 1, columns from 0, as in SQLite.
+// A prepared statement; bindings count from 1, columns from 0, as in SQLite.  A binding that was
+// refused is told by the next Next.
 class Statement {
  public:
   static absl::StatusOr<Statement> Prepare(sqlite3* database, const std::string& sql) {
@@ -59,17 +65,17 @@ class Statement {
                              database, "prepare"));
     return Statement(database, statement);
   }
-  void Bind(int at, int64_t value) { sqlite3_bind_int64(statement_.get(), at, value); }
+  void Bind(int at, int64_t value) { Keep(sqlite3_bind_int64(statement_.get(), at, value)); }
   void Bind(int at, const std::string& text) {
-    sqlite3_bind_text(statement_.get(), at, text.data(), static_cast<int>(text.size()),
-                      SQLITE_TRANSIENT);
+    Keep(sqlite3_bind_text64(statement_.get(), at, text.data(), text.size(), SQLITE_TRANSIENT,
+                             SQLITE_UTF8));
   }
   void BindBlob(int at, const std::string& bytes) {
-    sqlite3_bind_blob(statement_.get(), at, bytes.data(), static_cast<int>(bytes.size()),
-                      SQLITE_TRANSIENT);
+    Keep(sqlite3_bind_blob64(statement_.get(), at, bytes.data(), bytes.size(), SQLITE_TRANSIENT));
   }
   // True while there is a row.
   absl::StatusOr<bool> Next() {
+    RETURN_IF_ERROR(ToStatus(std::exchange(bound_, SQLITE_OK), database_, "bind"));
     const int code = sqlite3_step(statement_.get());
     RETURN_IF_ERROR(ToStatus(code, database_, "step"));
     return code == SQLITE_ROW;
@@ -88,8 +94,12 @@ class Statement {
   };
   Statement(sqlite3* database, sqlite3_stmt* statement)
       : database_(database), statement_(statement) {}
+  void Keep(int code) {
+    if (bound_ == SQLITE_OK) bound_ = code;
+  }
   sqlite3* database_;
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+  int bound_ = SQLITE_OK;  // of the first binding that was refused
 };
 
 absl::Status Execute(sqlite3* database, const char* sql) {
@@ -221,6 +231,7 @@ absl::Status CheckVersion(sqlite3* database, const std::string& path) {
 // One coordinator per file: the lock is taken at once and kept until the process ends.
 absl::Status Prepare(sqlite3* database, const std::string& path) {
   sqlite3_extended_result_codes(database, 1);
+  sqlite3_limit(database, SQLITE_LIMIT_LENGTH, kLargestValueBytes);
   RETURN_IF_ERROR(Execute(database, "PRAGMA locking_mode = EXCLUSIVE"));
   RETURN_IF_ERROR(Execute(database, "PRAGMA journal_mode = WAL"));
   RETURN_IF_ERROR(Execute(database, "PRAGMA synchronous = FULL"));

@@ -27,7 +27,8 @@ struct StoredEvent {
 };
 
 // Thread-safe.  Errors: UNAVAILABLE the disk refuses (full, gone, locked by another process);
-// DATA_LOSS the file is damaged.
+// DATA_LOSS the file is damaged, or holds another event of that number; RESOURCE_EXHAUSTED an event
+// is too large, or memory has run out.
 class JobStore {
  public:
   virtual ~JobStore() = default;

@@ -37,10 +37,11 @@ struct UpdateWriter {
 
 }  // namespace
 
-JobView MakeJobView(const Job& job) {
+JobView MakeJobView(const Job& job, bool with_spec) {
   JobView view;
   view.name = job.name();
-  view.spec = job.spec();
+  if (with_spec) view.spec = job.spec();
+  view.total_steps = job.spec().training.steps;
   view.state = job.state();
   view.reason = job.reason();
   view.exit_code = job.exit_code();

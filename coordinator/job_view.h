@@ -9,7 +9,7 @@
 namespace birkhoff {
 
 // All but the times and the last event's id, which the driver knows.
-JobView MakeJobView(const Job& job);
+JobView MakeJobView(const Job& job, bool with_spec = true);
 
 // What the event made of the job, for StoredEvent; `before` and `after` are the states around it.
 void DescribeChange(const Job& before, const Job& after, StoredEvent* stored);

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "coordinator/daemon.h"
-#include "core/base/exit_code.h"
+#include "core/base/exit_status.h"
 
 namespace birkhoff {
 namespace {
@@ -46,8 +46,7 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(options);
   if (!daemon.ok()) {
     std::fprintf(stderr, "birkhoffd: %s\n", std::string(daemon.status().message()).c_str());
-    return static_cast<int>(absl::IsInvalidArgument(daemon.status()) ? ExitCode::kBadSpec
-                                                                     : ExitCode::kInfrastructure);
+    return static_cast<int>(ExitCodeOf(daemon.status()));
   }
   std::printf("birkhoffd: grpc on %s\n", (*daemon)->address().c_str());
   if (const std::string metrics = (*daemon)->metrics_address(); !metrics.empty()) {
@@ -63,4 +62,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace birkhoff
 
-int main(int argc, char** argv) { return birkhoff::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return birkhoff::RunMain("birkhoffd", birkhoff::Main, argc, argv);
+}

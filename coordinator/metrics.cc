@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/guarded.h"
 
 namespace birkhoff {
 namespace {
@@ -200,13 +202,23 @@ void AddFleet(const FleetMetrics& fleet, std::vector<MetricFamily>* out) {
   Family queue = Gauge("birkhoff_queue_length", "Jobs that wait for workers.");
   queue.Add({}, fleet.queue_length);
   out->push_back(queue.Take());
+  Family store = Gauge("birkhoff_store_refuses", "1 while the job store takes no events.");
+  store.Add({}, fleet.store_refuses ? 1.0 : 0.0);
+  out->push_back(store.Take());
 }
 
 class CoordinatorMetrics final : public prometheus::Collectable {
  public:
   explicit CoordinatorMetrics(const Coordinator& coordinator) : coordinator_(coordinator) {}
 
+  // A scrape that finds no memory is empty: an exception would end the server's thread.
   std::vector<MetricFamily> Collect() const override {
+    return Guarded("metrics", [this] { return absl::StatusOr<std::vector<MetricFamily>>(All()); })
+        .value_or(std::vector<MetricFamily>());
+  }
+
+ private:
+  std::vector<MetricFamily> All() const {
     const FleetMetrics fleet = coordinator_.Metrics();
     std::vector<MetricFamily> families;
     AddStepFamilies(fleet, &families);
@@ -221,7 +233,6 @@ class CoordinatorMetrics final : public prometheus::Collectable {
     return families;
   }
 
- private:
   const Coordinator& coordinator_;
 };
 

@@ -1,8 +1,8 @@
 #include "coordinator/queue.h"
 
 #include <algorithm>
-#include <set>
 #include <tuple>
+#include <utility>
 
 namespace birkhoff {
 namespace {
@@ -19,34 +19,60 @@ std::vector<std::string> DevicesFor(DeviceKind device) {
   return {"cuda", "cpu"};
 }
 
-// The job's workers of one of these devices, or nothing where they do not suffice.
-std::optional<Placement> PlaceOn(const std::vector<std::string>& devices, const QueuedJob& job,
-                                 const std::vector<IdleWorker>& idle) {
-  for (const std::string& device : devices) {
-    Placement placement{job.name, {}};
-    for (const IdleWorker& worker : idle) {
-      if (static_cast<int>(placement.workers.size()) == job.num_workers) break;
-      if (worker.device == device) placement.workers.push_back(worker.name);
-    }
-    if (static_cast<int>(placement.workers.size()) == job.num_workers) return placement;
+// Whether the worker might do for the job, were it idle.
+bool Suits(const QueueWorker& worker, const QueuedJob& job, const std::string& device) {
+  if (worker.device != device) return false;
+  const auto found = job.no_room.find(device);
+  return found == job.no_room.end() || worker.memory_bytes == 0 ||
+         worker.memory_bytes > found->second;
+}
+
+// The job's workers of this device, or nothing where they do not suffice.
+std::optional<Placement> PlaceOn(const std::string& device, const QueuedJob& job,
+                                 const std::vector<QueueWorker>& workers) {
+  Placement placement{job.name, {}};
+  for (const QueueWorker& worker : workers) {
+    if (static_cast<int>(placement.workers.size()) == job.num_workers) break;
+    if (worker.idle && Suits(worker, job, device)) placement.workers.push_back(worker.name);
   }
-  return std::nullopt;
+  if (static_cast<int>(placement.workers.size()) < job.num_workers) return std::nullopt;
+  return placement;
+}
+
+// Whether it is worth waiting for workers of this device.
+bool MayHope(const std::string& device, const QueuedJob& job,
+             const std::vector<QueueWorker>& workers) {
+  if (job.deferred) return false;
+  if (!job.no_room.contains(device)) return true;  // more workers may come
+  const auto suit = [&](const QueueWorker& worker) { return Suits(worker, job, device); };
+  return std::ranges::count_if(workers, suit) >= job.num_workers;
 }
 
 }  // namespace
 
+std::optional<Placement> QueueScan::Offer(const QueuedJob& job) {
+  for (const std::string& device : DevicesFor(job.device)) {
+    if (!job.ready || job.deferred || claimed_.contains(device)) continue;
+    if (std::optional<Placement> placement = PlaceOn(device, job, workers_)) return placement;
+  }
+  for (const std::string& device : DevicesFor(job.device)) {
+    if (!claimed_.contains(device) && MayHope(device, job, workers_)) claimed_.insert(device);
+  }
+  return std::nullopt;
+}
+
+bool QueueScan::Claimed(DeviceKind device) const {
+  return std::ranges::all_of(DevicesFor(device),
+                             [&](const std::string& name) { return claimed_.contains(name); });
+}
+
 std::optional<Placement> NextPlacement(std::vector<QueuedJob> jobs,
-                                       const std::vector<IdleWorker>& idle) {
+                                       const std::vector<QueueWorker>& workers) {
   std::ranges::sort(jobs, {},
                     [](const QueuedJob& job) { return std::tuple(-job.priority, job.sequence); });
-  std::set<std::string> claimed;  // devices that a job further ahead waits for
+  QueueScan scan(workers);
   for (const QueuedJob& job : jobs) {
-    std::vector<std::string> devices = DevicesFor(job.device);
-    std::erase_if(devices, [&](const std::string& device) { return claimed.contains(device); });
-    if (job.ready) {
-      if (std::optional<Placement> placement = PlaceOn(devices, job, idle)) return placement;
-    }
-    claimed.insert(devices.begin(), devices.end());
+    if (std::optional<Placement> placement = scan.Offer(job)) return placement;
   }
   return std::nullopt;
 }

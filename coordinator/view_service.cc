@@ -23,9 +23,10 @@ v1::Job::State ToProto(JobState state) {
 
 }  // namespace
 
-void ToProto(const JobView& view, v1::Job* out) {
+void ToProto(const JobView& view, v1::Job* out, bool with_spec) {
   out->set_name(view.name);
-  ToProto(view.spec, out->mutable_spec());
+  if (with_spec) ToProto(view.spec, out->mutable_spec());
+  out->set_total_steps(view.total_steps);
   out->set_state(ToProto(view.state));
   ToProto(view.reason, out->mutable_reason());
   out->set_exit_code(static_cast<int>(view.exit_code));

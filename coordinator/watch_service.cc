@@ -6,6 +6,9 @@
 
 #include "absl/time/clock.h"
 #include "coordinator/view_service.h"
+#include "core/base/guarded.h"
+#include "core/base/status_macros.h"
+#include "core/net/bounds.h"
 #include "core/net/convert.h"
 #include "core/net/status.h"
 
@@ -21,23 +24,28 @@ constexpr int kBatch = 64;  // events read at once; what one slow reader can hol
 class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse> {
  public:
   WatchReactor(WatchHub& hub, const v1::WatchJobRequest& request)
-      : hub_(hub), name_(request.name()), after_id_(request.after_event_id()) {}
+      : hub_(hub),
+        bounds_(CheckBounds(request)),
+        name_(bounds_.ok() ? request.name() : std::string()),
+        after_id_(request.after_event_id()) {}
 
   void Start() {
-    subscription_ = hub_.coordinator_.Subscribe(name_, [this] { Pump(/*beat=*/false); });
-    Pump(/*beat=*/false);
+    const absl::Status status = Guarded("WatchJob", [this]() -> absl::Status {
+      RETURN_IF_ERROR(bounds_);
+      subscription_ = hub_.coordinator_.Subscribe(name_, [this] { Pump(/*beat=*/false); });
+      return absl::OkStatus();
+    });
+    if (status.ok()) return Pump(/*beat=*/false);
+    absl::MutexLock lock(&mutex_);
+    End(status);
   }
 
   // Writes the next event if nothing is being written; a heartbeat if there is none and one is due.
   void Pump(bool beat) {
     absl::MutexLock lock(&mutex_);
-    if (writing_ || finished_) return;
-    if (events_.empty()) {
-      if (absl::Status status = Refill(); !status.ok()) return End(status);
-    }
-    if (!events_.empty()) return WriteEvent();
-    if (JobIsOver()) return End(absl::OkStatus());
-    if (beat) WriteHeartbeat();
+    const absl::Status status = Guarded(
+        "WatchJob", [this, beat]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return WriteNext(beat); });
+    if (!status.ok()) End(status);
   }
 
   void OnWriteDone(bool ok) override {
@@ -59,6 +67,19 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse>
   }
 
  private:
+  absl::Status WriteNext(bool beat) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (writing_ || finished_) return absl::OkStatus();
+    if (events_.empty()) RETURN_IF_ERROR(Refill());
+    if (!events_.empty()) {
+      WriteEvent();
+    } else if (JobIsOver()) {
+      End(absl::OkStatus());
+    } else if (beat) {
+      WriteHeartbeat();
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Refill() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     absl::StatusOr<std::vector<JobUpdate>> updates =
         hub_.coordinator_.ReadUpdates(name_, after_id_, kBatch);
@@ -92,6 +113,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse>
   }
 
   WatchHub& hub_;
+  const absl::Status bounds_;  // of the request
   const std::string name_;
   std::unique_ptr<Coordinator::Subscription> subscription_;
   absl::Mutex mutex_;

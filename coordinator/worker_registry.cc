@@ -5,14 +5,20 @@
 namespace birkhoff {
 
 absl::StatusOr<bool> WorkerRegistry::Register(Instant now, absl::Time wall, uint64_t incarnation,
-                                              const Hello& hello) {
+                                              const Hello& hello, bool elsewhere) {
   RegisteredWorker& worker = workers_[hello.resources.name];
-  if (incarnation < worker.incarnation) {
+  const bool alive = worker.incarnation != 0 && !worker.lost && now < worker.lease_end;
+  if (alive && incarnation < worker.incarnation) {
     return absl::AbortedError(absl::StrCat(hello.resources.name, ": life ", incarnation,
                                            " speaks after life ", worker.incarnation,
                                            " has registered; start it anew"));
   }
-  const bool replaced = incarnation > worker.incarnation && !worker.job.empty();
+  if (alive && elsewhere && incarnation > worker.incarnation) {
+    return absl::UnavailableError(
+        absl::StrCat(hello.resources.name, " is another process, at ", worker.address,
+                     ", which is alive; give this one another --name, or end the other one"));
+  }
+  const bool replaced = incarnation != worker.incarnation && !worker.job.empty();
   worker.incarnation = incarnation;
   worker.resources = hello.resources;
   worker.address = hello.address;
@@ -42,6 +48,12 @@ void WorkerRegistry::Expect(Instant now, const std::string& name, uint64_t incar
   RegisteredWorker& worker = workers_[name];
   worker.incarnation = incarnation;
   worker.lease_end = now + lease_;
+}
+
+void WorkerRegistry::Extend(absl::Duration by) {
+  for (auto& [name, worker] : workers_) {
+    if (!worker.lost) worker.lease_end = worker.lease_end + by;
+  }
 }
 
 std::vector<std::string> WorkerRegistry::Expire(Instant now) {

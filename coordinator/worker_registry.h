@@ -34,14 +34,19 @@ class WorkerRegistry {
   // `forget`: how long a lost worker stays in the list.
   WorkerRegistry(absl::Duration lease, absl::Duration forget) : lease_(lease), forget_(forget) {}
 
-  // A life of a worker says hello.  True if it takes the place of an older life, whose work is
-  // lost.  ABORTED: an older life speaks.
+  // A life of a worker says hello; `elsewhere`: over another connection than the one that the
+  // registered life still holds.  True if it takes the place of another life, whose work is lost.
+  // While the registered life is alive: ABORTED an older life speaks; UNAVAILABLE a younger one
+  // does, elsewhere: two processes have the name.  One that is silent gives way to either: a clock
+  // that was ahead once locks nobody out.
   absl::StatusOr<bool> Register(Instant now, absl::Time wall, uint64_t incarnation,
-                                const Hello& hello);
+                                const Hello& hello, bool elsewhere = false);
   // Any other message: renews the lease.  NOT_FOUND: never said hello; ABORTED: not this life.
   absl::Status Heard(Instant now, absl::Time wall, const std::string& name, uint64_t incarnation);
   // After a replay: the worker of a running attempt gets one full lease to come back.
   void Expect(Instant now, const std::string& name, uint64_t incarnation);
+  // Nobody could be heard for so long: every lease that still runs ends later by as much.
+  void Extend(absl::Duration by);
   // Workers whose leases have just run out; says so once for each.
   std::vector<std::string> Expire(Instant now);
 

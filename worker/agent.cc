@@ -37,7 +37,17 @@ bool Agent::IsMine(const std::string& job, int attempt) const {
   return job == job_ && attempt == attempt_;
 }
 
-void Agent::Say(const WorkerPayload& payload, Effects& effects) {
+// The bounds of core/net/bounds.h, from far below: what is longer would be refused again and again.
+void Shorten(std::string& text) {
+  constexpr size_t kLongest = 4096;
+  if (text.size() > kLongest) text = absl::StrCat(text.substr(0, kLongest - 3), "...");
+}
+
+void Agent::Say(const WorkerPayload& said, Effects& effects) {
+  WorkerPayload payload = said;
+  if (auto* ready = std::get_if<RankReady>(&payload)) Shorten(ready->note);
+  if (auto* failed = std::get_if<CheckpointFailed>(&payload)) Shorten(failed->reason);
+  if (auto* exited = std::get_if<RankExited>(&payload)) Shorten(exited->reason);
   journal_.Add(payload);
   if (connected_) effects.push_back(AgentSend{payload});
 }
@@ -61,15 +71,35 @@ void Agent::On(const AgentHeard& event, Effects& effects) {
 
 void Agent::On(const AgentRankSaid& event, Effects& effects) { Say(event.payload, effects); }
 
+namespace {
+
+// Codes that only the rank itself ends with, never somebody who kills it.
+bool IsOwnWord(ExitCode code) {
+  return code == ExitCode::kDone || code == ExitCode::kStopped || code == ExitCode::kBadSpec ||
+         code == ExitCode::kNumerics;
+}
+
+}  // namespace
+
 void Agent::On(const AgentRankGone& event, Effects& effects) {
   rank_alive_ = false;
   RankExited exited{job_, attempt_, rank_, event.code, event.reason};
-  if (!kill_reason_.empty()) {
+  // One that has ended by itself keeps its code, whoever was about to kill it.
+  const bool own = IsOwnWord(event.code);
+  if (!kill_reason_.empty() && !own) {
     exited.code = ExitCode::kInfrastructure;
     exited.reason = absl::StrCat("killed: ", kill_reason_);
   }
   Say(exited, effects);
-  if (leaving_.has_value()) return effects.push_back(*leaving_);
+  if (leaving_.has_value()) {
+    // 75 promises that nothing is lost.
+    const bool kept = exited.code == ExitCode::kStopped || exited.code == ExitCode::kDone;
+    if (asked_to_leave_ && !kept) {
+      leaving_->code = own ? exited.code : ExitCode::kInfrastructure;
+      leaving_->reason = absl::StrCat("without a new checkpoint: ", exited.reason);
+    }
+    return effects.push_back(*leaving_);
+  }
   if (pending_.has_value()) Start(*std::exchange(pending_, std::nullopt), effects);
 }
 
@@ -80,10 +110,18 @@ void Agent::On(const AgentShutdown&, Effects& effects) {
     return effects.push_back(AgentKillRank{kill_reason_});
   }
   leaving_ = AgentLeave{ExitCode::kStopped, "asked to leave"};
+  leave_by_ = now_ + options_.stop_grace;
+  asked_to_leave_ = true;
   effects.push_back(AgentTellRank{StopAttempt{job_, attempt_}});
 }
 
 void Agent::On(const AgentTick&, Effects& effects) {
+  // A checkpoint is committed by the coordinator's word, and it may be away.
+  if (leave_by_.has_value() && now_ >= *leave_by_ && rank_alive_) {
+    leave_by_.reset();
+    kill_reason_ = absl::StrCat("no clean stop within ", absl::FormatDuration(options_.stop_grace));
+    effects.push_back(AgentKillRank{kill_reason_});
+  }
   if (!connected_ || now_ - last_heartbeat_ < heartbeat_) return;
   last_heartbeat_ = now_;
   effects.push_back(AgentSend{Heartbeat{}});

@@ -29,7 +29,10 @@ namespace birkhoff {
 class Journal {
  public:
   void Add(const WorkerPayload& payload);
-  void Clear() { entries_.clear(); }
+  void Clear() {
+    entries_.clear();
+    num_steps_ = 0;
+  }
   const std::deque<WorkerPayload>& entries() const { return entries_; }
 
  private:
@@ -81,8 +84,9 @@ using AgentEffect =
 
 struct AgentOptions {
   WorkerResources resources;
-  std::string address;  // that peers can reach
-  bool once = false;    // leave with the first job's exit code
+  std::string address;                            // that peers can reach
+  bool once = false;                              // leave with the first job's exit code
+  absl::Duration stop_grace = absl::Seconds(60);  // from the first shutdown to killing the rank
 };
 
 class Agent {
@@ -115,7 +119,7 @@ class Agent {
   void Hear(const JobEnded& message, Effects& effects);
 
   bool IsMine(const std::string& job, int attempt) const;
-  void Say(const WorkerPayload& payload, Effects& effects);
+  void Say(const WorkerPayload& said, Effects& effects);
   void Start(const Assignment& assignment, Effects& effects);
   void Leave(ExitCode code, std::string reason, Effects& effects);
 
@@ -132,6 +136,8 @@ class Agent {
   std::string kill_reason_;            // why this agent killed the rank; empty: it did not
   std::optional<Assignment> pending_;  // starts when the rank of an older attempt is gone
   std::optional<AgentLeave> leaving_;  // when the rank is gone
+  bool asked_to_leave_ = false;        // by AgentShutdown, while a rank ran
+  std::optional<Instant> leave_by_;    // then it is killed
   Journal journal_;
 };
 

@@ -3,10 +3,20 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 namespace birkhoff {
 namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// What is not a number wins, as it does in a sum: std::max and std::min may lose it.
+double Larger(double a, double b) { return std::isnan(a) || std::isnan(b) ? kNan : std::max(a, b); }
+double Smaller(double a, double b) {
+  return std::isnan(a) || std::isnan(b) ? kNan : std::min(a, b);
+}
 
 // Adds `from` to `to`; minima are kept.  Works on whole shares.
 void Fold(const ShareLayout& layout, std::span<const double> from, std::span<double> to) {
@@ -17,7 +27,7 @@ void Fold(const ShareLayout& layout, std::span<const double> from, std::span<dou
       to[at + ShareLayout::kForward] += from[at + ShareLayout::kForward];
       to[at + ShareLayout::kBackward] += from[at + ShareLayout::kBackward];
       for (const int64_t i : {at + ShareLayout::kRowSumMin, at + ShareLayout::kColumnSumMin}) {
-        to[i] = std::min(to[i], from[i]);
+        to[i] = Smaller(to[i], from[i]);
       }
     }
     const int64_t begin = layout.MatrixAt(l, GainOf::kPrefix);
@@ -31,7 +41,7 @@ double Gain(const double* matrix, int64_t n, double count, bool rows) {
   for (int64_t i = 0; i < n; ++i) {
     double sum = 0.0;
     for (int64_t j = 0; j < n; ++j) sum += rows ? matrix[i * n + j] : matrix[j * n + i];
-    gain = std::max(gain, std::abs(sum) / count);
+    gain = Larger(gain, std::abs(sum) / count);
   }
   return gain;
 }
@@ -51,14 +61,13 @@ GainReport GainsOf(const ShareLayout& layout, std::span<const double> sum, doubl
     gain.single_backward_by_sublayer.push_back(single[ShareLayout::kBackward] / tokens);
     const double* forward = sum.data() + layout.MatrixAt(l, GainOf::kPrefix);
     const double* backward = sum.data() + layout.MatrixAt(l, GainOf::kSuffix);
-    gain.mean_matrix_forward = std::max(gain.mean_matrix_forward, Gain(forward, n, tokens, true));
-    gain.mean_matrix_backward =
-        std::max(gain.mean_matrix_backward, Gain(backward, n, tokens, false));
-    gain.row_sum_min = std::min(gain.row_sum_min, prefix[ShareLayout::kRowSumMin]);
-    gain.column_sum_min = std::min(gain.column_sum_min, suffix[ShareLayout::kColumnSumMin]);
+    gain.mean_matrix_forward = Larger(gain.mean_matrix_forward, Gain(forward, n, tokens, true));
+    gain.mean_matrix_backward = Larger(gain.mean_matrix_backward, Gain(backward, n, tokens, false));
+    gain.row_sum_min = Smaller(gain.row_sum_min, prefix[ShareLayout::kRowSumMin]);
+    gain.column_sum_min = Smaller(gain.column_sum_min, suffix[ShareLayout::kColumnSumMin]);
   }
   const auto largest = [](const std::vector<double>& values) {
-    return *std::max_element(values.begin(), values.end());
+    return std::accumulate(values.begin(), values.end(), values.front(), Larger);
   };
   gain.forward = largest(gain.forward_by_sublayer);
   gain.backward = largest(gain.backward_by_sublayer);
@@ -81,6 +90,10 @@ Agreement FoldShares(const ShareLayout& layout, std::span<const double> all, int
   agreement.non_finite = static_cast<int64_t>(sum[ShareLayout::kNonFinite]);
   agreement.skip = agreement.non_finite > 0 || !std::isfinite(sum[ShareLayout::kLoss]) ||
                    !std::isfinite(agreement.grad_norm);
+  // The sum of squares is that of the finite elements.
+  if (agreement.non_finite > 0) agreement.grad_norm = kInfinity;
+  if (std::isnan(agreement.grad_norm)) agreement.grad_norm = kNan;
+  if (std::isnan(agreement.loss)) agreement.loss = kNan;  // without the sign that 0/0 has
   agreement.gain = GainsOf(layout, sum, static_cast<double>(std::max<int64_t>(total_tokens, 1)));
   return agreement;
 }

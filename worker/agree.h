@@ -19,7 +19,7 @@ namespace birkhoff {
 struct Agreement {
   double loss = 0.0;  // nats per target token
   int64_t target_tokens = 0;
-  double grad_norm = 0.0;  // each logical parameter counted once
+  double grad_norm = 0.0;  // each logical parameter counted once; infinite with non_finite > 0
   int64_t non_finite = 0;  // gradient elements
   bool skip = true;        // the loss or a gradient is not finite: nobody has stepped
   GainReport gain;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -37,7 +38,9 @@ absl::Status ReceiveAll(int fd, char* out, size_t size) {
     const ssize_t got = ::recv(fd, out, size, 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return Gone("recv");
-    if (got == 0) return absl::OutOfRangeError("the other end of the pipe has closed");
+    if (got == 0)
+      return WithExitCode(absl::OutOfRangeError("the other end of the pipe has closed"),
+                          ExitCode::kInfrastructure);
     out += got;
     size -= static_cast<size_t>(got);
   }

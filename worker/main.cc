@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/exit_status.h"
+#include "core/base/printable.h"
 #include "worker/local_device.h"
 #include "worker/own_address.h"
 #include "worker/rank_process.h"
@@ -25,7 +27,7 @@ std::string HostName() {
 
 int Refuse(const absl::Status& status) {
   std::fprintf(stderr, "birkhoff-worker: %s\n", std::string(status.message()).c_str());
-  return static_cast<int>(ExitCode::kBadSpec);
+  return static_cast<int>(ExitCodeOf(status));
 }
 
 int ListDevices() {
@@ -36,6 +38,13 @@ int ListDevices() {
 }
 
 int Main(int argc, char** argv) {
+  if (argc == 4 && std::string(argv[1]) == "rank") {
+    // At once, without destructors: threads of the transport may still run.
+    std::_Exit(static_cast<int>(RunRankProcess(std::atoi(argv[2]), argv[3])));
+  }
+  // One thread per product: sums in one order, and no fight for cores between ranks, which inherit
+  // it.  Here, where there is but one thread.
+  ::setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/1);
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
@@ -60,13 +69,18 @@ int Main(int argc, char** argv) {
   absl::StatusOr<LocalDevice> local = FindLocalDevice(device, memory_bytes);
   if (!local.ok()) return Refuse(local.status());
   if (name.empty()) name = absl::StrCat(HostName(), "-", ::getpid());
+  const std::string full_name = absl::StrCat("workers/", name);
+  if (!IsWorkerName(full_name)) {
+    return Refuse(absl::InvalidArgumentError(
+        absl::StrCat("--name: '", Printable(name), "' is not allowed; need ", kWorkerNames)));
+  }
   if (address.empty()) address = OwnAddressTowards(coordinator).value_or(HostName());
   SupervisorOptions options;
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
   options.device = local->name;
   options.agent.resources = std::move(local->resources);
-  options.agent.resources.name = absl::StrCat("workers/", name);
+  options.agent.resources.name = full_name;
   options.agent.address = address;
   options.agent.once = once;
   const SystemClock clock;
@@ -77,9 +91,5 @@ int Main(int argc, char** argv) {
 }  // namespace birkhoff
 
 int main(int argc, char** argv) {
-  if (argc == 4 && std::string(argv[1]) == "rank") {
-    // At once, without destructors: threads of the transport may still run.
-    std::_Exit(static_cast<int>(birkhoff::RunRankProcess(std::atoi(argv[2]), argv[3])));
-  }
-  return birkhoff::Main(argc, argv);
+  return birkhoff::RunMain("birkhoff-worker", birkhoff::Main, argc, argv);
 }

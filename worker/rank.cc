@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 #include "core/plan/check.h"
 #include "core/plan/memory.h"
@@ -243,9 +244,10 @@ class TrainingRank final : public Rank, private StepHooks {
   absl::Status CheckSkips() const {
     const int limit = spec().stability.max_skipped_steps;
     if (progress_.skipped_in_a_row <= limit) return absl::OkStatus();
-    return absl::OutOfRangeError(absl::StrCat(
+    const std::string reason = absl::StrCat(
         "step ", progress_.step, ": loss or gradient not finite in ", progress_.skipped_in_a_row,
-        " steps in a row; stability.max_skipped_steps is ", limit));
+        " steps in a row; stability.max_skipped_steps is ", limit);
+    return WithExitCode(absl::OutOfRangeError(reason), ExitCode::kNumerics);
   }
 
   bool ValidationIsDueAfter(int64_t step) const {

@@ -34,6 +34,8 @@ constexpr int kNotExecuted = 127;
   ::_exit(kNotExecuted);
 }
 
+constexpr size_t kMostWords = 4096;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& program,
@@ -42,8 +44,6 @@ absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& p
                                                             Callbacks callbacks) {
   ASSIGN_OR_RETURN(const FrameSockets sockets, NewFrameSockets());
   auto pipe = std::make_unique<FramePipe>(sockets.ours);
-  // One thread per product: sums in one order, and no fight for cores between ranks.
-  ::setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/1);
   std::string fd = absl::StrCat(sockets.childs), path = program, verb = "rank", where = device;
   char* argv[] = {path.data(), verb.data(), fd.data(), where.data(), nullptr};
   const pid_t parent = ::getpid(), pid = ::fork();
@@ -57,18 +57,23 @@ absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& p
 }
 
 RankChild::RankChild(pid_t pid, std::unique_ptr<FramePipe> pipe, Callbacks callbacks)
-    : pid_(pid), pipe_(std::move(pipe)), callbacks_(std::move(callbacks)) {
+    : pid_(pid),
+      pipe_(std::move(pipe)),
+      callbacks_(std::move(callbacks)),
+      outbox_([this](const std::string& frame) { return pipe_->Write(frame).ok(); }, kMostWords) {
   listener_ = std::thread([this] { Listen(); });
 }
 
 RankChild::~RankChild() {
   Kill();
+  pipe_->Shutdown();  // a write to one who does not read returns
   listener_.join();
   ::waitpid(pid_, nullptr, 0);
 }
 
 void RankChild::Tell(const CoordinatorMessage& message) {
-  pipe_->Write(EncodeCoordinatorMessage(message)).IgnoreError();  // its end is told by on_end
+  // One who has not read so many for so long is not going to; its end is told by on_end.
+  if (!outbox_.Push(EncodeCoordinatorMessage(message))) Kill();
 }
 
 void RankChild::Kill() { ::kill(pid_, SIGKILL); }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "core/plan/messages.h"
 #include "worker/frame_pipe.h"
+#include "worker/outbox.h"
 
 namespace birkhoff {
 
@@ -37,7 +38,7 @@ class RankChild {
                                                           Callbacks callbacks);
   ~RankChild();  // kills and reaps
 
-  void Tell(const CoordinatorMessage& message);  // lost if the rank has just ended
+  void Tell(const CoordinatorMessage& message);  // never waits; lost if the rank has just ended
   void Kill();
 
  private:
@@ -50,6 +51,7 @@ class RankChild {
   const Callbacks callbacks_;
   std::string last_words_;  // of the rank, before it exits; the listener's
   std::thread listener_;
+  Outbox<std::string> outbox_;  // frames: a rank that does not read holds up nobody
 };
 
 }  // namespace birkhoff

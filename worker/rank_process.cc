@@ -11,33 +11,21 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/exit_status.h"
+#include "core/base/guarded.h"
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
 #include "worker/frame_pipe.h"
 #include "worker/local_device.h"
+#include "worker/meet_table.h"
 #include "worker/rank.h"
 #include "worker/transport/gloo.h"
 
 namespace birkhoff {
 namespace {
 
-ExitCode CodeOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kFailedPrecondition:
-      return ExitCode::kBadSpec;
-    case absl::StatusCode::kOutOfRange:
-      return ExitCode::kNumerics;
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kResourceExhausted:
-      return ExitCode::kInfrastructure;
-    default:
-      return ExitCode::kInternal;
-  }
-}
+// Longer than any coordinator is away that comes back; the attempt then starts anew.
+constexpr absl::Duration kMeetLimit = absl::Minutes(10);
 
 // The pipe as listener, rendezvous, and source of the coordinator's words.
 class Supervised final : public RankListener, public Rendezvous {
@@ -77,10 +65,7 @@ class Supervised final : public RankListener, public Rendezvous {
   absl::StatusOr<std::vector<std::string>> Meet(const std::string& key,
                                                 const std::string& bytes) override {
     Send(birkhoff::Meet{assignment_.job, assignment_.attempt, assignment_.rank, key, bytes});
-    absl::MutexLock lock(&mutex_);
-    const auto met = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return met_.contains(key); };
-    mutex_.Await(absl::Condition(&met));
-    return met_.at(key);
+    return met_.Await(key, kMeetLimit);
   }
 
  private:
@@ -95,10 +80,11 @@ class Supervised final : public RankListener, public Rendezvous {
   }
 
   void Hear(CoordinatorMessage message) {
-    absl::MutexLock lock(&mutex_);
     if (auto* result = std::get_if<MeetResult>(&message)) {
-      met_[result->key] = std::move(result->bytes);
-    } else if (const auto* commit = std::get_if<CommitCheckpoint>(&message)) {
+      return met_.Put(result->key, std::move(result->bytes));
+    }
+    absl::MutexLock lock(&mutex_);
+    if (const auto* commit = std::get_if<CommitCheckpoint>(&message)) {
       if (rank_ != nullptr) rank_->CommitCheckpoint(*commit);
     } else if (std::holds_alternative<StopAttempt>(message)) {
       stop_requested_ = true;
@@ -111,7 +97,7 @@ class Supervised final : public RankListener, public Rendezvous {
   absl::Mutex mutex_;
   Rank* rank_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool stop_requested_ ABSL_GUARDED_BY(mutex_) = false;
-  std::map<std::string, std::vector<std::string>> met_ ABSL_GUARDED_BY(mutex_);
+  MeetTable met_;
 };
 
 struct End {
@@ -154,9 +140,9 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) 
 ExitCode RunRankProcess(int fd, const std::string& device) {
   // Never destroyed: the listening thread uses it until the process ends.
   auto* supervised = new Supervised(fd);
-  const absl::StatusOr<End> end = Run(*supervised, device);
+  const absl::StatusOr<End> end = Guarded("rank", [&] { return Run(*supervised, device); });
   RankExited exited;
-  exited.code = end.ok() ? end->code : CodeOf(end.status());
+  exited.code = end.ok() ? end->code : ExitCodeOf(end.status());
   exited.reason = end.ok() ? end->reason : std::string(end.status().message());
   supervised->Send(exited);
   return exited.code;

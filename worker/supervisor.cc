@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/base/printable.h"
 #include "core/base/rng.h"
 #include "worker/rank_child.h"
 #include "worker/supervisor_stream.h"
@@ -26,7 +27,8 @@ namespace {
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLargestBackoff = absl::Seconds(2);
 
-void Log(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
+// What coordinators and ranks say is part of it.
+void Log(const std::string& line) { std::fprintf(stderr, "%s\n", Printable(line).c_str()); }
 
 // Events from any thread, in order of arrival.
 class Inbox {
@@ -124,8 +126,20 @@ class Supervisor {
     stream_ = CoordinatorStream::Open(
         options_.coordinator,
         {.on_message = [this](CoordinatorMessage m) { inbox_.Push(AgentHeard{std::move(m)}); },
-         .on_end = [this](const std::string&) { inbox_.Push(AgentDisconnected{}); }});
+         .on_end =
+             [this](const std::string& why) {
+               LogEnd(why);
+               inbox_.Push(AgentDisconnected{});
+             }});
     Act(agent_.Step(clock_.Now(), AgentConnected{}));
+  }
+
+  // Each time the reason changes.  On the stream's thread: there is one stream at a time.
+  void LogEnd(const std::string& why) {
+    if (why == last_end_) return;
+    last_end_ = why;
+    Log(absl::StrCat("coordinator ", options_.coordinator, ": ",
+                     why.empty() ? "it has ended the connection" : why, "; trying again"));
   }
 
   // Jitter keeps a fleet from coming back in step.
@@ -181,6 +195,7 @@ class Supervisor {
   Inbox inbox_;
   std::unique_ptr<CoordinatorStream> stream_;  // null: not connected
   std::unique_ptr<RankChild> child_;           // null: no rank
+  std::string last_end_;                       // why the stream before ended
   std::optional<AgentLeave> left_;
 };
 

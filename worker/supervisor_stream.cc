@@ -10,11 +10,13 @@
 #include "birkhoff/v1/worker_service.grpc.pb.h"
 #include "core/net/channel.h"
 #include "core/net/convert.h"
+#include "worker/outbox.h"
 
 namespace birkhoff {
 namespace {
 
 constexpr absl::Duration kGoodbye = absl::Seconds(1);
+constexpr size_t kMostWords = 16384;  // a whole journal and more
 
 class GrpcStream final : public CoordinatorStream {
  public:
@@ -22,22 +24,31 @@ class GrpcStream final : public CoordinatorStream {
       : callbacks_(std::move(callbacks)),
         stub_(v1::WorkerService::NewStub(NewChannel(address))),
         stream_(stub_->Connect(&context_)),
-        reader_([this] { ReadAll(); }) {}
+        reader_([this] { ReadAll(); }),
+        outbox_([this](const WorkerMessage& message) { return WriteOne(message); }, kMostWords) {}
   // The last words of a worker that leaves must arrive: the coordinator closes once it has read
   // them, or is not there to read.
   ~GrpcStream() override {
-    stream_->WritesDone();
-    if (!ended_.WaitForNotificationWithTimeout(kGoodbye)) context_.TryCancel();
+    if (outbox_.Drain(kGoodbye)) {
+      stream_->WritesDone();
+      ended_.WaitForNotificationWithTimeout(kGoodbye);
+    }
+    if (!ended_.HasBeenNotified()) context_.TryCancel();
     reader_.join();
   }
 
   bool Write(const WorkerMessage& message) override {
+    if (outbox_.Push(message)) return true;
+    context_.TryCancel();  // a coordinator that does not read hears all of it after a reconnect
+    return false;
+  }
+
+ private:
+  bool WriteOne(const WorkerMessage& message) {
     v1::ConnectRequest request;
     ToProto(message, &request);
     return stream_->Write(request);
   }
-
- private:
   void ReadAll() {
     v1::ConnectResponse response;
     while (stream_->Read(&response)) {
@@ -58,6 +69,7 @@ class GrpcStream final : public CoordinatorStream {
   const std::unique_ptr<v1::WorkerService::Stub> stub_;
   const std::unique_ptr<grpc::ClientReaderWriter<v1::ConnectRequest, v1::ConnectResponse>> stream_;
   std::thread reader_;
+  Outbox<WorkerMessage> outbox_;  // goes first: what it writes to is still there
 };
 
 }  // namespace

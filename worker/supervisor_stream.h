@@ -1,5 +1,4 @@
-// One connection of a worker to the coordinator: writes from the supervisor's thread, reads on its
-// own.
+// One connection of a worker to the coordinator: writes and reads on threads of its own.
 #pragma once
 
 #include <functional>
@@ -18,8 +17,9 @@ class CoordinatorStream {
   };
   // Never fails; a coordinator that is not there ends the stream at once.
   static std::unique_ptr<CoordinatorStream> Open(const std::string& address, Callbacks callbacks);
-  virtual ~CoordinatorStream() = default;  // says goodbye for at most a second; waits for on_end
-  virtual bool Write(const WorkerMessage& message) = 0;  // false: the stream is ending
+  virtual ~CoordinatorStream() = default;  // says goodbye for at most two seconds
+  // Never waits.  False: the stream is ending.
+  virtual bool Write(const WorkerMessage& message) = 0;
 };
 
 }  // namespace birkhoff

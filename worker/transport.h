@@ -107,7 +107,8 @@ class Rendezvous {
  public:
   virtual ~Rendezvous() = default;
   // Blocks until all ranks have called with the same key; returns their bytes by rank.  Errors:
-  // ABORTED the attempt is over.
+  // ABORTED the attempt is over; DEADLINE_EXCEEDED not all have come within a bound of the
+  // implementation's.
   virtual absl::StatusOr<std::vector<std::string>> Meet(const std::string& key,
                                                         const std::string& bytes) = 0;
 };

@@ -14,34 +14,15 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
 namespace {
 
-absl::StatusCode CodeOf(int error) {
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return absl::StatusCode::kNotFound;
-    case EEXIST:
-      return absl::StatusCode::kAlreadyExists;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::StatusCode::kPermissionDenied;
-    case ENOSPC:
-    case EDQUOT:
-    case EMFILE:
-    case ENFILE:
-      return absl::StatusCode::kResourceExhausted;
-    default:
-      return absl::StatusCode::kInternal;
-  }
-}
-
 absl::Status DiskError(const std::string& path, const std::string& action, int error) {
-  return absl::Status(CodeOf(error), absl::StrCat(path, ": ", action, ": ", std::strerror(error)));
+  return absl::Status(CodeOfErrno(error),
+                      absl::StrCat(path, ": ", action, ": ", std::strerror(error)));
 }
 
 // A file descriptor that is closed with its owner.

@@ -1,10 +1,12 @@
 #include "core/net/channel.h"
 
+#include <arpa/inet.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/net/keepalive.h"
@@ -32,11 +34,27 @@ absl::Status WaitForChannel(grpc::Channel& channel, const std::string& address,
                                              "; start one with: birkhoffd --listen ", address));
 }
 
+absl::Status CheckListenAddress(const char* flag, const std::string& address) {
+  if (absl::StartsWith(address, "unix:")) return absl::OkStatus();
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  const bool bare_v6 = host.find(':') != std::string::npos && host.back() != ']';
+  int port = -1;
+  const bool number =
+      colon != std::string::npos && absl::SimpleAtoi(address.substr(colon + 1), &port);
+  if (number && port >= 0 && port <= 65535 && !host.empty() && !bare_v6) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, ": '", address,
+                   "' is not allowed; need HOST:PORT with a port from 0 to 65535 (0: any)"));
+}
+
 bool IsLoopback(const std::string& address) {
-  for (const char* prefix : {"127.", "localhost:", "[::1]:", "unix:"}) {
+  for (const char* prefix : {"localhost:", "[::1]:", "unix:"}) {
     if (absl::StartsWith(address, prefix)) return true;
   }
-  return false;
+  in_addr v4{};  // 127.example.com is a name like any other
+  const std::string host = address.substr(0, address.rfind(':'));
+  return ::inet_pton(AF_INET, host.c_str(), &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
 }
 
 }  // namespace birkhoff

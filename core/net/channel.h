@@ -21,6 +21,10 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address);
 absl::Status WaitForChannel(grpc::Channel& channel, const std::string& address,
                             absl::Duration timeout);
 
+// What a server may listen on: HOST:PORT with a port of 0 to 65535, [IPV6]:PORT, or unix:PATH.
+// INVALID_ARGUMENT names `flag`.
+absl::Status CheckListenAddress(const char* flag, const std::string& address);
+
 // Whether an address reaches this machine only; plaintext elsewhere needs the user's word.
 bool IsLoopback(const std::string& address);
 

@@ -9,10 +9,14 @@
 
 #include <atomic>
 #include <exception>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/net/channel.h"
 
 namespace birkhoff {
 namespace {
@@ -57,9 +61,19 @@ class ExposerEndpoint final : public MetricsEndpoint {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
-    const std::string& listen, const std::shared_ptr<prometheus::Collectable>& source) {
+    const std::string& listen, const std::shared_ptr<prometheus::Collectable>& source,
+    bool allow_plaintext) {
+  RETURN_IF_ERROR(CheckListenAddress("--metrics-listen", listen));
+  if (!IsLoopback(listen) && !allow_plaintext) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("metrics on ", listen,
+                     " are open to other machines without encryption; "
+                     "need a loopback address, or --allow-plaintext"));
+  }
   try {
-    auto exposer = std::make_unique<prometheus::Exposer>(listen, /*num_threads=*/2);
+    auto exposer = std::make_unique<prometheus::Exposer>(
+        std::vector<std::string>{"listening_ports", listen, "num_threads", "8",
+                                 "request_timeout_ms", "2000", "linger_timeout_ms", "100"});
     exposer->RegisterCollectable(source);
     const std::string address =
         absl::StrCat(listen.substr(0, listen.rfind(':')), ":", exposer->GetListeningPorts().at(0));

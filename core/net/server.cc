@@ -11,6 +11,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "core/base/status_macros.h"
+#include "core/net/bounds.h"
 #include "core/net/channel.h"
 #include "core/net/keepalive.h"
 
@@ -24,6 +26,10 @@ class GrpcServer final : public RpcServer {
   ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
 
   std::string address() const override { return address_; }
+
+  void SetHealthy(bool healthy) override {
+    if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(healthy);
+  }
 
   void Shutdown(absl::Duration grace) override {
     if (std::exchange(down_, true)) return;
@@ -46,7 +52,7 @@ void Configure(grpc::ServerBuilder& builder) {
                              kKeepaliveServerMinimumMs);
   // Two servers must not share a port by accident: the second shall say so.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.SetMaxReceiveMessageSize(16 << 20);
+  builder.SetMaxReceiveMessageSize(kLargestRequestBytes);
 }
 
 std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
@@ -55,6 +61,7 @@ std::string HostOf(const std::string& address) { return address.substr(0, addres
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
     const ServerOptions& options, const std::vector<grpc::Service*>& services) {
+  RETURN_IF_ERROR(CheckListenAddress("--listen", options.listen));
   if (!IsLoopback(options.listen) && !options.allow_plaintext) {
     return absl::InvalidArgumentError(
         absl::StrCat("listen ", options.listen,

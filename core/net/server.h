@@ -25,8 +25,9 @@ class RpcServer {
   // address cannot be bound.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(
       const ServerOptions& options, const std::vector<grpc::Service*>& services);
-  virtual ~RpcServer() = default;           // shuts down at once
-  virtual std::string address() const = 0;  // with the real port
+  virtual ~RpcServer() = default;             // shuts down at once
+  virtual std::string address() const = 0;    // with the real port
+  virtual void SetHealthy(bool healthy) = 0;  // what the health service answers; any thread
   // Health says NOT_SERVING, calls get `grace` to end, then they are cancelled.  Idempotent.
   virtual void Shutdown(absl::Duration grace) = 0;
 };

@@ -2,6 +2,8 @@
 
 #include <grpcpp/support/status.h>
 
+#include <exception>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -86,8 +88,9 @@ std::vector<FieldViolation> ViolationsOf(const absl::Status& status) {
   return violations;
 }
 
-grpc::Status ToGrpc(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
+namespace {
+
+grpc::Status WithDetails(const absl::Status& status) {
   const std::string message = Shortened(status.message(), kLongestMessage);
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
@@ -103,6 +106,17 @@ grpc::Status ToGrpc(const absl::Status& status) {
   });
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message,
                       details.SerializeAsString());
+}
+
+}  // namespace
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  try {
+    return WithDetails(status);
+  } catch (const std::exception&) {
+    return grpc::Status(static_cast<grpc::StatusCode>(status.code()), "");
+  }
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {

@@ -29,6 +29,7 @@ std::vector<FieldViolation> ViolationsOf(const absl::Status& status);
 
 // Codes and messages are kept (a message beyond 1200 bytes is cut); payloads travel as details, and
 // come back as payloads.
+// Never throws: without memory for the details the code goes alone.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 

@@ -144,7 +144,7 @@ int BestRecomputeBlock(const JobSpec& spec, const Plan& plan) {
 absl::Status CheckFits(const Plan& plan, int64_t limit) {
   if (Fits(plan, limit)) return absl::OkStatus();
   const RankPlan& rank = FullestRank(plan);
-  return absl::InvalidArgumentError(
+  return absl::FailedPreconditionError(
       absl::StrCat("memory: the fullest worker would need ", WorkerBytes(plan, rank), " bytes (",
                    LargestItems(plan, rank), "); the smallest has ", limit,
                    " (lower training.micro_batch_size or training.sequence_length, raise "

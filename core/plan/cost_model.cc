@@ -10,6 +10,7 @@ namespace birkhoff {
 namespace {
 
 constexpr double kNsPerSecond = 1.0e9;
+constexpr double kLargestTotalNs = 0x1p58;  // of one cost, times all units and micro-batches
 constexpr double kPasses = 3.0;  // a product stands in forward, input gradient and weight gradient
 constexpr double kBackwardFactor = 2.5;   // attention core and boundary: backward over forward
 constexpr double kSoftmaxFlops = 10.0;    // per logit
@@ -44,6 +45,8 @@ CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Nume
   flops_per_byte_ = rates.flops_per_second / rates.memory_bytes_per_second;
   link_bytes_per_second_ = cluster.link_bytes_per_second.value_or(rates.link_bytes_per_second);
   link_latency_seconds_ = cluster.link_latency_seconds.value_or(rates.link_latency_seconds);
+  const double runs = double{1} * MicrobatchesPerStep(spec) + EvaluationMicrobatches(spec) + 1.0;
+  largest_ns_ = static_cast<int64_t>(kLargestTotalNs / (NumUnits(spec.model) * runs));
   for (int unit = 0; unit < NumUnits(spec.model); ++unit) units_.push_back(ModelUnit(spec, unit));
 }
 
@@ -57,9 +60,12 @@ double CostModel::BoundaryFlops(const ModelSpec& model) const {
   return 2.0 * n * width * columns + traffic * flops_per_byte_;
 }
 
-int64_t CostModel::FlopsNs(double flops) const {
-  return std::llround(flops / flops_per_second_ * kNsPerSecond);
+int64_t CostModel::Saturated(double seconds) const {
+  const double ns = seconds * kNsPerSecond;
+  return ns < static_cast<double>(largest_ns_) ? std::llround(ns) : largest_ns_;
 }
+
+int64_t CostModel::FlopsNs(double flops) const { return Saturated(flops / flops_per_second_); }
 
 ComputeCost CostModel::ModelUnit(const JobSpec& spec, int unit) const {
   const ModelSpec& model = spec.model;
@@ -112,7 +118,7 @@ std::vector<int64_t> CostModel::UnitTotals() const {
 }
 
 int64_t CostModel::TransferNs(int64_t bytes) const {
-  return std::llround((link_latency_seconds_ + bytes / link_bytes_per_second_) * kNsPerSecond);
+  return Saturated(link_latency_seconds_ + bytes / link_bytes_per_second_);
 }
 
 int64_t CostModel::CopyNs(int64_t bytes) const { return FlopsNs(bytes * flops_per_byte_); }
@@ -122,7 +128,7 @@ int64_t CostModel::AllReduceNs(int64_t bytes, int members) const {
   const double steps = 2.0 * (members - 1);
   const double seconds =
       steps * link_latency_seconds_ + steps / members * bytes / link_bytes_per_second_;
-  return std::llround(seconds * kNsPerSecond);
+  return Saturated(seconds);
 }
 
 }  // namespace birkhoff

@@ -43,12 +43,14 @@ class CostModel {
   ComputeCost ModelUnit(const JobSpec& spec, int unit) const;
   double BoundaryFlops(const ModelSpec& model) const;
   int64_t FlopsNs(double flops) const;
+  int64_t Saturated(double seconds) const;  // in nanoseconds
 
   const double element_bytes_;  // of streams
   double flops_per_second_;
   double flops_per_byte_;  // machine balance: a byte moved costs as much as so many FLOPs
   double link_bytes_per_second_;
   double link_latency_seconds_;
+  int64_t largest_ns_;  // no cost is above it: a step's sum stays far below 2^63
   std::vector<ComputeCost> units_;
 };
 

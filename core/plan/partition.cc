@@ -87,16 +87,24 @@ std::vector<UnitRange> PartitionRow(const RunCosts& costs, int stages) {
 // ---- A folded row: rank k takes a run from the left end and one from the right end of what is
 // left.
 
-// Whether every fold can stay under `bound` if each takes as much as possible from the right for
-// each amount from the left.  Sometimes a smaller bound would do, where that leaves a dear unit
-// alone.
-bool FoldFits(const RunCosts& costs, int folds, int64_t bound) {
+// How far the folds come: by left end, the smallest right end reached (-1: none) and the left end
+// that it was reached from.
+struct FoldReach {
+  std::vector<int> rest, from;
+  explicit FoldReach(int units) : rest(units + 1, -1), from(units + 1, -1) {}
+};
+
+// What every number of folds reaches under `bound` if each takes as much as possible from the right
+// for each amount from the left.  Sometimes a smaller bound would do, where that leaves a dear unit
+// alone.  With `keep` all are returned, else the last one only.
+std::vector<FoldReach> ReachFolds(const RunCosts& costs, int folds, int64_t bound, bool keep) {
   const int units = costs.num_units();
-  std::vector<int> rest(units + 1, -1);  // by left end: smallest right end reached, -1: none
-  rest[0] = units;
+  std::vector<FoldReach> reached;
+  reached.emplace_back(units).rest[0] = units;
   for (int fold = 0; fold + 1 < folds; ++fold) {
     const int needed = 2 * (folds - 1 - fold);  // units that the later folds must find
-    std::vector<int> next(units + 1, -1);
+    const std::vector<int>& rest = reached.back().rest;
+    FoldReach next(units);
     for (int left = 0; left <= units; ++left) {
       if (rest[left] < 0) continue;
       int start = rest[left] - 1;  // of the right run, for the current left run
@@ -106,15 +114,33 @@ bool FoldFits(const RunCosts& costs, int folds, int64_t bound) {
         while (start < rest[left] && spent + costs.Of(start, rest[left]) > bound) ++start;
         if (start == rest[left]) break;
         const int end = std::max(start, cut + needed);
-        if (next[cut] < 0 || end < next[cut]) next[cut] = end;
+        if (next.rest[cut] >= 0 && end >= next.rest[cut]) continue;
+        next.rest[cut] = end;
+        next.from[cut] = left;
       }
     }
-    rest = std::move(next);
+    if (!keep) reached.clear();
+    reached.push_back(std::move(next));
   }
-  for (int left = 0; left <= units; ++left) {
-    if (rest[left] >= left + 2 && costs.Of(left, rest[left]) <= bound) return true;
+  return reached;
+}
+
+// The left end of a last fold that fits; -1: none does.
+int LastFold(const RunCosts& costs, const FoldReach& reached, int64_t bound) {
+  int best = -1;
+  int64_t least = bound;
+  for (int left = 0; left < costs.num_units(); ++left) {
+    if (reached.rest[left] < left + 2) continue;
+    const int64_t cost = costs.Of(left, reached.rest[left]);
+    if (cost > least || (best >= 0 && cost == least)) continue;
+    best = left;
+    least = cost;
   }
-  return false;
+  return best;
+}
+
+bool FoldFits(const RunCosts& costs, int folds, int64_t bound) {
+  return LastFold(costs, ReachFolds(costs, folds, bound, /*keep=*/false).back(), bound) >= 0;
 }
 
 // One way to have taken everything outside [left, right).
@@ -201,7 +227,42 @@ FoldSearch SearchFolds(const RunCosts& costs, int folds, int64_t bound, Better b
   return search;
 }
 
+// Beyond so many units the search for the best partition, whose cost grows with their fourth power,
+// gives way to one that is within kTolerance of what FoldFits reaches.
+constexpr int kMostUnitsSearched = 300;
+constexpr int64_t kTolerance = 4096;  // of the bound: one part in so many
+
+std::vector<UnitRange> PartitionLongFold(const RunCosts& costs, int folds) {
+  const int units = costs.num_units();
+  // From what a rank must have at least, in steps of a part of it: a bound far above what is needed
+  // makes long runs, which are slow to look at.
+  const int64_t least = costs.Of(0, units) / folds;
+  const int64_t step = std::max<int64_t>(1, least / kTolerance);
+  const auto fits = [&](int64_t steps) { return FoldFits(costs, folds, least + steps * step); };
+  int64_t high = 1;
+  while (!fits(high)) high *= 2;
+  const int64_t bound = least + step * SmallestBound(0, high, fits);
+  const std::vector<FoldReach> reached = ReachFolds(costs, folds, bound, /*keep=*/true);
+  int left = LastFold(costs, reached.back(), bound);
+  BIRKHOFF_CHECK(left >= 0, "the bound was reached by some partition");
+  int right = reached.back().rest[left];
+  std::vector<UnitRange> ranges(2 * folds);
+  const int cut = MiddleCut(costs, left, right);
+  ranges[folds - 1] = {left, cut};
+  ranges[folds] = {cut, right};
+  for (int fold = folds - 1; fold > 0; --fold) {
+    const int before = reached[fold].from[left];
+    const int end = reached[fold - 1].rest[before];
+    ranges[fold - 1] = {before, left};
+    ranges[2 * folds - fold] = {right, end};
+    left = before;
+    right = end;
+  }
+  return ranges;
+}
+
 std::vector<UnitRange> PartitionFold(const RunCosts& costs, int folds) {
+  if (costs.num_units() > kMostUnitsSearched) return PartitionLongFold(costs, folds);
   const int64_t above = SmallestBound(0, costs.Of(0, costs.num_units()), [&](int64_t candidate) {
     return FoldFits(costs, folds, candidate);
   });

@@ -44,14 +44,6 @@ std::vector<PlannedParameter> CollectParameters(const ModelSpec& model,
 
 }  // namespace
 
-int EvaluationMicrobatches(const JobSpec& spec) {
-  if (spec.training.validation_interval == 0) return 0;
-  const int replicas = spec.parallelism.data_parallel_degree;
-  const int wanted = (spec.training.validation_batches + replicas - 1) / replicas;
-  const bool in_pairs = spec.parallelism.schedule == ScheduleKind::kDualPipe;
-  return in_pairs ? wanted + wanted % 2 : wanted;
-}
-
 std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan) {
   std::vector<StageLayout> layouts;
   for (const Stage& stage : plan.stages) {

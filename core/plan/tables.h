@@ -8,10 +8,6 @@
 
 namespace birkhoff {
 
-// Micro-batches of the evaluate program: what the spec asks for, rounded up to what the schedule
-// can run; 0 without validation.
-int EvaluationMicrobatches(const JobSpec& spec);
-
 // The memory of every stage, from plan.stages and plan.recompute_block.
 std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan);
 

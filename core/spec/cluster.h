@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace birkhoff {
@@ -15,6 +16,11 @@ struct WorkerResources {
   double peak_flops = 0.0;       // 0: unknown, MFU is null
   std::string description = {};  // for people: card, driver, libraries; plans do not depend on it
 };
+
+// A name goes into logs, messages and metrics: "workers/" and what a host may be called.
+inline constexpr char kWorkerNames[] =
+    "workers/NAME, letters, digits and inner '-', '_' or '.', at most 253";
+bool IsWorkerName(std::string_view name);
 
 struct ClusterSpec {
   std::vector<WorkerResources> workers;

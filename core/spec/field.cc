@@ -27,7 +27,7 @@ std::vector<Field> ModelFields() {
       {"model.vocab_size", IntField{AT(model.vocab_size), 0, 1 << 24},
        "Tokens in the vocabulary; 0: the tokenizer's"},
       {"model.hidden_size", IntField{AT(model.hidden_size), 1, 65536}, "Width C of one stream"},
-      {"model.num_hidden_layers", IntField{AT(model.num_hidden_layers), 1, 4096},
+      {"model.num_hidden_layers", IntField{AT(model.num_hidden_layers), 1, 2047},
        "Blocks; each is two sub-layers, attention and feed-forward"},
       {"model.num_attention_heads", IntField{AT(model.num_attention_heads), 1, 1024},
        "Query heads; divides hidden_size, and the quotient is even for RoPE"},

@@ -8,6 +8,14 @@ int MicrobatchesPerStep(const JobSpec& spec) {
          (spec.training.micro_batch_size * spec.parallelism.data_parallel_degree);
 }
 
+int EvaluationMicrobatches(const JobSpec& spec) {
+  if (spec.training.validation_interval == 0) return 0;
+  const int replicas = spec.parallelism.data_parallel_degree;
+  const int wanted = (spec.training.validation_batches + replicas - 1) / replicas;
+  const bool in_pairs = spec.parallelism.schedule == ScheduleKind::kDualPipe;
+  return in_pairs ? wanted + wanted % 2 : wanted;
+}
+
 int NumRanks(const JobSpec& spec) {
   return spec.parallelism.pipeline_parallel_degree * spec.parallelism.data_parallel_degree;
 }

@@ -142,6 +142,8 @@ struct JobSpec {
 
 // Micro-batches that one replica runs in one step.  Needs a valid spec.
 int MicrobatchesPerStep(const JobSpec& spec);
+// Micro-batches of one validation on one replica; in pairs for dualpipe; 0: there is none.
+int EvaluationMicrobatches(const JobSpec& spec);
 // Workers that the job needs: pipeline x data.
 int NumRanks(const JobSpec& spec);
 

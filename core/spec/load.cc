@@ -12,13 +12,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/spec/field.h"
+#include "core/spec/validate.h"
 
 namespace birkhoff {
 namespace {
 
-constexpr size_t kMaxBytes = 1 << 20;   // a job spec is written by a person
-constexpr size_t kMaxShown = 60;        // of a value in a message
-constexpr size_t kMaxListItems = 4096;  // of data.train and the like
+constexpr size_t kMaxShown = 60;  // of a value in a message
 
 template <typename... Cases>
 struct Overloaded : Cases... {
@@ -263,9 +262,9 @@ class Loader {
 
 // The one document of `text`, or nothing after adding a problem that names `where`.
 std::optional<YAML::Node> Parse(std::string_view text, const std::string& where, Loader* loader) {
-  if (text.size() > kMaxBytes) {
+  if (text.size() > kMaxSpecBytes) {
     loader->Refuse(where, absl::StrCat(text.size(), " bytes"),
-                   absl::StrCat("at most ", kMaxBytes, " bytes"));
+                   absl::StrCat("at most ", kMaxSpecBytes, " bytes"));
     return std::nullopt;
   }
   if (const size_t bad = FirstBadByte(text); bad != std::string_view::npos) {

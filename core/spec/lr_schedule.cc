@@ -1,8 +1,11 @@
 #include "core/spec/lr_schedule.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <numbers>
+
+#include "absl/numeric/int128.h"
 
 namespace birkhoff {
 namespace {
@@ -22,11 +25,35 @@ double WsdRate(const LrScheduleSpec& schedule, double base_lr, int64_t steps, in
   return std::lerp(base_lr, schedule.min_lr, t);
 }
 
+// The smallest step that is at least `share` of the steps, the share taken as the decimal number
+// that it was written as: 0.55 of 100 is 55, although the double nearest to 0.55 is above it.
+int64_t FirstStepOf(double share, int64_t steps) {
+  char text[40];  // d.ddd...e-XX, the shortest that reads back to the same bits
+  const auto end = std::to_chars(text, text + sizeof text, share, std::chars_format::scientific);
+  absl::uint128 digits = 0;
+  int decimals = -1;  // digits behind the point so far; -1: before it
+  const char* at = text;
+  for (; at != end.ptr && *at != 'e'; ++at) {
+    if (*at == '.') continue;
+    digits = 10 * digits + static_cast<unsigned>(*at - '0');
+    ++decimals;
+  }
+  int exponent = 0;
+  std::from_chars(at + 1, end.ptr, exponent);
+  const int power = decimals - exponent;  // share = digits / 10^power
+  constexpr int kLargestPower = 37;       // beyond it the share is less than one step
+  if (power > kLargestPower) return 1;
+  absl::uint128 unit = 1;
+  for (int i = 0; i < power; ++i) unit *= 10;
+  const absl::uint128 scaled = digits * static_cast<absl::uint128>(steps);
+  return static_cast<int64_t>(absl::Uint128Low64((scaled + unit - 1) / unit));
+}
+
 double StepRate(const LrScheduleSpec& schedule, double base_lr, int64_t steps, int64_t step) {
   double factor = 1.0;
   const size_t count = std::min(schedule.step_at.size(), schedule.step_factor.size());
   for (size_t i = 0; i < count; ++i) {
-    if (static_cast<double>(step) >= schedule.step_at[i] * static_cast<double>(steps)) {
+    if (step >= FirstStepOf(schedule.step_at[i], steps)) {
       factor = schedule.step_factor[i];
     }
   }

@@ -6,9 +6,11 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/printable.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 #include "core/spec/model.h"
+#include "core/spec/plan_size.h"
 
 namespace birkhoff {
 namespace {
@@ -34,6 +36,8 @@ void CheckRanges(const JobSpec& spec, Problems* problems) {
       good = kind->at(copy) >= kind->min && kind->at(copy) <= kind->max;
     } else if (const auto* longs = std::get_if<LongField>(&field.kind)) {
       good = longs->at(copy) >= longs->min && longs->at(copy) <= longs->max;
+    } else if (const auto* block = std::get_if<RecomputeField>(&field.kind)) {
+      good = block->at(copy) >= ParallelismSpec::kRecomputeAuto;
     } else if (const auto* real = std::get_if<RealField>(&field.kind)) {
       const double value = real->at(copy);
       good = std::isfinite(value) && value >= real->min && value <= real->max &&
@@ -54,6 +58,44 @@ void CheckName(const JobSpec& spec, Problems* problems) {
   if (good) return;
   const Field& field = *FindField("name");
   problems->push_back({"name", FieldValue(field, spec), AllowedValues(field), ""});
+}
+
+// Paths go into messages, logs and file names: no line breaks or escapes, and no end.
+void CheckText(const std::string& field, const std::string& text, Problems* problems) {
+  const bool control = std::any_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+  if (text.size() > kMaxTextBytes) {
+    problems->push_back({field, absl::StrCat("a text of ", text.size(), " bytes"),
+                         absl::StrCat("at most ", kMaxTextBytes), ""});
+  } else if (control) {
+    problems->push_back({field, Printable(text), "a text without control characters", ""});
+  }
+}
+
+void CheckTexts(const JobSpec& spec, Problems* problems) {
+  JobSpec copy = spec;
+  for (const Field& field : Fields()) {
+    const auto* text = std::get_if<TextField>(&field.kind);
+    if (text != nullptr && field.path != "name") CheckText(field.path, text->at(copy), problems);
+  }
+  for (size_t i = 0; i < std::min(spec.data.train.size(), kMaxListItems); ++i) {
+    CheckText(absl::StrCat("data.train[", i, "].path"), spec.data.train[i].path, problems);
+  }
+}
+
+// Of lists that are too long nothing else is looked at.
+bool ListsAreShort(const JobSpec& spec, Problems* problems) {
+  const size_t before = problems->size();
+  const auto check = [&](const char* field, size_t items) {
+    if (items <= kMaxListItems) return;
+    problems->push_back(
+        {field, absl::StrCat(items, " items"), absl::StrCat("at most ", kMaxListItems), ""});
+  };
+  check("data.train", spec.data.train.size());
+  check("lr_schedule.step_at", spec.lr_schedule.step_at.size());
+  check("lr_schedule.step_factor", spec.lr_schedule.step_factor.size());
+  return problems->size() == before;
 }
 
 // Valid values of `value` nearby: the multiple of `unit` below (where there is one) and above.
@@ -284,8 +326,16 @@ void CheckParallelism(const JobSpec& spec, Problems* problems) {
 
 }  // namespace
 
+Problems CheckSpecBytes(size_t bytes) {
+  if (bytes <= kMaxSpecBytes) return {};
+  return {{"job spec", absl::StrCat(bytes, " bytes"),
+           absl::StrCat("at most ", kMaxSpecBytes, " bytes"), ""}};
+}
+
 Problems ValidateJobSpec(const JobSpec& spec) {
   Problems problems;
+  if (!ListsAreShort(spec, &problems)) return problems;
+  CheckTexts(spec, &problems);
   CheckRanges(spec, &problems);
   CheckName(spec, &problems);
   CheckData(spec, &problems);
@@ -296,12 +346,20 @@ Problems ValidateJobSpec(const JobSpec& spec) {
   CheckLrSteps(spec, &problems);
   CheckParallelism(spec, &problems);
   CheckMicrobatches(spec, &problems);
+  if (problems.empty()) problems = CheckPlanSize(spec);
   return problems;
 }
 
 Problems ReadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,
                      JobSpec* spec) {
-  Problems problems;
+  size_t bytes = yaml.size();
+  for (const std::string& override : overrides) bytes += override.size();
+  Problems problems = CheckSpecBytes(bytes);
+  if (overrides.size() > kMaxOverrides) {
+    problems.push_back({"overrides", absl::StrCat(overrides.size(), " items"),
+                        absl::StrCat("at most ", kMaxOverrides), "write them into the job file"});
+  }
+  if (!problems.empty()) return problems;
   *spec = LoadJobSpec(yaml, overrides, &problems);
   // A field that could not be read holds its default, which deserves no second complaint.
   const Problems unread = problems;

@@ -18,6 +18,13 @@ std::vector<Problem> ValidateJobSpec(const JobSpec& spec);
 std::vector<Problem> ReadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,
                                  JobSpec* spec);
 
+// What a spec may hold in any form, YAML and overrides or protobuf.
+inline constexpr size_t kMaxSpecBytes = 1 << 20;
+inline constexpr size_t kMaxOverrides = 1024;
+inline constexpr size_t kMaxListItems = 4096;  // of data.train and the like
+inline constexpr size_t kMaxTextBytes = 4096;  // of a path
+std::vector<Problem> CheckSpecBytes(size_t bytes);
+
 // Tokens of the bytes tokenizer: 256 bytes and the end of a document.
 inline constexpr int kBytesVocabulary = 257;
 

@@ -115,6 +115,10 @@ __global__ __launch_bounds__(kMappingThreads, 1) void MhcBackwardKernel(Coeffici
   float* dgates = sums.bias[local];
   if (t < args.tokens) {
     MhcGatesBackward<N, Mapping>(args, lane, t, history, dgates);
+    if (args.equal_streams) {  // H_res x is x, whatever its logits
+      __syncwarp(__activemask());
+      for (int k = 2 * N + lane.row; k < kColumns; k += GroupLanes(N)) dgates[k] = 0.0f;
+    }
   } else {
     for (int k = lane.row; k < kColumns; k += GroupLanes(N)) dgates[k] = 0.0f;
   }

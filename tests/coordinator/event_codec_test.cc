@@ -31,7 +31,8 @@ std::vector<JobEvent> AllEvents() {
           Exited(2, 1, ExitCode::kNumerics),
           WorkerLost{2, 1, "was silent"},
           CancelRequested{},
-          GraceOver{2}};
+          GraceOver{2},
+          PlanDeferred{"NO_ROOM", "waits for \"room\""}};
 }
 
 StoredEvent Encoded(const JobEvent& event) {
@@ -61,7 +62,7 @@ TEST(EventCodec, KindsKeepTheirNames) {
   for (const JobEvent& event : AllEvents()) kinds.push_back(Encoded(event).kind);
   EXPECT_THAT(kinds, ElementsAre("created", "placed", "plan-refused", "ready", "step", "shard",
                                  "checkpoint", "checkpoint-failed", "exited", "worker-lost",
-                                 "cancel", "grace-over"));
+                                 "cancel", "grace-over", "plan-deferred"));
 }
 
 TEST(EventCodec, FieldsComeBack) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,8 @@ class FakeClock final : public Clock {
 class MemoryStore final : public JobStore {
  public:
   absl::Status Append(const std::vector<StoredEvent>& events) override {
+    if (std::exchange(throw_, false)) throw std::bad_alloc();
+    if (const absl::Status refusal = std::exchange(refusal_, {}); !refusal.ok()) return refusal;
     if (appends_left_ == 0) return absl::UnavailableError("the disk is full");
     --appends_left_;
     const bool dies = ++appends_ == die_at_;
@@ -73,6 +76,8 @@ class MemoryStore final : public JobStore {
     return found->second;
   }
 
+  void ThrowAtNextAppend() { throw_ = true; }
+  void RefuseNextAppend(absl::Status refusal) { refusal_ = std::move(refusal); }
   void AllowAppends(int appends) { appends_left_ = appends; }
   // The process dies in append number `append`: with the events durable, or not.
   void DieAt(int append, bool keep) {
@@ -91,6 +96,8 @@ class MemoryStore final : public JobStore {
   std::vector<StoredEvent>& damage() { return events_; }
 
  private:
+  bool throw_ = false;
+  absl::Status refusal_;
   int appends_left_ = 1'000'000;
   int appends_ = 0;
   int die_at_ = 0;  // 0: never

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -41,6 +42,14 @@ class Fleet : public ::testing::Test {
     Start();
   }
 
+  // Time passes for a coordinator that is awake.
+  void Pass(absl::Duration duration) {
+    constexpr absl::Duration kTick = absl::Milliseconds(250);
+    for (; duration > absl::ZeroDuration(); duration -= kTick) {
+      clock_.Advance(std::min(duration, kTick));
+      ASSERT_TRUE(coordinator_->Tick().ok());
+    }
+  }
   absl::Status Say(int worker, WorkerPayload payload) {
     return Say(worker, life_[worker], std::move(payload));
   }
@@ -49,9 +58,9 @@ class Fleet : public ::testing::Test {
                                 links_[worker].get());
   }
   absl::Status Greet(int worker, const std::string& job = "", int attempt = 0,
-                     const std::string& device = "cpu") {
+                     const std::string& device = "cpu", int64_t memory_bytes = 1 << 30) {
     Hello hello;
-    hello.resources = {"", device, 1 << 30, 1e9};
+    hello.resources = {"", device, memory_bytes, 1e9};
     hello.address = absl::StrCat("10.0.0.", worker);
     hello.job = job;
     hello.attempt = attempt;

@@ -36,6 +36,7 @@ class EventDice {
       case 4:
         return CancelOr(PlanRefused{"too large", ExitCode::kBadSpec});
       case 5:
+        return PlanDeferred{"NO_ROOM", Below(2) == 0 ? "too small" : "still too small"};
       case 6:
         return Exited(attempt, rank, AnyCode());
       case 7:

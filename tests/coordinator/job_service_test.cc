@@ -116,7 +116,8 @@ TEST_F(JobServiceTest, SurvivesTextsMadeToBreakIt) {
   v1::CreateJobRequest request;
   request.set_yaml(many);
   EXPECT_THAT(ViolationsOf(Create(request)), Not(IsEmpty()));
-  EXPECT_TRUE(absl::IsNotFound(Get(std::string(1'000'000, 'x'))));
+  EXPECT_TRUE(absl::IsNotFound(Get(std::string(4096, 'x'))));
+  EXPECT_TRUE(absl::IsInvalidArgument(Get(std::string(1'000'000, 'x'))));
   EXPECT_TRUE(Create(Tiny()).ok());
 }
 

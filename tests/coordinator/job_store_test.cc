@@ -98,9 +98,20 @@ TEST_F(JobStoreTest, AppendsAllEventsOrNone) {
   ASSERT_TRUE(store->Append({Event("jobs/a", 1, "created")}).ok());
   const absl::Status status =
       store->Append({Event("jobs/a", 2, "placed"), Event("jobs/a", 1, "created")});
-  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss)
+      << "not \"said before\": the log holds something else; " << status;
   EXPECT_THAT(Ids(store->Read("jobs/a", 0, 10)), ElementsAre(1));
   EXPECT_TRUE(store->Append({Event("jobs/a", 2, "placed")}).ok());
+}
+
+TEST_F(JobStoreTest, RefusesWhatItCannotHoldAndKeepsNoPartOfIt) {
+  const auto store = Open();
+  StoredEvent large = Event("jobs/a", 1, "created");
+  large.body.resize((size_t{256} << 20) + 1);
+  EXPECT_TRUE(absl::IsResourceExhausted(store->Append({large})));
+  EXPECT_TRUE(absl::IsResourceExhausted(store->PutPlan("h", large.body)));
+  EXPECT_TRUE(absl::IsNotFound(store->GetPlan("h").status()));
+  EXPECT_THAT(Ids(store->Read("jobs/a", 0, 10)), ElementsAre());
 }
 
 TEST_F(JobStoreTest, KeepsPlansByHash) {

@@ -51,6 +51,9 @@ birkhoff_workers{state="lost"} 0
 # HELP birkhoff_queue_length Jobs that wait for workers.
 # TYPE birkhoff_queue_length gauge
 birkhoff_queue_length 0
+# HELP birkhoff_store_refuses 1 while the job store takes no events.
+# TYPE birkhoff_store_refuses gauge
+birkhoff_store_refuses 0
 )");
 }
 

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,7 @@ class FullableStore final : public JobStore {
  public:
   absl::Status Append(const std::vector<StoredEvent>& events) override {
     if (full_) return absl::UnavailableError("the disk is full");
+    if (throws_.exchange(false)) throw std::bad_alloc();
     return store_->Append(events);
   }
   absl::StatusOr<std::vector<StoredEvent>> Read(const std::string& job, int64_t after_id,
@@ -44,10 +46,12 @@ class FullableStore final : public JobStore {
     return store_->GetPlan(hash);
   }
   void SetFull(bool full) { full_ = full; }
+  void ThrowAtNextAppend() { throws_ = true; }
 
  private:
   const std::unique_ptr<JobStore> store_ = *OpenSqliteStore(":memory:");
   std::atomic<bool> full_{false};
+  std::atomic<bool> throws_{false};
 };
 
 // The context of one call; no call of a test takes longer than this.
@@ -119,7 +123,7 @@ class ServiceFixture : public ::testing::Test {
     ASSERT_TRUE(coordinator.ok()) << coordinator.status();
     coordinator_ = *std::move(coordinator);
     jobs_service_ = JobService::New(*coordinator_, "1.2.3");
-    workers_service_ = WorkerService::New(*coordinator_);
+    workers_service_ = WorkerService::New(*coordinator_, limits_);
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"},
                                    {jobs_service_->service(), workers_service_->service()});
     ASSERT_TRUE(server.ok()) << server.status();
@@ -172,6 +176,7 @@ class ServiceFixture : public ::testing::Test {
     return jobs_->WatchJob(&call, request);
   }
 
+  WorkerServiceLimits limits_;
   SystemClock clock_;
   FullableStore store_;
   std::unique_ptr<Coordinator> coordinator_;

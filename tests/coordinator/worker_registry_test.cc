@@ -58,6 +58,44 @@ TEST_F(WorkerRegistryTest, AYoungerLifeReplacesAnOlderOneAndNotTheOtherWayRound)
   EXPECT_TRUE(Heard("a", 7).ok());
 }
 
+TEST_F(WorkerRegistryTest, ALifeThatIsSilentGivesWayToAnySuccessor) {
+  ASSERT_TRUE(Register("a", ~uint64_t{0}).ok()) << "its clock was ahead, or it is a thief";
+  registry_.Assign("a", "jobs/x", 1, 0);
+  EXPECT_TRUE(absl::IsAborted(Register("a", 7).status())) << "it is alive";
+  now_ = now_ + kLease;
+  registry_.Expire(now_);
+  EXPECT_TRUE(Register("a", 7).value()) << "its work is lost";
+  EXPECT_TRUE(Heard("a", 7).ok());
+  EXPECT_TRUE(absl::IsAborted(Heard("a", ~uint64_t{0})));
+}
+
+TEST_F(WorkerRegistryTest, TwoLivingProcessesOfOneNameAreToldApart) {
+  Hello hello;
+  hello.resources.name = "a";
+  hello.address = "10.0.0.1";
+  ASSERT_TRUE(registry_.Register(now_, wall_, 5, hello).ok());
+  hello.address = "10.0.0.2";
+  const absl::Status second =
+      registry_.Register(now_, wall_, 6, hello, /*elsewhere=*/true).status();
+  EXPECT_EQ(second.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(second.message(),
+            "a is another process, at 10.0.0.1, which is alive; give this one another --name, or "
+            "end the other one");
+  EXPECT_TRUE(Heard("a", 5).ok()) << "the first is not touched";
+  now_ = now_ + kLease;
+  registry_.Expire(now_);
+  EXPECT_TRUE(registry_.Register(now_, wall_, 6, hello, /*elsewhere=*/true).ok());
+}
+
+TEST_F(WorkerRegistryTest, AnExtensionGivesEverybodyWhoLivesMoreTime) {
+  ASSERT_TRUE(Register("a", 1).ok());
+  registry_.Extend(absl::Seconds(20));
+  now_ = now_ + (kLease + absl::Seconds(20) - absl::Nanoseconds(1));
+  EXPECT_THAT(registry_.Expire(now_), IsEmpty());
+  now_ = now_ + absl::Nanoseconds(1);
+  EXPECT_THAT(registry_.Expire(now_), ElementsAre("a"));
+}
+
 TEST_F(WorkerRegistryTest, OneWhoNeverSaidHelloIsNotHeard) {
   EXPECT_TRUE(absl::IsNotFound(Heard("a", 1)));
   registry_.Expect(now_, "b", 3);

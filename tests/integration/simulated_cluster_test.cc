@@ -138,6 +138,25 @@ TEST_F(SimulatedClusterTest, TrainsOnWhileTheCoordinatorIsAway) {
   }
 }
 
+// Leases are judged only after those who spoke meanwhile could be heard.
+TEST_F(SimulatedClusterTest, LosesNobodyWhileTheCoordinatorItselfStandsStill) {
+  for (const uint64_t seed : kSeeds) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    const SimResult result = Run(seed, {{Kind::kStallCoordinator, 2}});
+    ExpectSameBits(result);
+    EXPECT_EQ(result.job.attempt, 1);
+    EXPECT_EQ(result.job.restarts, 0);
+    EXPECT_EQ(result.num_leaves, 0);
+  }
+}
+
+TEST_F(SimulatedClusterTest, FindsOutAfterAStallWhoHasDiedDuringIt) {
+  for (const uint64_t seed : kSeeds) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    ExpectSameBits(Run(seed, {{Kind::kStallCoordinator, 2}, {Kind::kKillWorker, 4, 1}}));
+  }
+}
+
 TEST_F(SimulatedClusterTest, StartsAlthoughTheCoordinatorGoesWhileRanksMeet) {
   for (const uint64_t seed : kSeeds) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));

@@ -144,7 +144,13 @@ void SimCluster::RestartCoordinator() {
   loop_.After(Draw(absl::Seconds(1), absl::Seconds(3)), [this] { OpenCoordinator(); });
 }
 
+void SimCluster::WhenAwake(SimLoop::Action action) {
+  if (loop_.Now() >= stalled_until_) return action();
+  loop_.At(stalled_until_, std::move(action));
+}
+
 void SimCluster::TickCoordinator() {
+  if (loop_.Now() < stalled_until_) return;  // it ticks as soon as it is awake
   loop_.After(absl::Milliseconds(200), [this] { TickCoordinator(); });
   if (coordinator_ == nullptr) return;
   const absl::Status ticked = coordinator_->Tick();
@@ -177,9 +183,11 @@ void SimCluster::Cut(const std::shared_ptr<Connection>& connection, Ending endin
   last = std::max(last, loop_.Now()) +
          Draw(kMillisecond, goodbye ? 5 * kMillisecond : absl::Seconds(2));
   loop_.At(last, [this, connection] {
-    if (coordinator_ != nullptr && connection->epoch == epoch_) {
-      coordinator_->Disconnected(connection.get());
-    }
+    WhenAwake([this, connection] {
+      if (coordinator_ != nullptr && connection->epoch == epoch_) {
+        coordinator_->Disconnected(connection.get());
+      }
+    });
   });
   if (ending != Ending::kCut) return;
   const int number = connection->worker;
@@ -196,14 +204,21 @@ void SimCluster::ToCoordinator(const std::shared_ptr<Connection>& connection,
   if (!connection->open) return;  // into the void: the agent has not noticed yet
   Instant& last = connection->last_to_coordinator;
   last = std::max(last, loop_.Now() + Draw(kMillisecond, 80 * kMillisecond));
-  loop_.At(last, [this, connection, payload = std::move(payload)]() mutable {
-    if (coordinator_ == nullptr || connection->epoch != epoch_ || connection->loses) return;
-    const std::string& name = workers_[connection->worker]->name;
-    Trace(absl::StrCat(name, "#", connection->life, " says ", kSaid[payload.index()]));
-    const WorkerMessage message{name, connection->life, std::move(payload)};
-    const absl::Status handled = coordinator_->Handle(message, connection.get());
-    EXPECT_TRUE(handled.ok()) << handled;
+  loop_.At(last, [this, connection, payload = std::move(payload)] {
+    WhenAwake([this, connection, payload] { Read(connection, payload); });
   });
+}
+
+void SimCluster::Read(const std::shared_ptr<Connection>& connection, const WorkerPayload& payload) {
+  if (coordinator_ == nullptr || connection->epoch != epoch_ || connection->loses) return;
+  const std::string& name = workers_[connection->worker]->name;
+  Trace(absl::StrCat(name, "#", connection->life, " says ", kSaid[payload.index()]));
+  const absl::Status handled =
+      coordinator_->Handle({name, connection->life, payload}, connection.get());
+  // The life before is not known to be gone: the stream ends, and the worker comes again.
+  const bool waits = absl::IsUnavailable(handled) && std::holds_alternative<Hello>(payload);
+  EXPECT_TRUE(handled.ok() || waits) << handled;
+  if (waits) Cut(connection, Ending::kCut);
 }
 
 void SimCluster::ToAgent(const std::shared_ptr<Connection>& connection,
@@ -370,6 +385,11 @@ void SimCluster::Happen(const Disturbance& disturbance) {
       return Cut(worker.connection, Ending::kCut);
     case Disturbance::Kind::kRestartCoordinator:
       return RestartCoordinator();
+    case Disturbance::Kind::kStallCoordinator:
+      Trace("the coordinator stands still");
+      stalled_until_ = loop_.Now() + absl::Seconds(20);
+      // The first thing that it does when it is awake.
+      return loop_.At(stalled_until_, [this] { TickCoordinator(); });
   }
 }
 

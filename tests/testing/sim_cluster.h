@@ -31,6 +31,7 @@ struct Disturbance {
     kStopWorker,          // as if by SIGTERM; a new life comes later
     kCutConnection,       // messages on the way may be lost; the worker comes back
     kRestartCoordinator,  // destroyed, and created from its store later
+    kStallCoordinator,  // stopped for 20 s: what is said to it waits, and it looks at leases first
   };
   Kind kind = Kind::kCutConnection;
   int64_t after_step = 0;
@@ -76,10 +77,13 @@ class SimCluster {
   // The coordinator and its connections.
   void OpenCoordinator();
   void RestartCoordinator();
+  // Now, or once the coordinator's stall is over.
+  void WhenAwake(SimLoop::Action action);
   void TickCoordinator();
   void Connect(int number);
   void Cut(const std::shared_ptr<Connection>& connection, Ending ending);
   void ToCoordinator(const std::shared_ptr<Connection>& connection, WorkerPayload payload);
+  void Read(const std::shared_ptr<Connection>& connection, const WorkerPayload& payload);
   void ToAgent(const std::shared_ptr<Connection>& connection, CoordinatorMessage message);
 
   // Workers and their rank processes.
@@ -110,7 +114,8 @@ class SimCluster {
   Rng rng_;
   FaultDisk disk_;
   std::unique_ptr<JobStore> store_;
-  std::unique_ptr<Coordinator> coordinator_;              // null while it is away
+  std::unique_ptr<Coordinator> coordinator_;  // null while it is away
+  Instant stalled_until_;
   int epoch_ = 0;                                         // which life of the coordinator
   std::vector<std::shared_ptr<Connection>> connections_;  // all that ever were
   std::vector<std::unique_ptr<Worker>> workers_;

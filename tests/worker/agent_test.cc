@@ -302,7 +302,36 @@ TEST_F(AgentTest, StopsCleanlyAtTheFirstShutdownAndKillsAtTheSecond) {
   EXPECT_THAT(On(AgentShutdown{}), ElementsAre("kill: asked to leave twice"));
   EXPECT_THAT(Gone(ExitCode::kInternal, "signal 9"),
               ElementsAre("send exited jobs/j/1 rank 1 71: killed: asked to leave twice",
-                          "leave 75: asked to leave"));
+                          "leave 71: without a new checkpoint: killed: asked to leave twice"))
+      << "75 promises that nothing is lost";
+}
+
+// Issue item 33: a coordinator that is away commits nothing.
+TEST_F(AgentTest, KillsARankThatCannotStopCleanlyOnceTheGraceIsOver) {
+  Run();
+  On(AgentDisconnected{});
+  EXPECT_THAT(On(AgentShutdown{}), ElementsAre("tell stop 1"));
+  EXPECT_THAT(TickAfter(absl::Seconds(60) - absl::Nanoseconds(1)), IsEmpty());
+  EXPECT_THAT(TickAfter(absl::Nanoseconds(1)), ElementsAre("kill: no clean stop within 1m"));
+  EXPECT_THAT(TickAfter(absl::Seconds(1)), IsEmpty()) << "once";
+  EXPECT_THAT(Gone(ExitCode::kInfrastructure, "signal 9"),
+              ElementsAre("leave 71: without a new checkpoint: killed: no clean stop within 1m"));
+}
+
+// Issue item 14: what the rank said itself is not dropped where a kill races with it.
+TEST_F(AgentTest, ARankThatEndsBeforeItsKillKeepsItsCode) {
+  Run();
+  Hear(AbortAttempt{"jobs/j", 1, "rank 0 died"});
+  EXPECT_THAT(Gone(ExitCode::kNumerics, "not finite"),
+              ElementsAre("send exited jobs/j/1 rank 1 73: not finite"));
+}
+
+// Its bound on the wire would have it refused, again after each reconnect.
+TEST_F(AgentTest, ShortensAReasonThatIsTooLong) {
+  Run();
+  const std::vector<std::string> said = Gone(ExitCode::kInternal, std::string(100'000, 'x'));
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_LT(said[0].size(), 4200u);
 }
 
 TEST_F(AgentTest, LeavesAfterACleanStop) {
@@ -355,6 +384,18 @@ TEST_F(AgentTest, BoundsStepReportsButDropsNothingElse) {
   }
   wanted.push_back("send exited jobs/j/1 rank 1 0: done");
   EXPECT_EQ(Hear(Welcome{}), wanted);
+}
+
+// Issue item 15: the count of steps goes with them.
+TEST_F(AgentTest, AJournalThatWasForgottenHoldsAsManyStepsAgain) {
+  constexpr int kLimit = 4096;
+  Journal journal;
+  for (int64_t step = 1; step <= kLimit; ++step) journal.Add(Step(step));
+  journal.Clear();
+  for (int64_t step = 1; step <= kLimit; ++step) journal.Add(Step(step));
+  EXPECT_EQ(journal.entries().size(), static_cast<size_t>(kLimit));
+  journal.Add(Step(kLimit + 1));
+  EXPECT_EQ(journal.entries().size(), static_cast<size_t>(kLimit));
 }
 
 }  // namespace

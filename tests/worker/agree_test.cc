@@ -149,6 +149,45 @@ TEST_F(AgreeTest, SkipIsWhatTheDeviceDecides) {
   }
 }
 
+// Issue item 17: a maximum or minimum over ranks and sub-layers loses nothing.
+TEST_F(AgreeTest, WhatIsNotANumberIsNotLostInAFold) {
+  const std::vector<double> before = rows_;
+  for (const int rank : {0, 1}) {
+    const auto put = [&](int64_t at) {
+      rows_ = before;
+      Row(rank)[at] = -kNan;
+      return Agree();
+    };
+    for (const int sublayer : {0, 1}) {
+      const int64_t prefix = layout_.GainsAt(sublayer, GainOf::kPrefix);
+      const int64_t suffix = layout_.GainsAt(sublayer, GainOf::kSuffix);
+      EXPECT_TRUE(std::isnan(put(prefix + ShareLayout::kForward).gain.forward));
+      EXPECT_TRUE(std::isnan(put(suffix + ShareLayout::kBackward).gain.backward));
+      EXPECT_TRUE(std::isnan(put(prefix + ShareLayout::kRowSumMin).gain.row_sum_min));
+      EXPECT_TRUE(std::isnan(put(suffix + ShareLayout::kColumnSumMin).gain.column_sum_min));
+      for (int64_t i = 0; i < layout_.matrix_elements(); ++i) {
+        const int64_t forward = layout_.MatrixAt(sublayer, GainOf::kPrefix) + i;
+        const int64_t backward = layout_.MatrixAt(sublayer, GainOf::kSuffix) + i;
+        EXPECT_TRUE(std::isnan(put(forward).gain.mean_matrix_forward));
+        EXPECT_TRUE(std::isnan(put(backward).gain.mean_matrix_backward));
+      }
+    }
+    EXPECT_FALSE(std::signbit(put(ShareLayout::kLoss).loss)) << "-nan is never printed";
+    EXPECT_FALSE(std::signbit(put(ShareLayout::kSquaredNorm).grad_norm));
+  }
+}
+
+TEST_F(AgreeTest, ANormWithoutItsNonFiniteElementsIsNoNorm) {
+  Row(0)[ShareLayout::kNonFinite] = 3.0;
+  EXPECT_EQ(Agree().grad_norm, kInfinity);
+  StepReport report;
+  report.grad_norm = Agree().grad_norm;
+  report.gain.forward = kNan;
+  const std::string row = StepReportToJson(report);
+  EXPECT_THAT(row, ::testing::HasSubstr("\"grad_norm\":null"));
+  EXPECT_THAT(row, ::testing::HasSubstr("\"gain_forward\":null"));
+}
+
 TEST_F(AgreeTest, HoldersOfOneStageAddUp) {
   // DualPipe: both ranks have run the second stage on half of the micro-batches.
   PutSubLayer(Row(0), 1, 2.0);

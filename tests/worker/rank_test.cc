@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/exit_status.h"
 #include "core/plan/compile.h"
 #include "core/plan/memory.h"
 #include "tests/testing/killing_device.h"
@@ -232,6 +233,7 @@ TEST_F(RankTest, TooManySkippedStepsInARowGiveUp) {
   options_.spec.stability.max_skipped_steps = 3;
   const RunResult result = RunRanks(options_);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(ExitCodeOf(result.status()), ExitCode::kNumerics);
   EXPECT_THAT(result.status().ToString(),
               HasSubstr("step 5: loss or gradient not finite in 4 steps in a row"));
   EXPECT_EQ(result.reports[0].size(), 5u);

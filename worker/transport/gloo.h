@@ -15,7 +15,7 @@ struct GlooOptions {
   WireTransportOptions transport;
   int world_size = 1;
   std::string address = "127.0.0.1";  // of this machine, as peers reach it; without a port
-  // No operation waits longer: a backstop, for the coordinator sees hangs much earlier.
+  // No operation waits longer: what finds a peer that lives and does not move.
   absl::Duration timeout = absl::Minutes(10);
 };
 

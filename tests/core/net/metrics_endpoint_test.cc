@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
+
 namespace birkhoff {
 namespace {
 
@@ -23,20 +25,24 @@ class OneGauge final : public prometheus::Collectable {
   }
 };
 
-// The whole answer to GET /metrics.
-std::string Scrape(const std::string& address) {
+// A connection that has sent `begin`; -1: none.
+int Open(const std::string& address, const std::string& begin) {
   sockaddr_in peer{};
   peer.sin_family = AF_INET;
   peer.sin_port = htons(static_cast<uint16_t>(std::atoi(address.c_str() + address.rfind(':') + 1)));
   peer.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&peer), sizeof peer), 0);
+  EXPECT_EQ(::send(fd, begin.data(), begin.size(), 0), static_cast<ssize_t>(begin.size()));
+  return fd;
+}
+
+// The whole answer to GET /metrics.
+std::string Scrape(const std::string& address) {
+  const int fd = Open(address, "GET /metrics HTTP/1.0\r\n\r\n");
   std::string answer;
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&peer), sizeof peer) == 0) {
-    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
-    EXPECT_EQ(::send(fd, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
-    char buffer[4096];
-    for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;) answer.append(buffer, got);
-  }
+  char buffer[4096];
+  for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;) answer.append(buffer, got);
   ::close(fd);
   return answer;
 }
@@ -50,6 +56,27 @@ TEST(MetricsEndpoint, ServesTheTextFormOnAnEphemeralPort) {
   EXPECT_NE(answer.find("# HELP answer The answer.\n# TYPE answer gauge\nanswer 42\n"),
             std::string::npos)
       << answer;
+}
+
+// Issue item 30: more of them than there are threads, and nobody waits longer than for one.
+TEST(MetricsEndpoint, RequestsThatAreHalfSentDoNotStopIt) {
+  const auto source = std::make_shared<OneGauge>();
+  const auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", source);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  std::vector<int> halves;
+  for (int i = 0; i < 12; ++i) halves.push_back(Open((*endpoint)->address(), "GET /met"));
+  const absl::Time begin = absl::Now();
+  EXPECT_NE(Scrape((*endpoint)->address()).find("answer 42"), std::string::npos);
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(10));
+  for (const int fd : halves) ::close(fd);
+}
+
+TEST(MetricsEndpoint, RefusesPlaintextBeyondLoopback) {
+  const auto source = std::make_shared<OneGauge>();
+  const auto open = MetricsEndpoint::Start("0.0.0.0:0", source);
+  EXPECT_EQ(open.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(open.status().message().find("--allow-plaintext"), std::string::npos);
+  EXPECT_TRUE(MetricsEndpoint::Start("0.0.0.0:0", source, /*allow_plaintext=*/true).ok());
 }
 
 TEST(MetricsEndpoint, SaysThatAPortIsTaken) {

@@ -78,6 +78,25 @@ TEST(RpcServer, RefusesPlaintextBeyondLoopback) {
   EXPECT_TRUE(RpcServer::Start({.listen = "0.0.0.0:0", .allow_plaintext = true}, {&service}).ok());
 }
 
+TEST(RpcServer, RefusesWhatIsNoAddressWithAPort) {
+  for (const char* listen : {"127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:-1", ":7443",
+                             "127.0.0.1:http", "::1:7443", ""}) {
+    const auto server = RpcServer::Start({.listen = listen}, {});
+    EXPECT_EQ(server.status().code(), absl::StatusCode::kInvalidArgument) << listen;
+    EXPECT_NE(server.status().message().find("need HOST:PORT"), std::string::npos) << listen;
+  }
+}
+
+TEST(RpcServer, IsHealthyAsLongAsItIsTold) {
+  VersionService service;
+  const auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service});
+  ASSERT_TRUE(server.ok()) << server.status();
+  (*server)->SetHealthy(false);
+  EXPECT_EQ(CheckHealth((*server)->address()).value_or(""), std::string("\x08\x02"));
+  (*server)->SetHealthy(true);
+  EXPECT_EQ(CheckHealth((*server)->address()).value_or(""), std::string("\x08\x01"));
+}
+
 TEST(RpcServer, SaysThatAPortIsTaken) {
   VersionService service;
   const auto first = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service});
@@ -104,7 +123,8 @@ TEST(Channel, KnowsLoopbackAddresses) {
   for (const char* address : {"127.0.0.1:1", "127.8.9.1:0", "localhost:7", "[::1]:7", "unix:/a"}) {
     EXPECT_TRUE(IsLoopback(address)) << address;
   }
-  for (const char* address : {"0.0.0.0:1", "10.0.0.1:7443", "localhost.example.com:7", "[::]:1"}) {
+  for (const char* address :
+       {"0.0.0.0:1", "10.0.0.1:7443", "localhost.example.com:7", "[::]:1", "127.example.com:7"}) {
     EXPECT_FALSE(IsLoopback(address)) << address;
   }
 }

@@ -72,6 +72,30 @@ TEST(LearningRate, StepsDownAtItsShares) {
   EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, 100, 90), 0.1);
 }
 
+// Issue item 21: every share of hundredths and thousandths, against integers.
+TEST(LearningRate, EveryBorderLiesWhereExactArithmeticPutsIt) {
+  LrScheduleSpec schedule = Schedule(LrScheduleKind::kStep, 0);
+  schedule.step_factor = {0.5};
+  for (const int64_t parts : {100, 1000}) {
+    for (int64_t part = 1; part < parts; ++part) {
+      schedule.step_at = {static_cast<double>(part) / static_cast<double>(parts)};
+      for (const int64_t steps : {1, 7, 10, 30, 100, 999, 1000, 123457, 2'000'000'000}) {
+        const int64_t border = (part * steps + parts - 1) / parts;
+        EXPECT_EQ(LearningRate(schedule, kBase, steps, border), 0.5) << part << " " << steps;
+        EXPECT_EQ(LearningRate(schedule, kBase, steps, border - 1), 1.0) << part << " " << steps;
+      }
+    }
+  }
+  schedule.step_at = {0.55};
+  EXPECT_EQ(LearningRate(schedule, kBase, 100, 55), 0.5);
+  schedule.step_at = {1e-300};
+  EXPECT_EQ(LearningRate(schedule, kBase, 100, 0), 1.0);
+  EXPECT_EQ(LearningRate(schedule, kBase, 100, 1), 0.5);
+  schedule.step_at = {0.9999999999999999};
+  EXPECT_EQ(LearningRate(schedule, kBase, int64_t{1} << 62, (int64_t{1} << 62) - 1), 0.5);
+  EXPECT_EQ(LearningRate(schedule, kBase, 100, 99), 1.0);
+}
+
 TEST(LearningRate, NeverLeavesItsRangeOrRises) {
   for (const LrScheduleKind kind : {LrScheduleKind::kLinear, LrScheduleKind::kCosine,
                                     LrScheduleKind::kWsd, LrScheduleKind::kStep}) {

@@ -1,0 +1,274 @@
+// Odd days of the driver: plans that fail, workers without room, exceptions, a store that refuses,
+// a coordinator that stood still, two workers of one name, ten thousand jobs.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ctime>
+#include <new>
+
+#include "tests/coordinator/fleet.h"
+
+namespace birkhoff {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class OddDaysTest : public Fleet {
+ protected:
+  // Replaces the planner of a coordinator that has planned nothing yet.
+  void PlanWith(Coordinator::Planner planner) {
+    planner_ = std::move(planner);
+    Restart();
+  }
+};
+
+// Plans only where every worker has more than 100 bytes.
+absl::StatusOr<Plan> NeedsRoom(const JobSpec& spec, const ClusterSpec& cluster) {
+  for (const WorkerResources& worker : cluster.workers) {
+    if (worker.memory_bytes <= 100) {
+      return absl::FailedPreconditionError("memory: the fullest worker would need 101 bytes");
+    }
+  }
+  return EmptyPlan(spec, cluster);
+}
+
+// Item 27.
+TEST_F(OddDaysTest, AnExceptionInThePlannerIsNamedAndHoldsUpNobody) {
+  int calls = 0;
+  PlanWith([&calls](const JobSpec& spec, const ClusterSpec& cluster) -> absl::StatusOr<Plan> {
+    if (spec.name == "tiny" && ++calls == 1) throw std::bad_alloc();
+    return EmptyPlan(spec, cluster);
+  });
+  for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker).ok());
+  ASSERT_TRUE(Submit().ok());
+  EXPECT_EQ(View().state, JobState::kQueued);
+  EXPECT_EQ(View().reason.code, "PLAN_DEFERRED");
+  EXPECT_THAT(View().reason.sentence, HasSubstr("planning: there is no more memory"));
+  ASSERT_TRUE(Submit("", "other").ok());
+  EXPECT_EQ(View("jobs/other").state, JobState::kStarting) << "others are placed meanwhile";
+  for (const int rank : {0, 1}) {
+    RankExited done = Exited(1, rank, ExitCode::kDone);
+    done.job = "jobs/other";
+    ASSERT_TRUE(Say(rank, done).ok());
+  }
+  for (int second = 0; second < 10; ++second) {
+    for (const int worker : {0, 1}) ASSERT_TRUE(Say(worker, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  EXPECT_EQ(View().state, JobState::kStarting) << "and so is this one, later";
+}
+
+TEST_F(OddDaysTest, AnExceptionOfTheStoreChangesNothing) {
+  Train();
+  const int64_t before = View().last_event_id;
+  store_.ThrowAtNextAppend();
+  EXPECT_THROW(Say(0, Durable(1, 0, 10)).IgnoreError(), std::bad_alloc);
+  EXPECT_EQ(View().last_event_id, before);
+  ASSERT_TRUE(Say(0, Durable(1, 0, 10)).ok());
+  EXPECT_EQ(View().last_event_id, before + 1);
+  store_.ThrowAtNextAppend();
+  EXPECT_THROW(Submit("", "other").IgnoreError(), std::bad_alloc);
+  EXPECT_EQ(coordinator_->GetJob("jobs/other").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(Submit("", "other").ok());
+  ASSERT_TRUE(Say(0, Stepped(1, 0, 1)).ok());
+  store_.ThrowAtNextAppend();
+  EXPECT_EQ(coordinator_->Tick().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(coordinator_->Tick().ok());
+  Restart();  // the log fits
+  EXPECT_EQ(View().state, JobState::kRunning);
+}
+
+// Item 13.
+TEST_F(OddDaysTest, APlanThatIsRefusedWhileAJobRecoversMakesItWait) {
+  bool refuse = false;
+  PlanWith([&refuse](const JobSpec& spec, const ClusterSpec& cluster) -> absl::StatusOr<Plan> {
+    if (refuse) return absl::InvalidArgumentError("not on these workers");
+    return EmptyPlan(spec, cluster);
+  });
+  Train();
+  refuse = true;
+  life_[0] = 11;
+  ASSERT_TRUE(Greet(0, "", 0, "cpu", 1 << 20).ok());  // it comes back with less memory
+  ASSERT_TRUE(Say(1, Exited(1, 1, ExitCode::kInfrastructure)).ok());
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  EXPECT_THAT(View().reason.sentence, HasSubstr("not on these workers"));
+  const int64_t events = View().last_event_id;
+  for (int second = 0; second < 30; ++second) {
+    for (const int worker : {0, 1}) ASSERT_TRUE(Say(worker, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  EXPECT_EQ(View().last_event_id, events) << "the same reason is said once";
+  Restart();
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  EXPECT_EQ(View().reason.code, "PLAN_DEFERRED");
+  refuse = false;
+  for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker).ok());
+  EXPECT_EQ(View().state, JobState::kStarting);
+}
+
+// Item 31.
+TEST_F(OddDaysTest, AWorkerWithoutRoomIsPassedOver) {
+  PlanWith(NeedsRoom);
+  ASSERT_TRUE(Greet(0, "", 0, "cpu", 1).ok());
+  for (const int worker : {1, 2}) ASSERT_TRUE(Greet(worker, "", 0, "cpu", 1000).ok());
+  ASSERT_TRUE(Submit().ok());
+  EXPECT_EQ(View().state, JobState::kStarting) << View().reason.sentence;
+  EXPECT_THAT(View().workers, ElementsAre("workers/w1", "workers/w2"));
+}
+
+TEST_F(OddDaysTest, WhereNobodyHasRoomAJobWaitsAndSaysWhyAndLetsOthersPass) {
+  PlanWith([](const JobSpec& spec, const ClusterSpec& cluster) {
+    return spec.name == "tiny" ? NeedsRoom(spec, cluster) : EmptyPlan(spec, cluster);
+  });
+  for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker, "", 0, "cpu", worker + 1).ok());
+  ASSERT_TRUE(Submit().ok());
+  EXPECT_EQ(View().state, JobState::kQueued);
+  EXPECT_EQ(View().reason.code, "NO_ROOM");
+  EXPECT_EQ(View().reason.sentence,
+            "waits for 2 workers that can do it: memory: the fullest worker would need 101 bytes");
+  ASSERT_TRUE(Submit("", "small").ok());
+  EXPECT_EQ(View("jobs/small").state, JobState::kStarting);
+  for (const int worker : {2, 3}) ASSERT_TRUE(Greet(worker, "", 0, "cpu", 1000).ok());
+  EXPECT_THAT(View().workers, ElementsAre("workers/w2", "workers/w3"));
+}
+
+// Item 16.
+TEST_F(OddDaysTest, WhatTheStoreSaysShowsUntilItTakesEventsAgain) {
+  std::vector<std::string> lines;
+  CoordinatorOptions options = FleetOptions();
+  options.log = [&](const std::string& line) { lines.push_back(line); };
+  coordinator_ = *Coordinator::Create(options, clock_, store_, planner_);
+  Train();
+  EXPECT_TRUE(coordinator_->StoreStatus().ok());
+  store_.AllowAppends(0);
+  ASSERT_TRUE(Say(0, Stepped(1, 0, 1)).ok()) << "it waits to be written";
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(absl::IsUnavailable(coordinator_->Tick()));
+  EXPECT_TRUE(absl::IsUnavailable(coordinator_->StoreStatus()));
+  EXPECT_TRUE(coordinator_->Metrics().store_refuses);
+  EXPECT_EQ(std::ranges::count(lines, "the disk is full"), 1) << "once, not at every tick";
+  store_.AllowAppends(100);
+  EXPECT_TRUE(coordinator_->Tick().ok());
+  EXPECT_TRUE(coordinator_->StoreStatus().ok());
+  EXPECT_FALSE(coordinator_->Metrics().store_refuses);
+  EXPECT_THAT(lines, Contains("job store: it takes events again"));
+}
+
+TEST_F(OddDaysTest, ADamagedLogStaysDamagedAndIsNeverTakenForSaidBefore) {
+  Train();
+  store_.RefuseNextAppend(absl::DataLossError("another event has the number"));
+  EXPECT_TRUE(absl::IsUnavailable(Say(0, Durable(1, 0, 10)))) << "the worker keeps its word";
+  ASSERT_TRUE(Say(0, Durable(1, 0, 10)).ok());
+  EXPECT_TRUE(absl::IsDataLoss(coordinator_->StoreStatus())) << "until somebody has looked";
+}
+
+// Item 12.
+TEST_F(OddDaysTest, AStallOfTheCoordinatorIsNobodysSilence) {
+  Train();
+  ASSERT_TRUE(coordinator_->Cancel("jobs/tiny").ok());
+  Pass(absl::Seconds(1));
+  clock_.Advance(absl::Seconds(20));
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_THAT(link(0).Of<AbortAttempt>(), IsEmpty());
+  for (const int worker : {0, 1}) ASSERT_TRUE(Say(worker, Heartbeat{}).ok());
+  for (const WorkerView& worker : coordinator_->ListWorkers()) {
+    EXPECT_EQ(worker.state, WorkerState::kBusy) << worker.resources.name;
+  }
+  Pass(absl::Seconds(4));
+  EXPECT_EQ(View().state, JobState::kCancelling);
+  Pass(absl::Seconds(1));
+  EXPECT_EQ(View().state, JobState::kCancelled) << "who stays silent is lost";
+}
+
+TEST_F(OddDaysTest, AGraceLastsLongerByTheStallToo) {
+  Train();
+  ASSERT_TRUE(coordinator_->Cancel("jobs/tiny").ok());
+  clock_.Advance(absl::Seconds(100));
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_THAT(link(0).Of<AbortAttempt>(), IsEmpty()) << "its checkpoint may wait to be read";
+}
+
+// Item 32 and the first of item 23.
+TEST_F(OddDaysTest, AWorkersNameIsNotTakenFromOneThatIsAlive) {
+  Train();
+  FakeLink thief;
+  Hello hello;
+  hello.resources = {"", "cpu", 1 << 30, 1e9};
+  const auto say = [&](uint64_t life) {
+    return coordinator_->Handle({"workers/w0", life, hello}, &thief);
+  };
+  const absl::Status second = say(~uint64_t{0});
+  EXPECT_EQ(second.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(second.message(), HasSubstr("give this one another --name"));
+  EXPECT_EQ(View().state, JobState::kRunning);
+  coordinator_->Disconnected(&link(0));  // the first is gone: the second may have the name
+  EXPECT_TRUE(say(~uint64_t{0}).ok());
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  coordinator_->Disconnected(&thief);
+  Pass(absl::Seconds(5));
+  ASSERT_TRUE(Greet(0).ok());
+  EXPECT_THAT(link(0).Of<Refused>(), IsEmpty()) << "the first may come back after it";
+}
+
+// Item 37.  Time of this process alone, on one core: nothing here waits.
+TEST_F(OddDaysTest, TenThousandJobsMakeNeitherASubmitNorATickDearer) {
+  ASSERT_TRUE(Greet(0).ok());  // one idle worker: every tick looks for somebody to give it to
+  const auto seconds = [](auto&& work) {
+    const std::clock_t begin = std::clock();
+    work();
+    return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  };
+  int number = 0;
+  const auto submit = [&](int count) {
+    for (const int end = number + count; number < end; ++number) {
+      const std::string id = absl::StrCat("id-", number);
+      ASSERT_TRUE(Submit(id, absl::StrCat("job-", number % 5000).c_str()).ok());
+      if (number >= 5000) continue;
+      ASSERT_TRUE(coordinator_->Cancel(absl::StrCat("jobs/job-", number)).ok());
+    }
+  };
+  const auto tick = [&](int count) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(coordinator_->Tick().ok());
+  };
+  submit(200);
+  const double first = seconds([&] { submit(500); });
+  const double first_ticks = seconds([&] { tick(500); });
+  submit(8800);
+  const double last = seconds([&] { submit(500); });
+  const double last_ticks = seconds([&] { tick(500); });
+  EXPECT_EQ(number, 10000);
+  EXPECT_LT(last, 5.0 * first + 0.05) << "500 submits at first: " << first << " s";
+  EXPECT_LT(last_ticks, 5.0 * first_ticks + 0.05) << "500 ticks at first: " << first_ticks << " s";
+  std::printf("500 submits: %.4f s, then %.4f s; 500 ticks: %.4f s, then %.4f s\n", first, last,
+              first_ticks, last_ticks);
+}
+
+TEST_F(OddDaysTest, JobsThatAreLongOverAreNotShownAgainAfterARestart) {
+  ASSERT_TRUE(Submit().ok());
+  ASSERT_TRUE(coordinator_->Cancel("jobs/tiny").ok());
+  clock_.Advance(absl::Minutes(16));
+  Restart();
+  EXPECT_THAT(coordinator_->Metrics().jobs, SizeIs(0));
+  EXPECT_THAT(coordinator_->ListJobs({})->jobs, SizeIs(1));
+}
+
+TEST_F(OddDaysTest, NoTwoLivingJobsShareADirectoryHoweverItIsWritten) {
+  SubmitRequest request;
+  request.spec = TwoRanks();
+  request.output_directory = "./runs/a";
+  ASSERT_TRUE(coordinator_->Submit(request).ok());
+  request.spec = TwoRanks("other");
+  request.output_directory = "runs//b/../a/.";
+  EXPECT_EQ(coordinator_->Submit(request).status().code(), absl::StatusCode::kAlreadyExists);
+  request.output_directory = "runs/b";
+  request.spec.checkpoint.directory = "runs/a/checkpoints";
+  EXPECT_THAT(coordinator_->Submit(request).status().message(), HasSubstr("checkpoint.directory"));
+  request.spec.checkpoint.directory = "";
+  EXPECT_TRUE(coordinator_->Submit(request).ok());
+}
+
+}  // namespace
+}  // namespace birkhoff
