@@ -267,7 +267,7 @@ absl::Status SubLayerBackward(const BoundaryBackwardArgs<T>& args, const Boundar
   if (args.shape.kind != BoundaryKind::kResidual) {
     RETURN_IF_ERROR(BackCoefficients(args.shape, FloatParameters(args.parameters),
                                      FloatGradients(args.gradients), args.coefficients, args.logits,
-                                     work, stream));
+                                     args.equal_streams, work, stream));
   }
   return CombineGradients(args, work, stream);
 }

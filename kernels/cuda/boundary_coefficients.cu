@@ -24,6 +24,7 @@ struct CoefficientArgs {
   float* norm = nullptr;                 // backward: out
   float* sums = nullptr;                 // backward: out, one row a block
   int slots = 0;                         // backward: of Sinkhorn's history
+  bool equal_streams = false;            // backward: H_res x is x, whatever its logits
 };
 
 // exp(-x) may be infinite; no overflow turns into NaN.
@@ -95,7 +96,7 @@ __device__ inline void MhcGatesBackward(const CoefficientArgs& args, const RowLa
       lane, [&](int k) { return fmaf(a_res, in[2 * N + k], args.bias[2 * N + k]); },
       [&](int k) { return dh[2 * N + k]; }, args.iterations,
       {args.slots, kMappingThreads, history + threadIdx.x},
-      [&](int k, float value) { dgates[2 * N + k] = value; });
+      [&](int k, float value) { dgates[2 * N + k] = args.equal_streams ? 0.0f : value; });
   if (!lane.active()) return;
   const int pre = lane.row, post = N + lane.row;
   dgates[pre] = dh[pre] * h[pre] * (1.0f - h[pre]);
@@ -115,10 +116,6 @@ __global__ __launch_bounds__(kMappingThreads, 1) void MhcBackwardKernel(Coeffici
   float* dgates = sums.bias[local];
   if (t < args.tokens) {
     MhcGatesBackward<N, Mapping>(args, lane, t, history, dgates);
-    if (args.equal_streams) {  // H_res x is x, whatever its logits
-      __syncwarp(__activemask());
-      for (int k = 2 * N + lane.row; k < kColumns; k += GroupLanes(N)) dgates[k] = 0.0f;
-    }
   } else {
     for (int k = lane.row; k < kColumns; k += GroupLanes(N)) dgates[k] = 0.0f;
   }
@@ -250,9 +247,10 @@ absl::Status FormCoefficients(const BoundaryShape& shape,
 absl::Status BackCoefficients(const BoundaryShape& shape,
                               const BoundaryParameters<float>& parameters,
                               const BoundaryGradients<float>& gradients, const float* coefficients,
-                              const float* logits, const BoundaryWorkspace& work,
-                              StreamHandle stream) {
+                              const float* logits, bool equal_streams,
+                              const BoundaryWorkspace& work, StreamHandle stream) {
   CoefficientArgs args = ArgsOf(shape, parameters, logits);
+  args.equal_streams = equal_streams;
   args.made = coefficients;
   args.dcoefficients = work.dcoefficients;
   args.dproducts = work.dproducts;

@@ -90,8 +90,8 @@ absl::Status FormCoefficients(const BoundaryShape& shape,
 absl::Status BackCoefficients(const BoundaryShape& shape,
                               const BoundaryParameters<float>& parameters,
                               const BoundaryGradients<float>& gradients, const float* coefficients,
-                              const float* logits, const BoundaryWorkspace& work,
-                              StreamHandle stream);
+                              const float* logits, bool equal_streams,
+                              const BoundaryWorkspace& work, StreamHandle stream);
 
 // dX (and dy_below of a merge) from work.mean, work.dproducts and work.norm; adds to the gradients
 // of projection and gamma.

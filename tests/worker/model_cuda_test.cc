@@ -45,6 +45,8 @@ std::vector<Case> Cases() {
   const ModelSpec residual = Medium(SmallModel(ResidualKind::kResidual));
   const ModelSpec hc = Medium(SmallModel(ResidualKind::kHc));
   const ModelSpec mhc = Medium(SmallModel(ResidualKind::kMhc));
+  ModelSpec copies = mhc;
+  copies.residual.expand = ExpandKind::kCopy;
   ModelSpec eight = mhc;
   eight.residual.streams = 8;
   return {{"Residual", residual},
@@ -53,6 +55,7 @@ std::vector<Case> Cases() {
           {"HcTwoStages", hc, {3}},
           {"Mhc", mhc},
           {"MhcTied", Tied(mhc)},
+          {"MhcCopies", copies},
           {"MhcRecompute", mhc, {4}, 2},
           {"MhcEightStreams", eight},
           {"MhcPermutations", Medium(SmallModel(ResidualKind::kMhc, MappingKind::kPermutations))},
