@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/format/checkpoint_root.h"
+#include "core/format/root_owner.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 
@@ -81,7 +82,10 @@ absl::StatusOr<std::unique_ptr<OutputDirectory>> OutputDirectory::Open(const Opt
   std::unique_ptr<OutputDirectory> directory(new OutputDirectory(options.path, lock));
   if (options.fresh) {
     // First, and not by the run: a kill in between must not leave old weights under a new spec.
-    RETURN_IF_ERROR(RemoveAllCheckpoints(disk, CheckpointsOf(options.path, spec)));
+    const std::string root = CheckpointsOf(options.path, spec);
+    ASSIGN_OR_RETURN(const std::unique_ptr<RootOwner> owner,
+                     RootOwner::Take(disk, root, {"jobs/" + spec.name, options.path, 0}));
+    RETURN_IF_ERROR(RemoveAllCheckpoints(disk, root));
   } else {
     ASSIGN_OR_RETURN(directory->resumes_, Resumes(options.path, spec, disk));
   }

@@ -233,6 +233,8 @@ absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCh
     RETURN_IF_ERROR(
         AddShard(*parts_.disk, partial, shard.file, {shard.bytes, shard.checksum}, manifest));
   }
+  // A newer attempt, or another job, may have come while this one was cut off.
+  if (parts_.owner != nullptr) RETURN_IF_ERROR(parts_.owner->Check());
   ASSIGN_OR_RETURN(const std::string checksum,
                    CommitCheckpointDirectory(*parts_.disk, root_, manifest));
   // What is over is only room on the disk: the commit stands without it.

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "core/base/disk.h"
 #include "core/format/checkpoint.h"
+#include "core/format/root_owner.h"
 #include "core/plan/messages.h"
 #include "kernels/device.h"
 #include "worker/data_source.h"
@@ -49,6 +50,7 @@ class Checkpointer {
     Disk* disk = nullptr;
     RankListener* listener = nullptr;
     const DataFacts* data = nullptr;                    // for the manifest
+    const RootOwner* owner = nullptr;                   // of rank 0; null: whoever comes may commit
     std::vector<absl::Duration> pauses = LongPauses();  // between tries of the last checkpoint
   };
   static std::vector<absl::Duration> LongPauses();  // 1 s, doubled up to a minute, for 15 minutes

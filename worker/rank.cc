@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
+#include "core/format/root_owner.h"
 #include "core/plan/check.h"
 #include "core/plan/memory.h"
 #include "core/spec/lr_schedule.h"
@@ -48,6 +50,20 @@ absl::Status CheckAssignment(const Assignment& assignment) {
   return checked.ok() ? checked : absl::InvalidArgumentError(checked.message());
 }
 
+// Waits a little: the rank of a run that was killed a moment ago may still be dying.
+absl::StatusOr<std::unique_ptr<RootOwner>> TakeRoot(Disk& disk, const Assignment& assignment) {
+  constexpr int kTries = 50;
+  constexpr absl::Duration kPause = absl::Milliseconds(100);
+  const RootClaim claim = {assignment.job, assignment.output_directory, assignment.attempt};
+  absl::StatusOr<std::unique_ptr<RootOwner>> owner;
+  for (int i = 0; i < kTries; ++i) {
+    owner = RootOwner::Take(disk, CheckpointRoot(assignment), claim);
+    if (owner.ok() || !absl::IsFailedPrecondition(owner.status())) break;
+    absl::SleepFor(kPause);
+  }
+  return owner;
+}
+
 class TrainingRank final : public Rank, private StepHooks {
  public:
   TrainingRank(const Assignment& assignment, const Environment& environment)
@@ -65,6 +81,9 @@ class TrainingRank final : public Rank, private StepHooks {
     RETURN_IF_ERROR(BuildModel());
     ASSIGN_OR_RETURN(data_, OpenDataSource(spec()));
     RETURN_IF_ERROR(BuildExecutor());
+    if (assignment_.rank == 0) {
+      ASSIGN_OR_RETURN(owner_, TakeRoot(*env_.disk, assignment_));
+    }
     ASSIGN_OR_RETURN(const ResumePoint point, Resume(assignment_, *store_, data_->facts(),
                                                      *env_.disk, *env_.transport, *env_.device));
     progress_ = point.progress;
@@ -72,12 +91,13 @@ class TrainingRank final : public Rank, private StepHooks {
     state_->SetUpdates(*stream_, progress_.step - progress_.skipped);
     next_step_ = progress_.step;
     if (assignment_.rank == 0) {
+      RETURN_IF_ERROR(owner_->Check());  // a late one must not take the file from its successor
       ASSIGN_OR_RETURN(metrics_,
                        MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
     }
     ASSIGN_OR_RETURN(checkpointer_,
                      Checkpointer::Create({&assignment_, store_.get(), env_.device, env_.disk,
-                                           env_.listener, &data_->facts()}));
+                                           env_.listener, &data_->facts(), owner_.get()}));
     env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
                                   progress_.step, point.note});
     return absl::OkStatus();
@@ -388,6 +408,7 @@ class TrainingRank final : public Rank, private StepHooks {
   std::unique_ptr<HostMemory> images_;
   std::vector<std::byte*> image_of_stage_;  // by plan stage: of micro-batch 0, the others behind it
   int64_t image_slot_bytes_ = 0;            // from the images of one step in flight to the next's
+  std::unique_ptr<RootOwner> owner_;        // rank 0 only
   std::unique_ptr<MetricsFile> metrics_;    // rank 0 only
   Group* world_ = nullptr;
 

@@ -147,6 +147,8 @@ absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const Parameter
 
   std::vector<int64_t> steps;  // rank 0's count
   if (assignment.rank == 0) {
+    // Only room on the disk: training goes on without.
+    RemovePartials(disk, root, assignment.job, assignment.attempt).IgnoreError();
     ASSIGN_OR_RETURN(steps, ListCheckpoints(disk, root));
   }
   ResumePoint point;

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -232,6 +233,30 @@ absl::Status PosixDisk::RemoveDirectory(const std::string& path) {
     return absl::FailedPreconditionError(absl::StrCat(path, ": is not empty, and stays"));
   }
   return DiskError(path, "remove directory", errno);
+}
+
+absl::StatusOr<std::unique_ptr<FileLock>> PosixDisk::Lock(const std::string& path) {
+  class Held final : public FileLock {
+   public:
+    explicit Held(Descriptor fd) : fd_(std::move(fd)) {}
+
+   private:
+    const Descriptor fd_;
+  };
+  while (true) {
+    ASSIGN_OR_RETURN(Descriptor fd, Open(path, O_RDWR | O_CREAT | O_NOFOLLOW));
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EINTR) continue;
+      if (errno != EWOULDBLOCK) return DiskError(path, "flock", errno);
+      return absl::FailedPreconditionError(absl::StrCat(path, ": is locked by another process"));
+    }
+    struct stat mine, there;
+    if (::fstat(fd.get(), &mine) != 0) return DiskError(path, "stat", errno);
+    // Replaced between open and lock: then this is the lock of a file that has no name any more.
+    const bool current = ::stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino &&
+                         mine.st_dev == there.st_dev;
+    if (current) return std::make_unique<Held>(std::move(fd));
+  }
 }
 
 std::string ParentOf(const std::string& path) {

@@ -30,6 +30,12 @@ class ReadableFile {
   virtual absl::StatusOr<std::string> Read(int64_t limit) = 0;
 };
 
+// Held as long as it lives, by the process at most.
+class FileLock {
+ public:
+  virtual ~FileLock() = default;
+};
+
 // What stands under a name itself; a symbolic link is kOther.
 enum class FileKind { kNone, kFile, kDirectory, kOther };
 
@@ -60,6 +66,9 @@ class Disk {
   // points to stays.  Errors: FAILED_PRECONDITION a directory is no file; a directory is not empty.
   virtual absl::Status RemoveFile(const std::string& path) = 0;
   virtual absl::Status RemoveDirectory(const std::string& path) = 0;
+  // Of the file that has the name, which is made where there is none; it keeps its lock when it is
+  // renamed.  FAILED_PRECONDITION: somebody else holds it.
+  virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
 };
 
 // The operating system's files.
@@ -81,6 +90,7 @@ class PosixDisk final : public Disk {
   absl::Status SyncDirectory(const std::string& path) override;
   absl::Status RemoveFile(const std::string& path) override;
   absl::Status RemoveDirectory(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
 };
 
 // Puts `bytes` under `path`, whole or not at all and durable: written beside as PATH.new, then

@@ -4,6 +4,7 @@
 //   ROOT/step-00000100.tiny.attempt-2.partial/  being written by attempt 2 of jobs/tiny
 //   ROOT/step-00000025.removing/                being removed
 //   ROOT/step-00000075.set-aside/               passed over by a resume: kept, never looked at
+//   ROOT/.owner                                 whose it is (root_owner.h)
 //
 // A directory is ours when it is called so, is no symbolic link, and holds nothing but files that
 // we write: manifest.json and rank-NNNNN.safetensors.  Nothing else is ever removed.

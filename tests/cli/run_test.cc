@@ -237,7 +237,7 @@ TEST_F(RunTest, AnotherPlanTakesUpTheCheckpoint) {
 
 TEST_F(RunTest, CheckpointThatTheDiskRefusesIsNamedAndTrainingGoesOn) {
   std::filesystem::create_directories(std::filesystem::path(directory_ / "a/checkpoints"));
-  Write("a/checkpoints/step-00000004.attempt-1.partial", "in the way");
+  Write("a/checkpoints/step-00000004.small.attempt-1.partial", "in the way");
   ASSERT_EQ(Run("a", Arguments("a")), 0) << Read("a.err");
   EXPECT_THAT(Read("a.err"), HasSubstr("no checkpoint of step 4, rank 1 could not write it"));
   EXPECT_EQ(Steps("a"), kAllSteps);

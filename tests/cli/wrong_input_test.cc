@@ -275,7 +275,7 @@ std::string WriteCheckpoint(Disk& disk, const std::string& root) {
   manifest.job = "jobs/t";
   manifest.attempt = 1;
   manifest.step = 7;
-  const std::string partial = absl::StrCat(root, "/", PartialCheckpointName(7, 1));
+  const std::string partial = absl::StrCat(root, "/", PartialCheckpointName(7, manifest.job, 1));
   EXPECT_TRUE(disk.CreateDirectories(partial).ok());
   const std::vector<float> values = {1, 2, 3, 4};
   const std::vector<TensorView> tensors = {{"a", {2, 2}, values.data()}, {"b", {4}, values.data()}};

@@ -286,6 +286,28 @@ absl::Status FaultDisk::RemoveDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
+class FaultLock final : public FileLock {
+ public:
+  FaultLock(FaultDisk& disk, FaultDisk::NodePtr node) : disk_(disk), node_(std::move(node)) {}
+  ~FaultLock() override {
+    absl::MutexLock lock(&disk_.mutex_);
+    node_->locked = false;
+  }
+
+ private:
+  FaultDisk& disk_;
+  const FaultDisk::NodePtr node_;
+};
+
+absl::StatusOr<std::unique_ptr<FileLock>> FaultDisk::Lock(const std::string& path) {
+  RETURN_IF_ERROR(Open(path, false).status());
+  absl::MutexLock lock(&mutex_);
+  const NodePtr node = Find(path);
+  if (node->locked) return absl::FailedPreconditionError(absl::StrCat(path, ": is locked"));
+  node->locked = true;
+  return std::make_unique<FaultLock>(*this, node);
+}
+
 void FaultDisk::RemoveTree(const std::string& path) {
   absl::MutexLock lock(&mutex_);
   if (const NodePtr parent = Find(ParentOf(path)); parent != nullptr) {

@@ -51,6 +51,7 @@ class FaultDisk final : public Disk {
   absl::Status SyncDirectory(const std::string& path) override;
   absl::Status RemoveFile(const std::string& path) override;
   absl::Status RemoveDirectory(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
   // A whole tree, for the tests themselves; no operation of the disk.
   void RemoveTree(const std::string& path);
   // From here on the disk takes no more than this many bytes in all its files: an Append that does
@@ -60,9 +61,11 @@ class FaultDisk final : public Disk {
 
  private:
   friend class FaultFile;
+  friend class FaultLock;
   // A file or a directory, now and as it would be after a loss of power.
   struct Node {
     bool is_directory = false;
+    bool locked = false;
     std::string bytes, durable_bytes;
     std::map<std::string, std::shared_ptr<Node>> entries, durable_entries;
   };

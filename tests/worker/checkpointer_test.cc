@@ -287,6 +287,23 @@ TEST(CheckpointerPausesTest, GrowToAMinuteForAQuarterOfAnHour) {
   EXPECT_LE(total, absl::Minutes(16));
 }
 
+TEST_F(CheckpointerTest, AnAttemptThatWasTakenOverCommitsNothing) {
+  const std::string root = "/out/checkpoints";
+  const auto owner = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 3});
+  checkpointer_ = *Checkpointer::Create({.assignment = &assignment_,
+                                         .store = store_.get(),
+                                         .device = device_.get(),
+                                         .disk = &disk_,
+                                         .listener = &listener_,
+                                         .data = &data_,
+                                         .owner = owner.get()});
+  const ShardDurable shard = Write(5);
+  const auto next = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 4});
+  checkpointer_->Commit(CommitOf(shard));
+  EXPECT_EQ(Finish().code(), absl::StatusCode::kAborted);
+  EXPECT_THAT(*ListCheckpoints(disk_, root), SizeIs(0));
+}
+
 TEST_F(CheckpointerTest, FinishEndsWhenTheAttemptIsOver) {
   Write(5);  // never committed
   EXPECT_EQ(checkpointer_->Finish([] { return absl::AbortedError("over"); }),

@@ -164,7 +164,7 @@ TEST_F(RankTest, WritesEachStepOnceAndKeepsTheLastCheckpoints) {
   ASSERT_TRUE(result.status().ok()) << result.status();
   EXPECT_THAT(MetricsSteps(disk_, options_.directory),
               ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
-  EXPECT_THAT(Checkpoints(), ElementsAre("step-00000008", "step-00000012"));
+  EXPECT_THAT(Checkpoints(), ElementsAre(".owner", "step-00000008", "step-00000012"));
   EXPECT_EQ(result.committed.size(), 3u);
 }
 
