@@ -12,7 +12,8 @@ namespace {
 absl::Status List(const Program& program) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
                    ServiceClient::Connect(program.server));
-  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, client->List());
+  const bool whole = program.output == "json" || program.output == "yaml";
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, client->List(whole));
   PrintJobs(jobs, program.output, program.console);
   return absl::OkStatus();
 }

@@ -42,9 +42,10 @@ class GrpcServiceClient final : public ServiceClient {
     RETURN_IF_ERROR(Call(&v1::JobService::Stub::CancelJob, request, &response));
     return response.job();
   }
-  absl::StatusOr<std::vector<v1::Job>> List() override {
+  absl::StatusOr<std::vector<v1::Job>> List(bool with_spec) override {
     std::vector<v1::Job> jobs;
     v1::ListJobsRequest request;
+    request.set_with_spec(with_spec);
     do {
       v1::ListJobsResponse response;
       RETURN_IF_ERROR(Call(&v1::JobService::Stub::ListJobs, request, &response));

@@ -25,7 +25,7 @@ class ServiceClient {
   virtual absl::StatusOr<v1::Job> Create(const v1::CreateJobRequest& request) = 0;
   virtual absl::StatusOr<v1::Job> Get(const std::string& name) = 0;
   virtual absl::StatusOr<v1::Job> Cancel(const std::string& name) = 0;
-  virtual absl::StatusOr<std::vector<v1::Job>> List() = 0;  // all pages
+  virtual absl::StatusOr<std::vector<v1::Job>> List(bool with_spec) = 0;  // all pages
   virtual absl::StatusOr<std::vector<v1::Worker>> ListWorkers() = 0;
   // Calls `visit` for each event after `after`, until the job ends (OK), `visit` returns false
   // (OK), or the server goes (UNAVAILABLE).

@@ -14,6 +14,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/version.h"
 #include "core/net/metrics_endpoint.h"
+#include "core/net/self_probe.h"
 #include "core/net/server.h"
 #include "core/plan/compile.h"
 
@@ -80,6 +81,12 @@ class RunningDaemon final : public Daemon {
     }
     ticker_ = std::make_unique<Ticker>(*coordinator_, *server_,
                                        options_.heartbeat / Coordinator::kTicksPerHeartbeat);
+    if (options_.on_deaf) {
+      SelfProbeOptions probe{server_->address()};
+      probe.interval = options_.probe_interval;
+      probe.patience = options_.probe_patience;
+      probe_ = std::make_unique<SelfProbe>(probe, options_.on_deaf);
+    }
     return absl::OkStatus();
   }
 
@@ -90,6 +97,7 @@ class RunningDaemon final : public Daemon {
   }
 
   void Shutdown(absl::Duration grace) override {
+    probe_.reset();
     ticker_.reset();
     if (server_ != nullptr) server_->Shutdown(grace);
     endpoint_.reset();
@@ -111,6 +119,7 @@ class RunningDaemon final : public Daemon {
   std::shared_ptr<prometheus::Collectable> metrics_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::unique_ptr<Ticker> ticker_;
+  std::unique_ptr<SelfProbe> probe_;
   std::unique_ptr<RpcServer> server_;  // last: its calls use all the others
 };
 

@@ -1,15 +1,26 @@
 // birkhoffd: the coordinator daemon.
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "coordinator/daemon.h"
 #include "core/base/exit_status.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 namespace {
+
+// Every connection is a descriptor; the usual soft limit is 1,024.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 int Main(int argc, char** argv) {
   CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
@@ -33,6 +44,14 @@ int Main(int argc, char** argv) {
   options.heartbeat = absl::Seconds(heartbeat);
   options.lease = absl::Seconds(lease);
   options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+
+  // At once: what is stored is safe, and who watches this process starts it anew.
+  options.on_deaf = [](const std::string& why) {
+    std::fprintf(stderr, "birkhoffd: cannot be reached any more (%s); ending\n",
+                 Printable(why).c_str());
+    std::_Exit(static_cast<int>(ExitCode::kInfrastructure));
+  };
+  RaiseDescriptorLimit();
 
   sigset_t signals;  // blocked before any thread exists, so that only sigwait sees them
   sigemptyset(&signals);

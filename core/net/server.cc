@@ -19,6 +19,9 @@
 namespace birkhoff {
 namespace {
 
+constexpr int kHandshakeTimeoutMs = 10'000;
+constexpr int kIdleTimeoutMs = 300'000;  // without a call
+
 class GrpcServer final : public RpcServer {
  public:
   GrpcServer(std::unique_ptr<grpc::Server> server, std::string address)
@@ -52,6 +55,9 @@ void Configure(grpc::ServerBuilder& builder) {
                              kKeepaliveServerMinimumMs);
   // Two servers must not share a port by accident: the second shall say so.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Connections cost descriptors: one that says nothing is not kept.
+  builder.AddChannelArgument("grpc.server_handshake_timeout_ms", kHandshakeTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleTimeoutMs);
   builder.SetMaxReceiveMessageSize(kLargestRequestBytes);
 }
 

@@ -259,6 +259,14 @@ TEST_F(RunTest, WrongSpecSaysEverythingWithCode64) {
   EXPECT_FALSE(disk_.Exists(directory_ / "a"));
 }
 
+// Nobody else will ever come who has more memory: it does not wait.
+TEST_F(RunTest, AModelThatIsTooLargeForTheMachineEndsWithCode64) {
+  EXPECT_EQ(Run("a", Arguments("a", {"--set", "model.intermediate_size=1048576", "--set",
+                                     "model.hidden_size=65536"})),
+            64);
+  EXPECT_THAT(Read("a.err"), HasSubstr("memory: the fullest worker would need"));
+}
+
 TEST_F(RunTest, DataVerbReachesItsProgram) {
   ASSERT_EQ(Run("d", {"data", "inspect", directory_ / "t", "-o", "json"}), 0) << Read("d.err");
   EXPECT_EQ(nlohmann::json::parse(Read("d.out"))["tokens"], 4000);
