@@ -84,7 +84,7 @@ sanitize() {
   for tool in memcheck racecheck; do
     for program in adamw attention boundary cross_entropy gain mapping rope swiglu; do
       filter='*'
-      [ "$program" != attention ] || filter='AttentionCuda/0.FollowsTheReference*:AttentionCuda/1.TakesAny*'
+      [ "$program" != attention ] || filter='AttentionCuda/0.FollowsTheReference*:AttentionCuda/0.TakesAny*'  # fp32: no kernel of cuDNN
       timeout "$limit" compute-sanitizer --tool "$tool" --error-exitcode 9 \
         "$target/tests/kernels_${program}_cuda_test" --gtest_filter="$filter" >"$log/$tool-$program" 2>&1 &
     done
