@@ -79,8 +79,8 @@ sanitize() {
   local tool program filter log passed=0 failed=0
   log=$(mktemp -d)
   [ -d "$target/lib" ] || tar -xJf "$target/tests.tar.xz" -C "$target"
-  export LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
-  export OPENBLAS_NUM_THREADS=1 BIRKHOFF_SMALL_SWEEP=1
+  LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
+  export LD_LIBRARY_PATH OPENBLAS_NUM_THREADS=1 BIRKHOFF_SMALL_SWEEP=1
   for tool in memcheck racecheck; do
     for program in adamw attention boundary cross_entropy gain mapping rope swiglu; do
       filter='*'
