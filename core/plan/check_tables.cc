@@ -248,8 +248,9 @@ absl::Status CheckBuffers(const Plan& plan, const std::vector<StageLayout>& layo
 
 absl::Status CheckMemory(const Plan& plan, const ModelSpec& model,
                          const std::vector<StageLayout>& layouts) {
+  const auto by_rank = MemoryByRank(plan, model, layouts);
   for (size_t r = 0; r < plan.ranks.size(); ++r) {
-    const auto needed = MemoryOfRank(plan, model, layouts, static_cast<int>(r));
+    const std::vector<MemoryItem>& needed = by_rank[r];
     const std::vector<MemoryItem>& given = plan.ranks[r].memory;
     RETURN_IF_ERROR(
         NeedEqual(absl::StrCat(Indexed("ranks", r), " memory"), NamesOf(given), NamesOf(needed)));

@@ -64,7 +64,8 @@ absl::StatusOr<Plan> MakeTables(const JobSpec& spec, const Numerics& numerics,
 // Runs all passes over every rank of a plan that has its tables.
 absl::StatusOr<Plan> Lower(const JobSpec& spec, const CostModel& costs, Plan plan) {
   const std::vector<StageLayout> layouts = MakeLayouts(spec, plan);
-  const LowerContext context{plan, costs, layouts};
+  const std::vector<Holding> holdings = HoldingsByRank(plan);
+  const LowerContext context{plan, costs, layouts, holdings};
   ASSIGN_OR_RETURN(const Schedule train,
                    MakeSchedule(plan.schedule, plan.num_ranks, plan.num_microbatches));
   const Schedule evaluate =
@@ -81,7 +82,10 @@ absl::StatusOr<Plan> Lower(const JobSpec& spec, const CostModel& costs, Plan pla
       rank_plan.evaluate = lower(evaluate, rank, /*evaluates=*/true);
     }
     AssignBuffers(context, &rank_plan);
-    rank_plan.memory = MemoryOfRank(plan, spec.model, layouts, rank);
+  }
+  auto memory = MemoryByRank(plan, spec.model, layouts);
+  for (int rank = 0; rank < plan.num_ranks; ++rank) {
+    plan.ranks[rank].memory = std::move(memory[rank]);
   }
   return plan;
 }

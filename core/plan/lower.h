@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/plan/cost_model.h"
+#include "core/plan/memory.h"
 #include "core/plan/plan.h"
 #include "core/plan/schedule.h"
 #include "core/spec/footprint.h"
@@ -23,6 +24,7 @@ struct LowerContext {
   const Plan& plan;
   const CostModel& costs;
   const std::vector<StageLayout>& layouts;  // by stage
+  const std::vector<Holding>& holdings;     // by rank
 };
 
 // A full backward whose gradient another rank waits for becomes backward-input and backward-weight,

@@ -85,7 +85,7 @@ Program AddReductions(const LowerContext& context, int rank, bool evaluates, Pro
   result.push_back(
       Make(Op::kAgree, StreamKind::kCollective, -1, context.costs.AllReduceNs(1, world)));
   if (evaluates) return result;
-  const int64_t bytes = kStateTensors * MasterElements(plan, rank) * int64_t{sizeof(float)};
+  const int64_t bytes = kStateTensors * context.holdings[rank].masters * int64_t{sizeof(float)};
   result.push_back(Make(Op::kOptimizer, StreamKind::kCompute, -1, context.costs.CopyNs(2 * bytes)));
   result.push_back(Make(Op::kSnapshot, StreamKind::kCompute, -1, 0));
   return result;

@@ -19,32 +19,6 @@ int64_t ShareRowBytes(const ModelSpec& model) {
   return ShareLayout(model).length() * static_cast<int64_t>(sizeof(double));
 }
 
-// Sums `of` over the parameters that `keep` keeps.
-template <typename Keep, typename Of>
-int64_t Sum(const Plan& plan, Keep keep, Of of) {
-  int64_t sum = 0;
-  for (const PlannedParameter& parameter : plan.parameters) {
-    if (keep(parameter)) sum += of(parameter);
-  }
-  return sum;
-}
-
-int64_t NumParameters(const Plan& plan, int rank) {
-  return Sum(
-      plan, [rank](const auto& parameter) { return HoldsParameter(parameter, rank); },
-      [](const auto&) { return int64_t{1}; });
-}
-
-int64_t HeldElements(const Plan& plan, int rank) {
-  return Sum(
-      plan, [rank](const auto& parameter) { return HoldsParameter(parameter, rank); },
-      [](const auto& parameter) { return parameter.spec.NumElements(); });
-}
-
-int64_t CopyBytes(const Plan& plan, int rank) {
-  return CopyElements(plan, rank) * SizeOf(StreamType(plan.precision));
-}
-
 int64_t TokenStagingBytes(const Plan& plan, const std::vector<StageLayout>& layouts, int rank) {
   const int64_t batches = std::max(plan.num_microbatches, plan.num_evaluation_microbatches);
   int64_t bytes = 0;
@@ -60,6 +34,65 @@ int64_t BucketElements(const Plan& plan, const Bucket& bucket) {
     elements += PaddedMasterElements(plan.parameters[index].spec.NumElements());
   }
   return elements;
+}
+
+// Of the groups of more than one member through which each rank reduces: one over the replicas,
+// one for each set of holders.
+std::vector<int64_t> AllReduceStagingByRank(const Plan& plan) {
+  std::vector<int64_t> bytes(plan.ranks.size());
+  if (plan.processor != Processor::kCpu) return bytes;
+  const auto staging = [](int64_t members, int64_t elements) {
+    return members > 1 ? RoundUp(elements, members) * kMasterBytes : 0;
+  };
+  std::map<std::vector<int>, int64_t> largest_of_copies;  // by holders
+  std::vector<int64_t> largest(plan.ranks.size());
+  for (const Bucket& bucket : plan.buckets) {
+    const int64_t elements = BucketElements(plan, bucket);
+    int64_t& of_copies = largest_of_copies[bucket.ranks];
+    of_copies = std::max(of_copies, elements);
+    for (const int rank : bucket.ranks) largest[rank] = std::max(largest[rank], elements);
+  }
+  for (size_t r = 0; r < bytes.size(); ++r) bytes[r] = staging(plan.num_replicas, largest[r]);
+  for (const auto& [holders, elements] : largest_of_copies) {
+    for (const int rank : holders) {
+      bytes[rank] += staging(static_cast<int64_t>(holders.size()), elements);
+    }
+  }
+  return bytes;
+}
+
+std::vector<MemoryItem> ListMemory(const Plan& plan, const ModelSpec& model,
+                                   const std::vector<StageLayout>& layouts, int rank,
+                                   const Holding& holding, int64_t all_reduce_staging) {
+  const int world_size = plan.num_ranks * plan.num_replicas;
+  const int64_t masters = holding.masters * kMasterBytes;
+  const int64_t norm = NormWorkspaceBytes(plan.processor, holding.parameters, holding.elements);
+  std::vector<MemoryItem> items;
+  const auto add = [&items](const char* name, MemoryPlace place, int64_t bytes) {
+    if (bytes > 0) items.push_back({name, place, bytes});
+  };
+  const auto on_device = [&add](const char* name, int64_t bytes) {
+    add(name, MemoryPlace::kDevice, bytes);
+  };
+  const auto on_host = [&add](const char* name, int64_t bytes) {
+    add(name, MemoryPlace::kHost, bytes);
+  };
+  on_device(kBuffersItem, ArenaBytes(plan.ranks[rank]));
+  on_device(kWeightsItem, masters);
+  on_device(kGradientsItem, masters);
+  on_device(kFirstMomentsItem, masters);
+  on_device(kSecondMomentsItem, masters);
+  on_device(kWeightCopiesItem, holding.copies * SizeOf(StreamType(plan.precision)));
+  on_device(kParameterTableItem, holding.parameters * kParameterSpanBytes);
+  on_device(kAccumulatorsItem, AccumulatorBytes(model, world_size));
+  on_device(kNormWorkspaceItem, norm);
+  on_host(kCheckpointSnapshotItem, holding.owned * kSnapshotTensors * kMasterBytes);
+  const int in_flight = StepsInFlight(plan.processor);
+  on_host(kTokenStagingItem, in_flight * TokenStagingBytes(plan, layouts, rank));
+  on_host(kInitialValuesItem, kInitialValueBytes);
+  on_host(kShareItem, in_flight * ShareBytes(model, world_size));
+  on_host(kAllReduceStagingItem, all_reduce_staging);
+  return items;
 }
 
 }  // namespace
@@ -84,25 +117,20 @@ int64_t ArenaBytes(const RankPlan& rank_plan) {
   return bytes;
 }
 
-int64_t MasterElements(const Plan& plan, int rank) {
-  return Sum(
-      plan, [rank](const auto& parameter) { return HoldsParameter(parameter, rank); },
-      [](const auto& parameter) { return PaddedMasterElements(parameter.spec.NumElements()); });
-}
-
-int64_t CopyElements(const Plan& plan, int rank) {
-  return Sum(
-      plan,
-      [rank](const auto& parameter) {
-        return HoldsParameter(parameter, rank) && HasCopy(parameter);
-      },
-      [](const auto& parameter) { return PaddedCopyElements(parameter.spec.NumElements()); });
-}
-
-int64_t OwnedElements(const Plan& plan, int rank) {
-  return Sum(
-      plan, [rank](const auto& parameter) { return OwnsParameter(parameter, rank); },
-      [](const auto& parameter) { return parameter.spec.NumElements(); });
+std::vector<Holding> HoldingsByRank(const Plan& plan) {
+  std::vector<Holding> holdings(plan.ranks.size());
+  for (const PlannedParameter& parameter : plan.parameters) {
+    const int64_t elements = parameter.spec.NumElements();
+    for (const int rank : parameter.ranks) {
+      Holding& holding = holdings[rank];
+      ++holding.parameters;
+      holding.elements += elements;
+      holding.masters += PaddedMasterElements(elements);
+      if (HasCopy(parameter)) holding.copies += PaddedCopyElements(elements);
+      if (OwnsParameter(parameter, rank)) holding.owned += elements;
+    }
+  }
+  return holdings;
 }
 
 int64_t AccumulatorBytes(const ModelSpec& model, int world_size) {
@@ -115,59 +143,16 @@ int64_t ShareBytes(const ModelSpec& model, int world_size) {
   return ShareRowBytes(model) * (1 + world_size);
 }
 
-int64_t AllReduceStagingBytes(const Plan& plan, int rank) {
-  if (plan.processor != Processor::kCpu) return 0;
-  std::map<std::vector<int>, int64_t> largest_of_copies;  // by holders
-  int64_t largest = 0;
-  for (const Bucket& bucket : plan.buckets) {
-    if (std::find(bucket.ranks.begin(), bucket.ranks.end(), rank) == bucket.ranks.end()) continue;
-    const int64_t elements = BucketElements(plan, bucket);
-    largest = std::max(largest, elements);
-    int64_t& of_copies = largest_of_copies[bucket.ranks];
-    of_copies = std::max(of_copies, elements);
+std::vector<std::vector<MemoryItem>> MemoryByRank(const Plan& plan, const ModelSpec& model,
+                                                  const std::vector<StageLayout>& layouts) {
+  const std::vector<Holding> holdings = HoldingsByRank(plan);
+  const std::vector<int64_t> all_reduce = AllReduceStagingByRank(plan);
+  std::vector<std::vector<MemoryItem>> memory;
+  for (size_t r = 0; r < plan.ranks.size(); ++r) {
+    memory.push_back(
+        ListMemory(plan, model, layouts, static_cast<int>(r), holdings[r], all_reduce[r]));
   }
-  const auto staging = [](int64_t members, int64_t elements) {
-    return members > 1 ? RoundUp(elements, members) * kMasterBytes : 0;
-  };
-  int64_t bytes = staging(plan.num_replicas, largest);
-  for (const auto& [holders, elements] : largest_of_copies) {
-    bytes += staging(static_cast<int64_t>(holders.size()), elements);
-  }
-  return bytes;
-}
-
-std::vector<MemoryItem> MemoryOfRank(const Plan& plan, const ModelSpec& model,
-                                     const std::vector<StageLayout>& layouts, int rank) {
-  const int world_size = plan.num_ranks * plan.num_replicas;
-  const int64_t num_parameters = NumParameters(plan, rank);
-  const int64_t masters = MasterElements(plan, rank) * kMasterBytes;
-  const int64_t norm = NormWorkspaceBytes(plan.processor, num_parameters, HeldElements(plan, rank));
-  std::vector<MemoryItem> items;
-  const auto add = [&items](const char* name, MemoryPlace place, int64_t bytes) {
-    if (bytes > 0) items.push_back({name, place, bytes});
-  };
-  const auto on_device = [&add](const char* name, int64_t bytes) {
-    add(name, MemoryPlace::kDevice, bytes);
-  };
-  const auto on_host = [&add](const char* name, int64_t bytes) {
-    add(name, MemoryPlace::kHost, bytes);
-  };
-  on_device(kBuffersItem, ArenaBytes(plan.ranks[rank]));
-  on_device(kWeightsItem, masters);
-  on_device(kGradientsItem, masters);
-  on_device(kFirstMomentsItem, masters);
-  on_device(kSecondMomentsItem, masters);
-  on_device(kWeightCopiesItem, CopyBytes(plan, rank));
-  on_device(kParameterTableItem, num_parameters * kParameterSpanBytes);
-  on_device(kAccumulatorsItem, AccumulatorBytes(model, world_size));
-  on_device(kNormWorkspaceItem, norm);
-  on_host(kCheckpointSnapshotItem, OwnedElements(plan, rank) * kSnapshotTensors * kMasterBytes);
-  const int in_flight = StepsInFlight(plan.processor);
-  on_host(kTokenStagingItem, in_flight * TokenStagingBytes(plan, layouts, rank));
-  on_host(kInitialValuesItem, kInitialValueBytes);
-  on_host(kShareItem, in_flight * ShareBytes(model, world_size));
-  on_host(kAllReduceStagingItem, AllReduceStagingBytes(plan, rank));
-  return items;
+  return memory;
 }
 
 int64_t BytesOf(const RankPlan& rank_plan, const char* name) {

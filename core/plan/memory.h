@@ -7,8 +7,7 @@
 //   weight copies      parameters that products read in another type, each padded to 64 bytes
 //   parameter table    a ParameterSpan (kernels/adamw.h) for each parameter
 //   accumulators       shares of a step (core/spec/step_share.h): the one that the step adds to,
-//   its
-//                      copy, those of all ranks; and the step's scalars
+//                      its copy, those of all ranks; and the step's scalars
 //   norm workspace     of the norm over all gradients
 // On the host:
 //   checkpoint snapshot   weights and both moments of what this rank writes
@@ -16,7 +15,8 @@
 //                         device
 //   initial values        where weights are made
 //   share                 this rank's share and those of all, for the reports of the steps in
-//   flight all-reduce staging    parts of others' gradients; only where the host sums, on a CPU
+//                         flight
+//   all-reduce staging    parts of others' gradients; only where the host sums, on a CPU
 // On a CPU both are one memory.
 #pragma once
 
@@ -63,23 +63,28 @@ bool HoldsParameter(const PlannedParameter& parameter, int rank);
 bool OwnsParameter(const PlannedParameter& parameter, int rank);  // writes it and counts its norm
 
 int64_t ArenaBytes(const RankPlan& rank_plan);
-int64_t MasterElements(const Plan& plan,
-                       int rank);                   // padded: of weights, and of each of the others
-int64_t CopyElements(const Plan& plan, int rank);   // padded
-int64_t OwnedElements(const Plan& plan, int rank);  // not padded
+
+// What a rank holds of the parameters; in elements but for `parameters`.
+struct Holding {
+  int64_t parameters = 0;
+  int64_t elements = 0;
+  int64_t masters = 0;  // padded: of weights, and of each of the others
+  int64_t copies = 0;   // padded
+  int64_t owned = 0;    // not padded
+};
+std::vector<Holding> HoldingsByRank(const Plan& plan);
+
 int64_t AccumulatorBytes(const ModelSpec& model, int world_size);
 // Steps that a rank has enqueued at a time: a GPU begins the next before the host has read the
 // last.
 int StepsInFlight(Processor processor);
 int64_t ShareBytes(const ModelSpec& model, int world_size);  // of one step in flight
-// Of the groups of more than one member through which the rank reduces.
-int64_t AllReduceStagingBytes(const Plan& plan, int rank);
 
 // ---- The list.
 
-// Needs the plan's tables and the rank's buffers; `layouts` by stage.
-std::vector<MemoryItem> MemoryOfRank(const Plan& plan, const ModelSpec& model,
-                                     const std::vector<StageLayout>& layouts, int rank);
+// Needs the plan's tables and all buffers; `layouts` by stage.
+std::vector<std::vector<MemoryItem>> MemoryByRank(const Plan& plan, const ModelSpec& model,
+                                                  const std::vector<StageLayout>& layouts);
 
 int64_t BytesOf(const RankPlan& rank_plan, const char* name);  // 0: no such item
 int64_t DeviceBytes(const RankPlan& rank_plan);

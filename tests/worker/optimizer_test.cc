@@ -35,7 +35,7 @@ Plan OneRank(const ModelSpec& model, Processor processor) {
     parameter.ranks = {0};
     plan.parameters.push_back(parameter);
   }
-  plan.ranks[0].memory = MemoryOfRank(plan, model, {}, 0);
+  plan.ranks[0].memory = MemoryByRank(plan, model, {})[0];
   return plan;
 }
 
@@ -199,7 +199,7 @@ TEST_F(OptimizerTest, TakesWhatThePlanCounts) {
 
 TEST_F(OptimizerTest, RankWithoutParametersHasNothingToDo) {
   plan_.parameters.clear();
-  plan_.ranks[0].memory = MemoryOfRank(plan_, spec_.model, {}, 0);
+  plan_.ranks[0].memory = MemoryByRank(plan_, spec_.model, {})[0];
   const std::unique_ptr<Device> device = NewTestDevice();
   const auto backend = NewBackend<float>(*device, {}).value();
   const auto state = StepState::Create(spec_.model, 1, *device).value();

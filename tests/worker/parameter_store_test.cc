@@ -51,7 +51,8 @@ Plan TwoRanks(const ModelSpec& model) {
 }
 
 void ListMemory(Plan& plan, const ModelSpec& model) {
-  for (int rank : {0, 1}) plan.ranks[rank].memory = MemoryOfRank(plan, model, {}, rank);
+  const auto memory = MemoryByRank(plan, model, {});
+  for (int rank : {0, 1}) plan.ranks[rank].memory = memory[rank];
 }
 
 // A store with the device that it stands on.
