@@ -156,8 +156,11 @@ struct FleetMetrics {
 struct CoordinatorOptions {
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(5);
-  absl::Duration stop_grace = absl::Seconds(60);         // from StopAttempt to AbortAttempt
-  absl::Duration abort_grace = absl::Seconds(10);        // from AbortAttempt to giving a rank up
+  absl::Duration stop_grace = absl::Seconds(60);   // from StopAttempt to AbortAttempt
+  absl::Duration abort_grace = absl::Seconds(10);  // from AbortAttempt to giving a rank up
+  // An attempt of which nothing has moved for this long, and for ten times its longest step more,
+  // is ended and goes on elsewhere (ProgressWatch).
+  absl::Duration progress_limit = absl::Minutes(20);
   absl::Duration metrics_retention = absl::Minutes(15);  // of an ended job's series
   absl::Duration metrics_window = absl::Minutes(1);      // of the largest recent values
   // Gets one line for each change of a job's state; any thread, without the lock.  May be null.

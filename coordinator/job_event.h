@@ -72,11 +72,17 @@ struct CancelRequested {};
 struct GraceOver {
   int attempt = 0;
 };
+// No rank of the attempt has moved for longer than any step takes.
+struct AttemptStuck {
+  int attempt = 0;
+  int rank = 0;        // that is to blame
+  std::string reason;  // what it was at, whom it waits for
+};
 // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited come from
 // workers (messages.h).
 using JobEvent = std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone,
                               ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited,
-                              WorkerLost, CancelRequested, GraceOver, PlanDeferred>;
+                              WorkerLost, CancelRequested, GraceOver, PlanDeferred, AttemptStuck>;
 
 // What must be done about an event, in order.
 struct StartRank {  // the driver adds spec, plan and addresses

@@ -25,7 +25,7 @@ void RaiseDescriptorLimit() {
 int Main(int argc, char** argv) {
   CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
   DaemonOptions options;
-  double heartbeat = 1.0, lease = 5.0;
+  double heartbeat = 1.0, lease = 5.0, progress_limit = 1200.0;
   app.add_option("--listen", options.listen, "gRPC address; port 0: any free one");
   app.add_option("--metrics-listen", options.metrics_listen,
                  "address of /metrics; empty: none; port 0: any free one");
@@ -34,6 +34,11 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0.01, 3600.0));
   app.add_option("--lease-seconds", lease, "a worker silent for this long is lost")
       ->check(CLI::Range(0.02, 86400.0));
+  app.add_option("--progress-limit", progress_limit,
+                 "seconds, and ten times its longest step, after which an attempt that does not "
+                 "move is ended")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
   app.add_flag("--allow-plaintext", options.allow_plaintext,
                "listen beyond loopback without encryption");
   try {
@@ -43,6 +48,7 @@ int Main(int argc, char** argv) {
   }
   options.heartbeat = absl::Seconds(heartbeat);
   options.lease = absl::Seconds(lease);
+  options.progress_limit = absl::Seconds(progress_limit);
   options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
 
   // At once: what is stored is safe, and who watches this process starts it anew.

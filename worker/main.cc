@@ -48,6 +48,7 @@ int Main(int argc, char** argv) {
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
+  double orphan_limit = 3600.0;
   bool once = false, list_devices = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
@@ -58,6 +59,10 @@ int Main(int argc, char** argv) {
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
   app.add_option("--memory-bytes", memory_bytes,
                  "memory of the CPU that this worker may use; default all of the machine's");
+  app.add_option("--orphan-limit", orphan_limit,
+                 "seconds after which a rank is ended whose coordinator stays away")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
   app.add_flag("--once", once, "leave with the first job's exit code");
   app.add_flag("--list-devices", list_devices, "print the GPUs that can be used here, and leave");
   try {
@@ -83,6 +88,7 @@ int Main(int argc, char** argv) {
   options.agent.resources.name = full_name;
   options.agent.address = address;
   options.agent.once = once;
+  options.agent.orphan_limit = absl::Seconds(orphan_limit);
   const SystemClock clock;
   return static_cast<int>(RunSupervisor(options, clock));
 }

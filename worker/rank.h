@@ -11,6 +11,7 @@
 #include "core/base/disk.h"
 #include "core/plan/messages.h"
 #include "kernels/device.h"
+#include "worker/activity.h"
 #include "worker/transport.h"
 
 namespace birkhoff {
@@ -32,6 +33,7 @@ class Rank {
     Disk* disk = nullptr;
     Clock* clock = nullptr;
     RankListener* listener = nullptr;
+    Activity* activity = nullptr;  // null: nobody looks
   };
   // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport
   // says.

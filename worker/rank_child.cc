@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -78,18 +79,29 @@ void RankChild::Tell(const CoordinatorMessage& message) {
 
 void RankChild::Kill() { ::kill(pid_, SIGKILL); }
 
+std::string RankChild::Trouble() const {
+  std::ifstream file(absl::StrCat("/proc/", pid_, "/stat"));
+  std::string line;
+  std::getline(file, line);
+  // "PID (NAME) STATE ...", and the name may hold anything.
+  const size_t name_end = line.rfind(')');
+  const char state = name_end + 2 < line.size() ? line[name_end + 2] : ' ';
+  if (state == 'T' || state == 't') return "stopped";
+  return state == 'D' ? "waits for a disk" : "";
+}
+
 void RankChild::Listen() {
   for (;;) {
     const absl::StatusOr<std::string> frame = pipe_->Read();
     if (!frame.ok()) break;
     absl::StatusOr<WorkerMessage> message = DecodeWorkerMessage(*frame);
     if (!message.ok()) {
-      last_words_ = std::string(message.status().message());
+      last_words_.reason = std::string(message.status().message());
       Kill();
       break;
     }
     if (const auto* exited = std::get_if<RankExited>(&message->payload)) {
-      last_words_ = exited->reason;
+      last_words_ = *exited;
     } else {
       callbacks_.on_payload(std::move(message->payload));
     }
@@ -105,7 +117,7 @@ RankEnd RankChild::Reap() {
   }
   if (info.si_code == CLD_EXITED) {
     const ExitCode code = ExitCodeFromNumber(info.si_status);
-    if (!last_words_.empty()) return {code, last_words_};
+    if (!last_words_.reason.empty()) return {code, last_words_.reason, last_words_.disk};
     return {code, absl::StrCat("the rank process exited with code ", info.si_status)};
   }
   return {ExitCode::kInfrastructure,

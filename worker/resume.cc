@@ -15,7 +15,7 @@ namespace birkhoff {
 namespace {
 
 // How a rank fares with one checkpoint.
-enum Verdict { kUsable = 0, kDamaged = 1, kOtherModel = 2 };
+enum Verdict { kUsable = 0, kDamaged = 1, kOtherModel = 2, kUnreadable = 3 };
 
 constexpr int kMaxWords = 512;  // of a rank's complaint that reach the others
 
@@ -48,6 +48,18 @@ absl::StatusOr<std::pair<Verdict, std::string>> Judge(Council& council, Verdict 
     absl::StrAppend(&complaints, complaints.empty() ? "" : "; ", text);
   }
   return std::make_pair(static_cast<Verdict>(worst), complaints);
+}
+
+// A disk that fails says nothing about the checkpoint: it is neither damaged nor passed over.
+Verdict VerdictOn(const absl::Status& loaded) {
+  if (IsDiskTrouble(loaded)) return kUnreadable;
+  if (absl::IsInvalidArgument(loaded)) return kOtherModel;
+  return loaded.ok() ? kUsable : kDamaged;
+}
+
+// Of a rank that has met the trouble itself, or has heard of it.
+absl::Status Unreadable(const absl::Status& mine, const std::string& complaints) {
+  return mine.ok() ? absl::UnavailableError(complaints) : mine;
 }
 
 absl::Status LoadSlot(CheckpointReader& reader, const ParameterStore::Slot& slot, Stream& stream) {
@@ -118,7 +130,7 @@ absl::StatusOr<ResumePoint> StartFresh(const std::string& root, Disk& disk, Coun
       council.index() == 0 ? RemoveAllCheckpoints(disk, root) : absl::OkStatus();
   ASSIGN_OR_RETURN(const auto judged,
                    Judge(council, removed.ok() ? kUsable : kDamaged, removed.message()));
-  if (judged.first != kUsable) return absl::InternalError(judged.second);
+  if (judged.first != kUsable) return Unreadable(removed, judged.second);
   return ResumePoint{};
 }
 
@@ -158,10 +170,9 @@ absl::StatusOr<ResumePoint> Resume(const Assignment& assignment, const Parameter
     if (step == 0) break;
     const std::string directory = absl::StrCat(root, "/", CheckpointName(step));
     const absl::StatusOr<Progress> loaded = Load(disk, directory, assignment, store, data, *stream);
-    const Verdict verdict = loaded.ok()                                ? kUsable
-                            : absl::IsInvalidArgument(loaded.status()) ? kOtherModel
-                                                                       : kDamaged;
-    ASSIGN_OR_RETURN(const auto judged, Judge(council, verdict, loaded.status().message()));
+    ASSIGN_OR_RETURN(const auto judged,
+                     Judge(council, VerdictOn(loaded.status()), loaded.status().message()));
+    if (judged.first == kUnreadable) return Unreadable(loaded.status(), judged.second);
     if (judged.first == kOtherModel) return absl::InvalidArgumentError(judged.second);
     if (judged.first == kUsable) {
       point.progress = *loaded;

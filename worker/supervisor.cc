@@ -157,7 +157,12 @@ class Supervisor {
 
   void Do(const AgentSend& send) {
     if (stream_ == nullptr) return;  // the journal has what matters
-    stream_->Write({options_.agent.resources.name, incarnation_, send.payload});
+    WorkerMessage message{options_.agent.resources.name, incarnation_, send.payload};
+    auto* heartbeat = std::get_if<Heartbeat>(&message.payload);
+    if (heartbeat != nullptr && heartbeat->activity.has_value() && child_ != nullptr) {
+      heartbeat->activity->process = child_->Trouble();
+    }
+    stream_->Write(message);
   }
   void Do(const AgentStartRank& start) {
     const Assignment& assignment = start.assignment;
@@ -168,7 +173,7 @@ class Supervisor {
         {.on_payload = [this](WorkerPayload p) { inbox_.Push(AgentRankSaid{std::move(p)}); },
          .on_end =
              [this](RankEnd end) {
-               inbox_.Push(AgentRankGone{end.code, std::move(end.reason)});
+               inbox_.Push(AgentRankGone{end.code, std::move(end.reason), end.disk});
              }});
     if (child.ok()) {
       child_ = *std::move(child);

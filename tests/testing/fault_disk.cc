@@ -1,6 +1,7 @@
 #include "tests/testing/fault_disk.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 #include <utility>
 
@@ -28,7 +29,7 @@ class FaultFile final : public WritableFile {
     const absl::Status status = disk_.Operation();
     if (const int64_t room = disk_.Room(); static_cast<int64_t>(bytes.size()) > room) {
       node_->bytes.append(bytes.substr(0, static_cast<size_t>(room)));
-      return absl::ResourceExhaustedError("no space left on the disk of the test");
+      return DiskError("the disk of the test", "write", ENOSPC);
     }
     if (status.ok()) node_->bytes.append(bytes);
     if (torn) node_->bytes.append(bytes.substr(0, bytes.size() / 2));
