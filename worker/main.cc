@@ -97,5 +97,8 @@ int Main(int argc, char** argv) {
 }  // namespace birkhoff
 
 int main(int argc, char** argv) {
-  return birkhoff::RunMain("birkhoff-worker", birkhoff::Main, argc, argv);
+  const int code = birkhoff::RunMain("birkhoff-worker", birkhoff::Main, argc, argv);
+  // At once: where memory is short, OpenBLAS waits at the exit for a thread that never comes up.
+  std::fflush(nullptr);
+  std::_Exit(code);
 }

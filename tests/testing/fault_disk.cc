@@ -134,6 +134,17 @@ absl::StatusOr<FaultDisk::NodePtr> FaultDisk::Get(const std::string& path, bool 
   return node;
 }
 
+absl::StatusOr<FaultDisk::NodePtr> FaultDisk::GetReadable(const std::string& path) const {
+  const bool fails = !unreadable_.empty() && path.find(unreadable_) != std::string::npos;
+  if (fails) return DiskError(path, "read", EIO);
+  return Get(path, false);
+}
+
+void FaultDisk::FailReadsOf(const std::string& words) {
+  absl::MutexLock lock(&mutex_);
+  unreadable_ = words;
+}
+
 absl::StatusOr<std::unique_ptr<WritableFile>> FaultDisk::Open(const std::string& path,
                                                               bool truncate) {
   absl::MutexLock lock(&mutex_);
@@ -164,14 +175,14 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> FaultDisk::OpenRead(const std::str
 
 absl::StatusOr<std::string> FaultDisk::Read(const std::string& path) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(const NodePtr node, Get(path, false));
+  ASSIGN_OR_RETURN(const NodePtr node, GetReadable(path));
   return node->bytes;
 }
 
 absl::StatusOr<std::string> FaultDisk::ReadRange(const std::string& path, int64_t offset,
                                                  int64_t length) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(const NodePtr node, Get(path, false));
+  ASSIGN_OR_RETURN(const NodePtr node, GetReadable(path));
   if (offset + length > static_cast<int64_t>(node->bytes.size())) {
     return absl::OutOfRangeError(absl::StrCat(path, ": beyond the end"));
   }
@@ -180,7 +191,7 @@ absl::StatusOr<std::string> FaultDisk::ReadRange(const std::string& path, int64_
 
 absl::StatusOr<int64_t> FaultDisk::Size(const std::string& path) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(const NodePtr node, Get(path, false));
+  ASSIGN_OR_RETURN(const NodePtr node, GetReadable(path));
   return static_cast<int64_t>(node->bytes.size());
 }
 
