@@ -398,8 +398,9 @@ void Job::End(JobState state, ExitCode code, std::string reason_code, std::strin
 }
 
 void Job::AnnounceEnd(Effects* effects) const {
+  const CoordinatorMessage ended = JobEnded{name_, attempt_, exit_code_, reason_.sentence};
   for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
-    effects->push_back(SendToRank{rank, JobEnded{name_, attempt_, exit_code_, reason_.sentence}});
+    effects->push_back(SendToRank{rank, ended});
   }
 }
 

@@ -22,7 +22,7 @@ namespace birkhoff {
 namespace {
 
 // How a rank fares with one checkpoint.
-enum Verdict { kUsable = 0, kDamaged = 1, kOtherRun = 2 };
+enum Verdict { kUsable = 0, kDamaged = 1, kOtherModel = 2 };
 
 constexpr int kMaxWords = 512;  // of a rank's complaint that reach the others
 
@@ -148,9 +148,16 @@ absl::StatusOr<ResumePoint> Load(Disk& disk, const std::string& directory,
                    CheckpointReader::Open(disk, directory));
   const Manifest& manifest = reader->manifest();
   ASSIGN_OR_RETURN(JobSpec before, SpecOf(directory, manifest));
+  const bool moved = !std::ranges::equal(before.data.train, assignment.spec.data.train, {},
+                                         &WeightedPath::path, &WeightedPath::path);
   const absl::StatusOr<std::string> changes =
       AdmitChanges({std::move(before), assignment.spec, assignment.changes, manifest.step});
   if (!changes.ok()) return WrongRun(directory, changes.status().message());
+  if (moved && manifest.train_files.empty()) {
+    return WrongRun(directory, absl::StrCat(*changes,
+                                            ": it was written before checkpoints said "
+                                            "what their data hold, so the data cannot move"));
+  }
   if (manifest.model_hash != assignment.plan.model_hash) {
     return WrongRun(directory, absl::StrCat("is of model ", manifest.model_hash,
                                             "; this job has model ", assignment.plan.model_hash,
@@ -280,11 +287,11 @@ absl::StatusOr<std::optional<ResumePoint>> ResumeOwn(const Assignment& assignmen
     const std::string directory = absl::StrCat(root, "/", CheckpointName(step));
     absl::StatusOr<ResumePoint> point = Load(disk, directory, assignment, store, data, stream);
     const Verdict verdict = point.ok()                                ? kUsable
-                            : absl::IsInvalidArgument(point.status()) ? kOtherRun
+                            : absl::IsInvalidArgument(point.status()) ? kOtherModel
                                                                       : kDamaged;
     ASSIGN_OR_RETURN(const auto judged, Judge(council, verdict, point.status().message()));
-    if (judged.first == kOtherRun) {  // the own words are whole
-      return verdict == kOtherRun ? point.status() : absl::InvalidArgumentError(judged.second);
+    if (judged.first == kOtherModel) {  // the own words are whole
+      return verdict == kOtherModel ? point.status() : absl::InvalidArgumentError(judged.second);
     }
     if (judged.first == kUsable) {
       for (const int64_t over : passed_over) {

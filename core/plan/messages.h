@@ -69,7 +69,7 @@ struct RankReady {
   int rank = 0;
   int64_t resumed_step = 0;  // 0: from the beginning
   std::string note;          // damaged checkpoints that were passed over; empty: none
-  std::string notice;        // what is another than in the run that it goes on with; empty: nothing
+  std::string notice = "";   // what is another than in the run that it goes on with; empty: nothing
 };
 struct StepDone {
   std::string job;
