@@ -109,7 +109,9 @@ struct SubmitRequest {
   // As the workers see it.  One that ends in "/" is the parent: the job gets a directory of its own
   // name in there.  Empty: "runs/".
   std::string output_directory;
-  bool fresh = false;  // forget checkpoints found there
+  bool fresh = false;                // forget checkpoints found there
+  std::vector<std::string> changes;  // needs CheckAskedChanges; which fields may differ from theirs
+  std::string init_from;  // where the weights come from where none are found; empty: random
 };
 
 struct ListRequest {

@@ -170,6 +170,7 @@ absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const 
   const JobCreated& made = record.job.request();
   const bool same = EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
                     made.priority == request.priority && made.fresh == request.fresh &&
+                    made.changes == request.changes && made.init_from == request.init_from &&
                     made.output_directory == OutputDirectoryOf(request, name);
   if (same) return View(record);
   return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " made ", name,
@@ -216,6 +217,8 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   created.output_directory = OutputDirectoryOf(request, name);
   RETURN_IF_ERROR(CheckNobodyWritesTo(created));
   created.fresh = request.fresh;
+  created.changes = request.changes;
+  created.init_from = request.init_from;
   JobRecord& record = *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)),
                                                                   options_.metrics_window));
   record.sequence = next_sequence_;

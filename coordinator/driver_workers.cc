@@ -188,6 +188,8 @@ StartAttempt Driver::MakeStart(JobRecord& record, int rank) {
   assignment.plan_hash = job.plan_hash();
   assignment.output_directory = job.request().output_directory;
   assignment.fresh = job.fresh();
+  assignment.changes = job.request().changes;
+  assignment.init_from = job.request().init_from;
   if (const RegisteredWorker* worker = registry_.Find(job.ranks()[rank].worker.worker)) {
     assignment.peer_address = worker->address;
   }

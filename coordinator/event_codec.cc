@@ -27,7 +27,9 @@ struct BodyWriter {
                     {"request_id", e.request_id},
                     {"priority", e.priority},
                     {"output_directory", e.output_directory},
-                    {"fresh", e.fresh}});
+                    {"fresh", e.fresh},
+                    {"changes", e.changes},
+                    {"init_from", e.init_from}});
   }
   void operator()(const AttemptPlaced& e) const {
     Json workers = Json::array();
@@ -80,6 +82,8 @@ absl::StatusOr<JobEvent> ReadCreated(const Json& body) {
   event.priority = body.at("priority").get<int>();
   event.output_directory = body.at("output_directory").get<std::string>();
   event.fresh = body.at("fresh").get<bool>();
+  event.changes = body.value("changes", event.changes);  // none in older stores
+  event.init_from = body.value("init_from", event.init_from);
   return event;
 }
 

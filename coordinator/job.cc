@@ -137,6 +137,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
           ? absl::StrCat("attempt ", attempt_, " trains on from the checkpoint of step ",
                          event.resumed_step)
           : absl::StrCat("attempt ", attempt_, " trains from the beginning");
+  if (!event.notice.empty()) absl::StrAppend(&sentence, "; ", event.notice);
   if (!event.note.empty()) absl::StrAppend(&sentence, "; passed over: ", event.note);
   Enter(JobState::kRunning, "TRAINING", std::move(sentence));
   return Effects{};
@@ -397,8 +398,9 @@ void Job::End(JobState state, ExitCode code, std::string reason_code, std::strin
 }
 
 void Job::AnnounceEnd(Effects* effects) const {
+  const CoordinatorMessage ended = JobEnded{name_, attempt_, exit_code_, reason_.sentence};
   for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
-    effects->push_back(SendToRank{rank, JobEnded{name_, attempt_, exit_code_, reason_.sentence}});
+    effects->push_back(SendToRank{rank, ended});
   }
 }
 

@@ -41,6 +41,8 @@ struct JobCreated {
   int priority = 0;
   std::string output_directory;
   bool fresh = false;
+  std::vector<std::string> changes;  // as in Assignment
+  std::string init_from;             // likewise
 };
 // An attempt was handed to workers.  `plan_hash` names the plan that it executes; the next attempt
 // on a cluster of the same shape executes it too.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 
@@ -39,13 +40,16 @@ bool Agent::IsMine(const std::string& job, int attempt) const {
 
 // The bounds of core/net/bounds.h, from far below: what is longer would be refused again and again.
 void Shorten(std::string& text) {
-  constexpr size_t kLongest = 4096;
-  if (text.size() > kLongest) text = absl::StrCat(text.substr(0, kLongest - 3), "...");
+  constexpr size_t kLongest = 16384;
+  text = Shortened(text, kLongest);
 }
 
 void Agent::Say(const WorkerPayload& said, Effects& effects) {
   WorkerPayload payload = said;
-  if (auto* ready = std::get_if<RankReady>(&payload)) Shorten(ready->note);
+  if (auto* ready = std::get_if<RankReady>(&payload)) {
+    Shorten(ready->note);
+    Shorten(ready->notice);
+  }
   if (auto* failed = std::get_if<CheckpointFailed>(&payload)) Shorten(failed->reason);
   if (auto* exited = std::get_if<RankExited>(&payload)) Shorten(exited->reason);
   journal_.Add(payload);

@@ -52,6 +52,7 @@ class Checkpointer {
     const DataFacts* data = nullptr;                    // for the manifest
     const RootOwner* owner = nullptr;                   // of rank 0; null: whoever comes may commit
     std::vector<absl::Duration> pauses = LongPauses();  // between tries of the last checkpoint
+    WeightsOrigin origin = {};                          // for the manifest
   };
   static std::vector<absl::Duration> LongPauses();  // 1 s, doubled up to a minute, for 15 minutes
   enum class Patience { kNone, kLast };             // kLast: no other checkpoint comes after it

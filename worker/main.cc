@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_status.h"
@@ -48,6 +49,7 @@ int Main(int argc, char** argv) {
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
+  std::vector<std::string> allowed_paths;
   bool once = false, list_devices = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
@@ -58,6 +60,8 @@ int Main(int argc, char** argv) {
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
   app.add_option("--memory-bytes", memory_bytes,
                  "memory of the CPU that this worker may use; default all of the machine's");
+  app.add_option("--allow-path", allowed_paths,
+                 "a directory that jobs may read and write, given once for each; default all");
   app.add_flag("--once", once, "leave with the first job's exit code");
   app.add_flag("--list-devices", list_devices, "print the GPUs that can be used here, and leave");
   try {
@@ -79,6 +83,7 @@ int Main(int argc, char** argv) {
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
   options.device = local->name;
+  options.allowed_paths = std::move(allowed_paths);
   options.agent.resources = std::move(local->resources);
   options.agent.resources.name = full_name;
   options.agent.address = address;

@@ -95,11 +95,13 @@ class TrainingRank final : public Rank, private StepHooks {
       ASSIGN_OR_RETURN(metrics_,
                        MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
     }
-    ASSIGN_OR_RETURN(checkpointer_,
-                     Checkpointer::Create({&assignment_, store_.get(), env_.device, env_.disk,
-                                           env_.listener, &data_->facts(), owner_.get()}));
+    Checkpointer::Parts parts = {&assignment_, store_.get(),  env_.device,
+                                 env_.disk,    env_.listener, &data_->facts()};
+    parts.owner = owner_.get();
+    parts.origin = point.origin;
+    ASSIGN_OR_RETURN(checkpointer_, Checkpointer::Create(parts));
     env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
-                                  progress_.step, point.note});
+                                  progress_.step, point.note, point.notice});
     return absl::OkStatus();
   }
 

@@ -16,8 +16,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/base/exit_status.h"
 #include "core/base/printable.h"
 #include "core/base/rng.h"
+#include "worker/allowed_paths.h"
 #include "worker/rank_child.h"
 #include "worker/supervisor_stream.h"
 
@@ -163,6 +165,11 @@ class Supervisor {
     const Assignment& assignment = start.assignment;
     Log(absl::StrCat(assignment.job, " attempt ", assignment.attempt, ": rank ", assignment.rank,
                      " of ", assignment.world_size, " starts"));
+    if (const absl::Status allowed = CheckAllowedPaths(options_.allowed_paths, assignment);
+        !allowed.ok()) {
+      inbox_.Push(AgentRankGone{ExitCodeOf(allowed), std::string(allowed.message())});
+      return;
+    }
     auto child = RankChild::Start(
         options_.program, options_.device, assignment,
         {.on_payload = [this](WorkerPayload p) { inbox_.Push(AgentRankSaid{std::move(p)}); },

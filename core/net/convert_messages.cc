@@ -59,6 +59,7 @@ struct PayloadWriter {
     WriteRank(in, out->mutable_rank_ready());
     out->mutable_rank_ready()->set_resumed_step(in.resumed_step);
     out->mutable_rank_ready()->set_note(in.note);
+    out->mutable_rank_ready()->set_notice(in.notice);
   }
   void operator()(const StepDone& in) const {
     WriteRank(in, out->mutable_step_done());
@@ -111,6 +112,7 @@ RankReady Read(const v1::RankReady& in) {
   RankReady out = ReadRank<RankReady>(in);
   out.resumed_step = in.resumed_step();
   out.note = in.note();
+  out.notice = in.notice();
   return out;
 }
 StepDone Read(const v1::StepDone& in) {
@@ -156,6 +158,8 @@ void Write(const Assignment& in, v1::Assignment* out) {
   out->set_plan_hash(in.plan_hash);
   out->set_output_directory(in.output_directory);
   out->set_fresh(in.fresh);
+  for (const std::string& change : in.changes) out->add_changes(change);
+  out->set_init_from(in.init_from);
   out->set_peer_address(in.peer_address);
 }
 
@@ -167,6 +171,8 @@ absl::StatusOr<Assignment> Read(const v1::Assignment& in) {
   out.plan_hash = in.plan_hash();
   out.output_directory = in.output_directory();
   out.fresh = in.fresh();
+  out.changes.assign(in.changes().begin(), in.changes().end());
+  out.init_from = in.init_from();
   out.peer_address = in.peer_address();
   return out;
 }

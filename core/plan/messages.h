@@ -42,7 +42,10 @@ struct Assignment {
   std::string plan_hash;
   std::string output_directory;  // metrics.jsonl and checkpoints/ live here
   bool fresh = false;            // forget checkpoints found there
-  std::string peer_address;      // address of this worker that peers can reach
+  std::vector<std::string>
+      changes;               // fields that may differ from the spec of those (spec_change.h)
+  std::string init_from;     // where the weights of a new run come from; empty: from training.seed
+  std::string peer_address;  // address of this worker that peers can reach
 };
 
 // worker -> coordinator
@@ -66,6 +69,7 @@ struct RankReady {
   int rank = 0;
   int64_t resumed_step = 0;  // 0: from the beginning
   std::string note;          // damaged checkpoints that were passed over; empty: none
+  std::string notice = "";   // what is another than in the run that it goes on with; empty: nothing
 };
 struct StepDone {
   std::string job;

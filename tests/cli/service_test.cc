@@ -16,6 +16,8 @@ namespace birkhoff {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
@@ -123,6 +125,39 @@ TEST_F(ServiceTest, SubmitWithWatchEndsLikeTheJob) {
   submitter.join();
   EXPECT_EQ(cancel.code, 0);
   EXPECT_EQ(submit.code, 75);
+}
+
+TEST_F(ServiceTest, SubmitCarriesWhatTheJobBeginsWith) {
+  struct Listening final : WorkerLink {
+    void Send(CoordinatorMessage message) override {
+      if (const auto* start = std::get_if<StartAttempt>(&message)) assignment = start->assignment;
+    }
+    Assignment assignment;
+  } links[2];
+  for (int i = 0; i < 2; ++i) {
+    const std::string name = "workers/w" + std::to_string(i);
+    Hello hello;
+    hello.resources = {name, "cpu", int64_t{8} << 30, 0.0, ""};
+    ASSERT_TRUE(daemon_->coordinator().Handle({name, 1, hello}, &links[i]).ok());
+  }
+  ASSERT_EQ(
+      Submit({"--change", "optimizer.lr", "--change", "lr_schedule", "--init-from", "runs/other"})
+          .code,
+      0);
+  for (Listening& link : links) {
+    daemon_->coordinator().Disconnected(&link);
+    EXPECT_EQ(link.assignment.job, "jobs/tiny");
+    EXPECT_THAT(link.assignment.changes, ElementsAre("optimizer.lr", "lr_schedule"));
+    EXPECT_THAT(link.assignment.init_from, AllOf(StartsWith("/"), EndsWith("/runs/other")));
+  }
+}
+
+TEST_F(ServiceTest, AFieldThatCannotChangeIsNotAskedFor) {
+  const VerbResult result = Submit({"--change", "model.rope_theta", "--change", "optimizer.rl"});
+  EXPECT_EQ(result.code, 64);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("--change: model.rope_theta is not allowed"),
+                                HasSubstr("did you mean optimizer.lr?")));
+  EXPECT_EQ(Run({"list", "-o", "json"}).out, "[]\n");
 }
 
 TEST_F(ServiceTest, ValidateOnlyMakesNoJob) {

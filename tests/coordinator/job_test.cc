@@ -290,6 +290,16 @@ TEST_F(JobTest, SaysWhichCheckpointsWerePassedOver) {
       "attempt 1 trains on from the checkpoint of step 20; passed over: step-00000030: damaged");
 }
 
+TEST_F(JobTest, SaysWhatHasChangedSinceTheRunThatItGoesOnWith) {
+  Step(Created());
+  Step(Placed(1));
+  Step(Ready(1, 0));
+  Step(RankReady{"jobs/tiny", 1, 1, 20, "step-00000030: damaged", "changed since: name: a there"});
+  EXPECT_EQ(job_.reason().sentence,
+            "attempt 1 trains on from the checkpoint of step 20; changed since: name: a there; "
+            "passed over: step-00000030: damaged");
+}
+
 TEST_F(JobTest, CancelWhileStartingLosesNothing) {
   Step(Created());
   Step(Placed(1));

@@ -49,6 +49,20 @@ TEST_F(WorkerServiceTest, CarriesAnAttemptFromStartToEnd) {
   EXPECT_EQ(job.last_checkpoint().step(), 10);
 }
 
+TEST_F(WorkerServiceTest, RanksHearWhatTheJobBeginsWith) {
+  v1::CreateJobRequest request = Tiny();
+  request.add_changes("optimizer.lr");
+  request.add_changes("lr_schedule");
+  request.set_init_from("/runs/other");
+  ASSERT_TRUE(Create(request).ok());
+  const auto a = Join("workers/a"), b = Join("workers/b");
+  for (StreamWorker* worker : {a.get(), b.get()}) {
+    const Assignment assignment = worker->Hear<StartAttempt>().assignment;
+    EXPECT_THAT(assignment.changes, ElementsAre("optimizer.lr", "lr_schedule"));
+    EXPECT_EQ(assignment.init_from, "/runs/other");
+  }
+}
+
 TEST_F(WorkerServiceTest, RefusesAStaleLifeAndEndsItsStream) {
   const auto young = Join("workers/a", 7);
   StreamWorker old(server_->address(), "workers/a", 6);
