@@ -13,4 +13,8 @@ void AddSpecFlags(CLI::App& verb, SpecFile* file);
 // INVALID_ARGUMENT with a one-line summary.
 absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec* spec);
 
+// Shows the problems that a file has; returns that summary.
+absl::Status Explain(const SpecFile& file, const std::vector<Problem>& problems,
+                     const Program& program);
+
 }  // namespace birkhoff

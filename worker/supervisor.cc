@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "core/base/printable.h"
+#include "core/base/log.h"
 #include "core/base/rng.h"
 #include "worker/rank_child.h"
 #include "worker/supervisor_stream.h"
@@ -26,9 +26,6 @@ namespace {
 
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLargestBackoff = absl::Seconds(2);
-
-// What coordinators and ranks say is part of it.
-void Log(const std::string& line) { std::fprintf(stderr, "%s\n", Printable(line).c_str()); }
 
 // Events from any thread, in order of arrival.
 class Inbox {
@@ -105,6 +102,11 @@ class Supervisor {
   }
 
  private:
+  // What coordinators and ranks say is part of it.
+  void Log(const std::string& line) const {
+    std::fprintf(stderr, "%s\n", LogLine(clock_.WallTime(), line).c_str());
+  }
+
   absl::Duration PollInterval() const {
     absl::Duration interval = agent_.heartbeat() / 4;
     if (stream_ == nullptr) interval = std::min(interval, reconnect_at_ - clock_.Now());
