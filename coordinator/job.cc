@@ -72,7 +72,8 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const JobCreated& event) {
   if (event.spec == nullptr) return absl::InvalidArgumentError("a job needs a spec");
   request_ = event;
   Enter(JobState::kQueued, kWaitingForWorkers,
-        absl::StrCat("waits for ", NumRanks(spec()), " idle workers", WithDevice(spec())));
+        absl::StrCat("waits for ", NumRanks(spec()), " idle worker",
+                     NumRanks(spec()) == 1 ? "" : "s", WithDevice(spec())));
   return Effects{};
 }
 
