@@ -63,6 +63,7 @@ struct BodyWriter {
   void operator()(const CheckpointCommitted& e) const { Said("checkpoint", e); }
   void operator()(const CheckpointFailed& e) const { Said("checkpoint-failed", e); }
   void operator()(const RankExited& e) const { Said("exited", e); }
+  void operator()(const Noticed& e) const { Said("noticed", e); }
 };
 
 absl::Status Damaged(const StoredEvent& stored, const std::string& why) {
@@ -153,7 +154,8 @@ void EncodeJobEvent(const JobEvent& event, StoredEvent* stored) {
 }
 
 absl::StatusOr<JobEvent> DecodeJobEvent(const StoredEvent& stored) {
-  for (const char* said : {"ready", "step", "shard", "checkpoint", "checkpoint-failed", "exited"}) {
+  for (const char* said :
+       {"ready", "step", "shard", "checkpoint", "checkpoint-failed", "exited", "noticed"}) {
     if (stored.kind == said) return ReadSaid(stored);
   }
   return ReadOwnChecked(stored);

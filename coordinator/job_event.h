@@ -75,10 +75,10 @@ struct GraceOver {
   int attempt = 0;
 };
 // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited come from
-// workers (messages.h).
+// workers (messages.h), Noticed from them or from the driver.
 using JobEvent = std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone,
                               ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited,
-                              WorkerLost, CancelRequested, GraceOver, PlanDeferred>;
+                              WorkerLost, CancelRequested, GraceOver, PlanDeferred, Noticed>;
 
 // What must be done about an event, in order.
 struct StartRank {  // the driver adds spec, plan and addresses

@@ -29,6 +29,7 @@ void Journal::DropBefore(const CheckpointCommitted& committed) {
 
 std::vector<AgentEffect> Agent::Step(Instant now, const AgentEvent& event) {
   now_ = now;
+  if (!alone_since_.has_value() || connected_ || rank_alive_) alone_since_ = now_;
   Effects effects;
   std::visit([&](const auto& e) { On(e, effects); }, event);
   return effects;
@@ -51,6 +52,7 @@ void Agent::Say(const WorkerPayload& said, Effects& effects) {
     Shorten(ready->notice);
   }
   if (auto* failed = std::get_if<CheckpointFailed>(&payload)) Shorten(failed->reason);
+  if (auto* noticed = std::get_if<Noticed>(&payload)) Shorten(noticed->sentence);
   if (auto* exited = std::get_if<RankExited>(&payload)) Shorten(exited->reason);
   journal_.Add(payload);
   if (connected_) effects.push_back(AgentSend{payload});
@@ -125,6 +127,12 @@ void Agent::On(const AgentTick&, Effects& effects) {
     leave_by_.reset();
     kill_reason_ = absl::StrCat("no clean stop within ", absl::FormatDuration(options_.stop_grace));
     effects.push_back(AgentKillRank{kill_reason_});
+  }
+  if (options_.once && now_ - *alone_since_ >= options_.give_up) {
+    return effects.push_back(
+        AgentLeave{ExitCode::kInfrastructure,
+                   absl::StrCat("no coordinator has answered for ",
+                                absl::FormatDuration(options_.give_up), " (--give-up-seconds)")});
   }
   if (!connected_ || now_ - last_heartbeat_ < heartbeat_) return;
   last_heartbeat_ = now_;

@@ -38,7 +38,8 @@ class Journal {
  private:
   void DropBefore(const CheckpointCommitted& committed);
 
-  // Step reports beyond this are the oldest and go first; nothing else is ever dropped unheard.
+  // Step reports beyond this are the oldest and go first, and the coordinator tells watchers which
+  // they lack (Noticed, kStepsMissing); nothing else is ever dropped unheard.
   static constexpr int kMaxSteps = 4096;
   std::deque<WorkerPayload> entries_;
   int num_steps_ = 0;
@@ -84,8 +85,11 @@ using AgentEffect =
 
 struct AgentOptions {
   WorkerResources resources;
-  std::string address;                            // that peers can reach
-  bool once = false;                              // leave with the first job's exit code
+  std::string address;  // that peers can reach
+  bool once = false;    // leave with the first job's exit code
+  // With `once`: leave with kInfrastructure when no coordinator has been heard and no rank has run
+  // for so long.
+  absl::Duration give_up = absl::Minutes(5);
   absl::Duration stop_grace = absl::Seconds(60);  // from the first shutdown to killing the rank
 };
 
@@ -133,11 +137,12 @@ class Agent {
   int attempt_ = 0;
   int rank_ = 0;
   bool rank_alive_ = false;
-  std::string kill_reason_;            // why this agent killed the rank; empty: it did not
-  std::optional<Assignment> pending_;  // starts when the rank of an older attempt is gone
-  std::optional<AgentLeave> leaving_;  // when the rank is gone
-  bool asked_to_leave_ = false;        // by AgentShutdown, while a rank ran
-  std::optional<Instant> leave_by_;    // then it is killed
+  std::string kill_reason_;             // why this agent killed the rank; empty: it did not
+  std::optional<Assignment> pending_;   // starts when the rank of an older attempt is gone
+  std::optional<AgentLeave> leaving_;   // when the rank is gone
+  bool asked_to_leave_ = false;         // by AgentShutdown, while a rank ran
+  std::optional<Instant> leave_by_;     // then it is killed
+  std::optional<Instant> alone_since_;  // neither a coordinator nor a rank; empty: not yet asked
   Journal journal_;
 };
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/base/exit_status.h"
 #include "core/base/printable.h"
 #include "worker/local_device.h"
@@ -50,6 +51,7 @@ int Main(int argc, char** argv) {
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
   std::vector<std::string> allowed_paths;
+  double give_up = 300.0;
   bool once = false, list_devices = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
@@ -63,6 +65,9 @@ int Main(int argc, char** argv) {
   app.add_option("--allow-path", allowed_paths,
                  "a directory that jobs may read and write, given once for each; default all");
   app.add_flag("--once", once, "leave with the first job's exit code");
+  app.add_option("--give-up-seconds", give_up,
+                 "with --once: how long no coordinator may answer; then it leaves with code 71")
+      ->check(CLI::Range(0.0, 1e9));
   app.add_flag("--list-devices", list_devices, "print the GPUs that can be used here, and leave");
   try {
     app.parse(argc, argv);
@@ -88,6 +93,7 @@ int Main(int argc, char** argv) {
   options.agent.resources.name = full_name;
   options.agent.address = address;
   options.agent.once = once;
+  options.agent.give_up = absl::Seconds(give_up);
   const SystemClock clock;
   return static_cast<int>(RunSupervisor(options, clock));
 }

@@ -51,7 +51,7 @@ absl::StatusOr<std::unique_ptr<MetricsFile>> MetricsFile::Open(Disk& disk,
   }
   RETURN_IF_ERROR(ReplaceFile(disk, path, RowsUpTo(text, step)));
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.OpenAppend(path));
-  return std::unique_ptr<MetricsFile>(new MetricsFile(std::move(file)));
+  return std::unique_ptr<MetricsFile>(new MetricsFile(disk, path, std::move(file)));
 }
 
 absl::Status MetricsFile::Append(const StepReport& report, bool durable) {

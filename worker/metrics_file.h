@@ -22,9 +22,14 @@ class MetricsFile {
   // The row is in the file when this returns; with `durable`, also after a loss of power.  A row
   // must be durable before the checkpoint of its step is committed.
   absl::Status Append(const StepReport& report, bool durable);
+  // Whether there is still a file of that name; rows go into nothing where there is none.
+  bool IsThere() const { return disk_.Exists(path_); }
 
  private:
-  explicit MetricsFile(std::unique_ptr<WritableFile> file) : file_(std::move(file)) {}
+  MetricsFile(Disk& disk, std::string path, std::unique_ptr<WritableFile> file)
+      : disk_(disk), path_(std::move(path)), file_(std::move(file)) {}
+  Disk& disk_;
+  const std::string path_;
   const std::unique_ptr<WritableFile> file_;
 };
 

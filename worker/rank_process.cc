@@ -131,7 +131,8 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) 
   SystemClock clock;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Rank> rank,
-      Rank::Create(assignment, {device.get(), transport.get(), &disk, &clock, &supervised}));
+      Rank::Create(assignment, {device.get(), transport.get(), &disk, &clock, &supervised,
+                                PeakFlopsOf(device_name, assignment.plan.precision)}));
   return Train(supervised, *rank);
 }
 

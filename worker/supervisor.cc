@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/base/exit_status.h"
+#include "core/base/log.h"
 #include "core/base/printable.h"
 #include "core/base/rng.h"
 #include "worker/allowed_paths.h"
@@ -28,9 +29,6 @@ namespace {
 
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLargestBackoff = absl::Seconds(2);
-
-// What coordinators and ranks say is part of it.
-void Log(const std::string& line) { std::fprintf(stderr, "%s\n", Printable(line).c_str()); }
 
 // Events from any thread, in order of arrival.
 class Inbox {
@@ -107,6 +105,11 @@ class Supervisor {
   }
 
  private:
+  // What coordinators and ranks say is part of it.
+  void Log(const std::string& line) const {
+    std::fprintf(stderr, "%s\n", LogLine(clock_.WallTime(), line).c_str());
+  }
+
   absl::Duration PollInterval() const {
     absl::Duration interval = agent_.heartbeat() / 4;
     if (stream_ == nullptr) interval = std::min(interval, reconnect_at_ - clock_.Now());

@@ -85,6 +85,12 @@ struct PayloadWriter {
     out->mutable_checkpoint_failed()->set_step(in.step);
     out->mutable_checkpoint_failed()->set_reason(in.reason);
   }
+  void operator()(const Noticed& in) const {
+    WriteRank(in, out->mutable_noticed());
+    out->mutable_noticed()->set_code(in.code);
+    out->mutable_noticed()->set_step(in.step);
+    out->mutable_noticed()->set_sentence(in.sentence);
+  }
   void operator()(const RankExited& in) const {
     WriteRank(in, out->mutable_rank_exited());
     out->mutable_rank_exited()->set_code(static_cast<int>(in.code));
@@ -139,6 +145,13 @@ CheckpointFailed Read(const v1::CheckpointFailed& in) {
   CheckpointFailed out = ReadRank<CheckpointFailed>(in);
   out.step = in.step();
   out.reason = in.reason();
+  return out;
+}
+Noticed Read(const v1::Noticed& in) {
+  Noticed out = ReadRank<Noticed>(in);
+  out.code = in.code();
+  out.step = in.step();
+  out.sentence = in.sentence();
   return out;
 }
 RankExited Read(const v1::RankExited& in) {
@@ -262,6 +275,8 @@ absl::StatusOr<WorkerPayload> ReadPayload(const v1::ConnectRequest& in) {
       return Read(in.checkpoint_failed());
     case v1::ConnectRequest::kRankExited:
       return Read(in.rank_exited());
+    case v1::ConnectRequest::kNoticed:
+      return Read(in.noticed());
     case v1::ConnectRequest::PAYLOAD_NOT_SET:
       break;
   }

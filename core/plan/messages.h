@@ -13,6 +13,7 @@
 //     CheckpointCommitted ---------->   (or CheckpointFailed, from any rank)
 //     <---------------- StopAttempt     (commit a checkpoint, then leave)
 //     <--------------- AbortAttempt     (leave at once)
+//     Noticed ---------------------->   (something that people must know)
 //     RankExited ------------------->
 //     <------------------- JobEnded      (the job is over: nothing more to do or to repeat)
 //     Heartbeat -------------------->   (at every interval)
@@ -100,6 +101,21 @@ struct CheckpointFailed {  // this rank's part of it could not be written; train
   int64_t step = 0;
   std::string reason;  // one sentence: file, what the disk says
 };
+struct Noticed {  // something that people must know; the coordinator's own words too
+  std::string job;
+  int attempt = 0;
+  int rank = 0;          // who says it; 0: or the coordinator
+  std::string code;      // one of those below
+  int64_t step = 0;      // in which it was seen
+  std::string sentence;  // with all numbers
+};
+// Watchers lack the steps before Noticed::step, from the one after the last that they have heard.
+inline constexpr char kStepsMissing[] = "STEPS_MISSING";
+// The composite gain went above stability.max_gain, and came well below it again.
+inline constexpr char kGainAboveBound[] = "GAIN_ABOVE_BOUND";
+inline constexpr char kGainBack[] = "GAIN_BACK";
+// The output directory, or a part of it, was removed while the job ran.
+inline constexpr char kOutputRemoved[] = "OUTPUT_REMOVED";
 struct RankExited {
   std::string job;
   int attempt = 0;
@@ -108,7 +124,7 @@ struct RankExited {
   std::string reason;  // one sentence: instruction, peer, signal
 };
 using WorkerPayload = std::variant<Hello, Heartbeat, Meet, RankReady, StepDone, ShardDurable,
-                                   CheckpointCommitted, CheckpointFailed, RankExited>;
+                                   CheckpointCommitted, CheckpointFailed, RankExited, Noticed>;
 struct WorkerMessage {
   std::string worker;        // "workers/host-0"
   uint64_t incarnation = 0;  // which life of the worker process speaks; larger is newer

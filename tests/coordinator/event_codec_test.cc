@@ -35,7 +35,8 @@ std::vector<JobEvent> AllEvents() {
       WorkerLost{2, 1, "was silent"},
       CancelRequested{},
       GraceOver{2},
-      PlanDeferred{"NO_ROOM", "waits for \"room\""}};
+      PlanDeferred{"NO_ROOM", "waits for \"room\""},
+      Noticed{"jobs/tiny", 2, 1, kOutputRemoved, 7, "gone"}};
 }
 
 StoredEvent Encoded(const JobEvent& event) {
@@ -65,7 +66,7 @@ TEST(EventCodec, KindsKeepTheirNames) {
   for (const JobEvent& event : AllEvents()) kinds.push_back(Encoded(event).kind);
   EXPECT_THAT(kinds, ElementsAre("created", "placed", "plan-refused", "ready", "step", "shard",
                                  "checkpoint", "checkpoint-failed", "exited", "worker-lost",
-                                 "cancel", "grace-over", "plan-deferred"));
+                                 "cancel", "grace-over", "plan-deferred", "noticed"));
 }
 
 TEST(EventCodec, AJobOfAnOlderReleaseBeginsWithNothingElse) {

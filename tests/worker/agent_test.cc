@@ -127,6 +127,30 @@ class AgentOnceTest : public AgentTest {
   AgentOnceTest() : AgentTest(/*once=*/true) {}
 };
 
+// Item 23.
+TEST_F(AgentOnceTest, GivesUpWhereNoCoordinatorAnswers) {
+  const std::string leave = "leave 71: no coordinator has answered for 5m (--give-up-seconds)";
+  EXPECT_THAT(TickAfter(absl::ZeroDuration()), IsEmpty());
+  On(AgentConnected{});  // a stream that nobody answers
+  On(AgentDisconnected{});
+  EXPECT_THAT(TickAfter(absl::Minutes(5) - absl::Seconds(1)), IsEmpty());
+  EXPECT_THAT(TickAfter(absl::Seconds(1)), ElementsAre(leave));
+}
+
+TEST_F(AgentOnceTest, ACoordinatorOrARankKeepsItFromGivingUp) {
+  Run();
+  TickAfter(absl::Hours(1));
+  On(AgentDisconnected{});
+  EXPECT_THAT(TickAfter(absl::Hours(1)), IsEmpty()) << "the rank trains on";
+  Gone(ExitCode::kDone, "all done");
+  EXPECT_THAT(TickAfter(absl::Minutes(5) - absl::Seconds(1)), IsEmpty());
+  EXPECT_THAT(TickAfter(absl::Seconds(1)), ElementsAre(HasSubstr("leave 71")));
+}
+
+TEST_F(AgentTest, NeverGivesUpWhereItServesManyJobs) {
+  EXPECT_THAT(TickAfter(absl::Hours(1000)), IsEmpty());
+}
+
 TEST_F(AgentTest, SaysHelloWhenConnected) {
   EXPECT_THAT(On(AgentConnected{}), ElementsAre("send hello workers/a at host-a runs /0"));
   EXPECT_THAT(Hear(Welcome{}), IsEmpty());
