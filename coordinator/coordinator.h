@@ -168,8 +168,11 @@ struct CoordinatorOptions {
   // So long a worker that was lost still counts as one that there is, and a new coordinator waits
   // for those it does not know yet, before a job that needs more than there are holds up no others.
   absl::Duration come_back = absl::Minutes(1);
-  absl::Duration stop_grace = absl::Seconds(60);         // from StopAttempt to AbortAttempt
-  absl::Duration abort_grace = absl::Seconds(10);        // from AbortAttempt to giving a rank up
+  absl::Duration stop_grace = absl::Seconds(60);   // from StopAttempt to AbortAttempt
+  absl::Duration abort_grace = absl::Seconds(10);  // from AbortAttempt to giving a rank up
+  // An attempt of which nothing has moved for this long, and for ten times its longest step more,
+  // is ended and goes on elsewhere (ProgressWatch).
+  absl::Duration progress_limit = absl::Minutes(20);
   absl::Duration metrics_retention = absl::Minutes(15);  // of an ended job's series
   absl::Duration metrics_window = absl::Minutes(1);      // of the largest recent values
   // Gets one line for each change of a job's state; any thread, without the lock.  May be null.

@@ -68,6 +68,7 @@ class RunningDaemon final : public Daemon {
     CoordinatorOptions coordinator;
     coordinator.heartbeat = options_.heartbeat;
     coordinator.lease = options_.lease;
+    coordinator.progress_limit = options_.progress_limit;
     coordinator.log = options_.log;
     ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
     jobs_ = JobService::New(*coordinator_, kVersion);

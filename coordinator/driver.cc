@@ -101,8 +101,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
   ASSIGN_OR_RETURN(const JobEvent event, DecodeJobEvent(stored));
   std::unique_ptr<JobRecord>& record = jobs_[stored.job];
   if (record == nullptr) {
-    record =
-        std::make_unique<JobRecord>(Job(stored.job, Graces(options_)), options_.metrics_window);
+    record = std::make_unique<JobRecord>(Job(stored.job, Graces(options_)), options_);
     record->sequence = next_sequence_++;
     record->create_time = absl::FromUnixNanos(stored.wall_ns);
   }
@@ -122,6 +121,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
 void Driver::ExpectWorkers() {
   for (const auto& [name, record] : jobs_) {
     const std::vector<JobRank>& ranks = record->job.ranks();
+    if (!ranks.empty() && !IsOver(record->job.state())) WatchAttempt(*record);
     for (int rank = 0; rank < static_cast<int>(ranks.size()); ++rank) {
       if (ranks[rank].gone) continue;
       const PlacedWorker& worker = ranks[rank].worker;
@@ -220,8 +220,8 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   created.fresh = request.fresh;
   created.changes = request.changes;
   created.init_from = request.init_from;
-  JobRecord& record = *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)),
-                                                                  options_.metrics_window));
+  JobRecord& record =
+      *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)), options_));
   record.sequence = next_sequence_;
   record.create_time = clock_.WallTime();
   // Once it is in the log it stays here too, whatever fails after that.

@@ -20,6 +20,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/progress_watch.h"
 #include "coordinator/queue.h"
 #include "coordinator/worker_registry.h"
 
@@ -33,11 +34,13 @@ struct Watcher {
 
 // Everything the driver keeps of one job.
 struct JobRecord {
-  JobRecord(Job initial, absl::Duration metrics_window)
-      : job(std::move(initial)), window(metrics_window) {}
+  JobRecord(Job initial, const CoordinatorOptions& options)
+      : job(std::move(initial)), progress(options.progress_limit), window(options.metrics_window) {}
 
   Job job;
-  int64_t sequence = 0;  // order of creation
+  ProgressWatch progress;  // of the latest attempt
+  std::string avoid;       // worker of the rank that stood still last; empty: none
+  int64_t sequence = 0;    // order of creation
   // That it waits in, by device and number of workers; empty: it does not wait for workers.
   std::optional<std::pair<int, int>> queue;
   std::optional<Instant> told_waiting;  // when watchers were told last why it waits
@@ -136,6 +139,8 @@ class Driver final : public Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnHello(const WorkerMessage& message, const Hello& hello, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   template <typename Said>
@@ -155,6 +160,8 @@ class Driver final : public Coordinator {
   absl::Status TickNow();
   void MakeUpForGap(Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status LoseSilentWorkers(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EndWhatStandsStill(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WatchAttempt(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Schedule();
   absl::StatusOr<bool> PlaceOne();
   std::optional<Placement> ScanQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

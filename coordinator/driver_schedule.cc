@@ -84,6 +84,7 @@ void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) 
   if (std::holds_alternative<AttemptPlaced>(event)) {
     record.meets.clear();
     record.metrics.memory.clear();
+    WatchAttempt(record);
   }
   const Job& job = record.job;
   if (job.state() == before && !std::holds_alternative<JobCreated>(event)) return;
@@ -110,6 +111,7 @@ absl::Status Driver::TickNow() {
     for (const auto& [name, record] : busy_) busy.push_back(record);
     for (JobRecord* record : busy) {
       status.Update(LoseSilentWorkers(*record));
+      status.Update(EndWhatStandsStill(*record));
       if (const std::optional<JobEvent> due = record->job.Due(clock_.Now())) {
         status.Update(Apply(*record, *due));
       }
@@ -134,7 +136,10 @@ void Driver::MakeUpForGap(Instant now) {
   if (gap <= options_.heartbeat) return;
   const absl::Duration by = gap - options_.heartbeat / kTicksPerHeartbeat;
   registry_.Extend(by);
-  for (const auto& [name, record] : busy_) record->job.ExtendGrace(by);
+  for (const auto& [name, record] : busy_) {
+    record->job.ExtendGrace(by);
+    record->progress.Extend(by);
+  }
   aftermath_.lines.push_back(absl::StrCat("this coordinator stood still for ",
                                           absl::FormatDuration(gap),
                                           "; all leases last longer by as much"));
@@ -157,6 +162,28 @@ absl::Status Driver::LoseSilentWorkers(JobRecord& record) {
     }
     RETURN_IF_ERROR(Apply(record, WorkerLost{record.job.attempt(), rank, reason}));
   }
+  return absl::OkStatus();
+}
+
+void Driver::WatchAttempt(JobRecord& record) {
+  const std::shared_ptr<const Plan> plan = PlanOf(record);
+  const absl::Duration step =
+      plan == nullptr ? absl::ZeroDuration() : absl::Nanoseconds(plan->predicted_step_ns);
+  record.progress.Begin(clock_.Now(), static_cast<int>(record.job.ranks().size()), step);
+}
+
+// Likewise.
+absl::Status Driver::EndWhatStandsStill(JobRecord& record) {
+  const JobState state = record.job.state();
+  if (state != JobState::kStarting && state != JobState::kRunning) return absl::OkStatus();
+  for (int rank = 0; rank < static_cast<int>(record.job.ranks().size()); ++rank) {
+    if (record.job.ranks()[rank].gone) record.progress.Gone(rank);
+  }
+  const std::optional<ProgressWatch::Verdict> verdict = record.progress.Judge(clock_.Now());
+  if (!verdict.has_value()) return absl::OkStatus();
+  RETURN_IF_ERROR(
+      Apply(record, AttemptStuck{record.job.attempt(), verdict->rank, verdict->reason}));
+  record.avoid = record.job.ranks()[verdict->rank].worker.worker;
   return absl::OkStatus();
 }
 
@@ -249,7 +276,8 @@ QueuedJob Driver::QueuedJobOf(const JobRecord& record) const {
           .ready = job.WantsWorkers(clock_.Now()),
           .device = DeviceOf(job),
           .no_room = record.no_room,
-          .deferred = clock_.Now() < record.deferred_until};
+          .deferred = clock_.Now() < record.deferred_until,
+          .avoid = record.avoid};
 }
 
 // Merges the queues, best first.  Queues of jobs that have nothing to hope for are left out whole,

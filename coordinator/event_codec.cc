@@ -50,6 +50,9 @@ struct BodyWriter {
   void operator()(const WorkerLost& e) const {
     Own("worker-lost", {{"attempt", e.attempt}, {"rank", e.rank}, {"reason", e.reason}});
   }
+  void operator()(const AttemptStuck& e) const {
+    Own("stuck", {{"attempt", e.attempt}, {"rank", e.rank}, {"reason", e.reason}});
+  }
   void operator()(const CancelRequested&) const { Own("cancel", Json::object()); }
   void operator()(const GraceOver& e) const { Own("grace-over", {{"attempt", e.attempt}}); }
 
@@ -113,6 +116,10 @@ absl::StatusOr<JobEvent> ReadOwn(const std::string& kind, const Json& body) {
   if (kind == "worker-lost") {
     return WorkerLost{body.at("attempt").get<int>(), body.at("rank").get<int>(),
                       body.at("reason").get<std::string>()};
+  }
+  if (kind == "stuck") {
+    return AttemptStuck{body.at("attempt").get<int>(), body.at("rank").get<int>(),
+                        body.at("reason").get<std::string>()};
   }
   if (kind == "cancel") return CancelRequested{};
   if (kind == "grace-over") return GraceOver{body.at("attempt").get<int>()};

@@ -13,13 +13,19 @@ namespace birkhoff {
 namespace {
 
 constexpr absl::Duration kFirstRestartDelay = absl::Milliseconds(100);
-constexpr absl::Duration kLongestRestartDelay = absl::Seconds(10);
+constexpr absl::Duration kFirstDiskDelay = absl::Seconds(1);
+constexpr absl::Duration kLongestRestartDelay = absl::Minutes(1);
+// As long as a rank waits for its last checkpoint to fit: 15 minutes of delays.
+constexpr int kMaxDiskRestarts = 20;
+
+absl::Duration Doubled(absl::Duration first, int times) {
+  return std::min(first * (1 << std::min(times, 10)), kLongestRestartDelay);
+}
 
 // The first restart is immediate; a job that dies again and again waits twice as long each time.
 absl::Duration RestartDelay(int restarts_in_row) {
   if (restarts_in_row <= 1) return absl::ZeroDuration();
-  const int doublings = std::min(restarts_in_row - 2, 10);
-  return std::min(kFirstRestartDelay * (1 << doublings), kLongestRestartDelay);
+  return Doubled(kFirstRestartDelay, restarts_in_row - 2);
 }
 
 // " with device cuda", or nothing where any will do.
@@ -243,7 +249,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const CheckpointCommitted& event) 
   }
   committed_in_attempt_ = event.step;
   checkpoint_ = CheckpointInfo{event.step, event.path, event.checksum};
-  restarts_in_row_ = 0;
+  restarts_in_row_ = disk_restarts_in_row_ = 0;
   shards_.erase(shards_.begin(), shards_.upper_bound(event.step));
   return Effects{};
 }
@@ -262,12 +268,28 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const CheckpointFailed& event) {
 
 absl::StatusOr<Job::Effects> Job::On(Instant now, const RankExited& event) {
   RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
-  return RankGone(now, event.rank, event.code, event.reason, "RANK_FAILED");
+  return RankGone(now, event, event.disk ? kDiskTrouble : "RANK_FAILED");
 }
 
 absl::StatusOr<Job::Effects> Job::On(Instant now, const WorkerLost& event) {
   RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
-  return RankGone(now, event.rank, ExitCode::kInfrastructure, event.reason, "WORKER_LOST");
+  return RankGone(now,
+                  {name_, attempt_, event.rank, ExitCode::kInfrastructure, event.reason, false},
+                  "WORKER_LOST");
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const AttemptStuck& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  if (state_ != JobState::kStarting && state_ != JobState::kRunning) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(name_, " is ", JobStateName(state_), ": its attempt ends already"));
+  }
+  const std::string sentence = absl::StrCat("rank ", event.rank, " on ",
+                                            ranks_[event.rank].worker.worker, " ", event.reason);
+  Enter(JobState::kRecovering, "NO_PROGRESS", sentence);
+  Effects effects;
+  Abort(now, sentence, &effects);
+  return effects;
 }
 
 absl::StatusOr<Job::Effects> Job::On(Instant now, const CancelRequested&) {
@@ -370,19 +392,22 @@ void Job::Enter(JobState state, std::string code, std::string sentence) {
   reason_ = {std::move(code), std::move(sentence)};
 }
 
-Job::Effects Job::RankGone(Instant now, int rank, ExitCode code, const std::string& reason,
-                           const char* reason_code) {
-  JobRank& gone = ranks_[rank];
+Job::Effects Job::RankGone(Instant now, const RankExited& exited, const char* reason_code) {
+  JobRank& gone = ranks_[exited.rank];
   gone.gone = true;
-  gone.code = code;
-  gone.reason = reason;
-  Effects effects{ReleaseRank{rank}};
-  if (!IsClean(code) && !aborting_) {
-    const std::string sentence =
-        absl::StrCat("rank ", rank, " on ", gone.worker.worker, ": ", reason);
-    if (state_ != JobState::kCancelling) Enter(JobState::kRecovering, reason_code, sentence);
-    Abort(now, sentence, &effects);
+  gone.code = exited.code;
+  gone.reason = exited.reason;
+  gone.disk = exited.disk;
+  Effects effects{ReleaseRank{exited.rank}};
+  const std::string sentence =
+      absl::StrCat("rank ", exited.rank, " on ", gone.worker.worker, ": ", exited.reason);
+  const bool first = !IsClean(exited.code) && !aborting_;
+  // Its peers may have told of its end before it did, and knew less.
+  const bool explains = exited.disk && state_ == JobState::kRecovering;
+  if ((first && state_ != JobState::kCancelling) || explains) {
+    Enter(JobState::kRecovering, reason_code, sentence);
   }
+  if (first) Abort(now, sentence, &effects);
   if (AllGone()) Settle(now, &effects);
   return effects;
 }
@@ -441,8 +466,25 @@ void Job::SettleCancelled(bool clean) {
   }
 }
 
+// Waits longer, and for longer, than for a worker: a full disk is emptied by people.
+void Job::SettleDisk(Instant now) {
+  const int budget = spec().stability.max_restarts > 0 ? kMaxDiskRestarts : 0;
+  if (disk_restarts_in_row_ > budget) {
+    End(JobState::kFailed, ExitCode::kInfrastructure, kDiskTrouble,
+        absl::StrCat(disk_restarts_in_row_,
+                     " attempts were lost in a row to a disk without a new checkpoint; the last: ",
+                     reason_.sentence));
+    return;
+  }
+  not_before_ = now + Doubled(kFirstDiskDelay, disk_restarts_in_row_ - 1);
+}
+
 void Job::SettleLost(Instant now) {
   ++restarts_;
+  if (std::ranges::any_of(ranks_, &JobRank::disk)) {
+    ++disk_restarts_in_row_;
+    return SettleDisk(now);
+  }
   ++restarts_in_row_;
   if (restarts_in_row_ > spec().stability.max_restarts) {
     const bool bug = std::ranges::find(ranks_, ExitCode::kInternal, &JobRank::code) != ranks_.end();
@@ -483,11 +525,11 @@ std::string Job::ToString() const {
   std::string text = absl::StrCat(
       name_, " ", JobStateName(state_), " ", reason_.code, " \"", reason_.sentence,
       "\" exit=", static_cast<int>(exit_code_), " attempt=", attempt_, " restarts=", restarts_, "/",
-      restarts_in_row_, aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "",
-      fresh() ? " fresh" : "", " plan=", plan_hash_, " step=", step_in_attempt_,
-      " committed=", committed_in_attempt_, " told=", told_through_.value_or(-1),
-      gain_above_bound_ ? " above" : "", "/", times_above_bound_,
-      output_removed_ > 0 ? absl::StrCat(" removed=", output_removed_) : "",
+      restarts_in_row_, disk_restarts_in_row_ > 0 ? absl::StrCat("+", disk_restarts_in_row_) : "",
+      aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "", fresh() ? " fresh" : "",
+      " plan=", plan_hash_, " step=", step_in_attempt_, " committed=", committed_in_attempt_,
+      " told=", told_through_.value_or(-1), gain_above_bound_ ? " above" : "", "/",
+      times_above_bound_, output_removed_ > 0 ? absl::StrCat(" removed=", output_removed_) : "",
       checkpoint_.has_value()
           ? absl::StrCat(" checkpoint=", checkpoint_->step, ":", checkpoint_->checksum)
           : "",

@@ -36,6 +36,8 @@ inline constexpr char kWaitingForWorkers[] = "WAITING_FOR_WORKERS";
 inline constexpr char kPlanDeferred[] = "PLAN_DEFERRED";
 // JobReason::code of a job that waits because no workers with enough memory are idle.
 inline constexpr char kNoRoom[] = "NO_ROOM";
+// Of a job whose attempt was lost to a disk that is full, read-only or broken.
+inline constexpr char kDiskTrouble[] = "DISK_TROUBLE";
 
 struct CheckpointInfo {
   int64_t step = 0;
@@ -56,6 +58,7 @@ struct JobRank {
   bool gone = false;              // exited or lost; `code` and `reason` say how
   ExitCode code = ExitCode::kDone;
   std::string reason;
+  bool disk = false;  // a disk was the reason
 };
 
 // Copyable: a driver steps a copy, logs the event, and then keeps the copy.
@@ -119,18 +122,19 @@ class Job {
   absl::StatusOr<Effects> On(Instant now, const GraceOver& event);
   absl::StatusOr<Effects> On(Instant now, const PlanDeferred& event);
   absl::StatusOr<Effects> On(Instant now, const Noticed& event);
+  absl::StatusOr<Effects> On(Instant now, const AttemptStuck& event);
 
   absl::Status CheckRank(int attempt, int rank) const;
   bool AllGone() const;
   bool MayBePlaced() const;
   void Enter(JobState state, std::string code, std::string sentence);
-  Effects RankGone(Instant now, int rank, ExitCode code, const std::string& reason,
-                   const char* reason_code);
+  Effects RankGone(Instant now, const RankExited& gone, const char* reason_code);
   void Abort(Instant now, const std::string& reason, Effects* effects);
   void Stop(Instant now, Effects* effects);
   void Settle(Instant now, Effects* effects);
   void SettleCancelled(bool clean);
   void SettleLost(Instant now);
+  void SettleDisk(Instant now);
   void End(JobState state, ExitCode code, std::string reason_code, std::string sentence);
   void AnnounceEnd(Effects* effects) const;
   std::optional<CommitCheckpoint> CompleteCheckpoint() const;
@@ -143,7 +147,8 @@ class Job {
   ExitCode exit_code_ = ExitCode::kDone;
   int attempt_ = 0;
   int restarts_ = 0;
-  int restarts_in_row_ = 0;  // since the last new checkpoint
+  int restarts_in_row_ = 0;       // since the last new checkpoint
+  int disk_restarts_in_row_ = 0;  // likewise, of attempts that were lost to a disk
   std::vector<JobRank> ranks_;
   std::string plan_hash_;
   std::string cluster_shape_;

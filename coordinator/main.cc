@@ -26,7 +26,7 @@ void RaiseDescriptorLimit() {
 int Main(int argc, char** argv) {
   CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
   DaemonOptions options;
-  double heartbeat = 1.0, lease = 5.0;
+  double heartbeat = 1.0, lease = 5.0, progress_limit = 1200.0;
   app.add_option("--listen", options.listen, "gRPC address; port 0: any free one");
   app.add_option("--metrics-listen", options.metrics_listen,
                  "address of /metrics; empty: none; port 0: any free one");
@@ -39,6 +39,11 @@ int Main(int argc, char** argv) {
                  "gRPC connections at a time, more are closed as they come; 0: three quarters of "
                  "the limit of descriptors, at most 16384")
       ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--progress-limit", progress_limit,
+                 "seconds, and ten times its longest step, after which an attempt that does not "
+                 "move is ended")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
   app.add_flag("--allow-plaintext", options.allow_plaintext,
                "listen beyond loopback without encryption");
   try {
@@ -48,6 +53,7 @@ int Main(int argc, char** argv) {
   }
   options.heartbeat = absl::Seconds(heartbeat);
   options.lease = absl::Seconds(lease);
+  options.progress_limit = absl::Seconds(progress_limit);
   const SystemClock clock;
   options.log = [&clock](const std::string& line) {
     std::fprintf(stderr, "%s\n", LogLine(clock.WallTime(), line).c_str());

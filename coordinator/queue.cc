@@ -35,9 +35,14 @@ bool Suits(const QueueWorker& worker, const QueuedJob& job, const std::string& d
 std::optional<Placement> PlaceOn(const std::string& device, const QueuedJob& job,
                                  const std::vector<QueueWorker>& workers) {
   Placement placement{job.name, {}};
-  for (const QueueWorker& worker : workers) {
-    if (static_cast<int>(placement.workers.size()) == job.num_workers) break;
-    if (worker.idle && Suits(worker, job, device)) placement.workers.push_back(worker.name);
+  for (const bool avoided : {false, true}) {
+    for (const QueueWorker& worker : workers) {
+      if (static_cast<int>(placement.workers.size()) == job.num_workers) break;
+      const bool turn = (worker.name == job.avoid) == avoided;
+      if (turn && worker.idle && Suits(worker, job, device)) {
+        placement.workers.push_back(worker.name);
+      }
+    }
   }
   if (static_cast<int>(placement.workers.size()) < job.num_workers) return std::nullopt;
   return placement;

@@ -21,7 +21,8 @@ struct QueuedJob {
   DeviceKind device = DeviceKind::kAuto;
   // By device: workers of so many bytes were found too small, and those with less are too.
   std::map<std::string, int64_t> no_room = {};
-  bool deferred = false;  // a plan has failed just now: not ready, and nobody waits for it
+  bool deferred = false;   // a plan has failed just now: not ready, and nobody waits for it
+  std::string avoid = {};  // a worker that is taken only where the others do not suffice
 };
 
 struct QueueWorker {

@@ -52,6 +52,7 @@ int Main(int argc, char** argv) {
   int64_t memory_bytes = 0;
   std::vector<std::string> allowed_paths;
   double give_up = 300.0;
+  double orphan_limit = 3600.0;
   bool once = false, list_devices = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
@@ -64,6 +65,10 @@ int Main(int argc, char** argv) {
                  "memory of the CPU that this worker may use; default all of the machine's");
   app.add_option("--allow-path", allowed_paths,
                  "a directory that jobs may read and write, given once for each; default all");
+  app.add_option("--orphan-limit", orphan_limit,
+                 "seconds after which a rank is ended whose coordinator stays away")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
   app.add_flag("--once", once, "leave with the first job's exit code");
   app.add_option("--give-up-seconds", give_up,
                  "with --once: how long no coordinator may answer; then it leaves with code 71")
@@ -94,6 +99,7 @@ int Main(int argc, char** argv) {
   options.agent.address = address;
   options.agent.once = once;
   options.agent.give_up = absl::Seconds(give_up);
+  options.agent.orphan_limit = absl::Seconds(orphan_limit);
   const SystemClock clock;
   return static_cast<int>(RunSupervisor(options, clock));
 }
@@ -102,5 +108,8 @@ int Main(int argc, char** argv) {
 }  // namespace birkhoff
 
 int main(int argc, char** argv) {
-  return birkhoff::RunMain("birkhoff-worker", birkhoff::Main, argc, argv);
+  const int code = birkhoff::RunMain("birkhoff-worker", birkhoff::Main, argc, argv);
+  // At once: where memory is short, OpenBLAS waits at the exit for a thread that never comes up.
+  std::fflush(nullptr);
+  std::_Exit(code);
 }

@@ -77,15 +77,22 @@ class TrainingRank final : public Rank, private StepHooks {
         sequences_(std::vector<int>(assignment_.spec.training.micro_batch_size,
                                     assignment_.spec.training.sequence_length)),
         launched_at_(steps_in_flight_),
+        activity_(environment.activity != nullptr ? *environment.activity : unwatched_),
         stream_(environment.device->NewStream("rank")) {}
+  ~TrainingRank() override { activity_.Follow(nullptr); }
 
   absl::Status Init() {
+    activity_.Begin("builds the model");
     RETURN_IF_ERROR(BuildModel());
+    activity_.Begin(absl::StrCat("opens the data, from ", spec().data.train.front().path));
     ASSIGN_OR_RETURN(data_, OpenDataSource(spec()));
+    activity_.Begin("makes room for its plan");
     RETURN_IF_ERROR(BuildExecutor());
+    activity_.Begin(absl::StrCat("takes ", CheckpointRoot(assignment_)));
     if (assignment_.rank == 0) {
       ASSIGN_OR_RETURN(owner_, TakeRoot(*env_.disk, assignment_));
     }
+    activity_.Begin(absl::StrCat("resumes from ", CheckpointRoot(assignment_)));
     ASSIGN_OR_RETURN(const ResumePoint point, Resume(assignment_, *store_, data_->facts(),
                                                      *env_.disk, *env_.transport, *env_.device));
     progress_ = point.progress;
@@ -93,14 +100,17 @@ class TrainingRank final : public Rank, private StepHooks {
     state_->SetUpdates(*stream_, progress_.step - progress_.skipped);
     next_step_ = progress_.step;
     if (assignment_.rank == 0) {
-      RETURN_IF_ERROR(owner_->Check());  // a late one must not take the file from its successor
-      ASSIGN_OR_RETURN(metrics_,
-                       MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
+      // A late one must not take the file from its successor.
+      const auto may_replace = [this] { return owner_->Check(); };
+      ASSIGN_OR_RETURN(metrics_, MetricsFile::Open(*env_.disk, assignment_.output_directory,
+                                                   progress_.step, may_replace));
     }
-    Checkpointer::Parts parts = {&assignment_, store_.get(),  env_.device,
-                                 env_.disk,    env_.listener, &data_->facts()};
-    parts.owner = owner_.get();
+    Checkpointer::Parts parts = {&assignment_,  store_.get(),    env_.device, env_.disk,
+                                 env_.listener, &data_->facts(), owner_.get()};
+    parts.activity = &activity_;
     parts.origin = point.origin;
+    // A resumed attempt keeps the rows up to its step.
+    if (metrics_ != nullptr) parts.before_commit = [this] { return metrics_->Flush(); };
     ASSIGN_OR_RETURN(checkpointer_, Checkpointer::Create(parts));
     env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
                                   progress_.step, point.note, point.notice});
@@ -118,6 +128,7 @@ class TrainingRank final : public Rank, private StepHooks {
     if (commit.attempt == assignment_.attempt) checkpointer_->Commit(commit);
   }
   absl::Status Finish() override {
+    activity_.Begin("waits for its last checkpoint to be committed");
     const absl::Status status = checkpointer_->Finish([this] { return env_.transport->status(); });
     if (!status.ok())
       env_.transport->Abort(status);  // a healthy one waits for its peers at the end
@@ -171,6 +182,7 @@ class TrainingRank final : public Rank, private StepHooks {
     parts.hooks = this;
     parts.steps_in_flight = steps_in_flight_;
     ASSIGN_OR_RETURN(executor_, Executor::Create(parts));
+    activity_.Follow([this] { return executor_->Look(); });
     return absl::OkStatus();
   }
 
@@ -187,8 +199,7 @@ class TrainingRank final : public Rank, private StepHooks {
     const bool stop = hosts_.stop && !in_flight;
     const bool checkpoint = stop || CheckpointIsDueAfter(progress_.step);
     if (metrics_ != nullptr) RETURN_IF_ERROR(KeepOutput(checkpoint));
-    // Before the checkpoint can be committed: a resumed attempt keeps the rows up to its step.
-    if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report, checkpoint));
+    if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report));
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
     if (checkpoint) WriteCheckpoint();
     RETURN_IF_ERROR(CheckSkips());
@@ -200,14 +211,10 @@ class TrainingRank final : public Rank, private StepHooks {
 
   // What somebody removes under a running job is made anew, and told: the weights are in memory.
   absl::Status KeepOutput(bool checkpoint) {
-    const bool rows = metrics_->IsThere();
+    const bool rows = !metrics_->Removed();
     const bool root = (rows && !checkpoint) || !absl::IsUnavailable(owner_->Check());
     if (rows && root) return absl::OkStatus();
     RETURN_IF_ERROR(owner_->Restore());
-    if (!rows) {
-      ASSIGN_OR_RETURN(metrics_, MetricsFile::Open(*env_.disk, assignment_.output_directory,
-                                                   progress_.step - 1));
-    }
     const std::string what =
         rows ? CheckpointRoot(assignment_)
              : absl::StrCat(assignment_.output_directory, root ? "/metrics.jsonl" : "");
@@ -241,6 +248,7 @@ class TrainingRank final : public Rank, private StepHooks {
 
   // Enqueues step `next_step_` behind those in flight.
   void Launch() {
+    activity_.Begin(absl::StrCat("step ", next_step_ + 1));
     training_ = true;
     captured_ = false;
     launched_at_[Slot(next_step_)] = env_.clock->Now();
@@ -317,6 +325,7 @@ class TrainingRank final : public Rank, private StepHooks {
   }
 
   absl::StatusOr<double> Validate() {
+    activity_.Begin(absl::StrCat("validation after step ", progress_.step));
     training_ = false;
     state_->Reset(*stream_);
     stream_->Synchronize();
@@ -452,12 +461,14 @@ class TrainingRank final : public Rank, private StepHooks {
   Progress progress_;                 // of finished steps
   int64_t next_step_ = 0;             // to be launched: progress_.step, and those in flight
   std::vector<Instant> launched_at_;  // by slot
-  Instant landed_at_;                 // the last step
-  bool training_ = true;              // which program runs
-  absl::Status data_status_;          // the first token that could not be handed out
-  bool captured_ = false;  // the running or last step copies its weights for a checkpoint
-  Agreement agreed_;       // of the last step
-  HostAgreement hosts_;    // likewise
+  Activity unwatched_;                // where nobody looks
+  Activity& activity_;
+  Instant landed_at_;         // the last step
+  bool training_ = true;      // which program runs
+  absl::Status data_status_;  // the first token that could not be handed out
+  bool captured_ = false;     // the running or last step copies its weights for a checkpoint
+  Agreement agreed_;          // of the last step
+  HostAgreement hosts_;       // likewise
   std::atomic<bool> stop_requested_{false};
   bool stopped_ = false;
   std::vector<InstructionTime> train_times_;  // of the last step

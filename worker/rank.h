@@ -11,6 +11,7 @@
 #include "core/base/disk.h"
 #include "core/plan/messages.h"
 #include "kernels/device.h"
+#include "worker/activity.h"
 #include "worker/transport.h"
 
 namespace birkhoff {
@@ -32,7 +33,8 @@ class Rank {
     Disk* disk = nullptr;
     Clock* clock = nullptr;
     RankListener* listener = nullptr;
-    double peak_flops = 0.0;  // of the device, in the plan's precision; 0: not known, no MFU
+    double peak_flops = 0.0;       // of the device, in the plan's precision; 0: not known, no MFU
+    Activity* activity = nullptr;  // null: nobody looks
   };
   // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport
   // says.

@@ -16,10 +16,11 @@
 //     Noticed ---------------------->   (something that people must know)
 //     RankExited ------------------->
 //     <------------------- JobEnded      (the job is over: nothing more to do or to repeat)
-//     Heartbeat -------------------->   (at every interval)
+//     Heartbeat -------------------->   (at every interval: what its rank is at)
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -56,7 +57,20 @@ struct Hello {
   std::string job;      // of the rank still running, empty if none
   int attempt = 0;
 };
-struct Heartbeat {};
+// What a rank is at.  News of the moment: neither stored nor repeated.
+struct RankActivity {
+  std::string job;
+  int attempt = 0;
+  int rank = 0;
+  int64_t marks = 0;       // another number after each move; the same while the rank waits or hangs
+  std::string what;        // "step 12 train: instruction 17 (receive-activation) from rank 0"
+  std::vector<int> peers;  // global ranks that it waits for
+  std::string process;     // "stopped" where the system does not let it run; else empty
+};
+// Also from a rank to its supervisor.
+struct Heartbeat {
+  std::optional<RankActivity> activity;  // none: there is no rank
+};
 struct Meet {  // contributes `bytes` under `key`; answered when all ranks of the attempt have met
   std::string job;
   int attempt = 0;
@@ -122,6 +136,7 @@ struct RankExited {
   int rank = 0;
   ExitCode code = ExitCode::kInternal;
   std::string reason;  // one sentence: instruction, peer, signal
+  bool disk = false;   // a disk that is full, read-only or broken was the reason
 };
 using WorkerPayload = std::variant<Hello, Heartbeat, Meet, RankReady, StepDone, ShardDurable,
                                    CheckpointCommitted, CheckpointFailed, RankExited, Noticed>;

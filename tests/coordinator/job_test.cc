@@ -180,6 +180,116 @@ TEST_F(JobTest, NamesABugWhenRestartsAreUsedUpByInternalErrors) {
   EXPECT_EQ(job_.exit_code(), ExitCode::kInternal);
 }
 
+TEST_F(JobTest, EndsAnAttemptThatStandsStillAndNamesTheRank) {
+  for (const bool ready : {false, true}) {
+    job_ = Job("jobs/tiny", {kStopGrace, kAbortGrace});
+    Step(Created());
+    ready ? Run(1) : (void)Step(Placed(1));
+    EXPECT_THAT(Step(AttemptStuck{1, 1, "has not moved for 21m: opens x"}),
+                ElementsAre(Sends<AbortAttempt>(0), Sends<AbortAttempt>(1)));
+    EXPECT_EQ(job_.state(), JobState::kRecovering);
+    EXPECT_EQ(job_.reason(),
+              (JobReason{"NO_PROGRESS", "rank 1 on workers/w1 has not moved for 21m: opens x"}));
+    Refuse(absl::StatusCode::kFailedPrecondition, AttemptStuck{1, 0, "said twice"});
+    Step(Exited(1, 0, ExitCode::kInfrastructure));
+    EXPECT_EQ(job_.reason().code, "NO_PROGRESS") << "that is why it was killed";
+    now_ = now_ + kAbortGrace;
+    EXPECT_THAT(Step(*job_.Due(now_)), ElementsAre(Releases(1))) << "one that cannot be killed";
+    EXPECT_EQ(job_.restarts(), 1);
+    EXPECT_TRUE(job_.WantsWorkers(now_));
+  }
+}
+
+TEST_F(JobTest, FailsWhenItStandsStillAgainAndAgain) {
+  Step(Created());
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    now_ = now_ + absl::Minutes(1);
+    Run(attempt);
+    Step(AttemptStuck{attempt, 1, "has not moved"});
+    for (const int rank : {0, 1}) Step(Exited(attempt, rank, ExitCode::kInfrastructure));
+  }
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_EQ(job_.exit_code(), ExitCode::kInfrastructure);
+  EXPECT_THAT(job_.reason().sentence, HasSubstr("has not moved"));
+}
+
+TEST_F(JobTest, AnAttemptThatEndsAlreadyIsNotStuck) {
+  Step(Created());
+  Run(1);
+  Step(CancelRequested{});
+  Refuse(absl::StatusCode::kFailedPrecondition, AttemptStuck{1, 0, "has not moved"});
+}
+
+RankExited DiskFull(int attempt, int rank) {
+  RankExited full = Exited(attempt, rank, ExitCode::kInfrastructure);
+  full.reason = "/out/metrics.jsonl: write: No space left on device";
+  full.disk = true;
+  return full;
+}
+
+// Two lost attempts in a row would be its end.
+TEST_F(JobTest, ADiskHasAReasonAndABudgetOfItsOwn) {
+  Step(Created());
+  absl::Duration waited;
+  int attempt = 1;
+  for (; job_.state() != JobState::kFailed && attempt < 100; ++attempt) {
+    const Instant before = now_;
+    while (!job_.WantsWorkers(now_)) now_ = now_ + absl::Milliseconds(100);
+    EXPECT_LE(now_ - before, absl::Minutes(1)) << "a minute at most";
+    waited += now_ - before;
+    Run(attempt);
+    Step(DiskFull(attempt, 0));
+    EXPECT_EQ(job_.reason().code, "DISK_TROUBLE");
+    Step(Exited(attempt, 1, ExitCode::kInfrastructure));
+  }
+  EXPECT_GE(waited, absl::Minutes(15));
+  EXPECT_LE(waited, absl::Minutes(17));
+  EXPECT_EQ(job_.exit_code(), ExitCode::kInfrastructure);
+  EXPECT_EQ(job_.reason().code, "DISK_TROUBLE");
+  EXPECT_THAT(job_.reason().sentence, HasSubstr("21 attempts were lost in a row to a disk"));
+  EXPECT_THAT(job_.reason().sentence, HasSubstr("No space left on device"));
+}
+
+TEST_F(JobTest, ADiskSpendsNothingOfTheOtherBudgetAndStartsAnewAfterACheckpoint) {
+  Step(Created());
+  for (int attempt = 1; attempt <= 39; ++attempt) {
+    now_ = now_ + absl::Minutes(1);
+    Run(attempt);
+    if (attempt == 20) Step(Committed(attempt, 10));
+    Step(DiskFull(attempt, 0));
+    Step(Exited(attempt, 1, ExitCode::kInfrastructure));
+    ASSERT_EQ(job_.state(), JobState::kRecovering) << attempt;
+  }
+  EXPECT_EQ(job_.restarts(), 39);
+}
+
+// Peers of a rank that dies lose their connections, and may say so first.
+TEST_F(JobTest, ADiskIsTheReasonAlsoWhereItsPeersSpokeFirst) {
+  Step(Created());
+  Run(1);
+  Step(Exited(1, 1, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().code, "RANK_FAILED");
+  Step(DiskFull(1, 0));
+  EXPECT_EQ(
+      job_.reason(),
+      (JobReason{"DISK_TROUBLE",
+                 "rank 0 on workers/w0: /out/metrics.jsonl: write: No space left on device"}));
+  EXPECT_FALSE(job_.WantsWorkers(now_)) << "a full disk is not empty at once";
+  EXPECT_TRUE(job_.WantsWorkers(now_ + absl::Seconds(1)));
+}
+
+TEST_F(JobTest, WithoutRestartsADiskEndsItToo) {
+  JobCreated created = Created();
+  JobSpec spec = TwoRanks();
+  spec.stability.max_restarts = 0;
+  created.spec = std::make_shared<const JobSpec>(spec);
+  Step(created);
+  Run(1);
+  Step(DiskFull(1, 0));
+  Step(Exited(1, 1, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+}
+
 TEST_F(JobTest, CountsRestartsAnewAfterANewCheckpoint) {
   Step(Created());
   for (int attempt = 1; attempt <= 8; ++attempt) {

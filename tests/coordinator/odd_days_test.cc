@@ -303,6 +303,118 @@ TEST_F(OddDaysTest, AGraceLastsLongerByTheStallToo) {
   EXPECT_THAT(link(0).Of<AbortAttempt>(), IsEmpty()) << "its checkpoint may wait to be read";
 }
 
+// Item 24.
+class StandStillTest : public OddDaysTest {
+ protected:
+  // Workers live for as long: their heartbeats say the same again and again.
+  void Hang(absl::Duration duration, int stopped = -1) {
+    for (; duration > absl::ZeroDuration(); duration -= absl::Seconds(1)) {
+      for (const int worker : {0, 1, 2}) {
+        RankActivity activity{"jobs/tiny", attempt_, worker, marks_, "step 1", {1 - worker}, ""};
+        if (worker == stopped) activity.process = "stopped";
+        Heartbeat heartbeat;
+        if (worker < 2) heartbeat.activity = activity;
+        ASSERT_TRUE(Say(worker, heartbeat).ok());
+      }
+      Pass(absl::Seconds(1));
+    }
+  }
+
+  int attempt_ = 1;
+  int64_t marks_ = 1;
+};
+
+TEST_F(StandStillTest, EndsARunningAttemptThatDoesNotMoveAndGoesOnElsewhere) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  Hang(absl::Minutes(20), /*stopped=*/0);
+  EXPECT_EQ(View().state, JobState::kRunning);
+  Hang(absl::Seconds(2), /*stopped=*/0);
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  EXPECT_EQ(View().reason.code, "NO_PROGRESS");
+  EXPECT_THAT(View().reason.sentence, HasSubstr("rank 0 on workers/w0 has not moved for 20m"));
+  EXPECT_THAT(View().reason.sentence,
+              HasSubstr("(its process: stopped): step 1, waits for rank 1"));
+  for (const int worker : {0, 1}) {
+    EXPECT_THAT(link(worker).Of<AbortAttempt>(), SizeIs(1));
+    ASSERT_TRUE(Say(worker, Exited(1, worker, ExitCode::kInfrastructure)).ok());
+  }
+  EXPECT_EQ(View().attempt, 2);
+  EXPECT_THAT(View().workers, ElementsAre("workers/w1", "workers/w2"));
+}
+
+TEST_F(StandStillTest, EndsAnAttemptThatDoesNotStart) {
+  for (const int worker : {0, 1, 2}) ASSERT_TRUE(Greet(worker).ok());
+  ASSERT_TRUE(Submit().ok());
+  ASSERT_TRUE(Say(0, Ready(1, 0)).ok());
+  Hang(absl::Minutes(20) + absl::Seconds(2));
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  EXPECT_EQ(View().reason.code, "NO_PROGRESS");
+}
+
+TEST_F(StandStillTest, MarksAndStepsAreMoves) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  for (int i = 0; i < 4; ++i) {
+    Hang(absl::Minutes(15));
+    ++marks_;
+    Hang(absl::Minutes(15));
+    ASSERT_TRUE(Say(1, Stepped(1, 1, i + 1)).ok());
+  }
+  EXPECT_EQ(View().state, JobState::kRunning);
+}
+
+TEST_F(StandStillTest, TheLongestStepGivesPatience) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  StepDone slow = Stepped(1, 0, 1);
+  slow.report.step_seconds = 600.0;
+  ASSERT_TRUE(Say(0, slow).ok());
+  Hang(absl::Minutes(110));
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Minutes(11));
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
+}
+
+TEST_F(StandStillTest, AStallOfTheCoordinatorIsNoStandStill) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  Hang(absl::Minutes(19));
+  clock_.Advance(absl::Hours(3));
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Seconds(50));
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Seconds(40));
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
+}
+
+TEST_F(StandStillTest, ARestartOfTheCoordinatorGivesTheWholeTimeAnew) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  Hang(absl::Minutes(19));
+  Restart();
+  ASSERT_TRUE(Greet(2).ok());
+  for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker, "jobs/tiny", 1).ok());
+  Hang(absl::Minutes(19));
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Minutes(2));
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
+  Restart();
+  EXPECT_EQ(View().restarts, 1) << "it stands in the log";
+}
+
+TEST_F(StandStillTest, WordsOfAnotherAttemptAreNoMove) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  for (int minute = 0; minute < 21; ++minute) {
+    ++marks_;
+    attempt_ = 7;
+    Hang(absl::Minutes(1));
+  }
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
+}
+
 // Item 32 and the first of item 23.
 TEST_F(OddDaysTest, AWorkersNameIsNotTakenFromOneThatIsAlive) {
   Train();

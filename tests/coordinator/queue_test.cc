@@ -65,6 +65,14 @@ TEST(Queue, SaysWhyAJobWaits) {
       "cpu, 0 of them idle: the others work for jobs/b, jobs/c");
 }
 
+TEST(Queue, TakesAWorkerThatStoodStillOnlyWhereOthersDoNotSuffice) {
+  const std::vector<QueueWorker> three = {{"w0", "cpu"}, {"w1", "cpu"}, {"w2", "cpu"}};
+  QueuedJob job{"job", 0, 1, 2};
+  job.avoid = "w0";
+  EXPECT_THAT(NextPlacement({job}, three)->workers, ElementsAre("w1", "w2"));
+  EXPECT_THAT(NextPlacement({job}, kTwoCpus)->workers, ElementsAre("w1", "w0"));
+}
+
 TEST(Queue, GivesAJobWorkersOfOneDevice) {
   const std::vector<QueueWorker> mixed = {{"w0", "cpu"}, {"w1", "cuda"}, {"w2", "cpu"}};
   const auto two = NextPlacement({{"job", 0, 1, 2}}, mixed);
