@@ -137,7 +137,14 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
     record->metrics.memory[rank] = {message.worker, said.report.memory_bytes};
     if (rank != 0) return absl::OkStatus();
   }
-  const absl::Status status = Apply(*record, said);
+  absl::Status status = absl::OkStatus();
+  if constexpr (std::is_same_v<Said, StepDone>) {
+    // Before the step, so that one whose step is refused is said again with it.
+    for (const Noticed& notice : record->job.NoticesAbout(said)) {
+      if (status.ok()) status = Apply(*record, notice);
+    }
+  }
+  if (status.ok()) status = Apply(*record, said);
   // A rank that was given up but speaks, as after a freeze, does not know that it is out.
   const bool given_up = absl::IsAlreadyExists(status) && record->job.ranks()[rank].gone;
   if (absl::IsAborted(status) || given_up) AnswerStale(said.job, said.attempt, link);
@@ -205,6 +212,8 @@ StartAttempt Driver::MakeStart(JobRecord& record, int rank) {
   assignment.plan_hash = job.plan_hash();
   assignment.output_directory = job.request().output_directory;
   assignment.fresh = job.fresh();
+  assignment.changes = job.request().changes;
+  assignment.init_from = job.request().init_from;
   if (const RegisteredWorker* worker = registry_.Find(job.ranks()[rank].worker.worker)) {
     assignment.peer_address = worker->address;
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/spec/resolve.h"
@@ -33,6 +34,9 @@ std::string WithDevice(const JobSpec& spec) {
   if (device == DeviceKind::kAuto) return "";
   return device == DeviceKind::kCuda ? " with device cuda" : " with device cpu";
 }
+
+// A gain is back once it is below so much of its bound: one that wavers around it is one event.
+constexpr double kGainBackRatio = 0.9;
 
 bool IsClean(ExitCode code) { return code == ExitCode::kDone || code == ExitCode::kStopped; }
 
@@ -73,8 +77,9 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const JobCreated& event) {
   if (request_.spec != nullptr) return absl::AlreadyExistsError(name_);
   if (event.spec == nullptr) return absl::InvalidArgumentError("a job needs a spec");
   request_ = event;
-  Enter(JobState::kQueued, "WAITING_FOR_WORKERS",
-        absl::StrCat("waits for ", NumRanks(spec()), " idle workers", WithDevice(spec())));
+  Enter(JobState::kQueued, kWaitingForWorkers,
+        absl::StrCat("waits for ", NumRanks(spec()), " idle worker",
+                     NumRanks(spec()) == 1 ? "" : "s", WithDevice(spec())));
   return Effects{};
 }
 
@@ -98,6 +103,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const AttemptPlaced& event) {
   shards_.clear();
   committed_in_attempt_ = 0;
   step_in_attempt_ = 0;
+  output_removed_ = 0;
   aborting_ = false;
   deadline_.reset();
   Enter(JobState::kStarting, "ATTEMPT_PLACED",
@@ -135,6 +141,10 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
   JobRank& rank = ranks_[event.rank];
   if (rank.ready) return absl::AlreadyExistsError(absl::StrCat("rank ", event.rank, " is ready"));
   rank.ready = true;
+  resumed_step_ = event.resumed_step;  // of all alike
+  if (event.rank == 0) {  // whose word on steps is the history; those after this are told again
+    told_through_ = std::min(told_through_.value_or(event.resumed_step), event.resumed_step);
+  }
   const bool all = std::ranges::all_of(ranks_, [](const JobRank& r) { return r.ready; });
   if (!all || state_ != JobState::kStarting) return Effects{};
   ever_running_ = true;
@@ -143,6 +153,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
           ? absl::StrCat("attempt ", attempt_, " trains on from the checkpoint of step ",
                          event.resumed_step)
           : absl::StrCat("attempt ", attempt_, " trains from the beginning");
+  if (!event.notice.empty()) absl::StrAppend(&sentence, "; ", event.notice);
   if (!event.note.empty()) absl::StrAppend(&sentence, "; passed over: ", event.note);
   Enter(JobState::kRunning, "TRAINING", std::move(sentence));
   return Effects{};
@@ -154,7 +165,60 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const StepDone& event) {
     return absl::AlreadyExistsError(absl::StrCat("step ", event.report.step, " is known"));
   }
   step_in_attempt_ = event.report.step;
+  told_through_ = event.report.step;
   last_step_ = event.report;
+  return Effects{};
+}
+
+// Steps are told in one order, so those between two that came were lost: the worker was away for
+// longer than its journal reaches back, or died with it.
+std::vector<Noticed> Job::NoticesAbout(const StepDone& done) const {
+  const int64_t step = done.report.step;
+  if (!CheckRank(done.attempt, done.rank).ok() || step <= step_in_attempt_) return {};
+  std::vector<Noticed> notices;
+  if (const int64_t next = told_through_.value_or(step - 1) + 1; next < step) {
+    notices.push_back({name_, attempt_, 0, kStepsMissing, step,
+                       absl::StrCat("steps ", next, " to ", step - 1,
+                                    " are missing here: they were trained while their worker could "
+                                    "not be heard; metrics.jsonl in ",
+                                    request_.output_directory, " has them")});
+  }
+  const GainReport& gain = done.report.gain;
+  const double bound = spec().stability.max_gain, back = kGainBackRatio * bound;
+  const bool above = !(gain.forward <= bound && gain.backward <= bound);  // NaN is above
+  if (above && !gain_above_bound_) {
+    notices.push_back({name_, attempt_, 0, kGainAboveBound, step,
+                       absl::StrFormat("step %d: composite gain %.4g forward, %.4g backward; "
+                                       "stability.max_gain is %.4g",
+                                       step, gain.forward, gain.backward, bound)});
+  } else if (gain_above_bound_ && gain.forward < back && gain.backward < back) {
+    notices.push_back(
+        {name_, attempt_, 0, kGainBack, step,
+         absl::StrFormat("step %d: composite gain back at %.4g forward, %.4g backward, below "
+                         "%.4g; stability.max_gain is %.4g",
+                         step, gain.forward, gain.backward, back, bound)});
+  }
+  return notices;
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant, const Noticed& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  if (event.code == kStepsMissing) {
+    told_through_ = event.step - 1;
+  } else if (event.code == kGainAboveBound) {
+    gain_above_bound_ = true;
+    ++times_above_bound_;
+  } else if (event.code == kGainBack) {
+    gain_above_bound_ = false;
+  } else if (event.code == kOutputRemoved) {
+    if (event.step <= output_removed_) {
+      return absl::AlreadyExistsError(absl::StrCat("that of step ", event.step, " is known"));
+    }
+    output_removed_ = event.step;
+    if (state_ == JobState::kRunning) Enter(state_, event.code, event.sentence);
+  } else {
+    return absl::InvalidArgumentError(absl::StrCat("this release knows no notice ", event.code));
+  }
   return Effects{};
 }
 
@@ -388,6 +452,7 @@ void Job::Settle(Instant now, Effects* effects) {
 }
 
 void Job::SettleCancelled(bool clean) {
+  const int64_t kept = checkpoint_.has_value() ? checkpoint_->step : resumed_step_;
   if (clean) {
     End(JobState::kCancelled, ExitCode::kStopped, "CANCELLED",
         "stopped after a committed checkpoint");
@@ -396,7 +461,8 @@ void Job::SettleCancelled(bool clean) {
         "stopped before the attempt ran; nothing is lost");
   } else {
     End(JobState::kCancelled, ExitCode::kInfrastructure, "CANCELLED",
-        "stopped without a new checkpoint; the one before is kept");
+        kept > 0 ? absl::StrCat("stopped without a new checkpoint; that of step ", kept, " is kept")
+                 : std::string("stopped without a checkpoint; there was none before"));
   }
 }
 
@@ -462,6 +528,8 @@ std::string Job::ToString() const {
       restarts_in_row_, disk_restarts_in_row_ > 0 ? absl::StrCat("+", disk_restarts_in_row_) : "",
       aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "", fresh() ? " fresh" : "",
       " plan=", plan_hash_, " step=", step_in_attempt_, " committed=", committed_in_attempt_,
+      " told=", told_through_.value_or(-1), gain_above_bound_ ? " above" : "", "/",
+      times_above_bound_, output_removed_ > 0 ? absl::StrCat(" removed=", output_removed_) : "",
       checkpoint_.has_value()
           ? absl::StrCat(" checkpoint=", checkpoint_->step, ":", checkpoint_->checksum)
           : "",

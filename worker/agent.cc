@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 
@@ -28,6 +29,7 @@ void Journal::DropBefore(const CheckpointCommitted& committed) {
 
 std::vector<AgentEffect> Agent::Step(Instant now, const AgentEvent& event) {
   now_ = now;
+  if (!alone_since_.has_value() || connected_ || rank_alive_) alone_since_ = now_;
   Effects effects;
   std::visit([&](const auto& e) { On(e, effects); }, event);
   return effects;
@@ -39,14 +41,18 @@ bool Agent::IsMine(const std::string& job, int attempt) const {
 
 // The bounds of core/net/bounds.h, from far below: what is longer would be refused again and again.
 void Shorten(std::string& text) {
-  constexpr size_t kLongest = 4096;
-  if (text.size() > kLongest) text = absl::StrCat(text.substr(0, kLongest - 3), "...");
+  constexpr size_t kLongest = 16384;
+  text = Shortened(text, kLongest);
 }
 
 void Agent::Say(const WorkerPayload& said, Effects& effects) {
   WorkerPayload payload = said;
-  if (auto* ready = std::get_if<RankReady>(&payload)) Shorten(ready->note);
+  if (auto* ready = std::get_if<RankReady>(&payload)) {
+    Shorten(ready->note);
+    Shorten(ready->notice);
+  }
   if (auto* failed = std::get_if<CheckpointFailed>(&payload)) Shorten(failed->reason);
+  if (auto* noticed = std::get_if<Noticed>(&payload)) Shorten(noticed->sentence);
   if (auto* exited = std::get_if<RankExited>(&payload)) Shorten(exited->reason);
   journal_.Add(payload);
   if (connected_) effects.push_back(AgentSend{payload});
@@ -65,7 +71,7 @@ void Agent::On(const AgentConnected&, Effects& effects) {
 
 void Agent::On(const AgentDisconnected&, Effects&) {
   connected_ = false;
-  if (!alone_since_.has_value()) alone_since_ = now_;
+  if (!away_since_.has_value()) away_since_ = now_;
 }
 
 void Agent::On(const AgentHeard& event, Effects& effects) {
@@ -131,6 +137,12 @@ void Agent::On(const AgentTick&, Effects& effects) {
     kill_reason_ = absl::StrCat("no clean stop within ", absl::FormatDuration(options_.stop_grace));
     effects.push_back(AgentKillRank{kill_reason_});
   }
+  if (options_.once && now_ - *alone_since_ >= options_.give_up) {
+    return effects.push_back(
+        AgentLeave{ExitCode::kInfrastructure,
+                   absl::StrCat("no coordinator has answered for ",
+                                absl::FormatDuration(options_.give_up), " (--give-up-seconds)")});
+  }
   EndOrphan(effects);
   if (!connected_ || now_ - last_heartbeat_ < heartbeat_) return;
   last_heartbeat_ = now_;
@@ -141,7 +153,7 @@ void Agent::On(const AgentTick&, Effects& effects) {
 
 // What it has committed stays; the coordinator hears of its end when it is back.
 void Agent::EndOrphan(Effects& effects) {
-  if (!alone_since_.has_value() || now_ - *alone_since_ < options_.orphan_limit) return;
+  if (!away_since_.has_value() || now_ - *away_since_ < options_.orphan_limit) return;
   if (!rank_alive_ || !kill_reason_.empty()) return;
   kill_reason_ = absl::StrCat("the coordinator was away for ",
                               absl::FormatDuration(options_.orphan_limit), " (--orphan-limit)");
@@ -150,7 +162,7 @@ void Agent::EndOrphan(Effects& effects) {
 
 void Agent::Hear(const Welcome& message, Effects& effects) {
   connected_ = true;
-  alone_since_.reset();
+  away_since_.reset();
   heartbeat_ = absl::Seconds(message.heartbeat_seconds);
   last_heartbeat_ = now_;
   for (const WorkerPayload& entry : journal_.entries()) effects.push_back(AgentSend{entry});

@@ -38,7 +38,8 @@ class Journal {
  private:
   void DropBefore(const CheckpointCommitted& committed);
 
-  // Step reports beyond this are the oldest and go first; nothing else is ever dropped unheard.
+  // Step reports beyond this are the oldest and go first, and the coordinator tells watchers which
+  // they lack (Noticed, kStepsMissing); nothing else is ever dropped unheard.
   static constexpr int kMaxSteps = 4096;
   std::deque<WorkerPayload> entries_;
   int num_steps_ = 0;
@@ -85,8 +86,11 @@ using AgentEffect =
 
 struct AgentOptions {
   WorkerResources resources;
-  std::string address;                            // that peers can reach
-  bool once = false;                              // leave with the first job's exit code
+  std::string address;  // that peers can reach
+  bool once = false;    // leave with the first job's exit code
+  // With `once`: leave with kInfrastructure when no coordinator has been heard and no rank has run
+  // for so long.
+  absl::Duration give_up = absl::Minutes(5);
   absl::Duration stop_grace = absl::Seconds(60);  // from the first shutdown to killing the rank
   // A rank goes on while the coordinator is away, but not for longer than this.
   absl::Duration orphan_limit = absl::Hours(1);
@@ -132,18 +136,19 @@ class Agent {
   bool connected_ = false;
   absl::Duration heartbeat_ = absl::Seconds(1);
   Instant last_heartbeat_;
-  std::optional<Instant> alone_since_;  // without a coordinator, after there was one
+  std::optional<Instant> away_since_;  // the coordinator, after there was one
   // The attempt that runs or has run last; its number is 0 before the first.
   std::string job_;
   int attempt_ = 0;
   int rank_ = 0;
   bool rank_alive_ = false;
-  RankActivity activity_;              // of the living rank, as it has told last
-  std::string kill_reason_;            // why this agent killed the rank; empty: it did not
-  std::optional<Assignment> pending_;  // starts when the rank of an older attempt is gone
-  std::optional<AgentLeave> leaving_;  // when the rank is gone
-  bool asked_to_leave_ = false;        // by AgentShutdown, while a rank ran
-  std::optional<Instant> leave_by_;    // then it is killed
+  RankActivity activity_;               // of the living rank, as it has told last
+  std::string kill_reason_;             // why this agent killed the rank; empty: it did not
+  std::optional<Assignment> pending_;   // starts when the rank of an older attempt is gone
+  std::optional<AgentLeave> leaving_;   // when the rank is gone
+  bool asked_to_leave_ = false;         // by AgentShutdown, while a rank ran
+  std::optional<Instant> leave_by_;     // then it is killed
+  std::optional<Instant> alone_since_;  // neither a coordinator nor a rank; empty: not yet asked
   Journal journal_;
 };
 

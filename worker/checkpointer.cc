@@ -24,7 +24,7 @@ int64_t OwnedCount(const ParameterStore& store) {
 }
 
 Manifest NewManifest(const Assignment& assignment, const DataFacts& data,
-                     const Progress& progress) {
+                     const WeightsOrigin& origin, const Progress& progress) {
   Manifest manifest;
   manifest.job = assignment.job;
   manifest.attempt = assignment.attempt;
@@ -37,6 +37,7 @@ Manifest NewManifest(const Assignment& assignment, const DataFacts& data,
   manifest.validation_files = data.validation;
   manifest.data_seed = assignment.spec.data.seed;
   manifest.training_seed = assignment.spec.training.seed;
+  manifest.origin = origin;
   manifest.model_hash = assignment.plan.model_hash;
   manifest.plan_hash = assignment.plan_hash;
   manifest.spec = JobSpecToYaml(assignment.spec);
@@ -221,7 +222,7 @@ void Checkpointer::CommitNow(const CommitCheckpoint& commit) {
 absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCheckpoint& commit,
                                                                   const Progress& progress) {
   const Assignment& assignment = *parts_.assignment;
-  Manifest manifest = NewManifest(assignment, *parts_.data, progress);
+  Manifest manifest = NewManifest(assignment, *parts_.data, parts_.origin, progress);
   const std::string partial = absl::StrCat(
       root_, "/", PartialCheckpointName(commit.step, assignment.job, assignment.attempt));
   for (const Shard& shard : commit.shards) {

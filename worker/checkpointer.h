@@ -53,6 +53,7 @@ class Checkpointer {
     const DataFacts* data = nullptr;                    // for the manifest
     const RootOwner* owner = nullptr;                   // of rank 0; null: whoever comes may commit
     std::vector<absl::Duration> pauses = LongPauses();  // between tries of the last checkpoint
+    WeightsOrigin origin = {};                          // for the manifest
     // On rank 0, before a checkpoint counts; where it fails, the commit does.  Null: nothing.
     std::function<absl::Status()> before_commit = nullptr;
     Activity* activity = nullptr;  // marked at each try; null: nobody looks

@@ -45,7 +45,6 @@ std::string RowsUpTo(const std::string& text, int64_t step) {
 absl::StatusOr<std::unique_ptr<MetricsFile>> MetricsFile::Open(
     Disk& disk, const std::string& directory, int64_t step,
     std::function<absl::Status()> may_replace) {
-  RETURN_IF_ERROR(disk.CreateDirectories(directory));
   std::unique_ptr<MetricsFile> file(new MetricsFile(disk, directory, step, std::move(may_replace)));
   absl::MutexLock lock(&file->mutex_);
   RETURN_IF_ERROR(file->Reopen());
@@ -62,6 +61,7 @@ MetricsFile::MetricsFile(Disk& disk, std::string directory, int64_t step,
 
 absl::Status MetricsFile::Reopen() {
   if (may_replace_) RETURN_IF_ERROR(may_replace_());
+  RETURN_IF_ERROR(disk_.CreateDirectories(directory_));
   const std::string path = absl::StrCat(directory_, "/", kFile);
   std::string text;
   if (disk_.Exists(path)) {
@@ -83,6 +83,13 @@ absl::Status MetricsFile::Write() {
   written_step_ = appended_step_;
   waiting_.clear();
   return absl::OkStatus();
+}
+
+bool MetricsFile::Removed() {
+  absl::MutexLock lock(&mutex_);
+  if (file_ == nullptr || disk_.Exists(absl::StrCat(directory_, "/", kFile))) return false;
+  file_ = nullptr;
+  return true;
 }
 
 absl::Status MetricsFile::Append(const StepReport& report) {

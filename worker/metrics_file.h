@@ -30,6 +30,8 @@ class MetricsFile {
   absl::Status Append(const StepReport& report);
   // All rows are in the file, also after a loss of power.
   absl::Status Flush();
+  // Whether somebody has removed the file; then the next row makes it anew.
+  bool Removed();
 
  private:
   MetricsFile(Disk& disk, std::string directory, int64_t step,

@@ -15,6 +15,8 @@
 #include "core/plan/check.h"
 #include "core/plan/memory.h"
 #include "core/spec/lr_schedule.h"
+#include "core/spec/model.h"
+#include "core/spec/peak_flops.h"
 #include "worker/agree.h"
 #include "worker/checkpointer.h"
 #include "worker/data_source.h"
@@ -106,11 +108,12 @@ class TrainingRank final : public Rank, private StepHooks {
     Checkpointer::Parts parts = {&assignment_,  store_.get(),    env_.device, env_.disk,
                                  env_.listener, &data_->facts(), owner_.get()};
     parts.activity = &activity_;
+    parts.origin = point.origin;
     // A resumed attempt keeps the rows up to its step.
     if (metrics_ != nullptr) parts.before_commit = [this] { return metrics_->Flush(); };
     ASSIGN_OR_RETURN(checkpointer_, Checkpointer::Create(parts));
     env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
-                                  progress_.step, point.note});
+                                  progress_.step, point.note, point.notice});
     return absl::OkStatus();
   }
 
@@ -195,6 +198,7 @@ class TrainingRank final : public Rank, private StepHooks {
     }
     const bool stop = hosts_.stop && !in_flight;
     const bool checkpoint = stop || CheckpointIsDueAfter(progress_.step);
+    if (metrics_ != nullptr) RETURN_IF_ERROR(KeepOutput(checkpoint));
     if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report));
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
     if (checkpoint) WriteCheckpoint();
@@ -203,6 +207,25 @@ class TrainingRank final : public Rank, private StepHooks {
     stopped_ = more && stop;
     if (!more || stopped_) RETURN_IF_ERROR(Trace());
     return more && !stopped_;
+  }
+
+  // What somebody removes under a running job is made anew, and told: the weights are in memory.
+  absl::Status KeepOutput(bool checkpoint) {
+    const bool rows = !metrics_->Removed();
+    const bool root = (rows && !checkpoint) || !absl::IsUnavailable(owner_->Check());
+    if (rows && root) return absl::OkStatus();
+    const absl::Status restored = owner_->Restore();
+    if (MayPass(restored)) return absl::OkStatus();  // a disk in trouble: at the next step again
+    RETURN_IF_ERROR(restored);
+    const std::string what =
+        rows ? CheckpointRoot(assignment_)
+             : absl::StrCat(assignment_.output_directory, root ? "/metrics.jsonl" : "");
+    env_.listener->Send(Noticed{
+        assignment_.job, assignment_.attempt, assignment_.rank, kOutputRemoved, progress_.step,
+        absl::StrCat("step ", progress_.step, ": ", what,
+                     " was removed while the job runs; it was made anew, and what it held of the "
+                     "steps before is gone")});
+    return absl::OkStatus();
   }
 
   // The device may go on with the next step while the host reads the last: not where the host has
@@ -322,6 +345,13 @@ class TrainingRank final : public Rank, private StepHooks {
     return loss / std::max(tokens, 1.0);
   }
 
+  // The model's own, of all ranks: what is computed anew or for nothing does not count.
+  double FlopsOfStep() const {
+    const TrainingSpec& training = spec().training;
+    const double tokens = double{1} * training.global_batch_size * training.sequence_length;
+    return tokens * TrainFlopsPerToken(spec().model, training.sequence_length);
+  }
+
   StepReport Report() {
     // From the end of the last step where this one was waiting behind it.
     const Instant now = env_.clock->Now();
@@ -338,6 +368,10 @@ class TrainingRank final : public Rank, private StepHooks {
     report.step_seconds = absl::ToDoubleSeconds(duration);
     if (report.step_seconds > 0.0) {
       report.tokens_per_second = static_cast<double>(report.tokens) / report.step_seconds;
+    }
+    if (report.step_seconds > 0.0 && env_.peak_flops > 0.0) {
+      report.mfu = FlopsUtilization(FlopsOfStep(), report.step_seconds,
+                                    env_.peak_flops * assignment_.world_size);
     }
     report.bubble = hosts_.bubble;
     report.skipped = agreed_.skip;

@@ -168,9 +168,10 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) 
   const std::unique_ptr<Disk> disk = WatchDisk(files, activity);
   const std::unique_ptr<Transport> watched = WatchTransport(*transport, activity);
   SystemClock clock;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Rank> rank,
-                   Rank::Create(assignment, {device.get(), watched.get(), disk.get(), &clock,
-                                             &supervised, &activity}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Rank> rank,
+      Rank::Create(assignment, {device.get(), watched.get(), disk.get(), &clock, &supervised,
+                                PeakFlopsOf(device_name, assignment.plan.precision), &activity}));
   const absl::StatusOr<End> end = Train(supervised, *rank);
   activity.Begin("waits until all ranks are done", OthersOf(assignment));  // ~Transport
   return end;

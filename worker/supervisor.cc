@@ -12,9 +12,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/base/exit_status.h"
 #include "core/base/guarded.h"
+#include "core/base/log.h"
 #include "core/base/printable.h"
 #include "core/base/rng.h"
+#include "worker/allowed_paths.h"
 #include "worker/rank_child.h"
 #include "worker/shutdown_signals.h"
 #include "worker/supervisor_stream.h"
@@ -25,9 +28,6 @@ namespace {
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLargestBackoff = absl::Seconds(2);
 constexpr absl::Duration kLongestPoll = absl::Milliseconds(250);  // a signal waits no longer
-
-// What coordinators and ranks say is part of it.
-void Log(const std::string& line) { std::fprintf(stderr, "%s\n", Printable(line).c_str()); }
 
 // Events from any thread, in order of arrival.
 class Inbox {
@@ -80,6 +80,11 @@ class Supervisor {
   }
 
  private:
+  // What coordinators and ranks say is part of it.
+  void Log(const std::string& line) const {
+    std::fprintf(stderr, "%s\n", LogLine(clock_.WallTime(), line).c_str());
+  }
+
   absl::Duration PollInterval() const {
     absl::Duration interval = std::min(agent_.heartbeat() / 4, kLongestPoll);
     if (stream_ == nullptr) interval = std::min(interval, reconnect_at_ - clock_.Now());
@@ -149,6 +154,11 @@ class Supervisor {
     const Assignment& assignment = start.assignment;
     Log(absl::StrCat(assignment.job, " attempt ", assignment.attempt, ": rank ", assignment.rank,
                      " of ", assignment.world_size, " starts"));
+    if (const absl::Status allowed = CheckAllowedPaths(options_.allowed_paths, assignment);
+        !allowed.ok()) {
+      inbox_.Push(AgentRankGone{ExitCodeOf(allowed), std::string(allowed.message())});
+      return;
+    }
     auto child = RankChild::Start(
         options_.program, options_.device, assignment,
         {.on_payload = [this](WorkerPayload p) { inbox_.Push(AgentRankSaid{std::move(p)}); },

@@ -298,7 +298,21 @@ absl::Status WriteNew(Disk& disk, const std::string& path, std::string_view byte
   return file->Close();
 }
 
+// Absolute, without links as far as the names exist, without "." and "..".
+std::filesystem::path Resolved(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  std::filesystem::path resolved = std::filesystem::weakly_canonical(absolute, error);
+  if (error) resolved = absolute.lexically_normal();
+  return resolved.has_filename() ? resolved : resolved.parent_path();  // no slash at the end
+}
+
 }  // namespace
+
+bool LiesWithin(const std::string& path, const std::string& directory) {
+  const std::filesystem::path inner = Resolved(path), outer = Resolved(directory);
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
 
 absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes) {
   const std::string fresh = absl::StrCat(path, ".new");

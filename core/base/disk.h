@@ -109,5 +109,8 @@ class PosixDisk final : public Disk {
 absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes);
 // The directory that holds a name: "." and "/" where the path has no other.
 std::string ParentOf(const std::string& path);
+// Whether `path` is `directory` or lies below it, however both are written; links are followed as
+// far as the names exist.
+bool LiesWithin(const std::string& path, const std::string& directory);
 
 }  // namespace birkhoff

@@ -68,6 +68,7 @@ struct PayloadWriter {
     WriteRank(in, out->mutable_rank_ready());
     out->mutable_rank_ready()->set_resumed_step(in.resumed_step);
     out->mutable_rank_ready()->set_note(in.note);
+    out->mutable_rank_ready()->set_notice(in.notice);
   }
   void operator()(const StepDone& in) const {
     WriteRank(in, out->mutable_step_done());
@@ -92,6 +93,12 @@ struct PayloadWriter {
     WriteRank(in, out->mutable_checkpoint_failed());
     out->mutable_checkpoint_failed()->set_step(in.step);
     out->mutable_checkpoint_failed()->set_reason(in.reason);
+  }
+  void operator()(const Noticed& in) const {
+    WriteRank(in, out->mutable_noticed());
+    out->mutable_noticed()->set_code(in.code);
+    out->mutable_noticed()->set_step(in.step);
+    out->mutable_noticed()->set_sentence(in.sentence);
   }
   void operator()(const RankExited& in) const {
     WriteRank(in, out->mutable_rank_exited());
@@ -131,6 +138,7 @@ RankReady Read(const v1::RankReady& in) {
   RankReady out = ReadRank<RankReady>(in);
   out.resumed_step = in.resumed_step();
   out.note = in.note();
+  out.notice = in.notice();
   return out;
 }
 StepDone Read(const v1::StepDone& in) {
@@ -159,6 +167,13 @@ CheckpointFailed Read(const v1::CheckpointFailed& in) {
   out.reason = in.reason();
   return out;
 }
+Noticed Read(const v1::Noticed& in) {
+  Noticed out = ReadRank<Noticed>(in);
+  out.code = in.code();
+  out.step = in.step();
+  out.sentence = in.sentence();
+  return out;
+}
 RankExited Read(const v1::RankExited& in) {
   RankExited out = ReadRank<RankExited>(in);
   out.code = ExitCodeFromNumber(in.code());
@@ -177,6 +192,8 @@ void Write(const Assignment& in, v1::Assignment* out) {
   out->set_plan_hash(in.plan_hash);
   out->set_output_directory(in.output_directory);
   out->set_fresh(in.fresh);
+  for (const std::string& change : in.changes) out->add_changes(change);
+  out->set_init_from(in.init_from);
   out->set_peer_address(in.peer_address);
 }
 
@@ -188,6 +205,8 @@ absl::StatusOr<Assignment> Read(const v1::Assignment& in) {
   out.plan_hash = in.plan_hash();
   out.output_directory = in.output_directory();
   out.fresh = in.fresh();
+  out.changes.assign(in.changes().begin(), in.changes().end());
+  out.init_from = in.init_from();
   out.peer_address = in.peer_address();
   return out;
 }
@@ -277,6 +296,8 @@ absl::StatusOr<WorkerPayload> ReadPayload(const v1::ConnectRequest& in) {
       return Read(in.checkpoint_failed());
     case v1::ConnectRequest::kRankExited:
       return Read(in.rank_exited());
+    case v1::ConnectRequest::kNoticed:
+      return Read(in.noticed());
     case v1::ConnectRequest::PAYLOAD_NOT_SET:
       break;
   }

@@ -13,6 +13,7 @@
 //     CheckpointCommitted ---------->   (or CheckpointFailed, from any rank)
 //     <---------------- StopAttempt     (commit a checkpoint, then leave)
 //     <--------------- AbortAttempt     (leave at once)
+//     Noticed ---------------------->   (something that people must know)
 //     RankExited ------------------->
 //     <------------------- JobEnded      (the job is over: nothing more to do or to repeat)
 //     Heartbeat -------------------->   (at every interval: what its rank is at)
@@ -43,7 +44,10 @@ struct Assignment {
   std::string plan_hash;
   std::string output_directory;  // metrics.jsonl and checkpoints/ live here
   bool fresh = false;            // forget checkpoints found there
-  std::string peer_address;      // address of this worker that peers can reach
+  std::vector<std::string>
+      changes;               // fields that may differ from the spec of those (spec_change.h)
+  std::string init_from;     // where the weights of a new run come from; empty: from training.seed
+  std::string peer_address;  // address of this worker that peers can reach
 };
 
 // worker -> coordinator
@@ -80,6 +84,7 @@ struct RankReady {
   int rank = 0;
   int64_t resumed_step = 0;  // 0: from the beginning
   std::string note;          // damaged checkpoints that were passed over; empty: none
+  std::string notice = "";   // what is another than in the run that it goes on with; empty: nothing
 };
 struct StepDone {
   std::string job;
@@ -110,6 +115,21 @@ struct CheckpointFailed {  // this rank's part of it could not be written; train
   int64_t step = 0;
   std::string reason;  // one sentence: file, what the disk says
 };
+struct Noticed {  // something that people must know; the coordinator's own words too
+  std::string job;
+  int attempt = 0;
+  int rank = 0;          // who says it; 0: or the coordinator
+  std::string code;      // one of those below
+  int64_t step = 0;      // in which it was seen
+  std::string sentence;  // with all numbers
+};
+// Watchers lack the steps before Noticed::step, from the one after the last that they have heard.
+inline constexpr char kStepsMissing[] = "STEPS_MISSING";
+// The composite gain went above stability.max_gain, and came well below it again.
+inline constexpr char kGainAboveBound[] = "GAIN_ABOVE_BOUND";
+inline constexpr char kGainBack[] = "GAIN_BACK";
+// The output directory, or a part of it, was removed while the job ran.
+inline constexpr char kOutputRemoved[] = "OUTPUT_REMOVED";
 struct RankExited {
   std::string job;
   int attempt = 0;
@@ -119,7 +139,7 @@ struct RankExited {
   bool disk = false;   // a disk that is full, read-only or broken was the reason
 };
 using WorkerPayload = std::variant<Hello, Heartbeat, Meet, RankReady, StepDone, ShardDurable,
-                                   CheckpointCommitted, CheckpointFailed, RankExited>;
+                                   CheckpointCommitted, CheckpointFailed, RankExited, Noticed>;
 struct WorkerMessage {
   std::string worker;        // "workers/host-0"
   uint64_t incarnation = 0;  // which life of the worker process speaks; larger is newer

@@ -60,6 +60,8 @@ class EventDice {
       case 18:
       case 19:
         return Stepped(attempt, rank, Below(100));
+      case 20:
+        return Noticed{"jobs/tiny", attempt, rank, AnyNotice(), Below(100), "look"};
       default:
         break;
     }
@@ -70,6 +72,11 @@ class EventDice {
 
  private:
   JobEvent CancelOr(JobEvent other) { return Below(4) == 0 ? CancelRequested{} : other; }
+  std::string AnyNotice() {
+    constexpr const char* kCodes[] = {kStepsMissing, kGainAboveBound, kGainBack, kOutputRemoved,
+                                      "UNKNOWN"};
+    return kCodes[Below(5)];
+  }
   ExitCode AnyCode() {
     constexpr ExitCode kCodes[] = {
         ExitCode::kDone,   ExitCode::kBadSpec,  ExitCode::kInternal, ExitCode::kInfrastructure,

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/coordinator/job_events.h"
 
 namespace birkhoff {
@@ -400,6 +402,16 @@ TEST_F(JobTest, SaysWhichCheckpointsWerePassedOver) {
       "attempt 1 trains on from the checkpoint of step 20; passed over: step-00000030: damaged");
 }
 
+TEST_F(JobTest, SaysWhatHasChangedSinceTheRunThatItGoesOnWith) {
+  Step(Created());
+  Step(Placed(1));
+  Step(Ready(1, 0));
+  Step(RankReady{"jobs/tiny", 1, 1, 20, "step-00000030: damaged", "changed since: name: a there"});
+  EXPECT_EQ(job_.reason().sentence,
+            "attempt 1 trains on from the checkpoint of step 20; changed since: name: a there; "
+            "passed over: step-00000030: damaged");
+}
+
 TEST_F(JobTest, CancelWhileStartingLosesNothing) {
   Step(Created());
   Step(Placed(1));
@@ -419,6 +431,131 @@ TEST_F(JobTest, CancelWhileRecoveringEndsInCancelled) {
   EXPECT_THAT(Step(CancelRequested{}), IsEmpty()) << "the abort is out already";
   Step(Exited(1, 1, ExitCode::kInfrastructure));
   EXPECT_EQ(job_.state(), JobState::kCancelled);
+}
+
+// Item 36.
+TEST_F(JobTest, ACancelledJobSaysWhichCheckpointIsKeptWhereThereIsOne) {
+  Step(Created());
+  Run(1);
+  Step(CancelRequested{});
+  for (const int rank : {0, 1}) Step(Exited(1, rank, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().sentence, "stopped without a checkpoint; there was none before");
+
+  job_ = Job{"jobs/tiny", {kStopGrace, kAbortGrace}};
+  Step(Created());
+  Run(1);
+  Step(Committed(1, 20));
+  Step(CancelRequested{});
+  for (const int rank : {0, 1}) Step(Exited(1, rank, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().sentence, "stopped without a new checkpoint; that of step 20 is kept");
+
+  job_ = Job{"jobs/tiny", {kStopGrace, kAbortGrace}};
+  Step(Created());
+  Step(Placed(1));
+  for (const int rank : {0, 1}) Step(RankReady{"jobs/tiny", 1, rank, 7, ""});
+  Step(CancelRequested{});
+  for (const int rank : {0, 1}) Step(Exited(1, rank, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().sentence, "stopped without a new checkpoint; that of step 7 is kept");
+}
+
+StepDone WithGain(int64_t step, double forward, double backward) {
+  StepDone done = Stepped(1, 0, step);
+  done.report.gain.forward = forward;
+  done.report.gain.backward = backward;
+  return done;
+}
+
+// Item 29.
+TEST_F(JobTest, SaysWhichStepsItsHistoryLacks) {
+  Step(Created());
+  Run(1);
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 1)), IsEmpty());
+  Step(Stepped(1, 0, 1));
+  const std::vector<Noticed> notices = job_.NoticesAbout(Stepped(1, 0, 9));
+  ASSERT_THAT(notices, SizeIs(1));
+  EXPECT_EQ(notices[0].code, "STEPS_MISSING");
+  EXPECT_EQ(notices[0].step, 9);
+  EXPECT_EQ(notices[0].sentence,
+            "steps 2 to 8 are missing here: they were trained while their worker could not be "
+            "heard; metrics.jsonl in runs/tiny has them");
+  Step(notices[0]);
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 9)), IsEmpty()) << "once";
+  Step(Stepped(1, 0, 9));
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 9)), IsEmpty()) << "said again after a reconnect";
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 10)), IsEmpty());
+}
+
+// The worker died with its journal; its checkpoint stands.
+TEST_F(JobTest, StepsThatDiedWithTheirWorkerAreMissingToo) {
+  Step(Created());
+  Run(1);
+  Step(Stepped(1, 0, 1));
+  LoseAttempt(1);
+  Step(Placed(2));
+  for (const int rank : {0, 1}) Step(RankReady{"jobs/tiny", 2, rank, 5, ""});
+  const std::vector<Noticed> notices = job_.NoticesAbout(Stepped(2, 0, 6));
+  ASSERT_THAT(notices, SizeIs(1));
+  EXPECT_THAT(notices[0].sentence, HasSubstr("steps 2 to 5 are missing here"));
+}
+
+TEST_F(JobTest, WhatIsTrainedAgainIsNotMissing) {
+  Step(Created());
+  Step(Placed(1));
+  Step(RankReady{"jobs/tiny", 1, 0, 20, ""});
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 21)), IsEmpty()) << "steps of a run before it";
+  for (const int64_t step : {21, 22}) Step(Stepped(1, 0, step));
+  Step(RankReady{"jobs/tiny", 1, 1, 20, ""});  // it comes late
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 23)), IsEmpty());
+  LoseAttempt(1);
+  Run(2);
+  EXPECT_THAT(job_.NoticesAbout(Stepped(2, 0, 1)), IsEmpty());
+}
+
+// Item 18.
+TEST_F(JobTest, AGainAboveItsBoundIsNewsOnceAndAgainOnceItHasBeenBack) {
+  Step(Created());  // stability.max_gain 10
+  Run(1);
+  int64_t step = 0;
+  const auto codes = [&](double forward, double backward) {
+    std::vector<std::string> said;
+    const StepDone done = WithGain(++step, forward, backward);
+    for (const Noticed& notice : job_.NoticesAbout(done)) {
+      said.push_back(notice.code);
+      Step(notice);
+    }
+    Step(done);
+    return said;
+  };
+  EXPECT_THAT(codes(10.0, 10.0), IsEmpty()) << "at its bound it is within";
+  EXPECT_THAT(codes(1.5, 10.5), ElementsAre("GAIN_ABOVE_BOUND"));
+  EXPECT_THAT(codes(37.0, 1.0), IsEmpty());
+  EXPECT_THAT(codes(9.5, 9.5), IsEmpty()) << "it wavers";
+  EXPECT_THAT(codes(11.0, 1.0), IsEmpty());
+  EXPECT_THAT(codes(8.9, 8.9), ElementsAre("GAIN_BACK"));
+  EXPECT_THAT(codes(std::nan(""), 1.0), ElementsAre("GAIN_ABOVE_BOUND"));
+  EXPECT_THAT(codes(std::nan(""), 1.0), IsEmpty());
+  EXPECT_EQ(job_.times_above_bound(), 2);
+}
+
+TEST_F(JobTest, AGainAboveItsBoundNamesItsNumbers) {
+  Step(Created());
+  Run(1);
+  const std::vector<Noticed> notices = job_.NoticesAbout(WithGain(1, 12.345, 3.0));
+  ASSERT_THAT(notices, SizeIs(1));
+  EXPECT_EQ(notices[0].sentence,
+            "step 1: composite gain 12.35 forward, 3 backward; stability.max_gain is 10");
+}
+
+// Item 36.
+TEST_F(JobTest, ARemovedOutputDirectoryIsTheReason) {
+  Step(Created());
+  Run(1);
+  const Noticed removed{"jobs/tiny", 1, 0, kOutputRemoved, 4, "runs/tiny was removed"};
+  Step(removed);
+  EXPECT_EQ(job_.state(), JobState::kRunning);
+  EXPECT_EQ(job_.reason(), (JobReason{"OUTPUT_REMOVED", "runs/tiny was removed"}));
+  Refuse(absl::StatusCode::kAlreadyExists, removed);
+  Refuse(absl::StatusCode::kInvalidArgument, Noticed{"jobs/tiny", 1, 0, "OTHER", 5, "?"});
 }
 
 TEST_F(JobTest, SucceedsWhenItWasDoneBeforeTheCancelReachedIt) {

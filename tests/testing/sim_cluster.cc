@@ -25,7 +25,8 @@ constexpr const char* kSaid[] = {"Hello",
                                  "ShardDurable",
                                  "CheckpointCommitted",
                                  "CheckpointFailed",
-                                 "RankExited"};
+                                 "RankExited",
+                                 "Noticed"};
 constexpr const char* kTold[] = {"Welcome",     "StartAttempt", "MeetResult", "CommitCheckpoint",
                                  "StopAttempt", "AbortAttempt", "Refused",    "JobEnded"};
 static_assert(std::size(kSaid) == std::variant_size_v<WorkerPayload>);

@@ -132,6 +132,20 @@ TEST_F(DiskTest, ReplaceFileFollowsNoLink) {
   EXPECT_THAT(*disk_.List(directory_.path()), ElementsAre("file", "precious"));
 }
 
+TEST_F(DiskTest, KnowsWhatLiesWithinADirectoryHoweverItIsWritten) {
+  ASSERT_TRUE(disk_.CreateDirectories(directory_ / "a/b").ok());
+  ASSERT_EQ(::symlink("a", (directory_ / "link").c_str()), 0);
+  for (const char* path : {"a", "a/", "a/b", "a/b/none", "link", "link/b/../none", "./a"}) {
+    EXPECT_TRUE(LiesWithin(directory_ / path, directory_ / "a")) << path;
+    EXPECT_TRUE(LiesWithin(directory_ / path, directory_ / "link/")) << path;
+  }
+  for (const char* path : {"", "ab", "a/..", "link/../none", "none"}) {
+    EXPECT_FALSE(LiesWithin(directory_ / path, directory_ / "a")) << path;
+  }
+  EXPECT_TRUE(LiesWithin("/anything", "/"));
+  EXPECT_TRUE(LiesWithin("none/below", "none")) << "from the working directory on";
+}
+
 TEST_F(DiskTest, ReadsWhatHasNoSizeToItsEnd) {
   ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
   std::thread writer([&] {
