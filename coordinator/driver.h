@@ -139,8 +139,8 @@ class Driver final : public Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnHello(const WorkerMessage& message, const Hello& hello, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat,
+                           WorkerLink* link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   template <typename Said>

@@ -61,7 +61,7 @@ absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link
       Overloaded{
           [](const Hello&) { return absl::OkStatus(); },
           [&](const Heartbeat& m)
-              ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnHeartbeat(message, m); },
+              ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnHeartbeat(message, m, link); },
           [&](const Meet& m) ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnMeet(message, m, link); },
           [&](const CheckpointCommitted& m)
               ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnEvent(message, m, 0, link); },
@@ -154,12 +154,17 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   return refused ? absl::UnavailableError(status.message()) : absl::OkStatus();
 }
 
-// A rank of an attempt that is over hears so when it speaks; this is no word of it.
-absl::Status Driver::OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat) {
+// A rank that nobody waits for any more hears so, whatever was lost on the way before.
+absl::Status Driver::OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat,
+                                 WorkerLink* link) {
   if (!heartbeat.activity.has_value()) return absl::OkStatus();
   const RankActivity& activity = *heartbeat.activity;
   JobRecord* record = RecordOfRank(message, activity.job, activity.attempt, activity.rank);
-  if (record != nullptr) record->progress.Heard(clock_.Now(), activity);
+  if (record == nullptr || record->job.ranks()[activity.rank].gone) {
+    AnswerStale(activity.job, activity.attempt, link);
+  } else {
+    record->progress.Heard(clock_.Now(), activity);
+  }
   return absl::OkStatus();
 }
 

@@ -214,7 +214,9 @@ class TrainingRank final : public Rank, private StepHooks {
     const bool rows = !metrics_->Removed();
     const bool root = (rows && !checkpoint) || !absl::IsUnavailable(owner_->Check());
     if (rows && root) return absl::OkStatus();
-    RETURN_IF_ERROR(owner_->Restore());
+    const absl::Status restored = owner_->Restore();
+    if (MayPass(restored)) return absl::OkStatus();  // a disk in trouble: at the next step again
+    RETURN_IF_ERROR(restored);
     const std::string what =
         rows ? CheckpointRoot(assignment_)
              : absl::StrCat(assignment_.output_directory, root ? "/metrics.jsonl" : "");
