@@ -120,7 +120,8 @@ class ProtocolTest(unittest.TestCase):
     def test_a_job_goes_on_with_a_run_of_its_spec_and_with_no_other(self):
         def run(name, steps, *overrides, **fields):
             fields.setdefault("output_directory", str(self.root / "shared"))
-            overrides = [f"training.steps={steps}", "checkpoint.interval=0", *overrides]
+            overrides = [f"training.steps={steps}", "lr_schedule.warmup_steps=2",
+                         "checkpoint.interval=0", *overrides]
             return self.watch(self.create(name, overrides=overrides, **fields).job.name)
 
         def sentences(events):
