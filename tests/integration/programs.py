@@ -158,9 +158,9 @@ class Cluster:
             raise AssertionError(f"birkhoffd ended: {self.daemon.said()[offset:]}")
         return None
 
-    def start_worker(self, name):
+    def start_worker(self, name, *flags):
         self.workers[name] = Program(
-            [BIN / "birkhoff-worker", "--coordinator", self.address, "--name", name],
+            [BIN / "birkhoff-worker", "--coordinator", self.address, "--name", name, *flags],
             self.directory / f"{name}.log", self.directory, self.group)
 
     def rank_of(self, name):
