@@ -98,6 +98,7 @@ void LocalRun::Show(const JobUpdate& update) {
     const JobUpdate::FailedCheckpoint& failed = *update.failed_checkpoint;
     view_.CheckpointFailed(failed.rank, failed.step, failed.reason);
   }
+  if (update.notice && !update.state) view_.Say(update.notice->sentence);
   if (update.exited && update.exited->code != ExitCode::kDone &&
       update.exited->code != ExitCode::kStopped) {
     view_.RankLeft(update.exited->rank, update.attempt, update.exited->reason);

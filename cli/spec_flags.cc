@@ -48,6 +48,11 @@ absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec
     if (!notice.empty()) *program.console.err << file.path << ": " << notice << "\n";
     return absl::OkStatus();
   }
+  return Explain(file, problems, program);
+}
+
+absl::Status Explain(const SpecFile& file, const std::vector<Problem>& problems,
+                     const Program& program) {
   ShowProblems(problems, program);
   return absl::InvalidArgumentError(absl::StrCat(file.path, ": ", problems.size(),
                                                  problems.size() == 1 ? " problem" : " problems"));

@@ -29,4 +29,8 @@ void AddBeginningFlags(CLI::App& verb, Beginning* beginning);
 // Shows what is wrong with the flags, as ReadOrExplain does, and makes init_from absolute.
 absl::Status CheckOrExplain(const Program& program, Beginning* beginning);
 
+// Shows the problems that a file has; returns that summary.
+absl::Status Explain(const SpecFile& file, const std::vector<Problem>& problems,
+                     const Program& program);
+
 }  // namespace birkhoff

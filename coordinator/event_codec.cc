@@ -50,6 +50,9 @@ struct BodyWriter {
   void operator()(const WorkerLost& e) const {
     Own("worker-lost", {{"attempt", e.attempt}, {"rank", e.rank}, {"reason", e.reason}});
   }
+  void operator()(const AttemptStuck& e) const {
+    Own("stuck", {{"attempt", e.attempt}, {"rank", e.rank}, {"reason", e.reason}});
+  }
   void operator()(const CancelRequested&) const { Own("cancel", Json::object()); }
   void operator()(const GraceOver& e) const { Own("grace-over", {{"attempt", e.attempt}}); }
 
@@ -63,6 +66,7 @@ struct BodyWriter {
   void operator()(const CheckpointCommitted& e) const { Said("checkpoint", e); }
   void operator()(const CheckpointFailed& e) const { Said("checkpoint-failed", e); }
   void operator()(const RankExited& e) const { Said("exited", e); }
+  void operator()(const Noticed& e) const { Said("noticed", e); }
 };
 
 absl::Status Damaged(const StoredEvent& stored, const std::string& why) {
@@ -113,6 +117,10 @@ absl::StatusOr<JobEvent> ReadOwn(const std::string& kind, const Json& body) {
     return WorkerLost{body.at("attempt").get<int>(), body.at("rank").get<int>(),
                       body.at("reason").get<std::string>()};
   }
+  if (kind == "stuck") {
+    return AttemptStuck{body.at("attempt").get<int>(), body.at("rank").get<int>(),
+                        body.at("reason").get<std::string>()};
+  }
   if (kind == "cancel") return CancelRequested{};
   if (kind == "grace-over") return GraceOver{body.at("attempt").get<int>()};
   return absl::InvalidArgumentError("this release does not know the kind");
@@ -153,7 +161,8 @@ void EncodeJobEvent(const JobEvent& event, StoredEvent* stored) {
 }
 
 absl::StatusOr<JobEvent> DecodeJobEvent(const StoredEvent& stored) {
-  for (const char* said : {"ready", "step", "shard", "checkpoint", "checkpoint-failed", "exited"}) {
+  for (const char* said :
+       {"ready", "step", "shard", "checkpoint", "checkpoint-failed", "exited", "noticed"}) {
     if (stored.kind == said) return ReadSaid(stored);
   }
   return ReadOwnChecked(stored);

@@ -74,11 +74,18 @@ struct CancelRequested {};
 struct GraceOver {
   int attempt = 0;
 };
+// No rank of the attempt has moved for longer than any step takes.
+struct AttemptStuck {
+  int attempt = 0;
+  int rank = 0;        // that is to blame
+  std::string reason;  // what it was at, whom it waits for
+};
 // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited come from
-// workers (messages.h).
-using JobEvent = std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone,
-                              ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited,
-                              WorkerLost, CancelRequested, GraceOver, PlanDeferred>;
+// workers (messages.h), Noticed from them or from the driver.
+using JobEvent =
+    std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone, ShardDurable,
+                 CheckpointCommitted, CheckpointFailed, RankExited, WorkerLost, CancelRequested,
+                 GraceOver, PlanDeferred, Noticed, AttemptStuck>;
 
 // What must be done about an event, in order.
 struct StartRank {  // the driver adds spec, plan and addresses

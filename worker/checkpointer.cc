@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 #include "core/spec/load.h"
 
@@ -20,13 +21,6 @@ int64_t OwnedCount(const ParameterStore& store) {
   int64_t count = 0;
   for (const ParameterStore::Slot& slot : store.slots()) count += slot.owner ? slot.count : 0;
   return count;
-}
-
-// What a disk says while it is full, read-only or away; bytes that are not what their rank has
-// written do not become so by waiting.
-bool MayPass(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) ||
-         absl::IsUnavailable(status);
 }
 
 Manifest NewManifest(const Assignment& assignment, const DataFacts& data,
@@ -151,6 +145,7 @@ absl::Status Checkpointer::Retry(int64_t step, Patience patience,
                                 "; it is the last one and tried again, the weights are in memory"));
   for (const absl::Duration pause : parts_.pauses) {
     if (!MayPass(status) || !Pause(pause)) break;
+    if (parts_.activity != nullptr) parts_.activity->Mark();
     status = attempt();
   }
   return status;
@@ -234,6 +229,7 @@ absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCh
     RETURN_IF_ERROR(
         AddShard(*parts_.disk, partial, shard.file, {shard.bytes, shard.checksum}, manifest));
   }
+  if (parts_.before_commit) RETURN_IF_ERROR(parts_.before_commit());
   // A newer attempt, or another job, may have come while this one was cut off.
   if (parts_.owner != nullptr) RETURN_IF_ERROR(parts_.owner->Check());
   ASSIGN_OR_RETURN(const std::string checksum,
@@ -259,9 +255,7 @@ void Checkpointer::Ended(int64_t step, const absl::Status& status) {
   pending_.erase(pending_.begin(), pending_.upper_bound(step));
   ended_ = std::max(ended_, step);
   if (!status.ok()) failed_ = std::max(failed_, step);
-  outcome_ = status.ok() ? status
-                         : absl::Status(status.code(), absl::StrCat("checkpoint of step ", step,
-                                                                    ": ", status.message()));
+  outcome_ = Reworded(status, absl::StrCat("checkpoint of step ", step, ": ", status.message()));
 }
 
 absl::Status Checkpointer::status() const {

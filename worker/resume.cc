@@ -22,7 +22,7 @@ namespace birkhoff {
 namespace {
 
 // How a rank fares with one checkpoint.
-enum Verdict { kUsable = 0, kDamaged = 1, kOtherModel = 2 };
+enum Verdict { kUsable = 0, kDamaged = 1, kOtherModel = 2, kUnreadable = 3 };
 
 constexpr int kMaxWords = 512;  // of a rank's complaint that reach the others
 
@@ -55,6 +55,18 @@ absl::StatusOr<std::pair<Verdict, std::string>> Judge(Council& council, Verdict 
     absl::StrAppend(&complaints, complaints.empty() ? "" : "; ", text);
   }
   return std::make_pair(static_cast<Verdict>(worst), complaints);
+}
+
+// A disk that fails says nothing about the checkpoint: it is neither damaged nor passed over.
+Verdict VerdictOn(const absl::Status& loaded) {
+  if (IsDiskTrouble(loaded)) return kUnreadable;
+  if (absl::IsInvalidArgument(loaded)) return kOtherModel;
+  return loaded.ok() ? kUsable : kDamaged;
+}
+
+// Of a rank that has met the trouble itself, or has heard of it.
+absl::Status Unreadable(const absl::Status& mine, const std::string& complaints) {
+  return mine.ok() ? absl::UnavailableError(complaints) : mine;
 }
 
 // The first `tensors` of weight, first and second moment.
@@ -251,7 +263,7 @@ absl::Status StartFresh(const Assignment& assignment, const std::string& root, D
       council.index() == 0 ? RemoveAllCheckpoints(disk, root) : absl::OkStatus();
   ASSIGN_OR_RETURN(const auto judged,
                    Judge(council, removed.ok() ? kUsable : kDamaged, removed.message()));
-  return judged.first == kUsable ? absl::OkStatus() : absl::InternalError(judged.second);
+  return judged.first == kUsable ? absl::OkStatus() : Unreadable(removed, judged.second);
 }
 
 // So that it counts for nothing from here on: its number is free, and it is no longer looked at.
@@ -286,10 +298,9 @@ absl::StatusOr<std::optional<ResumePoint>> ResumeOwn(const Assignment& assignmen
     if (step == 0) break;
     const std::string directory = absl::StrCat(root, "/", CheckpointName(step));
     absl::StatusOr<ResumePoint> point = Load(disk, directory, assignment, store, data, stream);
-    const Verdict verdict = point.ok()                                ? kUsable
-                            : absl::IsInvalidArgument(point.status()) ? kOtherModel
-                                                                      : kDamaged;
+    const Verdict verdict = VerdictOn(point.status());
     ASSIGN_OR_RETURN(const auto judged, Judge(council, verdict, point.status().message()));
+    if (judged.first == kUnreadable) return Unreadable(point.status(), judged.second);
     if (judged.first == kOtherModel) {  // the own words are whole
       return verdict == kOtherModel ? point.status() : absl::InvalidArgumentError(judged.second);
     }

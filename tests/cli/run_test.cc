@@ -134,6 +134,19 @@ TEST_F(RunTest, NamesWhatIsMissingWhereThereIsNoGpu) {
   EXPECT_THAT(Read("a.err"), ContainsRegex("device: cuda: .*(no GPU|no NVIDIA driver)"));
 }
 
+// Item 18.
+TEST_F(RunTest, ValidateSaysThatThisMachineHasNoGpu) {
+  ::setenv("CUDA_VISIBLE_DEVICES", "", /*overwrite=*/1);
+  const std::vector<std::string> words = {"validate", directory_ / "job.yaml", "--set",
+                                          "device=cuda"};
+  EXPECT_EQ(Run("a", words), 64);
+  EXPECT_THAT(Read("a.err"), ContainsRegex("device: cuda is not allowed; need a device of this "
+                                           "machine: .*(no GPU|no NVIDIA driver)"));
+  EXPECT_EQ(Run("b", {"validate", directory_ / "job.yaml", "--set", "device=cuda", "--spec-only"}),
+            0);
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
 TEST_F(RunTest, TrainsToTheEndAndIsDoneWhenRunAgain) {
   ASSERT_EQ(Run("a", Arguments("a", {"-o", "json"})), 0) << Read("a.err");
   EXPECT_EQ(Steps("a"), kAllSteps);

@@ -7,10 +7,12 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "coordinator/daemon.h"
 #include "core/spec/load.h"
 #include "tests/cli/verb.h"
+#include "tests/coordinator/fakes.h"
 
 namespace birkhoff {
 namespace {
@@ -19,6 +21,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
 
@@ -113,6 +116,33 @@ TEST_F(ServiceTest, WatchFollowsTheJobToItsEndAndExitsWithItsCode) {
   const Json first = Json::parse(json.out.substr(0, json.out.find('\n')));
   EXPECT_EQ(first["event_id"], "1");
   EXPECT_EQ(first["state_changed"]["state"], "STATE_QUEUED");
+}
+
+// Items 18 and 36.
+TEST_F(ServiceTest, WatchShowsOnceWhatPeopleMustKnow) {
+  ASSERT_EQ(Submit().code, 0);
+  FakeLink links[2];
+  const auto say = [&](int worker, WorkerPayload payload) {
+    const WorkerMessage message{absl::StrCat("workers/w", worker), 1, std::move(payload)};
+    ASSERT_TRUE(daemon_->coordinator().Handle(message, &links[worker]).ok());
+  };
+  for (const int worker : {0, 1}) say(worker, Hello{});
+  for (const int rank : {0, 1}) say(rank, RankReady{"jobs/tiny", 1, rank, 0, ""});
+  StepDone done{"jobs/tiny", 1, 0, {}};
+  done.report.step = 1;
+  done.report.gain.backward = 12.0;
+  say(0, done);
+  say(0, Noticed{"jobs/tiny", 1, 0, kOutputRemoved, 1, "runs/tiny was removed"});
+  for (const int rank : {0, 1}) {
+    say(rank, RankExited{"jobs/tiny", 1, rank, ExitCode::kNumerics, "it went bad"});
+  }
+  const VerbResult watch = Run({"watch", "tiny"});
+  EXPECT_EQ(watch.code, 73);
+  EXPECT_THAT(watch.out, HasSubstr("\nstep 1: composite gain 1 forward, 12 backward; "
+                                   "stability.max_gain is 10\n"));
+  EXPECT_THAT(watch.out, HasSubstr("\nRUNNING: runs/tiny was removed\n"));
+  EXPECT_THAT(watch.out, Not(HasSubstr("\nruns/tiny was removed\n")));
+  for (FakeLink& link : links) daemon_->coordinator().Disconnected(&link);
 }
 
 TEST_F(ServiceTest, SubmitWithWatchEndsLikeTheJob) {

@@ -35,7 +35,9 @@ std::vector<JobEvent> AllEvents() {
       WorkerLost{2, 1, "was silent"},
       CancelRequested{},
       GraceOver{2},
-      PlanDeferred{"NO_ROOM", "waits for \"room\""}};
+      PlanDeferred{"NO_ROOM", "waits for \"room\""},
+      Noticed{"jobs/tiny", 2, 1, kOutputRemoved, 7, "gone"},
+      AttemptStuck{2, 1, "has not moved for 20m"}};
 }
 
 StoredEvent Encoded(const JobEvent& event) {
@@ -65,7 +67,7 @@ TEST(EventCodec, KindsKeepTheirNames) {
   for (const JobEvent& event : AllEvents()) kinds.push_back(Encoded(event).kind);
   EXPECT_THAT(kinds, ElementsAre("created", "placed", "plan-refused", "ready", "step", "shard",
                                  "checkpoint", "checkpoint-failed", "exited", "worker-lost",
-                                 "cancel", "grace-over", "plan-deferred"));
+                                 "cancel", "grace-over", "plan-deferred", "noticed", "stuck"));
 }
 
 TEST(EventCodec, AJobOfAnOlderReleaseBeginsWithNothingElse) {
@@ -96,6 +98,14 @@ TEST(EventCodec, FieldsComeBack) {
   EXPECT_EQ(placed.workers, Placed(2).workers);
   EXPECT_EQ(placed.plan_hash, "plan-1");
   EXPECT_EQ(placed.cluster_shape, "cpu;cpu;");
+  const auto stuck =
+      std::get<AttemptStuck>(*DecodeJobEvent(Encoded(AttemptStuck{2, 1, "stands still"})));
+  EXPECT_EQ(stuck.attempt, 2);
+  EXPECT_EQ(stuck.rank, 1);
+  EXPECT_EQ(stuck.reason, "stands still");
+  RankExited full = Exited(2, 1, ExitCode::kInfrastructure);
+  full.disk = true;
+  EXPECT_TRUE(std::get<RankExited>(*DecodeJobEvent(Encoded(full))).disk);
 }
 
 TEST(EventCodec, KeepsALargeIncarnation) {

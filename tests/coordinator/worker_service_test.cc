@@ -47,6 +47,7 @@ TEST_F(WorkerServiceTest, CarriesAnAttemptFromStartToEnd) {
   ASSERT_TRUE(Get("jobs/tiny", &job).ok());
   EXPECT_EQ(job.state(), v1::Job::STATE_SUCCEEDED);
   EXPECT_EQ(job.last_checkpoint().step(), 10);
+  EXPECT_EQ(job.last_checkpoint().name(), job.name() + "/checkpoints/10");
 }
 
 TEST_F(WorkerServiceTest, RanksHearWhatTheJobBeginsWith) {

@@ -147,12 +147,10 @@ class ProtocolTest(unittest.TestCase):
     def test_a_worker_touches_only_what_its_operator_allows(self):
         directory = self.root / "bounded"
         (directory / "runs").mkdir(parents=True)
-        cluster = programs.Cluster(directory, workers=0)
+        cluster = programs.Cluster(directory, worker_flags=[
+            "--allow-path", directory / "runs", "--allow-path", self.data.parent / "text.bin",
+            "--allow-path", self.data.parent / "text.idx"])
         self.addCleanup(cluster.close)
-        for name in ("a", "b"):
-            cluster.start_worker(name, "--allow-path", directory / "runs",
-                                 "--allow-path", self.data.parent / "text.bin",
-                                 "--allow-path", self.data.parent / "text.idx")
         from birkhoff.v1 import job_service_pb2_grpc
         channel = grpc.insecure_channel(cluster.address)
         self.addCleanup(channel.close)

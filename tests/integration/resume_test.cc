@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/exit_status.h"
 #include "core/format/checkpoint.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/poisoning_transport.h"
@@ -245,6 +247,41 @@ TEST_F(ResumeTest, DamagedCheckpointIsNamedAndTheOneBeforeIsUsed) {
     EXPECT_EQ(FinalTensors(), want);
     EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
   }
+}
+
+// Item 34: a disk that fails says nothing about the checkpoint, and the next attempt may read it.
+TEST_F(ResumeTest, ACheckpointThatCannotBeReadNowIsNotPassedOver) {
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 7) self.RequestStop();  // checkpoints of steps 3, 6 and 8
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  for (const char* file : {"manifest.json", "rank-00000.safetensors"}) {
+    disk_.FailReadsOf(absl::StrCat(CheckpointName(8), "/", file));
+    ++options_.attempt;
+    const RunResult failed = RunRanks(options_);
+    EXPECT_TRUE(std::ranges::any_of(failed.statuses, IsDiskTrouble)) << failed.status();
+    EXPECT_EQ(ExitCodeOf(failed.status()), ExitCode::kInfrastructure);
+    EXPECT_THAT(failed.status().ToString(), HasSubstr(file));
+    EXPECT_FALSE(disk_.Exists(Checkpoint(8) + ".set-aside"));
+  }
+  disk_.FailReadsOf("");
+  EXPECT_EQ(Resume().ready.front().resumed_step, 8);
+}
+
+// Issue item 34: full in the middle of training, the rows wait, checkpoints fail, and all is there
+// once the disk has room again.
+TEST_F(ResumeTest, ADiskThatIsFullForAWhileCostsNoStep) {
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  const std::string want = FinalTensors();
+  Use("/full");
+  options_.before_step = [this](int rank, int64_t steps, Rank&, Transport&) {
+    if (rank == 0 && steps == 4) disk_.SetCapacity(disk_.NumBytes());
+    if (rank == 0 && steps == 8) disk_.SetCapacity(-1);
+  };
+  const RunResult result = RunRanks(options_);
+  EXPECT_TRUE(result.status().ok()) << result.status();
+  EXPECT_EQ(FinalTensors(), want);
+  EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
 }
 
 // Pruned by step, the one just committed would go and the damaged one stay.
