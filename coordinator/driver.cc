@@ -270,6 +270,7 @@ absl::StatusOr<JobView> Driver::Cancel(const std::string& name) {
   {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(JobRecord * record, FindJob(name));
+    MakeUpForGap(clock_.Now());
     const absl::Status status = Apply(*record, CancelRequested{});
     if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
     view = View(*record);

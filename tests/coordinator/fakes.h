@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <new>
 #include <string>
@@ -31,6 +32,7 @@ class MemoryStore final : public JobStore {
  public:
   absl::Status Append(const std::vector<StoredEvent>& events) override {
     if (std::exchange(throw_, false)) throw std::bad_alloc();
+    if (on_append_) on_append_();
     if (const absl::Status refusal = std::exchange(refusal_, {}); !refusal.ok()) return refusal;
     if (appends_left_ == 0) return absl::UnavailableError("the disk is full");
     --appends_left_;
@@ -76,6 +78,7 @@ class MemoryStore final : public JobStore {
     return found->second;
   }
 
+  void OnAppend(std::function<void()> on_append) { on_append_ = std::move(on_append); }
   void ThrowAtNextAppend() { throw_ = true; }
   void RefuseNextAppend(absl::Status refusal) { refusal_ = std::move(refusal); }
   void AllowAppends(int appends) { appends_left_ = appends; }
@@ -96,6 +99,7 @@ class MemoryStore final : public JobStore {
   std::vector<StoredEvent>& damage() { return events_; }
 
  private:
+  std::function<void()> on_append_;  // null: nothing
   bool throw_ = false;
   absl::Status refusal_;
   int appends_left_ = 1'000'000;

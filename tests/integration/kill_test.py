@@ -1,13 +1,16 @@
 """kill -9 of every kind of process, at any moment: the training ends with the same bits.
 
 One run without faults is the measure; every other one must leave the same tensors in its last
-checkpoint and the same numbers in metrics.jsonl, each step once.
+checkpoint and the same numbers in metrics.jsonl, each step once.  BIRKHOFF_KILLS says how many
+faults the random mix has, BIRKHOFF_SEED which.
 """
 import os
 import pathlib
+import random
 import shutil
 import signal
 import tempfile
+import threading
 import unittest
 import uuid
 
@@ -16,7 +19,9 @@ import grpc
 import programs
 from programs import wait_for
 
-STEPS = 60
+KILLS = int(os.environ.get("BIRKHOFF_KILLS", "6"))
+SEED = int(os.environ.get("BIRKHOFF_SEED", "1"))
+STEPS = max(60, 10 * KILLS)  # a checkpoint for each fault, on average
 CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "memory_bytes"}
 IMPATIENT = ["--heartbeat-seconds", "0.2", "--lease-seconds", "1.5"]
 SPEC = """
@@ -168,6 +173,70 @@ class KillTest(unittest.TestCase):
         for name in list(cluster.workers):
             cluster.start_worker(name)
         self.expect_success(cluster, attempts=2)
+
+    def test_same_bits_after_any_mix_of_kills(self):
+        """kill -9, or SIGSTOP and later SIGCONT, of ranks, supervisors and the coordinator."""
+        draw = random.Random(SEED)
+        cluster = programs.Cluster(self.directory, workers=3, flags=IMPATIENT)
+        self.addCleanup(cluster.close)
+        self.create(cluster)
+        done = []
+        for step in sorted(draw.randrange(1, STEPS - 10) for _ in range(KILLS)):
+            if draw.random() < 0.75:  # else while the attempt before is still being lost, or begins
+                self.wait_for_step(step)
+            threading.Event().wait(draw.uniform(0, 0.3))
+            self.assertLess(programs.last_step(self.output), STEPS, f"over before {len(done)}")
+            done.append(self.disturb(cluster, draw))
+        from birkhoff.v1 import job_pb2
+        events = self.watch_to_end(cluster)
+        last = events[-1].state_changed
+        story = f"seed {SEED}: {done}: {last.reason.sentence}"
+        self.assertEqual(last.state, job_pb2.Job.STATE_SUCCEEDED, story)
+        self.assertEqual([event.event_id for event in events], list(range(1, len(events) + 1)))
+        self.expect_same_result()
+        kinds = {kind: sum(1 for one in done if one.startswith(kind)) for kind in ("kill", "stop")}
+        print(f"figure mix of {len(done)} faults, {kinds}, seed {SEED}: "
+              f"{events[-1].attempt} attempts, {STEPS} steps, the same bits")
+
+    def disturb(self, cluster, draw):
+        """One fault; says which.  What was killed is started anew, what was stopped goes on."""
+        stop = draw.random() < 0.3
+        pause = draw.uniform(0.1, 3.5) if stop else 0  # leases last 1.5 s
+        victim = draw.choice(["rank", "rank", "supervisor", "supervisor", "coordinator"])
+        name = draw.choice(sorted(cluster.workers))
+        if victim == "rank":
+            name, pid = wait_for(lambda: self.any_rank(cluster, draw), "a rank")
+        elif victim == "supervisor":
+            pid = cluster.workers[name].pid
+        else:
+            name, pid = "birkhoffd", cluster.daemon.pid
+        if stop:
+            self.send(pid, signal.SIGSTOP)
+            threading.Event().wait(pause)
+            self.send(pid, signal.SIGCONT)
+            return f"stop {victim} {name} for {pause:.1f} s"
+        if victim == "rank":
+            self.send(pid, signal.SIGKILL)
+        elif victim == "supervisor":
+            cluster.workers[name].kill()
+            cluster.start_worker(name)
+        else:
+            cluster.daemon.kill()
+            cluster.start_daemon()
+        return f"kill {victim} {name}"
+
+    @staticmethod
+    def any_rank(cluster, draw):
+        ranks = [(name, cluster.rank_of(name)) for name in sorted(cluster.workers)]
+        ranks = [(name, pid) for name, pid in ranks if pid is not None]
+        return draw.choice(ranks) if ranks else None
+
+    @staticmethod
+    def send(pid, number):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass  # it has ended since it was looked up
 
     def test_run_resumes_after_kill_9(self):
         run = self.start_run(self.output)
