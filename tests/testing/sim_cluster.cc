@@ -69,7 +69,7 @@ class SimCluster::Connection final : public WorkerLink,
 class SimCluster::OwnClock final : public Clock {
  public:
   explicit OwnClock(const SimCluster& cluster) : cluster_(cluster) {}
-  Instant Now() const override { return std::max(cluster_.loop_.Now(), cluster_.stalled_until_); }
+  Instant Now() const override { return std::max(cluster_.loop_.Now(), cluster_.awake_.until()); }
   absl::Time WallTime() const override {
     return cluster_.WallOf(cluster_.clock_set_by_ + (Now() - cluster_.loop_.Now()));
   }
@@ -106,7 +106,7 @@ class SimCluster::SlowStore final : public JobStore {
   void Wait() {
     if (cluster_.loop_.Now() >= cluster_.store_slow_until_) return;
     const absl::Duration most = cluster_.slowest_append_;
-    cluster_.stalled_until_ = cluster_.clock_->Now() + cluster_.Draw(most / 16, most);
+    cluster_.awake_.ShutUntil(cluster_.clock_->Now() + cluster_.Draw(most / 16, most));
   }
 
   SimCluster& cluster_;
@@ -114,6 +114,8 @@ class SimCluster::SlowStore final : public JobStore {
 };
 
 struct SimCluster::Worker {
+  explicit Worker(SimLoop& loop) : awake(loop), to_coordinator(loop), to_agent(loop) {}
+
   std::string name;
   uint64_t life = 0;                       // counts them
   uint64_t incarnation = 0;                // names this one to the coordinator
@@ -124,10 +126,10 @@ struct SimCluster::Worker {
   uint64_t killed_rank = 0;                // the last that was killed
   Instant last_from_rank;                  // the pipe keeps the order
   Instant last_from_files;                 // and so does the thread that writes them
-  Instant stalled_until;
   Instant files_slow_until;
   absl::Duration slowest_file;
-  Instant cut_to_coordinator_until, cut_to_agent_until;
+  SimGate awake;                     // shut while the agent is stopped
+  SimGate to_coordinator, to_agent;  // shut while the network is cut
   absl::Duration clock_set_by;
 };
 
@@ -140,7 +142,7 @@ SimCluster::SimCluster(const SimOptions& options)
   EXPECT_TRUE(plan.ok()) << plan.status();
   const int needed = plan.ok() ? plan->num_ranks * plan->num_replicas : 0;
   for (int number = 0; number < needed + options_.spare_workers; ++number) {
-    workers_.push_back(std::make_unique<Worker>());
+    workers_.push_back(std::make_unique<Worker>(loop_));
     workers_.back()->name = absl::StrCat("workers/", number);
   }
 }
@@ -218,15 +220,8 @@ void SimCluster::RestartCoordinator() {
   for (const auto& connection : connections_) Cut(connection, Ending::kCut);
   coordinator_.reset();
   store_.reset();
-  stalled_until_ = loop_.Now();  // the process that stood still is gone
+  awake_.Open();  // the process that stood still is gone
   loop_.After(Draw(absl::Seconds(1), absl::Seconds(3)), [this] { OpenCoordinator(); });
-}
-
-void SimCluster::WhenAwake(SimLoop::Action action) {
-  if (loop_.Now() >= stalled_until_) return action();
-  // The one before it may have made the coordinator wait again.
-  loop_.At(stalled_until_,
-           [this, action = std::move(action)]() mutable { WhenAwake(std::move(action)); });
 }
 
 absl::Time SimCluster::WallOf(absl::Duration set_by) const {
@@ -234,10 +229,10 @@ absl::Time SimCluster::WallOf(absl::Duration set_by) const {
 }
 
 void SimCluster::TickCoordinator() {
-  if (loop_.Now() < stalled_until_) {
+  if (!awake_.open()) {
     // Whether it ticks first or reads first when it is awake is the threads' to say.
     const absl::Duration later = rng_.Below(2) * Draw(kMillisecond, 50 * kMillisecond);
-    return loop_.At(stalled_until_ + later, [this] { TickCoordinator(); });
+    return loop_.At(awake_.until() + later, [this] { TickCoordinator(); });
   }
   loop_.After(absl::Milliseconds(200), [this] { TickCoordinator(); });
   if (coordinator_ == nullptr) return;
@@ -251,14 +246,13 @@ void SimCluster::TickCoordinator() {
 void SimCluster::Connect(int number) {
   Worker& worker = *workers_[number];
   if (worker.connection != nullptr) return;
-  const bool cut =
-      loop_.Now() < std::max(worker.cut_to_coordinator_until, worker.cut_to_agent_until);
+  const bool cut = !worker.to_coordinator.open() || !worker.to_agent.open();
   if (coordinator_ == nullptr || cut) {
     const absl::Duration backoff = Draw(100 * kMillisecond, absl::Seconds(1));
     return AfterInLife(number, backoff, [this, number] { Connect(number); });
   }
-  if (loop_.Now() < worker.stalled_until) {
-    const absl::Duration rest = worker.stalled_until - loop_.Now();
+  if (!worker.awake.open()) {
+    const absl::Duration rest = worker.awake.until() - loop_.Now();
     return AfterInLife(number, rest, [this, number] { Connect(number); });
   }
   worker.connection =
@@ -278,7 +272,7 @@ void SimCluster::Cut(const std::shared_ptr<Connection>& connection, Ending endin
   last = std::max(last, loop_.Now()) +
          Draw(kMillisecond, goodbye ? 5 * kMillisecond : absl::Seconds(2));
   Arrive(connection->worker, /*to_coordinator=*/true, last, [this, connection] {
-    WhenAwake([this, connection] {
+    awake_.Pass([this, connection] {
       if (coordinator_ != nullptr && connection->epoch == epoch_) {
         coordinator_->Disconnected(connection.get());
       }
@@ -301,7 +295,7 @@ void SimCluster::ToCoordinator(const std::shared_ptr<Connection>& connection,
   last = std::max(last, loop_.Now() + Draw(kMillisecond, 80 * kMillisecond));
   Arrive(connection->worker, /*to_coordinator=*/true, last,
          [this, connection, payload = std::move(payload)] {
-           WhenAwake([this, connection, payload] { Read(connection, payload); });
+           awake_.Pass([this, connection, payload] { Read(connection, payload); });
          });
 }
 
@@ -333,22 +327,17 @@ void SimCluster::ToAgent(const std::shared_ptr<Connection>& connection,
 }
 
 void SimCluster::Arrive(int number, bool to_coordinator, Instant when, SimLoop::Action action) {
-  loop_.At(when, [this, number, to_coordinator, action = std::move(action)]() mutable {
-    const Worker& worker = *workers_[number];
-    const Instant until =
-        to_coordinator ? worker.cut_to_coordinator_until : worker.cut_to_agent_until;
-    if (loop_.Now() >= until) return action();
-    Arrive(number, to_coordinator, until, std::move(action));
+  loop_.At(when, [this, number, to_coordinator, action = std::move(action)] {
+    Worker& worker = *workers_[number];
+    (to_coordinator ? worker.to_coordinator : worker.to_agent).Pass(action);
   });
 }
 
 void SimCluster::CutNetwork(int number, bool to_coordinator, bool to_agent, absl::Duration lasts) {
   Worker& worker = *workers_[number];
   const Instant until = loop_.Now() + lasts;
-  if (to_coordinator) {
-    worker.cut_to_coordinator_until = std::max(worker.cut_to_coordinator_until, until);
-  }
-  if (to_agent) worker.cut_to_agent_until = std::max(worker.cut_to_agent_until, until);
+  if (to_coordinator) worker.to_coordinator.ShutUntil(until);
+  if (to_agent) worker.to_agent.ShutUntil(until);
   Trace(absl::StrCat("nothing passes", to_coordinator ? " from " : "", to_agent ? " to " : " ",
                      worker.name, " for ", absl::FormatDuration(lasts)));
   // A ping needs both ways.
@@ -382,7 +371,7 @@ void SimCluster::KillWorker(int number) {
   if (worker.agent == nullptr) return;
   Trace(absl::StrCat(worker.name, "#", worker.life, " is gone"));
   worker.killed_rank = worker.rank_number;
-  worker.stalled_until = loop_.Now();
+  worker.awake.Open();
   KillRank(number);
   Cut(worker.connection, Ending::kVanish);
   worker.connection = nullptr;
@@ -392,15 +381,16 @@ void SimCluster::KillWorker(int number) {
 }
 
 void SimCluster::TickAgent(int number, uint64_t life) {
-  if (loop_.Now() >= workers_[number]->stalled_until) Step(number, AgentTick{});
+  if (workers_[number]->awake.open()) Step(number, AgentTick{});
   AfterInLife(number, 250 * kMillisecond, [this, number, life] { TickAgent(number, life); });
 }
 
 void SimCluster::StepWhenAwake(int number, AgentEvent event) {
-  const Instant until = workers_[number]->stalled_until;
-  if (loop_.Now() >= until) return Step(number, event);
-  AfterInLife(number, until - loop_.Now(),
-              [this, number, event = std::move(event)] { StepWhenAwake(number, event); });
+  const uint64_t life = workers_[number]->life;
+  workers_[number]->awake.Pass([this, number, life, event = std::move(event)] {
+    const Worker& worker = *workers_[number];
+    if (worker.life == life && worker.agent != nullptr) Step(number, event);
+  });
 }
 
 void SimCluster::Step(int number, const AgentEvent& event) {
@@ -533,7 +523,7 @@ void SimCluster::Happen(const Disturbance& disturbance) {
       return RestartCoordinator();
     case Disturbance::Kind::kStallCoordinator:
       Trace("the coordinator stands still");
-      stalled_until_ = std::max(stalled_until_, loop_.Now() + disturbance.amount);
+      awake_.ShutUntil(loop_.Now() + disturbance.amount);
       return;
     case Disturbance::Kind::kSlowStore:
       Trace("the coordinator's disk is slow");
@@ -567,7 +557,7 @@ void SimCluster::HappenTo(int number, const Disturbance& disturbance) {
       return;
     case Disturbance::Kind::kStallWorker:
       Trace(absl::StrCat(worker.name, " stands still"));
-      worker.stalled_until = loop_.Now() + disturbance.amount;
+      worker.awake.ShutUntil(loop_.Now() + disturbance.amount);
       return;
     case Disturbance::Kind::kCutConnection:
       Trace(absl::StrCat("the connection of ", worker.name, " is cut"));

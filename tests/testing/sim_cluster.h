@@ -102,8 +102,6 @@ class SimCluster {
   // The coordinator and its connections.
   void OpenCoordinator();
   void RestartCoordinator();
-  // Now, or once the coordinator is not stopped or waiting for its disk any more, in order.
-  void WhenAwake(SimLoop::Action action);
   void TickCoordinator();
   void Connect(int number);
   void Cut(const std::shared_ptr<Connection>& connection, Ending ending);
@@ -149,7 +147,7 @@ class SimCluster {
   std::unique_ptr<OwnClock> clock_;  // the coordinator's
   std::unique_ptr<JobStore> store_;
   std::unique_ptr<Coordinator> coordinator_;  // null while it is away
-  Instant stalled_until_;                     // until then the coordinator does nothing
+  SimGate awake_{loop_};                      // shut while it is stopped, or waits for its disk
   Instant store_slow_until_;
   absl::Duration slowest_append_;
   absl::Duration clock_set_by_;  // the coordinator's wall clock
