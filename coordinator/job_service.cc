@@ -75,6 +75,9 @@ class Service final : public JobService, private v1::JobService::CallbackService
   absl::Status Create(const v1::CreateJobRequest& request, v1::CreateJobResponse& response) {
     SubmitRequest submit;
     ASSIGN_OR_RETURN(submit.spec, SpecOf(request));
+    std::vector<Problem> problems;
+    CheckText("output_directory", request.output_directory(), &problems);
+    RETURN_IF_ERROR(BadRequest(problems));
     if (request.validate_only()) {
       response.mutable_job()->set_name(absl::StrCat("jobs/", submit.spec.name));
       ToProto(submit.spec, response.mutable_job()->mutable_spec());

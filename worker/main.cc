@@ -57,7 +57,8 @@ int Main(int argc, char** argv) {
       ->envname("POD_IP");
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
   app.add_option("--memory-bytes", memory_bytes,
-                 "memory of the CPU that this worker may use; default all of the machine's");
+                 "memory of the CPU that this worker may use; default all of the machine's")
+      ->check(CLI::Range(0.0, 1e18));
   app.add_flag("--once", once, "leave with the first job's exit code");
   app.add_flag("--list-devices", list_devices, "print the GPUs that can be used here, and leave");
   try {

@@ -112,9 +112,27 @@ absl::StatusOr<int64_t> SizeOf(const std::string& path, int fd) {
   struct stat info;
   if (::fstat(fd, &info) != 0) return DiskError(path, "stat", errno);
   if (S_ISDIR(info.st_mode)) {
-    return absl::InternalError(absl::StrCat(path, ": is a directory; need a file"));
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a directory; need a file"));
+  }
+  if (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) {  // perhaps without an end
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a device; need a file"));
   }
   return static_cast<int64_t>(info.st_size);
+}
+
+// To the end, wherever that is: a pipe says that its size is 0, and so do files of /proc.
+absl::StatusOr<std::string> ReadToEnd(const std::string& path, int fd) {
+  constexpr size_t kPiece = 1 << 16;
+  std::string bytes;
+  while (true) {
+    const size_t before = bytes.size();
+    bytes.resize(before + kPiece);
+    const ssize_t got = ::read(fd, bytes.data() + before, kPiece);
+    bytes.resize(before + static_cast<size_t>(std::max<ssize_t>(0, got)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return DiskError(path, "read", errno);
+    if (got == 0) return bytes;
+  }
 }
 
 absl::StatusOr<std::string> ReadFrom(const std::string& path, int fd, int64_t offset,
@@ -157,7 +175,7 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> PosixDisk::OpenRead(const std::str
 absl::StatusOr<std::string> PosixDisk::Read(const std::string& path) {
   ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
-  return ReadFrom(path, fd.get(), 0, size);
+  return size == 0 ? ReadToEnd(path, fd.get()) : ReadFrom(path, fd.get(), 0, size);
 }
 
 absl::StatusOr<std::string> PosixDisk::ReadRange(const std::string& path, int64_t offset,

@@ -23,7 +23,8 @@ ExitCode ExitCodeOf(const absl::Status& status);
 // The same status, that ends a program with `code` whatever its own code says.
 absl::Status WithExitCode(absl::Status status, ExitCode code);
 
-// Runs a program; what it throws is told on stderr and becomes its exit code.
+// Runs a program; what it throws is told on stderr and becomes its exit code.  Before: signals and
+// standard streams are such that a full quota or a closed stream is an error, and no more.
 int RunMain(const char* program, int (*run)(int, char**), int argc, char** argv) noexcept;
 
 }  // namespace birkhoff

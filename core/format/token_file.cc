@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
+#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 #include "core/format/checksum.h"
 #include "core/format/token_layout.h"
@@ -54,24 +55,6 @@ T LoadFrom(const std::string& bytes, int64_t offset) {
 constexpr int64_t kTokensAtOnce = 1 << 16;
 constexpr int64_t kSamplePieces = 64;
 constexpr int64_t kSampleBytes = 4096;
-
-// What the operating system says of a file, as far as it matters to whoever may try again.
-absl::StatusCode CodeOf(int error) {
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return absl::StatusCode::kNotFound;
-    case EACCES:
-    case EPERM:
-      return absl::StatusCode::kPermissionDenied;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-      return absl::StatusCode::kResourceExhausted;
-    default:
-      return absl::StatusCode::kUnavailable;
-  }
-}
 
 template <typename T>
 void Widen(const std::string& bytes, int64_t* out) {
@@ -270,7 +253,7 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const std::string& pa
   // Without waiting: a pipe has no writer perhaps, and is refused below.
   const int fd = ::open(paths.bin.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
-    return absl::Status(CodeOf(errno), absl::StrCat(paths.bin, ": ", std::strerror(errno)));
+    return absl::Status(CodeOfErrno(errno), absl::StrCat(paths.bin, ": ", std::strerror(errno)));
   }
   file->file_ = std::make_unique<const Descriptor>(fd);
   struct stat info;
@@ -290,7 +273,8 @@ absl::StatusOr<std::string> TokenFile::ReadBytes(int64_t offset, int64_t length)
                                 static_cast<size_t>(length - done), offset + done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
-      return absl::Status(CodeOf(errno), absl::StrCat(bin_path_, ": read: ", std::strerror(errno)));
+      return absl::Status(CodeOfErrno(errno),
+                          absl::StrCat(bin_path_, ": read: ", std::strerror(errno)));
     }
     if (got == 0) {
       return absl::InvalidArgumentError(

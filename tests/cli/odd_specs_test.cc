@@ -1,0 +1,1 @@
+int odd_specs_placeholder;
