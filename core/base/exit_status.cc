@@ -117,6 +117,14 @@ void PrepareProcess() {
 
 }  // namespace
 
+absl::Status Reworded(const absl::Status& status, absl::string_view message) {
+  absl::Status reworded(status.code(), message);
+  status.ForEachPayload([&reworded](absl::string_view key, const absl::Cord& payload) {
+    reworded.SetPayload(key, payload);
+  });
+  return reworded;
+}
+
 int RunMain(const char* program, int (*run)(int, char**), int argc, char** argv) noexcept {
   PrepareProcess();
   try {

@@ -14,7 +14,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
-#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 #include "core/format/checksum.h"
 #include "core/format/token_layout.h"
@@ -252,9 +251,7 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const std::string& pa
   file->bin_path_ = paths.bin;
   // Without waiting: a pipe has no writer perhaps, and is refused below.
   const int fd = ::open(paths.bin.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    return absl::Status(CodeOfErrno(errno), absl::StrCat(paths.bin, ": ", std::strerror(errno)));
-  }
+  if (fd < 0) return DiskError(paths.bin, "", errno);
   file->file_ = std::make_unique<const Descriptor>(fd);
   struct stat info;
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -272,10 +269,7 @@ absl::StatusOr<std::string> TokenFile::ReadBytes(int64_t offset, int64_t length)
     const ssize_t got = ::pread(file_->get(), bytes.data() + done,
                                 static_cast<size_t>(length - done), offset + done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      return absl::Status(CodeOfErrno(errno),
-                          absl::StrCat(bin_path_, ": read: ", std::strerror(errno)));
-    }
+    if (got < 0) return DiskError(bin_path_, "read", errno);
     if (got == 0) {
       return absl::InvalidArgumentError(
           absl::StrCat(bin_path_, ": ends at byte ", offset + done, "; it had ", size_,

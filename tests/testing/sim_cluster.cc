@@ -16,7 +16,7 @@ namespace birkhoff::testing {
 namespace {
 
 constexpr absl::Duration kMillisecond = absl::Milliseconds(1);
-constexpr absl::Duration kEnough = absl::Minutes(10);  // of simulated time
+constexpr absl::Duration kEnough = absl::Hours(2);  // of simulated time
 constexpr absl::Duration kSlowTime = absl::Seconds(30);
 // After which both ends give up a connection that says nothing (core/net/keepalive.h).
 constexpr absl::Duration kKeepalive = absl::Seconds(15);
@@ -29,7 +29,8 @@ constexpr const char* kSaid[] = {"Hello",
                                  "ShardDurable",
                                  "CheckpointCommitted",
                                  "CheckpointFailed",
-                                 "RankExited"};
+                                 "RankExited",
+                                 "Noticed"};
 constexpr const char* kTold[] = {"Welcome",     "StartAttempt", "MeetResult", "CommitCheckpoint",
                                  "StopAttempt", "AbortAttempt", "Refused",    "JobEnded"};
 static_assert(std::size(kSaid) == std::variant_size_v<WorkerPayload>);
@@ -458,7 +459,7 @@ void SimCluster::MoveGang(int attempt) {
     return loop_.At(ranks_cut_until_, [this, attempt] { MoveGang(attempt); });
   }
   SimGang& gang = *gangs_[attempt];
-  gang.Move();
+  if (gang.CanMove()) gang.Move();
   for (int number = 0; number < static_cast<int>(workers_.size()); ++number) Deliver(number);
   if (!gang.CanMove()) return;
   const absl::Duration step = Draw(options_.slowest_step / 4, options_.slowest_step);
@@ -504,6 +505,24 @@ void SimCluster::Deliver(int number) {
   KillRank(number);
   const absl::Duration end = std::max(next(), worker.last_from_files - loop_.Now());
   AfterInLife(number, end, [this, number, gone] { StepWhenAwake(number, gone); });
+}
+
+// Its peers wait for it.
+void SimCluster::StopRank(int number) {
+  const std::shared_ptr<SimRank>& rank = workers_[number]->rank;
+  if (rank == nullptr) return;
+  Trace(absl::StrCat("the rank of ", workers_[number]->name, " is stopped"));
+  const Assignment& assignment = rank->assignment();
+  gangs_[assignment.attempt]->Stop();
+  for (int other = 0; other < static_cast<int>(workers_.size()); ++other) {
+    RankActivity activity{assignment.job, assignment.attempt, other, 1, "step", {}, ""};
+    if (other == number) activity.process = "stopped";
+    if (other != number) activity.peers = {assignment.rank};
+    const Worker& worker = *workers_[other];
+    if (worker.rank == nullptr) continue;
+    activity.rank = worker.rank->assignment().rank;
+    StepWhenAwake(other, AgentRankSaid{Heartbeat{activity}});
+  }
 }
 
 void SimCluster::Disturb(int64_t step) {
@@ -555,6 +574,8 @@ void SimCluster::HappenTo(int number, const Disturbance& disturbance) {
     case Disturbance::Kind::kStopWorker:
       if (worker.agent != nullptr) StepWhenAwake(number, AgentShutdown{});
       return;
+    case Disturbance::Kind::kStopRank:
+      return StopRank(number);
     case Disturbance::Kind::kStallWorker:
       Trace(absl::StrCat(worker.name, " stands still"));
       worker.awake.ShutUntil(loop_.Now() + disturbance.amount);

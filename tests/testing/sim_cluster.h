@@ -40,6 +40,7 @@ struct Disturbance {
     kRestartCoordinator,  // destroyed, and created from its store later
     kStallCoordinator,    // stopped: what is said to it waits; it looks at leases first, or later
     kStallWorker,         // its agent is stopped, its rank trains on
+    kStopRank,            // SIGSTOP of a rank process for good: its supervisor lives on
     // For `amount` nothing arrives between the coordinator and the worker; it is sent again by
     // those below and arrives afterwards, unless both ends have given the connection up by then.
     kCutNetwork,
@@ -132,6 +133,7 @@ class SimCluster {
 
   void MoveGang(int attempt);
   void Deliver(int number);  // what the rank of the worker has said
+  void StopRank(int number);
   void Disturb(int64_t step);
   void Happen(const Disturbance& disturbance);
   void HappenTo(int number, const Disturbance& disturbance);
