@@ -29,7 +29,7 @@ void Journal::DropBefore(const CheckpointCommitted& committed) {
 
 std::vector<AgentEffect> Agent::Step(Instant now, const AgentEvent& event) {
   now_ = now;
-  if (!idle_since_.has_value() || connected_ || rank_alive_) idle_since_ = now_;
+  if (!alone_since_.has_value() || connected_ || rank_alive_) alone_since_ = now_;
   Effects effects;
   std::visit([&](const auto& e) { On(e, effects); }, event);
   return effects;
@@ -137,7 +137,7 @@ void Agent::On(const AgentTick&, Effects& effects) {
     kill_reason_ = absl::StrCat("no clean stop within ", absl::FormatDuration(options_.stop_grace));
     effects.push_back(AgentKillRank{kill_reason_});
   }
-  if (options_.once && now_ - *idle_since_ >= options_.give_up) {
+  if (options_.once && now_ - *alone_since_ >= options_.give_up) {
     return effects.push_back(
         AgentLeave{ExitCode::kInfrastructure,
                    absl::StrCat("no coordinator has answered for ",

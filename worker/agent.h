@@ -148,7 +148,7 @@ class Agent {
   std::optional<AgentLeave> leaving_;   // when the rank is gone
   bool asked_to_leave_ = false;         // by AgentShutdown, while a rank ran
   std::optional<Instant> leave_by_;     // then it is killed
-  std::optional<Instant> idle_since_;  // neither a coordinator nor a rank; empty: not yet asked
+  std::optional<Instant> alone_since_;  // neither a coordinator nor a rank; empty: not yet asked
   Journal journal_;
 };
 
