@@ -12,6 +12,7 @@
 #include "coordinator/metrics.h"
 #include "coordinator/worker_service.h"
 #include "core/base/status_macros.h"
+#include "core/base/steady_wait.h"
 #include "core/base/version.h"
 #include "core/net/metrics_endpoint.h"
 #include "core/net/self_probe.h"
@@ -32,6 +33,7 @@ class Ticker {
     {
       absl::MutexLock lock(&mutex_);
       stopping_ = true;
+      stopped_.Notify();
     }
     thread_.join();
   }
@@ -40,7 +42,7 @@ class Ticker {
   void Run(Coordinator& coordinator, RpcServer& server, absl::Duration interval) {
     absl::MutexLock lock(&mutex_);
     const auto stopping = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; };
-    while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping), interval)) {
+    while (!stopped_.For(mutex_, interval, stopping)) {
       // The coordinator has logged what is wrong; the next tick tries again.
       coordinator.Tick().IgnoreError();
       server.SetHealthy(coordinator.StoreStatus().ok());
@@ -48,6 +50,7 @@ class Ticker {
   }
 
   absl::Mutex mutex_;
+  SteadyWait stopped_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -244,7 +244,8 @@ absl::StatusOr<JobPage> Driver::ListJobs(const ListRequest& request) const {
         absl::StrCat("page_size: ", request.page_size, "; need 0 or more"));
   }
   int64_t before = std::numeric_limits<int64_t>::max();
-  if (!request.page_token.empty() && !absl::SimpleAtoi(request.page_token, &before)) {
+  const bool sent = !request.page_token.empty();
+  if (sent && (!absl::SimpleAtoi(request.page_token, &before) || before < 1)) {
     return absl::InvalidArgumentError(absl::StrCat("page_token: \"", request.page_token,
                                                    "\" did not come from an earlier answer"));
   }
@@ -274,6 +275,7 @@ absl::StatusOr<JobView> Driver::Cancel(const std::string& name) {
   {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(JobRecord * record, FindJob(name));
+    MakeUpForGap(clock_.Now());
     const absl::Status status = Apply(*record, CancelRequested{});
     if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
     view = View(*record);

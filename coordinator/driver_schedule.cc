@@ -104,15 +104,18 @@ absl::Status Driver::TickNow() {
   Aftermath aftermath;
   {
     absl::MutexLock lock(&mutex_);
-    MakeUpForGap(clock_.Now());
+    // One instant for all: what one job's append takes is not another one's grace.
+    const Instant now = clock_.Now();
+    MakeUpForGap(now);
+    last_tick_ = now;
     FinishWhatFailed();
-    registry_.Expire(clock_.Now());
+    registry_.Expire(now);
     std::vector<JobRecord*> busy;  // what happens to a job may end it
     for (const auto& [name, record] : busy_) busy.push_back(record);
     for (JobRecord* record : busy) {
       status.Update(LoseSilentWorkers(*record));
       status.Update(EndWhatStandsStill(*record));
-      if (const std::optional<JobEvent> due = record->job.Due(clock_.Now())) {
+      if (const std::optional<JobEvent> due = record->job.Due(now)) {
         status.Update(Apply(*record, *due));
       }
     }
@@ -129,11 +132,11 @@ absl::Status Driver::TickNow() {
 }
 
 // While this process was stopped, or waited for its disk, nobody could be heard: what workers said
-// meanwhile waits to be read.
+// meanwhile waits to be read.  Of the tick and those messages, whichever comes first.
 void Driver::MakeUpForGap(Instant now) {
   const absl::Duration gap = now - last_tick_;
-  last_tick_ = now;
   if (gap <= options_.heartbeat) return;
+  last_tick_ = now;
   const absl::Duration by = gap - options_.heartbeat / kTicksPerHeartbeat;
   registry_.Extend(by);
   for (const auto& [name, record] : busy_) {

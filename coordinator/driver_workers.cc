@@ -43,6 +43,7 @@ void Driver::Disconnected(WorkerLink* link) {
 }
 
 absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link) {
+  MakeUpForGap(clock_.Now());  // before anybody's lease or grace begins anew
   if (const Hello* hello = std::get_if<Hello>(&message.payload)) {
     return OnHello(message, *hello, link);
   }

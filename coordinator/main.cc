@@ -3,9 +3,11 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/daemon.h"
@@ -50,6 +52,12 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
+  }
+  for (const auto& [flag, seconds] :
+       {std::pair{"heartbeat", heartbeat}, std::pair{"lease", lease}}) {
+    if (std::isfinite(seconds)) continue;  // the ranges above let NaN pass
+    std::fprintf(stderr, "--%s-seconds: not a number; need seconds\n", flag);
+    return static_cast<int>(ExitCode::kBadSpec);
   }
   options.heartbeat = absl::Seconds(heartbeat);
   options.lease = absl::Seconds(lease);
