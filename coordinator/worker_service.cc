@@ -37,24 +37,29 @@ class Streams {
     heart_.join();
   }
   const WorkerServiceLimits& limits() const { return limits_; }
-  // False: there are too many.
-  bool Add(Stream* stream) {
+  // Not OK: why the stream must end.
+  absl::Status Add(Stream* stream) {
     absl::MutexLock lock(&mutex_);
     streams_[stream] = absl::Now();
-    return streams_.size() <= limits_.streams;
+    if (closed_) return Stopping();
+    if (streams_.size() <= limits_.streams) return absl::OkStatus();
+    return absl::ResourceExhaustedError("too many workers are connected");
   }
+  void Close();
   void Remove(Stream* stream) {
     absl::MutexLock lock(&mutex_);
     streams_.erase(stream);
   }
 
  private:
+  static absl::Status Stopping() { return absl::UnavailableError("the coordinator is stopping"); }
   void Beat();
 
   const WorkerServiceLimits limits_;
   absl::Mutex mutex_;
   std::map<Stream*, absl::Time> streams_ ABSL_GUARDED_BY(mutex_);  // and when each began
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;                    // no more streams
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;                   // no more heart
   std::thread heart_;
 };
 
@@ -65,10 +70,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
  public:
   Stream(Coordinator& coordinator, Streams& streams, grpc::CallbackServerContext& context)
       : coordinator_(coordinator), streams_(streams), context_(context) {
-    if (streams_.Add(this)) {
+    const absl::Status added = streams_.Add(this);
+    if (added.ok()) {
       StartRead(&request_);
     } else {
-      End(absl::ResourceExhaustedError("too many workers are connected"));
+      End(added);
     }
   }
 
@@ -92,6 +98,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
     absl::MutexLock lock(&mutex_);
     if (greeted_) return;
     EndLocked(absl::DeadlineExceededError("no Hello has come"));
+  }
+
+  void End(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    EndLocked(status);
   }
 
   void OnReadDone(bool ok) override {
@@ -138,10 +149,6 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
     writing_ = true;
     StartWrite(&response_);
   }
-  void End(const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
-    EndLocked(status);
-  }
   void EndLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!std::exchange(ended_, true)) Finish(ToGrpc(status));
   }
@@ -160,6 +167,12 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
       false;  // has said something, Hello first or it is refused
 };
 
+void Streams::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+  for (const auto& [stream, begin] : streams_) stream->End(Stopping());
+}
+
 void Streams::Beat() {
   absl::MutexLock lock(&mutex_);
   const auto closing = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; };
@@ -175,6 +188,7 @@ class Service final : public WorkerService, private v1::WorkerService::CallbackS
   Service(Coordinator& coordinator, const WorkerServiceLimits& limits)
       : coordinator_(coordinator), streams_(limits) {}
   grpc::Service* service() override { return this; }
+  void EndStreams() override { streams_.Close(); }
 
  private:
   grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* Connect(

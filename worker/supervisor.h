@@ -6,6 +6,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/exit_code.h"
+#include "core/net/health_endpoint.h"
 #include "worker/agent.h"
 
 namespace birkhoff {
@@ -15,6 +16,7 @@ struct SupervisorOptions {
   std::string program;      // path of birkhoff-worker, for the rank process
   std::string device;       // of this worker, as FindLocalDevice names it
   AgentOptions agent;       // resources.name is "workers/NAME"
+  HealthListen health;      // ready: registered, and not asked to leave
 };
 
 // Runs until the agent leaves.  SIGTERM and SIGINT are taken over: the first commits a checkpoint

@@ -1,0 +1,13 @@
+// How a server of civetweb is stopped without delay.
+#pragma once
+
+#include <functional>
+
+namespace birkhoff {
+
+// Runs `stop`, which ends the civetweb server that listens on `port` of this machine.  Its
+// accepting thread looks whether it shall stop when somebody connects, else every two seconds,
+// which would be most of the life of a short run: so somebody connects until it has ended.
+void StopCivetweb(int port, const std::function<void()>& stop);
+
+}  // namespace birkhoff
