@@ -1,4 +1,4 @@
-"""Checks everything under deploy/kustomize; deploy/tests/check.sh starts it.
+"""Checks deploy/kustomize and deploy/systemd; deploy/tests/check.sh starts it.
 
   check.py            renders (or, without kubectl, looks whether the committed renders are those of these inputs), then holds
                       every render against the schemas and our rules, and the rules against planted mistakes
@@ -15,6 +15,7 @@ import manifests
 import mistakes
 import policy
 import schema
+import systemd
 from manifests import DEPLOY, LOCK, RENDERS
 
 RULES = DEPLOY / "kustomize/components/monitoring/rules.yaml"
@@ -85,7 +86,7 @@ def update():
         old.unlink()
     for name, folder in manifests.overlays().items():
         (RENDERS / f"{name}.yaml").write_text(manifests.render(program, folder))
-    LOCK.write_text(manifests.inputs_hash() + "\n")
+    LOCK.write_text(manifests.lock_text())
 
 
 def check_renders(tally):
@@ -93,19 +94,18 @@ def check_renders(tally):
     for path, text in generated().items():
         stale = not path.exists() or path.read_text() != text
         tally.expect(f"{path.relative_to(DEPLOY)} is up to date", ["run deploy/tests/check.sh --update"] if stale else [])
+    stale = not LOCK.exists() or LOCK.read_text() != manifests.lock_text()
+    tally.expect("the hashes of inputs and renders", ["run deploy/tests/check.sh --update where kubectl is"] if stale else [])
     program = manifests.kubectl()
     names = manifests.overlays()
     extra = {path.stem for path in RENDERS.glob("*.yaml")} - set(names)
     tally.expect("no render is left over", [f"renders/{name}.yaml" for name in sorted(extra)])
     if program is None:
-        stale = LOCK.read_text().strip() != manifests.inputs_hash()
-        tally.expect("the renders are of these inputs", ["run deploy/tests/check.sh --update where kubectl is"] if stale else [])
         for name in names:
-            tally.skip(f"rendering {name}", "no kubectl 1.27 or newer; the committed render is checked")
+            tally.skip(f"rendering {name}", "no kubectl 1.27 or newer; the committed render is checked, by its hash")
         return
     for name, folder in names.items():
         tally.expect(f"{name} renders as committed", render_problems(program, folder, RENDERS / f"{name}.yaml"))
-    tally.expect("the hash of the inputs", [] if LOCK.read_text().strip() == manifests.inputs_hash() else ["run --update"])
 
 
 def render_problems(program, folder, committed):
@@ -153,6 +153,7 @@ def main():
         check_mistakes(tally, renders, mistakes.WITH_PROGRAMS)
     else:
         tally.skip("flags against the programs", "BIRKHOFF_BIN names no folder of programs")
+    systemd.check(tally)
     print(f"{len(renders)} renders, {num_documents} documents, schemas of Kubernetes {' and '.join(schema.RELEASES)}, "
           f"{len(policy.RULES)} rules, {len(mistakes.MISTAKES) + len(mistakes.WITH_PROGRAMS)} planted mistakes")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")

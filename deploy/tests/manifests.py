@@ -1,7 +1,8 @@
 """Rendered manifests as values: how they come to be, and what the checks ask of them.
 
-A render is what `kubectl kustomize` makes of an overlay.  All renders are committed, with the hash of everything that they
-were made from, so that a machine without kubectl can tell that they are still the right ones.
+A render is what `kubectl kustomize` makes of an overlay, in a form of ours that does not depend on kubectl's release.  All
+renders are committed, with hashes of them and of everything that they were made from, so that a machine without kubectl can
+tell that they are still the right ones.
 """
 import dataclasses
 import hashlib
@@ -15,7 +16,7 @@ import yaml
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[1]
 RENDERS = DEPLOY / "tests" / "renders"
-LOCK = RENDERS / "inputs.sha256"
+LOCK = RENDERS / "sha256sums"
 NEEDED_KUBECTL = (1, 27)  # kustomize 5: components, replacements with create
 # Objects that do not live in a namespace.
 CLUSTER_KINDS = {"Namespace"}
@@ -27,8 +28,14 @@ def overlays():
     return {folder.name: folder for folder in sorted(folders) if folder.is_dir()}
 
 
+def lock_text():
+    """Hashes of all that a render can depend on, in one, and of every committed render."""
+    lines = [f"{inputs_hash()}  inputs"]
+    lines += [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in sorted(RENDERS.glob("*.yaml"))]
+    return "\n".join(lines) + "\n"
+
+
 def inputs_hash():
-    """Of all that a render can depend on."""
     folders = [DEPLOY / name for name in ("kustomize", "grafana", "prometheus/rules", "tests/components")]
     digest = hashlib.sha256()
     for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix in {".yaml", ".json", ".txt"}):
@@ -55,7 +62,12 @@ def render(program, folder):
     done = subprocess.run([program, "kustomize", folder], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip())
-    return done.stdout
+    documents = parse(done.stdout)
+    for document in documents:
+        if "grafana_dashboard" in document["metadata"].get("labels", {}):
+            document["data"] = {key: f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+                                for key, text in document["data"].items()}
+    return yaml.safe_dump_all(documents, explicit_start=True, width=120)
 
 
 def parse(text):

@@ -194,7 +194,7 @@ class PodTest(unittest.TestCase):
 
     def test_numbers_that_go_bad_fail_the_job(self):
         workers = self.start_workers()
-        self.submit(self.yaml + "optimizer: {lr: 1.0e+30}\nstability: {max_skipped_steps: 3}\n")
+        self.submit(self.yaml + "optimizer: {lr: 1000, weight_decay: 1}\nstability: {max_skipped_steps: 3}\n")
         for pod in list(workers.pods.values()):
             code = pod.end()
             self.assertEqual(code, 73, pod.program.said())
