@@ -100,6 +100,15 @@ def check_content(name, image, sbom):
     expect(f"{name}: the SBOM has every file and its hash, and lies in the image", told == files and inside == sbom)
 
 
+def check_sbom(name, path):
+    validator = SOURCE / "build/deploy-checks/bin/pyspdxtools"  # deploy/tests/check.sh fetches it
+    if not validator.exists():
+        print(f"skipped {name}: whether the SBOM is SPDX 2.3: run deploy/tests/check.sh first")
+        return
+    told = subprocess.run([validator, "--infile", path], capture_output=True, text=True)
+    expect(f"{name}: the SBOM is SPDX 2.3", told.returncode == 0 and not told.stderr, told.stderr[-500:])
+
+
 class Container:
     """A process with the image as its root, in this mount namespace."""
 
@@ -204,7 +213,9 @@ def main():
         images = {}
         for name in ("coordinator", "worker"):
             images[name] = Image(work / "first" / name, work / f"root-{name}")
-            check_content(name, images[name], json.loads((work / "first" / f"{name}.spdx.json").read_text()))
+            sbom = work / "first" / f"{name}.spdx.json"
+            check_content(name, images[name], json.loads(sbom.read_text()))
+            check_sbom(name, sbom)
         check_running(images, work)
     finally:
         for image in work.glob("root-*"):

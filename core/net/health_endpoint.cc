@@ -43,7 +43,7 @@ class HttpSide {
     return std::unique_ptr<HttpSide>(new HttpSide(context, port.port, listen, health));
   }
   ~HttpSide() {
-    StopCivetweb(port_, [this] { mg_stop(context_); });
+    StopCivetweb(address_, [this] { mg_stop(context_); });
   }
   HttpSide(const HttpSide&) = delete;
   HttpSide& operator=(const HttpSide&) = delete;
@@ -58,7 +58,6 @@ class HttpSide {
 
   HttpSide(mg_context* context, int port, const std::string& listen, const Health& health)
       : context_(context),
-        port_(port),
         address_(absl::StrCat(HostOf(listen), ":", port)),
         probes_{{"/startupz", [&health] { return health.Startup(); }},
                 {"/livez", [&health] { return health.Liveness(); }},
@@ -80,7 +79,6 @@ class HttpSide {
   }
 
   mg_context* const context_;
-  const int port_;
   const std::string address_;
   Probe probes_[3];
 };

@@ -21,8 +21,7 @@ class ExposerEndpoint final : public MetricsEndpoint {
   ExposerEndpoint(std::unique_ptr<prometheus::Exposer> exposer, std::string address)
       : exposer_(std::move(exposer)), address_(std::move(address)) {}
   ~ExposerEndpoint() override {
-    const int port = exposer_->GetListeningPorts().at(0);
-    StopCivetweb(port, [this] { exposer_.reset(); });
+    StopCivetweb(address_, [this] { exposer_.reset(); });
   }
   std::string address() const override { return address_; }
 

@@ -117,7 +117,8 @@ layer() {
   tar --create --file "$root.tar" --sort=name --mtime="@$epoch" --numeric-owner --directory "$root" .
   "${buildah[@]}" add --quiet "$container" "$root.tar" / >/dev/null
   [ "$#" -eq 0 ] || "${buildah[@]}" config "$@" "$container"
-  "${buildah[@]}" commit --quiet --signature-policy "$work/policy.json" --timestamp "$epoch" --omit-history --rm \
+  # Without the label that says which buildah it was.
+  "${buildah[@]}" commit --quiet --identity-label=false --signature-policy "$work/policy.json" --timestamp "$epoch" --omit-history --rm \
     "$container" "$image" >/dev/null
 }
 

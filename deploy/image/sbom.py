@@ -3,7 +3,6 @@
 Same files, same text: the only time in it is SOURCE_DATE_EPOCH.
 """
 import argparse
-import collections
 import datetime
 import hashlib
 import json
@@ -73,7 +72,6 @@ def main():
     packages, files = {image["SPDXID"]: image}, []
     relations = [("SPDXRef-DOCUMENT", "DESCRIBES", image["SPDXID"])]
     everything = hashlib.sha256()
-    counts = collections.Counter()
     for number, path in enumerate(paths):
         content = (arguments.root / path).read_bytes()
         sums = {"SHA1": hashlib.sha1(content).hexdigest(), "SHA256": hashlib.sha256(content).hexdigest()}
@@ -84,9 +82,13 @@ def main():
         source = origin(path, owners, arguments.version)
         if source["SPDXID"] not in packages:
             packages[source["SPDXID"]] = source
-            relations.append((image["SPDXID"], "CONTAINS", source["SPDXID"]))
-        relations.append((source["SPDXID"], "CONTAINS", f"SPDXRef-File-{number}"))
-        counts[source["name"]] += 1
+            relations.append((image["SPDXID"], "DEPENDS_ON", source["SPDXID"]))
+        relations.append((image["SPDXID"], "CONTAINS", f"SPDXRef-File-{number}"))
+        relations.append((f"SPDXRef-File-{number}", "GENERATED_FROM", source["SPDXID"]))  # stripped
+    # As SPDX 2.3, section 7.9, has it.
+    sums = "".join(sorted(entry["checksums"][0]["checksumValue"] for entry in files))
+    code = hashlib.sha1(sums.encode()).hexdigest()
+    image.update(filesAnalyzed=True, packageVerificationCode={"packageVerificationCodeValue": code})
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     created = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     identity = f"{arguments.name}-{arguments.version}-{everything.hexdigest()[:16]}"

@@ -42,13 +42,17 @@ class Tally:
         print(f"skipped {name}: {why}")
 
 
+def named(path):
+    return "birkhoff-" + path.stem.removeprefix("birkhoff-")
+
+
 def prometheus_rules():
     """deploy/prometheus/rules as PrometheusRules."""
     documents = []
     for path in sorted((DEPLOY / "prometheus/rules").glob("*.yaml")):
         documents.append({
             "apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule",
-            "metadata": {"name": f"birkhoff-{path.stem}", "namespace": policy.NAMESPACE,
+            "metadata": {"name": named(path), "namespace": policy.NAMESPACE,
                          "labels": {"app.kubernetes.io/name": "birkhoff", "app.kubernetes.io/part-of": "birkhoff"}},
             "spec": yaml.safe_load(path.read_text())})
     return GENERATED + yaml.safe_dump_all(documents, sort_keys=False, width=120, explicit_start=True)
@@ -63,7 +67,7 @@ def dashboard_list():
             "disableNameSuffixHash": True,
             "labels": {"app.kubernetes.io/name": "birkhoff", "app.kubernetes.io/part-of": "birkhoff", "grafana_dashboard": "1"}}
         component["configMapGenerator"] = [
-            {"name": f"birkhoff-dashboard-{path.stem}", "namespace": policy.NAMESPACE, "files": [f"dashboards/{path.name}"]}
+            {"name": f"{named(path)}-dashboard", "namespace": policy.NAMESPACE, "files": [f"dashboards/{path.name}"]}
             for path in paths]
     else:
         component["configMapGenerator"] = []

@@ -6,9 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-packages=(kubernetes-validate==1.37.0 PyYAML==6.0.3)
+# The last one is for tests/image.py.
+packages=(kubernetes-validate==1.37.0 PyYAML==6.0.3 spdx-tools==0.8.3)
 environment=build/deploy-checks
-if ! "$environment/bin/python" -c 'import kubernetes_validate, yaml' 2>/dev/null; then
+if ! "$environment/bin/python" -c 'import kubernetes_validate, spdx_tools, yaml' 2>/dev/null; then
   rm -rf "$environment"
   mkdir -p build
   python3 -m venv "$environment"

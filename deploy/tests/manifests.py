@@ -36,7 +36,7 @@ def lock_text():
 
 
 def inputs_hash():
-    folders = [DEPLOY / name for name in ("kustomize", "grafana", "prometheus/rules", "tests/components")]
+    folders = [DEPLOY / name for name in ("kustomize", "grafana/dashboards", "prometheus/rules", "tests/components")]
     digest = hashlib.sha256()
     for path in sorted(p for folder in folders for p in folder.rglob("*") if p.suffix in {".yaml", ".json", ".txt"}):
         digest.update(f"{path.relative_to(DEPLOY)}\0".encode())

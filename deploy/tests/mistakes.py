@@ -77,6 +77,11 @@ def forget_a_code(documents):
     next(r for r in rules if 71 in r.get("onExitCodes", {}).get("values", []))["onExitCodes"]["values"].remove(71)
 
 
+def misspell_the_job(documents):
+    config = next(d for d in of_kind(documents, "ConfigMap") if "first.yaml" in d["data"])
+    config["data"]["first.yaml"] = config["data"]["first.yaml"].replace("hidden_size", "hiden_size")
+
+
 def retry_a_bad_spec(documents):
     rules = workload(documents, "worker").job["podFailurePolicy"]["rules"]
     rule = next(r for r in rules if 64 in r.get("onExitCodes", {}).get("values", []))
@@ -167,4 +172,5 @@ MISTAKES = [
 WITH_PROGRAMS = [
     Mistake("a flag that the program does not have", "dev", argument("coordinator", "--allow-plaintext", "--insecure"),
             "birkhoffd has no --insecure"),
+    Mistake("a job file that can never work", "dev", misspell_the_job, "did you mean"),
 ]

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 
 from manifests import CLUSTER_KINDS, DEPLOY, matches, name_of, of_kind, workloads
 
@@ -302,6 +303,22 @@ def known_flags(name, verbs):
     return helps[name, verbs]
 
 
+def job_files_are_valid(documents):
+    """Job files in ConfigMaps; needs the programs."""
+    folder = os.environ.get("BIRKHOFF_BIN")
+    for config in of_kind(documents, "ConfigMap"):
+        for key, text in config.get("data", {}).items():
+            if folder is None or not key.endswith(".yaml"):
+                continue
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                file.write(text)
+                file.flush()
+                told = subprocess.run([pathlib.Path(folder) / "birkhoff", "validate", "--spec-only", file.name],
+                                      capture_output=True, text=True)
+            if told.returncode != 0:
+                yield f"{name_of(config)}: {key}: {told.stderr.strip()}"
+
+
 def references_exist(documents):
     have = {(document["kind"], document["metadata"]["name"]) for document in documents} | EXTERNAL
     have |= {("Secret", document["spec"]["secretName"]) for document in of_kind(documents, "Certificate")}
@@ -480,9 +497,9 @@ def everything_is_in_the_namespace(documents):
 RULES = [
     pods_are_restricted, namespace_is_no_laxer_than_needed, nobody_has_rights, images_are_named, resources_are_bounded,
     probes_ask_the_right_thing, stops_fit_into_their_grace, coordinator_is_one, jobs_obey_the_exit_codes,
-    workers_end_as_they_are_started, flags_open_the_ports_that_are_named, arguments_are_the_programs_own, references_exist,
-    mounts_have_volumes, gangs_are_whole, selectors_take_pods, network_is_closed, flows_that_are_needed_are_open,
-    everything_is_in_the_namespace,
+    workers_end_as_they_are_started, flags_open_the_ports_that_are_named, arguments_are_the_programs_own, job_files_are_valid,
+    references_exist, mounts_have_volumes, gangs_are_whole, selectors_take_pods, network_is_closed,
+    flows_that_are_needed_are_open, everything_is_in_the_namespace,
 ]
 
 

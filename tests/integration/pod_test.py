@@ -163,12 +163,17 @@ class PodTest(unittest.TestCase):
         self.expect_complete(workers, failures=0)
 
     def test_a_worker_that_cannot_stop_in_time_loses_no_checkpoint(self):
-        workers = self.start_workers(stop_grace=1)
+        workers = self.start_workers(stop_grace=3)
         self.submit()
         self.wait_for_step(25)
         self.coordinator.kill()  # nobody commits
         stopped = workers.pods[0]
-        code = stopped.evict()
+        self.assertEqual(stopped.grpc_answers("liveness"), 1)
+        stopped.disrupted = True
+        stopped.program.signal(signal.SIGTERM)
+        wait_for(lambda: stopped.answers("readinessProbe") == (False, "stopping\n"), "it is not ready")
+        self.assertTrue(stopped.answers("livenessProbe")[0], "it drains")
+        code = stopped.end()
         self.assertEqual(code, 71, stopped.program.said())
         self.assertEqual(workers.action(stopped, code), "Ignore", "it was a disruption")
         workers.ended(stopped, code)
@@ -250,8 +255,12 @@ class PodTest(unittest.TestCase):
         self.coordinator.kill()
         wait_for(lambda: pool[0].answers("readinessProbe") == (False, "the coordinator is away\n"), "it is not ready")
         self.assertEqual(pool[0].answers("livenessProbe"), (True, "ok\n"))
+        wait_for(lambda: pool[0].grpc_answers("readiness") == 2, "gRPC says so too")
+        self.assertEqual([pool[0].grpc_answers(service) for service in ("startup", "liveness")], [1, 1])
         self.start_coordinator()
         pool[0].wait_until_ready()
+        for pod in (self.coordinator, *pool):
+            wait_for(lambda: [pod.grpc_answers(name) for name in ("", "startup", "readiness", "liveness")] == [1] * 4, pod.name)
 
 
 if __name__ == "__main__":

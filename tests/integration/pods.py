@@ -16,6 +16,8 @@ import tempfile
 import urllib.error
 import urllib.request
 
+import grpc
+
 import programs
 from programs import wait_for
 
@@ -143,6 +145,12 @@ class Pod:
             return False, error.read().decode()
         except OSError as error:
             return False, str(error)
+
+    def grpc_answers(self, service):
+        """What a gRPC probe of the service hears: 1 SERVING, 2 NOT_SERVING."""
+        with grpc.insecure_channel(f"{self.address}:{self.load.ports()['health-grpc']}") as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda text: bytes([10, len(text)]) + text, bytes)
+            return check(service.encode(), timeout=5, wait_for_ready=True)[1]
 
     def wait_until_ready(self):
         wait_for(lambda: self.answers("startupProbe")[0], f"{self.name} has started")
