@@ -425,7 +425,7 @@ def network_is_closed(documents):
             names = {port.get("port") for port in rule.get("ports", [])}
             if not names:
                 yield f"{name_of(policy)}: a rule for ingress without ports"
-            if "from" not in rule and not names <= {"health", "health-grpc"}:
+            if not rule.get("from"):
                 yield f"{name_of(policy)}: opens {sorted(map(str, names))} to everybody"
             for load, port in itertools.product(loads, sorted(map(str, names))):
                 taken = matches(policy["spec"]["podSelector"], load.labels)
@@ -473,9 +473,6 @@ def flows_that_are_needed_are_open(documents):
             yield f"NetworkPolicy: {who} may not speak to {whom} at {port}"
         if not allows("ingress", receiver, sender, port):
             yield f"NetworkPolicy: {whom} does not hear {who} at {port}"
-    for receiver in (COORDINATOR, WORKER):
-        if not allows("ingress", receiver, {}, "health"):
-            yield f"NetworkPolicy: {receiver['app.kubernetes.io/component']} does not answer the kubelet"
     if not allows("egress", WORKER, {}, 53, namespace="kube-system"):
         yield "NetworkPolicy: workers may not ask for names"
     monitored = of_kind(documents, "ServiceMonitor")
