@@ -93,7 +93,7 @@ absl::Status Driver::Replay() {
   for (const StoredEvent& stored : events) RETURN_IF_ERROR(ReplayEvent(stored));
   for (const auto& [name, record] : jobs_) Reindex(*record);
   ExpectWorkers();
-  last_tick_ = clock_.Now();
+  last_tick_ = started_ = clock_.Now();
   return absl::OkStatus();
 }
 
@@ -101,8 +101,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
   ASSIGN_OR_RETURN(const JobEvent event, DecodeJobEvent(stored));
   std::unique_ptr<JobRecord>& record = jobs_[stored.job];
   if (record == nullptr) {
-    record =
-        std::make_unique<JobRecord>(Job(stored.job, Graces(options_)), options_.metrics_window);
+    record = std::make_unique<JobRecord>(Job(stored.job, Graces(options_)), options_);
     record->sequence = next_sequence_++;
     record->create_time = absl::FromUnixNanos(stored.wall_ns);
   }
@@ -122,6 +121,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
 void Driver::ExpectWorkers() {
   for (const auto& [name, record] : jobs_) {
     const std::vector<JobRank>& ranks = record->job.ranks();
+    if (!ranks.empty() && !IsOver(record->job.state())) WatchAttempt(*record);
     for (int rank = 0; rank < static_cast<int>(ranks.size()); ++rank) {
       if (ranks[rank].gone) continue;
       const PlacedWorker& worker = ranks[rank].worker;
@@ -139,6 +139,7 @@ absl::StatusOr<JobRecord*> Driver::FindJob(const std::string& name) const {
 
 JobView Driver::View(const JobRecord& record, bool with_spec) const {
   JobView view = MakeJobView(record.job, with_spec);
+  if (std::optional<JobReason> why = WhyItWaits(record)) view.reason = *std::move(why);
   view.create_time = record.create_time;
   view.update_time = record.update_time;
   view.last_event_id = record.durable_id;
@@ -170,6 +171,7 @@ absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const 
   const JobCreated& made = record.job.request();
   const bool same = EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
                     made.priority == request.priority && made.fresh == request.fresh &&
+                    made.changes == request.changes && made.init_from == request.init_from &&
                     made.output_directory == OutputDirectoryOf(request, name);
   if (same) return View(record);
   return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " made ", name,
@@ -216,8 +218,10 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   created.output_directory = OutputDirectoryOf(request, name);
   RETURN_IF_ERROR(CheckNobodyWritesTo(created));
   created.fresh = request.fresh;
-  JobRecord& record = *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)),
-                                                                  options_.metrics_window));
+  created.changes = request.changes;
+  created.init_from = request.init_from;
+  JobRecord& record =
+      *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)), options_));
   record.sequence = next_sequence_;
   record.create_time = clock_.WallTime();
   // Once it is in the log it stays here too, whatever fails after that.
@@ -356,6 +360,7 @@ std::unique_ptr<Coordinator::Subscription> Driver::Subscribe(const std::string& 
   absl::MutexLock lock(&mutex_);
   if (const auto found = jobs_.find(name); found != jobs_.end()) {
     found->second->watchers.insert(watcher);
+    watched_[name] = found->second.get();
   }
   return std::make_unique<DriverSubscription>(*this, name, watcher);
 }
@@ -364,6 +369,7 @@ void Driver::Unsubscribe(const std::string& name, const std::shared_ptr<Watcher>
   absl::MutexLock lock(&mutex_);
   if (const auto found = jobs_.find(name); found != jobs_.end()) {
     found->second->watchers.erase(watcher);
+    if (found->second->watchers.empty()) watched_.erase(name);
   }
 }
 
@@ -405,12 +411,15 @@ absl::Status Driver::Apply(JobRecord& record, const JobEvent& event) {
 // only damage explains shows for good.
 absl::Status Driver::AppendToStore(const std::vector<StoredEvent>& events) {
   const absl::Status status = store_.Append(events);
-  if (status != store_status_ && !absl::IsDataLoss(store_status_)) {
-    aftermath_.lines.push_back(status.ok() ? "job store: it takes events again"
-                                           : std::string(status.message()));
-    store_status_ = status;
-  }
+  NoteStore(status);
   return status;
+}
+
+void Driver::NoteStore(const absl::Status& status) {
+  if (status == store_status_ || absl::IsDataLoss(store_status_)) return;
+  aftermath_.lines.push_back(status.ok() ? "job store: it takes events again"
+                                         : std::string(status.message()));
+  store_status_ = status;
 }
 
 absl::Status Driver::StoreStatus() const {
@@ -427,12 +436,15 @@ void Driver::Reindex(JobRecord& record) {
   if (const std::string& id = job.request().request_id; !id.empty()) by_request_[id] = &record;
   const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
   const std::pair<int, int64_t> place{-job.request().priority, record.sequence};
-  if (record.queue.has_value()) queues_[static_cast<int>(*record.queue)].erase(place);
+  if (record.queue.has_value()) {
+    const auto queue = queues_.find(*record.queue);
+    queue->second.erase(place);
+    if (queue->second.empty()) queues_.erase(queue);
+  }
   record.queue.reset();
   if (waits) {
-    const DeviceKind device = DeviceOf(job);
-    queues_[static_cast<int>(device)][place] = &record;
-    record.queue = device;
+    record.queue = {static_cast<int>(DeviceOf(job)), NumRanks(job.spec())};
+    queues_[*record.queue][place] = &record;
   }
   const bool over = IsOver(job.state());
   if (over || job.state() == JobState::kQueued) {

@@ -132,6 +132,8 @@ void AddStabilityEvents(const FleetMetrics& fleet, std::vector<MetricFamily>* ou
     if (!job.last_step.has_value()) continue;
     events.Add({{"job_id", ShortName(job)}, {"kind", "skipped_step"}},
                static_cast<double>(job.last_step->skipped_total));
+    events.Add({{"job_id", ShortName(job)}, {"kind", "gain_above_bound"}},
+               static_cast<double>(job.times_above_bound));
   }
   out->push_back(events.Take());
 }

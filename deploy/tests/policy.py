@@ -254,6 +254,10 @@ def workers_end_as_they_are_started(documents):
         for container in load.containers(init=False):
             if program(container) != "birkhoff-worker":
                 continue
+            if "--allow-path" not in flags(container):
+                yield f"{load.name}: jobs may touch whatever the worker can: --allow-path"
+            if {"--once", "--give-up-seconds"} & set(flags(container)) and load.job is None:
+                yield f"{load.name}: --once and --give-up-seconds are for Jobs"
             if ("--once" in flags(container)) != (load.job is not None):
                 yield f"{load.name}: --once is for Jobs, and for them alone"
             device, gpus = flags(container).get("--device"), container["resources"]["limits"].get("nvidia.com/gpu")

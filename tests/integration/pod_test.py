@@ -22,8 +22,8 @@ class PodTest(unittest.TestCase):
         cls.root = pathlib.Path(tempfile.mkdtemp(prefix="birkhoff-pods-"))
         cls.addClassCleanup(shutil.rmtree, cls.root, ignore_errors=True)
         programs.import_stubs(programs.make_stubs(cls.root, programs.bash_command()))
-        cls.yaml = SPEC.format(data=programs.make_text(cls.root), steps=STEPS)
-        (cls.root / "job.yaml").write_text(cls.yaml)
+        (cls.root / "job.yaml").write_text(SPEC.format(data=programs.make_text(cls.root), steps=STEPS))
+        cls.yaml = SPEC.format(data="data/text", steps=STEPS)  # on the workers' volume
         output = cls.root / "undisturbed"
         run = programs.Program([programs.BIN / "birkhoff", "run", cls.root / "job.yaml", "--out", output],
                                cls.root / "undisturbed.log", cls.root)
@@ -37,7 +37,11 @@ class PodTest(unittest.TestCase):
     def setUp(self):
         self.cluster = pods.Cluster(pods.make_room(self.root / self.id().rpartition(".")[2]))
         self.addCleanup(self.cluster.close)
-        self.output = self.cluster.claim("birkhoff-work") / "out"
+        work = self.cluster.claim("birkhoff-work")
+        self.output = work / "out"
+        (work / "data").mkdir()
+        for path in self.root.glob("text.*"):
+            shutil.copy(path, work / "data")
         self.start_coordinator()
 
     def start_coordinator(self):
@@ -190,7 +194,7 @@ class PodTest(unittest.TestCase):
 
     def test_a_job_that_can_never_work_fails_at_once(self):
         workers = self.start_workers()
-        self.submit(self.yaml.replace(str(self.root / "text"), "nowhere"))
+        self.submit(self.yaml.replace("data/text", "data/nowhere"))
         for pod in list(workers.pods.values()):
             code = pod.end()
             self.assertEqual(code, 64, pod.program.said())

@@ -124,8 +124,8 @@ class Pod:
         argument = re.sub(r"\$\((\w+)\)", lambda match: self.environment()[match.group(1)], argument)
         flag, _, value = argument.partition("=")
         for path, folder in self.mounts().items():
-            if value.startswith(f"{path}/"):
-                argument = f"{flag}={folder}/{value.removeprefix(f'{path}/')}"
+            if f"{value}/".startswith(f"{path}/"):
+                argument = f"{flag}={folder}{value.removeprefix(path)}"
         argument = argument.replace("=0.0.0.0:", f"={self.address}:")
         for service, address in self.cluster.services.items():
             argument = argument.replace(f"={service}:", f"={address}:")
