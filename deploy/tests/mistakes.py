@@ -141,6 +141,8 @@ MISTAKES = [
     Mistake("pods that are replaced while they still write", "multi-node-kueue", job("podReplacementPolicy", "TerminatingOrFailed"),
             "needs podReplacementPolicy Failed"),
     Mistake("fewer workers than the job counts", "multi-node-kueue", job("parallelism", 8), "as many completions as parallelism"),
+    Mistake("a worker whose jobs may touch everything", "dev",
+            lambda documents: container(documents, "worker")["args"].remove("--allow-path=/work"), "jobs may touch whatever"),
     Mistake("a pool that leaves with its first job", "dev", argument("worker", "--device=cpu", "--once"), "--once is for Jobs"),
     # Names.
     Mistake("a Service for pods of another label", "dev",
