@@ -24,11 +24,12 @@
 namespace birkhoff {
 namespace {
 
-// Calls Coordinator::Tick several times per heartbeat; health is what the store says.
+// Calls Coordinator::Tick several times per heartbeat; readiness is what the store says.
 class Ticker {
  public:
-  Ticker(Coordinator& coordinator, RpcServer& server, absl::Duration interval)
-      : thread_([this, &coordinator, &server, interval] { Run(coordinator, server, interval); }) {}
+  Ticker(Coordinator& coordinator, RpcServer& server, Health& health, absl::Duration interval)
+      : health_(health),
+        thread_([this, &coordinator, &server, interval] { Run(coordinator, server, interval); }) {}
   ~Ticker() {
     {
       absl::MutexLock lock(&mutex_);
@@ -45,10 +46,14 @@ class Ticker {
     while (!stopped_.For(mutex_, interval, stopping)) {
       // The coordinator has logged what is wrong; the next tick tries again.
       coordinator.Tick().IgnoreError();
-      server.SetHealthy(coordinator.StoreStatus().ok());
+      const absl::Status store = coordinator.StoreStatus();
+      server.SetHealthy(store.ok());
+      health_.SetReady(store);
+      health_.Beat();
     }
   }
 
+  Health& health_;
   absl::Mutex mutex_;
   SteadyWait stopped_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
@@ -67,6 +72,8 @@ class RunningDaemon final : public Daemon {
           " is not allowed; need at least two heartbeats, ",
           absl::ToDoubleSeconds(2 * options_.heartbeat), " (or lower --heartbeat-seconds)"));
     }
+    // Before the store, which may take long to replay.
+    ASSIGN_OR_RETURN(health_endpoint_, HealthEndpoint::Start(options_.health, health_));
     ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
     CoordinatorOptions coordinator;
     coordinator.heartbeat = options_.heartbeat;
@@ -84,7 +91,9 @@ class RunningDaemon final : public Daemon {
       ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
                                                          options_.allow_plaintext));
     }
-    ticker_ = std::make_unique<Ticker>(*coordinator_, *server_,
+    health_.SetReady(absl::OkStatus());
+    health_.Beat();
+    ticker_ = std::make_unique<Ticker>(*coordinator_, *server_, health_,
                                        options_.heartbeat / Coordinator::kTicksPerHeartbeat);
     if (options_.on_deaf) {
       SelfProbeOptions probe{server_->address()};
@@ -102,10 +111,18 @@ class RunningDaemon final : public Daemon {
     return endpoint_ == nullptr ? "" : endpoint_->address();
   }
 
+  const HealthEndpoint& health() const override { return *health_endpoint_; }
+
   void Shutdown(absl::Duration grace) override {
+    health_.SetStopping();
     probe_.reset();
     ticker_.reset();
-    if (server_ != nullptr) server_->Shutdown(grace);
+    if (server_ != nullptr) {
+      server_->SetHealthy(false);
+      jobs_->EndWatches();
+      workers_->EndStreams();
+      server_->Shutdown(grace);
+    }
     endpoint_.reset();
     // Step reports that waited to be written in one go.
     if (coordinator_ == nullptr) return;
@@ -118,6 +135,8 @@ class RunningDaemon final : public Daemon {
  private:
   const DaemonOptions options_;
   SystemClock clock_;
+  Health health_{clock_};
+  std::unique_ptr<HealthEndpoint> health_endpoint_;
   std::unique_ptr<JobStore> store_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<JobService> jobs_;

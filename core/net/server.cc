@@ -51,6 +51,10 @@ class GrpcServer final : public RpcServer {
     if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(healthy);
   }
 
+  void SetHealthy(const std::string& service, bool healthy) override {
+    if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(service, healthy);
+  }
+
   void Shutdown(absl::Duration grace) override {
     if (std::exchange(down_, true)) return;
     if (auto* health = server_->GetHealthCheckService()) health->Shutdown();

@@ -32,6 +32,8 @@ class RpcServer {
   virtual std::string address() const = 0;    // with the real port
   virtual int64_t refused() const = 0;        // connections beyond max_connections so far
   virtual void SetHealthy(bool healthy) = 0;  // what the health service answers; any thread
+  // The same for one name that a client may ask for; names never set are NOT_FOUND.
+  virtual void SetHealthy(const std::string& service, bool healthy) = 0;
   // Health says NOT_SERVING, calls get `grace` to end, then they are cancelled.  Idempotent.
   virtual void Shutdown(absl::Duration grace) = 0;
 };
