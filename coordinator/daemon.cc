@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,8 @@
 #include "core/base/status_macros.h"
 #include "core/base/version.h"
 #include "core/net/metrics_endpoint.h"
+#include "core/net/process_metrics.h"
+#include "core/net/rpc_metrics.h"
 #include "core/net/self_probe.h"
 #include "core/net/server.h"
 #include "core/plan/compile.h"
@@ -64,6 +67,11 @@ class RunningDaemon final : public Daemon {
           " is not allowed; need at least two heartbeats, ",
           absl::ToDoubleSeconds(2 * options_.heartbeat), " (or lower --heartbeat-seconds)"));
     }
+    if (options_.metrics_series_per_job < MetricsOptions::kFewestSeriesPerJob) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--metrics-series-per-job: ", options_.metrics_series_per_job,
+                       " is not allowed; need at least ", MetricsOptions::kFewestSeriesPerJob));
+    }
     ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
     CoordinatorOptions coordinator;
     coordinator.heartbeat = options_.heartbeat;
@@ -72,10 +80,13 @@ class RunningDaemon final : public Daemon {
     ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
     jobs_ = JobService::New(*coordinator_, kVersion);
     workers_ = WorkerService::New(*coordinator_);
-    ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext},
+    const std::shared_ptr<RpcMetrics> calls = RpcMetrics::New();
+    ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext, calls},
                                                {jobs_->service(), workers_->service()}));
     if (!options_.metrics_listen.empty()) {
-      metrics_ = NewCoordinatorMetrics(*coordinator_);
+      const MetricsOptions shown = {kVersion, options_.metrics_series_per_job};
+      metrics_ = {NewCoordinatorMetrics(*coordinator_, shown), calls->collectable(),
+                  NewProcessMetrics()};
       ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
                                                          options_.allow_plaintext));
     }
@@ -116,7 +127,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<JobService> jobs_;
   std::unique_ptr<WorkerService> workers_;
-  std::shared_ptr<prometheus::Collectable> metrics_;
+  std::vector<std::shared_ptr<prometheus::Collectable>> metrics_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<SelfProbe> probe_;

@@ -29,6 +29,8 @@ int Main(int argc, char** argv) {
   app.add_option("--listen", options.listen, "gRPC address; port 0: any free one");
   app.add_option("--metrics-listen", options.metrics_listen,
                  "address of /metrics; empty: none; port 0: any free one");
+  app.add_option("--metrics-series-per-job", options.metrics_series_per_job,
+                 "at most; beyond it single sub-layers and workers are left out");
   app.add_option("--store", options.store_path, "SQLite file of jobs and their history");
   app.add_option("--heartbeat-seconds", heartbeat, "between a worker's heartbeats")
       ->check(CLI::Range(0.01, 3600.0));

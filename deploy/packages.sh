@@ -20,8 +20,8 @@ CORPUS_PACKAGES=(perl)
 TEST_PACKAGES=(python3 python3-grpcio python3-protobuf)
 # On top, for the GPU backend: what deploy/cuda.sh fetches with.
 GPU_PACKAGES=(python3-pip)
-# On top, for .ci/run.
-DEVELOPER_PACKAGES=(clang-format clang-tidy git shellcheck "${GPU_PACKAGES[@]}")
+# On top, for .ci/run; its rules and dashboards are read with YAML.
+DEVELOPER_PACKAGES=(clang-format clang-tidy git shellcheck python3-yaml "${GPU_PACKAGES[@]}")
 
 missing_packages() {
   local package

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/net/rpc_metrics.h"
 
 namespace grpc {
 class Service;
@@ -15,8 +16,9 @@ class Service;
 namespace birkhoff {
 
 struct ServerOptions {
-  std::string listen;            // "127.0.0.1:7443"; port 0: ephemeral
-  bool allow_plaintext = false;  // needed where `listen` is not a loopback address
+  std::string listen;                             // "127.0.0.1:7443"; port 0: ephemeral
+  bool allow_plaintext = false;                   // needed where `listen` is not a loopback address
+  std::shared_ptr<RpcMetrics> metrics = nullptr;  // counts the calls; may be null
 };
 
 class RpcServer {

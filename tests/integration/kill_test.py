@@ -17,7 +17,7 @@ import programs
 from programs import wait_for
 
 STEPS = 60
-CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "memory_bytes"}
+CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "exposed_transfer", "memory_bytes"}
 IMPATIENT = ["--heartbeat-seconds", "0.2", "--lease-seconds", "1.5"]
 SPEC = """
 name: kill
