@@ -20,9 +20,10 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import MultipleLocator, NullFormatter, ScalarFormatter  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).parent / "dashboards"
-POINTS = 60  # per curve
+POINTS = 50  # per curve
 SERIES = 8  # per panel
 ROW_INCHES = 0.34  # of one unit of Grafana's grid
 WIDTH_INCHES = 13.0
@@ -31,9 +32,9 @@ WIDTH_INCHES = 13.0
 class Source:
     """Prometheus, over one span of time."""
 
-    def __init__(self, url, minutes):
+    def __init__(self, url, minutes, ago):
         self.url = url
-        self.end = time.time()
+        self.end = time.time() - 60 * ago
         self.begin = self.end - 60 * minutes
         self.step = max((self.end - self.begin) / POINTS, 1.0)
 
@@ -78,11 +79,29 @@ def human(value, unit):
     return f"{value:.4g}"
 
 
+def log_scale(axes):
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def in_minutes(axes, source):
+    minutes = (source.end - source.begin) / 60
+    axes.xaxis.set_major_locator(MultipleLocator(60 * max(1, round(minutes / 6))))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 60:.0f} min")
+
+
+def no_data(axes):
+    axes.text(0.5, 0.5, "no data", ha="center", va="center", fontsize=7, transform=axes.transAxes)
+    axes.set_axis_off()
+
+
 def draw_curves(axes, panel, source):
     custom = panel["fieldConfig"]["defaults"].get("custom", {})
     unit = panel["fieldConfig"]["defaults"].get("unit", "none")
     curves = [(name_of(t.get("legendFormat", ""), metric), points)
               for t in panel["targets"] for metric, points in source.over_time(t["expr"])]
+    if not curves:
+        return no_data(axes)
     for name, points in curves[:SERIES]:
         times, values = zip(*points)
         if custom.get("drawStyle") == "bars":
@@ -90,15 +109,16 @@ def draw_curves(axes, panel, source):
         else:
             axes.plot(times, values, linewidth=0.9, label=name, marker="." if len(points) < 3 else None)
     if custom.get("scaleDistribution", {}).get("type") == "log":
-        axes.set_yscale("log")
+        log_scale(axes)
+    elif panel["fieldConfig"]["defaults"].get("min") == 0 and axes.get_ylim()[1] > 0:
+        axes.set_ylim(bottom=0)
     for step in panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", [])[1:]:
         if custom.get("thresholdsStyle", {}).get("mode") == "dashed":
             axes.axhline(step["value"], linestyle="--", linewidth=0.6, color=step["color"])
     axes.set_xlim(0, source.end - source.begin)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 60:.0f} min")
+    in_minutes(axes, source)
     axes.yaxis.set_major_formatter(lambda value, _: human(value, unit))
-    if curves:
-        axes.legend(fontsize=4.5, loc="best", frameon=False, ncol=2 if len(curves) > 4 else 1)
+    axes.legend(fontsize=4.5, loc="best", frameon=False, ncol=2 if len(curves) > 4 else 1)
     if len(curves) > SERIES:
         axes.text(1, 1, f"{len(curves) - SERIES} more", fontsize=5, ha="right", va="bottom", transform=axes.transAxes)
 
@@ -117,14 +137,15 @@ def draw_heat(axes, panel, source, job):
     expression = panel["targets"][0]["expr"].replace('"$job_id"', f'"{job}"')
     found = source.over_time(expression)
     if not found:
-        return
+        return no_data(axes)
     times = sorted({t for _, points in found for t, _ in points})
     cells = [[dict(points).get(t, float("nan")) for t in times] for _, points in found]
     edges = [t - source.step / 2 for t in times] + [times[-1] + source.step / 2]
     mesh = axes.pcolormesh(edges, range(len(found) + 1), cells, cmap="turbo", rasterized=True)
-    axes.get_figure().colorbar(mesh, ax=axes, pad=0.01).ax.tick_params(labelsize=5)
+    plain_numbers = ScalarFormatter(useOffset=False)
+    axes.get_figure().colorbar(mesh, ax=axes, pad=0.01, format=plain_numbers).ax.tick_params(labelsize=5)
     axes.set_ylabel("sub-layer", fontsize=5)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 60:.0f} min")
+    in_minutes(axes, source)
 
 
 def draw_profile(axes, panel, source):
@@ -135,7 +156,7 @@ def draw_profile(axes, panel, source):
         if points:
             axes.plot(*zip(*points), linewidth=0.9, marker=".", markersize=3, label=renamed[f"Value #{target['refId']}"])
     if panel["fieldConfig"]["defaults"].get("custom", {}).get("scaleDistribution", {}).get("type") == "log":
-        axes.set_yscale("log")
+        log_scale(axes)
     axes.set_xlabel(field, fontsize=5)
     axes.legend(fontsize=5, frameon=False)
 
@@ -152,7 +173,7 @@ def draw_table(axes, panel, source):
     for row in found.values():
         columns += [column for column in row if column not in columns]
     if not found:
-        return
+        return no_data(axes)
     cells = [[row.get(column, "") for column in columns] for row in found.values()][:10]
     table = axes.table(cellText=cells, colLabels=columns, loc="upper center", edges="horizontal")
     table.auto_set_font_size(False)
@@ -166,7 +187,7 @@ def draw_panel(figure, box, panel, source, jobs):
     left, bottom, width, height = box
     for index, job in enumerate(repeated):
         share = width / len(repeated)
-        axes = figure.add_axes((left + share * index + 0.03, bottom + 0.16 * height, share - 0.04, 0.66 * height))
+        axes = figure.add_axes((left + share * index + 0.04, bottom + 0.16 * height, share - 0.05, 0.66 * height))
         axes.set_title(panel["title"].replace("$job_id", job), fontsize=7, loc="left")
         axes.tick_params(labelsize=5)
         axes.spines[["top", "right"]].set_visible(False)
@@ -191,16 +212,20 @@ def draw(dashboard, source, path):
             draw_panel(figure, box, panel, source, jobs)
     figure.savefig(path, metadata={"Date": None}, dpi=60)
     plt.close(figure)
+    # A hundredth of a point is finer than anybody sees.
+    text = re.sub(r"(?<=[ \"(-])(\d+\.\d{2})\d+", r"\1", path.read_text())
+    path.write_text(re.sub(r"^ +", "", text, flags=re.M))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prometheus", default="http://127.0.0.1:9090")
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--ago", type=float, default=0.0, help="minutes between the end of what is drawn and now")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/pictures"))
     arguments = parser.parse_args()
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "birkhoff", "path.simplify_threshold": 1.0})
-    source = Source(arguments.prometheus, arguments.minutes)
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "birkhoff", "font.sans-serif": ["DejaVu Sans"], "path.simplify_threshold": 1.0})
+    source = Source(arguments.prometheus, arguments.minutes, arguments.ago)
     for path in sorted(FOLDER.glob("*.json")):
         target = arguments.out / f"{path.stem}.svg"
         draw(json.loads(path.read_text()), source, target)

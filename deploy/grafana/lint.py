@@ -168,7 +168,7 @@ def check_alerts(alerts, known):
         for annotation in ("summary", "description", "runbook_url", "dashboard"):
             if not rule.get("annotations", {}).get(annotation):
                 yield f"{name}: has no {annotation}"
-        if rule["annotations"]["runbook_url"] != f"docs/runbooks/{name}.md":
+        if rule["annotations"].get("runbook_url") != f"docs/runbooks/{name}.md":
             yield f"{name}: runbook_url must be docs/runbooks/{name}.md"
         page = ROOT / f"docs/runbooks/{name}.md"
         headings = re.findall(r"^(#+ .*)$", page.read_text(), re.M) if page.exists() else []

@@ -12,3 +12,4 @@ promtool test rules deploy/prometheus/tests/*.yaml
 if command -v amtool >/dev/null; then amtool check-config deploy/prometheus/alertmanager.yml; fi
 bash deploy/grafana/sdk.sh --check
 python3 -B deploy/grafana/lint.py
+python3 -B tests/integration/lint_test.py
