@@ -131,11 +131,7 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   if constexpr (std::is_same_v<Said, StepDone>) {
     // All ranks see the same step; the history keeps rank 0's word.
     record->meter.Heard(record->job, rank, said.report);
-    if (!record->meter.knows_memory()) {
-      if (const std::shared_ptr<const Plan> plan = PlanOf(*record); plan != nullptr) {
-        record->meter.Holds(record->job, *plan);
-      }
-    }
+    if (!record->meter.knows_memory()) record->meter.Holds(record->job, PlanOf(*record).get());
     if (rank != 0) return absl::OkStatus();
   }
   const absl::Status status = Apply(*record, said);

@@ -87,7 +87,11 @@ void JobMeter::Took(Instant now, absl::Time wall, const JobEvent& event, const J
     counts_.last_checkpoint_step = committed->step;
     ++counts_.checkpoints;
   }
-  if (std::holds_alternative<CheckpointFailed>(event)) ++counts_.failed_checkpoints;
+  if (const auto* failed = std::get_if<CheckpointFailed>(&event)) {
+    // Each rank that has failed says so.
+    if (failed->step != failed_checkpoint_) ++counts_.failed_checkpoints;
+    failed_checkpoint_ = failed->step;
+  }
   if (std::holds_alternative<AttemptPlaced>(event)) {
     counts_.ranks.clear();
     knows_memory_ = false;
@@ -126,12 +130,12 @@ void JobMeter::Heard(const Job& job, int rank, const StepReport& report) {
   counts_.ranks[rank].compute_seconds = report.compute_seconds;
 }
 
-void JobMeter::Holds(const Job& job, const Plan& plan) {
+void JobMeter::Holds(const Job& job, const Plan* plan) {
   NeedRanks(job);
   knows_memory_ = true;
+  if (plan == nullptr || plan->ranks.empty()) return;
   for (size_t rank = 0; rank < counts_.ranks.size(); ++rank) {
-    if (plan.ranks.empty()) return;
-    counts_.ranks[rank].memory = MemoryByKind(plan.ranks[rank % plan.ranks.size()]);
+    counts_.ranks[rank].memory = MemoryByKind(plan->ranks[rank % plan->ranks.size()]);
   }
 }
 

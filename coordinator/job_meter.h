@@ -27,8 +27,8 @@ class JobMeter {
   void Took(Instant now, absl::Time wall, const JobEvent& event, const Job& job);
   // Any rank's word of a step; Took hears only those of rank 0.
   void Heard(const Job& job, int rank, const StepReport& report);
-  // What the ranks of the latest attempt hold, by its plan.
-  void Holds(const Job& job, const Plan& plan);
+  // What the ranks of the latest attempt hold, by its plan; null: the plan is lost.
+  void Holds(const Job& job, const Plan* plan);
   bool knows_memory() const { return knows_memory_; }
 
   JobMetrics Read(Instant now, const Job& job) const;
@@ -47,6 +47,7 @@ class JobMeter {
   JobState state_ = JobState::kQueued;  // in which it is spent
   int64_t best_step_ = 0;               // that some attempt has finished
   bool knows_memory_ = false;
+  int64_t failed_checkpoint_ = 0;  // step of the latest that a rank could not write
 };
 
 }  // namespace birkhoff

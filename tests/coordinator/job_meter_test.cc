@@ -110,7 +110,7 @@ TEST_F(JobMeterTest, AGainAboveTheBoundIsAnEvent) {
 TEST_F(JobMeterTest, CheckpointsAndTheirFailuresAreCounted) {
   Run(1, 1);
   At(2, Committed(1, 10));
-  At(3, CheckpointFailed{"jobs/tiny", 1, 1, 20, "disk full"});
+  for (const int rank : {0, 1}) At(3, CheckpointFailed{"jobs/tiny", 1, rank, 20, "disk full"});
   const JobMetrics metrics = meter_.Read(now_, job_);
   EXPECT_EQ(metrics.checkpoints, 1u);
   EXPECT_EQ(metrics.failed_checkpoints, 1u);
