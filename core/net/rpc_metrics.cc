@@ -65,7 +65,7 @@ class Counts {
   const Clock& clock() const { return clock_; }
 
  private:
-  const SystemClock clock_;
+  SystemClock clock_;
   mutable absl::Mutex mutex_;
   // By "/birkhoff.v1.JobService/GetJob"; only registered methods come here.
   std::map<std::string, Method> methods_ ABSL_GUARDED_BY(mutex_);

@@ -1,5 +1,4 @@
-"""A real Prometheus with the rules of deploy/prometheus, and its HTTP interface.  For monitoring_test.py and
-deploy/grafana/draw.py's users."""
+"""A real Prometheus with the rules of deploy/prometheus, and its HTTP interface.  For monitoring_test.py."""
 import json
 import os
 import pathlib
