@@ -12,6 +12,9 @@
 namespace birkhoff {
 namespace {
 
+// Of its bound: below it a gain that was above is taken as back.
+constexpr double kBackBelow = 0.9;
+
 // What a scrape shows of the items of a plan (core/plan/memory.h): those of the device by kind, and
 // those of the host in one.
 enum MemoryKind { kActivations, kWeights, kGradients, kOptimizer, kOther, kHost, kNumMemoryKinds };
@@ -112,10 +115,18 @@ void JobMeter::Stepped(Instant now, absl::Time wall, const StepReport& report, c
   if (report.skipped) Count(StabilityEvent::kSkippedStep);
   if (loss_.Add(report.loss)) Count(StabilityEvent::kLossSpike);
   if (gradient_.Add(report.grad_norm)) Count(StabilityEvent::kGradientSpike);
-  // One that is not finite is above too.
-  const double bound = job.spec().stability.max_gain;
-  const bool within = report.gain.forward <= bound && report.gain.backward <= bound;
-  if (!within) Count(StabilityEvent::kGainAboveBound);
+  WatchGain(report.gain, job.spec().stability.max_gain);
+}
+
+// One that is not finite is above too.
+void JobMeter::WatchGain(const GainReport& gain, double bound) {
+  const auto below = [&](double limit) { return gain.forward <= limit && gain.backward <= limit; };
+  if (!below(bound)) {
+    if (!above_bound_) Count(StabilityEvent::kGainAboveBound);
+    above_bound_ = true;
+  } else if (below(kBackBelow * bound)) {
+    above_bound_ = false;
+  }
 }
 
 void JobMeter::NeedRanks(const Job& job) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole thing on one machine, without Kubernetes: a coordinator, four workers, Prometheus with our rules,
-# Alertmanager where there is one, Grafana where the host has it; HC and mHC train side by side on real text.
+# Alertmanager and Grafana where the host has them; HC and mHC train side by side on real text.
 #
 # usage: deploy/demo.sh [--once]
 #   without --once   stays after the training, so that you can look; Ctrl-C ends everything
@@ -80,11 +80,11 @@ reach http://127.0.0.1:9464/metrics "The coordinator"
 for worker in a b c d; do
   start "worker-$worker" "$bin/birkhoff-worker" --coordinator 127.0.0.1:7443 --name "$worker"
 done
-if command -v prometheus-alertmanager >/dev/null; then
-  start alertmanager prometheus-alertmanager --config.file=deploy/prometheus/alertmanager.yml \
+if have_alertmanager; then
+  start alertmanager "$alertmanager" --config.file=deploy/prometheus/alertmanager.yml \
     --storage.path="$folder/alertmanager" --web.listen-address=127.0.0.1:9093 --cluster.listen-address=
 fi
-start prometheus prometheus --config.file=deploy/prometheus/prometheus.yml --storage.tsdb.path="$folder/tsdb" \
+start prometheus exec_prometheus --config.file=deploy/prometheus/prometheus.yml --storage.tsdb.path="$folder/tsdb" \
   --web.listen-address=127.0.0.1:9090
 reach http://127.0.0.1:9090/-/ready Prometheus
 
@@ -106,10 +106,9 @@ say "HC and mHC train side by side, $steps steps each"
 cat <<END
     jobs           $BIRKHOFF_BIN/birkhoff list;  $BIRKHOFF_BIN/birkhoff watch mhc
     metrics        http://127.0.0.1:9464/metrics
-    Prometheus     http://127.0.0.1:9090/graph?g0.expr=birkhoff_training_loss&g0.tab=0
-    alerts         http://127.0.0.1:9090/alerts
+    Prometheus     http://127.0.0.1:9090, with its page of alerts
 END
-if command -v prometheus-alertmanager >/dev/null; then echo "    Alertmanager   http://127.0.0.1:9093"; fi
+if [ -n "$alertmanager" ]; then echo "    Alertmanager   http://127.0.0.1:9093"; fi
 if [ "$grafana" = yes ]; then
   echo "    Grafana        http://127.0.0.1:3000/d/birkhoff-stability"
 else

@@ -92,19 +92,24 @@ TEST_F(JobMeterTest, SkippedStepsAreCountedAsTheyCome) {
   EXPECT_EQ(Events(StabilityEvent::kLossSpike), 0u);
 }
 
-TEST_F(JobMeterTest, AGainAboveTheBoundIsAnEvent) {
+TEST_F(JobMeterTest, AGainThatGoesAboveTheBoundIsAnEventUntilItIsBack) {
   Run(1, 1);
-  StepDone done = Stepped(1, 0, 1);
-  done.report.gain.backward = job_.spec().stability.max_gain;
-  At(2, done);
-  EXPECT_EQ(Events(StabilityEvent::kGainAboveBound), 0u) << "at the bound it is within";
-  done.report.step = 2;
-  done.report.gain.backward += 0.001;
-  At(3, done);
-  done.report.step = 3;
-  done.report.gain.backward = kNan;
-  At(4, done);
-  EXPECT_EQ(Events(StabilityEvent::kGainAboveBound), 2u);
+  const double bound = job_.spec().stability.max_gain;
+  int64_t step = 0;
+  const auto events_after = [&](double forward, double backward) {
+    StepDone done = Stepped(1, 0, ++step);
+    done.report.gain.forward = forward;
+    done.report.gain.backward = backward;
+    At(1.0 + static_cast<double>(step), done);
+    return Events(StabilityEvent::kGainAboveBound);
+  };
+  EXPECT_EQ(events_after(1.0, bound), 0u) << "at the bound it is within";
+  EXPECT_EQ(events_after(1.0, bound + 0.001), 1u);
+  EXPECT_EQ(events_after(2 * bound, 1.0), 1u) << "still above";
+  EXPECT_EQ(events_after(1.0, 0.95 * bound), 1u);
+  EXPECT_EQ(events_after(1.0, 2 * bound), 1u) << "it had not come back";
+  EXPECT_EQ(events_after(1.0, 0.9 * bound), 1u);
+  EXPECT_EQ(events_after(1.0, kNan), 2u) << "what is not finite is above";
 }
 
 TEST_F(JobMeterTest, CheckpointsAndTheirFailuresAreCounted) {
