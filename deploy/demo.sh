@@ -6,7 +6,7 @@
 #   without --once   stays after the training, so that you can look; Ctrl-C ends everything
 #   --once           ends with the training
 #   BIRKHOFF_DEMO_STEPS=600    steps of each job
-#   BIRKHOFF_DEMO=build/demo   where stores, logs and runs lie; emptied at every start
+#   BIRKHOFF_DEMO=build/demo   where stores, logs and runs lie; what an earlier demo left is removed
 #   BIRKHOFF_BIN=build/bin     programs that are built already; else they are built
 # Needs root or sudo for packages that are missing.  Everything listens on loopback: 7443 gRPC, 9464 metrics, 9090
 # Prometheus, 9093 Alertmanager, 3000 Grafana.
@@ -39,8 +39,14 @@ bin=$(cd "$BIRKHOFF_BIN" && pwd)
 bash deploy/corpus.sh
 have_prometheus
 
+# Only what an earlier demo has left is removed.
+if [ -d "$folder" ] && [ ! -e "$folder/.birkhoff-demo" ] && [ -n "$(ls -A "$folder")" ]; then
+  echo "$folder holds something else: name an empty folder, or a new one, by BIRKHOFF_DEMO" >&2
+  exit 64
+fi
 rm -rf "$folder"
 mkdir -p "$folder"
+touch "$folder/.birkhoff-demo"
 folder=$(cd "$folder" && pwd)
 children=()
 # start NAME COMMAND...: in the background, its words in NAME.log.
