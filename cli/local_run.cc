@@ -64,6 +64,8 @@ absl::Status LocalRun::StartAll() {
   request.spec = options_.spec;
   request.output_directory = options_.output_directory;
   request.fresh = options_.fresh;
+  request.changes = options_.changes;
+  request.init_from = options_.init_from;
   ASSIGN_OR_RETURN(const JobView job, daemon_->coordinator().Submit(request));
   job_ = job.name;
   view_.Say(absl::StrCat(job_, ": ", NumRanks(options_.spec), " local workers, output in ",
@@ -96,6 +98,7 @@ void LocalRun::Show(const JobUpdate& update) {
     const JobUpdate::FailedCheckpoint& failed = *update.failed_checkpoint;
     view_.CheckpointFailed(failed.rank, failed.step, failed.reason);
   }
+  if (update.notice && !update.state) view_.Say(update.notice->sentence);
   if (update.exited && update.exited->code != ExitCode::kDone &&
       update.exited->code != ExitCode::kStopped) {
     view_.RankLeft(update.exited->rank, update.attempt, update.exited->reason);

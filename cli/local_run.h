@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "cli/local_workers.h"
@@ -21,6 +22,8 @@ class LocalRun {
     std::string output_directory;  // absolute; exists and is ours
     std::string worker_program;    // path of birkhoff-worker
     bool fresh = false;
+    std::vector<std::string> changes;  // as in SubmitRequest
+    std::string init_from;             // likewise; absolute
   };
   // `clock`, `signals` and `view` must outlive it.  Make the SignalWatch before.
   LocalRun(const Options& options, const Clock& clock, SignalWatch& signals, ProgressView& view);

@@ -10,51 +10,33 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/format/checkpoint_root.h"
 #include "core/format/root_owner.h"
-#include "core/spec/field.h"
 #include "core/spec/load.h"
+#include "core/spec/spec_change.h"
 
 namespace birkhoff {
 namespace {
 
-bool ChangesTheResult(const Field& field) {
-  for (const char* section : {"parallelism.", "checkpoint.", "stability.", "device"}) {
-    if (field.path.starts_with(section)) return false;
-  }
-  return true;
-}
-
-std::vector<std::string> Differences(const JobSpec& before, const JobSpec& now) {
-  std::vector<std::string> lines;
-  for (const Field& field : Fields()) {
-    const std::string old_value = FieldValue(field, before), value = FieldValue(field, now);
-    if (ChangesTheResult(field) && old_value != value) {
-      lines.push_back(absl::StrCat("  ", field.path, ": ", old_value, " there, ", value, " now"));
-    }
-  }
-  return lines;
-}
-
-// Whether a run of the same spec is there; an error where it is another one.
-absl::StatusOr<bool> Resumes(const std::string& path, const JobSpec& spec, Disk& disk) {
-  const std::string job_path = path + "/job.yaml";
+// Whether a run is there that this one goes on with; an error where it is another one.
+absl::StatusOr<bool> Resumes(const OutputDirectory::Options& options, const JobSpec& spec,
+                             Disk& disk) {
+  const std::string job_path = options.path + "/job.yaml";
   if (!disk.Exists(job_path)) return false;
   ASSIGN_OR_RETURN(const std::string text, disk.Read(job_path));
   std::vector<Problem> problems;
   const JobSpec before = LoadJobSpec(text, {}, &problems);
-  const std::string remedy =
-      absl::StrCat("give another --out, or --fresh to forget what is in ", path);
   if (!problems.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(job_path, ": is damaged: ", ProblemToString(problems[0]), "; ", remedy));
+        absl::StrCat(job_path, ": is damaged: ", ProblemToString(problems[0]),
+                     "; give another --out, or --fresh to forget what is in ", options.path));
   }
-  const std::vector<std::string> differences = Differences(before, spec);
-  if (differences.empty()) return true;
-  return absl::InvalidArgumentError(absl::StrCat(path, ": holds a run of another spec:\n",
-                                                 absl::StrJoin(differences, "\n"), "\n  ", remedy));
+  // What has changed is told by the workers, who know from which step on.
+  const absl::Status status = AdmitChanges({before, spec, options.changes, 0}).status();
+  if (status.ok()) return true;
+  return absl::InvalidArgumentError(
+      absl::StrCat(options.path, ": ", std::string(status.message())));
 }
 
 absl::StatusOr<int> Lock(const std::string& path) {
@@ -83,11 +65,16 @@ absl::StatusOr<std::unique_ptr<OutputDirectory>> OutputDirectory::Open(const Opt
   if (options.fresh) {
     // First, and not by the run: a kill in between must not leave old weights under a new spec.
     const std::string root = CheckpointsOf(options.path, spec);
+    if (!options.init_from.empty() && WouldForget(root, options.init_from)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--init-from ", options.init_from,
+                       ": --fresh would forget these weights; give another --out"));
+    }
     ASSIGN_OR_RETURN(const std::unique_ptr<RootOwner> owner,
                      RootOwner::Take(disk, root, {"jobs/" + spec.name, options.path, 0}));
     RETURN_IF_ERROR(RemoveAllCheckpoints(disk, root));
   } else {
-    ASSIGN_OR_RETURN(directory->resumes_, Resumes(options.path, spec, disk));
+    ASSIGN_OR_RETURN(directory->resumes_, Resumes(options, spec, disk));
   }
   RETURN_IF_ERROR(ReplaceFile(disk, options.path + "/job.yaml", JobSpecToYaml(spec)));
   return directory;

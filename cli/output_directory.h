@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,11 +19,12 @@ class OutputDirectory {
   struct Options {
     std::string path;
     bool fresh = false;  // forget an earlier run: its checkpoints go before job.yaml is written
+    std::vector<std::string> changes;  // fields that may differ from its spec beside the free ones
+    std::string init_from;             // weights that must not be forgotten
   };
   // Creates DIR, and writes the resolved spec to DIR/job.yaml.  Errors: FAILED_PRECONDITION another
-  // run is using DIR; INVALID_ARGUMENT DIR holds a run of another spec, with the fields that
-  // differ and the remedy.  Fields of parallelism, checkpoint, stability and device may differ:
-  // they do not change what is computed.
+  // run is using DIR; INVALID_ARGUMENT DIR holds a run whose spec may not change into this one
+  // (AdmitChanges), or the weights of init_from, with `fresh`.
   static absl::StatusOr<std::unique_ptr<OutputDirectory>> Open(const Options& options,
                                                                const JobSpec& spec, Disk& disk);
   ~OutputDirectory();

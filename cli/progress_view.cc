@@ -84,7 +84,7 @@ void ProgressView::RankLeft(int rank, int attempt, const std::string& reason) {
 
 void ProgressView::CheckpointFailed(int rank, int64_t step, const std::string& reason) {
   Say(absl::StrCat("no checkpoint of step ", step, ", rank ", rank, " could not write it: ", reason,
-                   "; training goes on, the checkpoint before is kept"));
+                   "; training goes on, and what was committed before is kept"));
 }
 
 void ProgressView::Close() {

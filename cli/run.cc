@@ -23,7 +23,7 @@ namespace {
 struct RunOptions {
   SpecFile file;
   std::string out;
-  bool fresh = false;
+  Beginning beginning;
 };
 
 // As one word of a shell: in quotes where it needs them; a quote inside leaves them and comes back.
@@ -40,6 +40,13 @@ std::string ResumeCommand(const RunOptions& options, const std::string& out) {
   std::string command = absl::StrCat("birkhoff run ", Word(options.file.path));
   for (const std::string& text : options.file.overrides) {
     absl::StrAppend(&command, " --set ", Word(text));
+  }
+  // Until a checkpoint of this run stands there, which knows them.
+  for (const std::string& field : options.beginning.changes) {
+    absl::StrAppend(&command, " --change ", Word(field));
+  }
+  if (const std::string& weights = options.beginning.init_from; !weights.empty()) {
+    absl::StrAppend(&command, " --init-from ", Word(weights));
   }
   return absl::StrCat(command, " --out ", Word(out));
 }
@@ -83,20 +90,24 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
   ProgressView view(*program.console.err, program.console.terminal, TerminalWidth(STDERR_FILENO),
                     spec.training.steps);
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
+  const Beginning& beginning = options.beginning;
   LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
-                options.fresh},
+                beginning.fresh, beginning.changes, beginning.init_from},
                clock, signals, view);
   return run.Run();
 }
 
-absl::StatusOr<ExitCode> RunJob(const RunOptions& options, const Program& program) {
+absl::StatusOr<ExitCode> RunJob(RunOptions options, const Program& program) {
+  RETURN_IF_ERROR(CheckOrExplain(program, &options.beginning));
   JobSpec spec;
   RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
   const std::string out =
       AbsolutePath(options.out.empty() ? absl::StrCat("runs/", spec.name) : options.out);
   PosixDisk disk;
   ASSIGN_OR_RETURN(const std::unique_ptr<OutputDirectory> directory,
-                   OutputDirectory::Open({out, options.fresh}, spec, disk));
+                   OutputDirectory::Open({out, options.beginning.fresh, options.beginning.changes,
+                                          options.beginning.init_from},
+                                         spec, disk));
   const absl::StatusOr<JobView> job = Train(options, spec, *directory, program);
   if (!job.ok()) {
     *program.console.err << "to go on: " << ResumeCommand(options, out) << "\n";
@@ -114,7 +125,7 @@ void AddRun(CLI::App& app, Program& program) {
   auto options = std::make_shared<RunOptions>();
   AddSpecFlags(*verb, &options->file);
   verb->add_option("--out", options->out, "Output directory; runs/NAME where not given");
-  verb->add_flag("--fresh", options->fresh, "Start over: forget what the directory holds");
+  AddBeginningFlags(*verb, &options->beginning);
   verb->callback([options, &program] {
     program.chosen = [options, &program] {
       const absl::StatusOr<ExitCode> code = RunJob(*options, program);

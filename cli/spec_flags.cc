@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "core/spec/spec_change.h"
 
 namespace birkhoff {
 namespace {
@@ -47,9 +48,34 @@ absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec
     if (!notice.empty()) *program.console.err << file.path << ": " << notice << "\n";
     return absl::OkStatus();
   }
+  return Explain(file, problems, program);
+}
+
+absl::Status Explain(const SpecFile& file, const std::vector<Problem>& problems,
+                     const Program& program) {
   ShowProblems(problems, program);
   return absl::InvalidArgumentError(absl::StrCat(file.path, ": ", problems.size(),
                                                  problems.size() == 1 ? " problem" : " problems"));
+}
+
+void AddBeginningFlags(CLI::App& verb, Beginning* beginning) {
+  verb.add_flag("--fresh", beginning->fresh, "Start over: forget what the directory holds");
+  verb.add_option("--change", beginning->changes,
+                  "Resume although this field, or a section, is another than there, e.g. "
+                  "--change optimizer.lr; its value stands in the job file or in --set")
+      ->take_all()
+      ->allow_extra_args(false);
+  verb.add_option("--init-from", beginning->init_from,
+                  "Begin a new run with the weights of a checkpoint: its directory, a directory of "
+                  "checkpoints (the newest), or an output directory");
+}
+
+absl::Status CheckOrExplain(const Program& program, Beginning* beginning) {
+  beginning->init_from = AbsolutePath(beginning->init_from);
+  const std::vector<Problem> problems = CheckAskedChanges(beginning->changes, "--change");
+  if (problems.empty()) return absl::OkStatus();
+  ShowProblems(problems, program);
+  return absl::InvalidArgumentError("--change: not every field can change");
 }
 
 }  // namespace birkhoff

@@ -17,7 +17,7 @@ struct SubmitOptions {
   SpecFile file;
   std::string out;
   int priority = 0;
-  bool fresh = false;
+  Beginning beginning;
   bool watch = false;
   bool validate_only = false;
 };
@@ -32,6 +32,8 @@ std::string NewRequestId() {
 
 absl::StatusOr<v1::CreateJobRequest> MakeRequest(const SubmitOptions& options,
                                                  const Program& program) {
+  Beginning beginning = options.beginning;
+  RETURN_IF_ERROR(CheckOrExplain(program, &beginning));
   JobSpec spec;
   RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
   v1::CreateJobRequest request;
@@ -42,7 +44,9 @@ absl::StatusOr<v1::CreateJobRequest> MakeRequest(const SubmitOptions& options,
   request.set_output_directory(
       options.out.empty() ? AbsolutePath("runs") + "/"
                           : std::string(absl::StripSuffix(AbsolutePath(options.out), "/")));
-  request.set_fresh(options.fresh);
+  request.set_fresh(beginning.fresh);
+  for (const std::string& field : beginning.changes) request.add_changes(field);
+  request.set_init_from(beginning.init_from);
   request.set_validate_only(options.validate_only);
   return request;
 }
@@ -74,7 +78,7 @@ void AddSubmit(CLI::App& app, Program& program) {
   verb->add_option("--out", options->out,
                    "Output directory, as the workers see it; runs/JOB where not given");
   verb->add_option("--priority", options->priority, "Larger goes first");
-  verb->add_flag("--fresh", options->fresh, "Start over: forget what the directory holds");
+  AddBeginningFlags(*verb, &options->beginning);
   verb->add_flag("--watch", options->watch, "Follow the job to its end");
   verb->add_flag("--validate-only", options->validate_only, "Let the coordinator judge, no more");
   verb->add_flag("--spec-only", options->file.spec_only,

@@ -25,6 +25,8 @@ void Show(const v1::JobEvent& event, ProgressView* view) {
     const v1::JobEvent::CheckpointFailed& failed = event.checkpoint_failed();
     view->CheckpointFailed(failed.rank(), failed.step(), failed.reason());
   }
+  // Where it is the reason too, it is said below.
+  if (event.has_noticed() && !event.has_state_changed()) view->Say(event.noticed().sentence());
   if (event.has_rank_exited() && event.rank_exited().exit_code() != 0 &&
       event.rank_exited().exit_code() != static_cast<int>(ExitCode::kStopped)) {
     view->RankLeft(event.rank_exited().rank(), event.attempt(), event.rank_exited().reason());

@@ -73,6 +73,11 @@ struct JobUpdate {
     int64_t step = 0;
     std::string reason;
   };
+  struct Notice {
+    std::string code;  // of Noticed (messages.h)
+    int64_t step = 0;
+    std::string sentence;
+  };
   struct Exited {
     int rank = 0;
     ExitCode code = ExitCode::kDone;
@@ -88,6 +93,7 @@ struct JobUpdate {
   std::optional<Placed> placed;
   std::optional<Exited> exited;
   std::optional<FailedCheckpoint> failed_checkpoint;
+  std::optional<Notice> notice;
 };
 
 enum class WorkerState { kIdle = 1, kBusy = 2, kLost = 3 };
@@ -109,7 +115,9 @@ struct SubmitRequest {
   // As the workers see it.  One that ends in "/" is the parent: the job gets a directory of its own
   // name in there.  Empty: "runs/".
   std::string output_directory;
-  bool fresh = false;  // forget checkpoints found there
+  bool fresh = false;                // forget checkpoints found there
+  std::vector<std::string> changes;  // needs CheckAskedChanges; which fields may differ from theirs
+  std::string init_from;  // where the weights come from where none are found; empty: random
 };
 
 struct ListRequest {
@@ -126,8 +134,14 @@ struct JobPage {
 struct CoordinatorOptions {
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(5);
-  absl::Duration stop_grace = absl::Seconds(60);         // from StopAttempt to AbortAttempt
-  absl::Duration abort_grace = absl::Seconds(10);        // from AbortAttempt to giving a rank up
+  // So long a worker that was lost still counts as one that there is, and a new coordinator waits
+  // for those it does not know yet, before a job that needs more than there are holds up no others.
+  absl::Duration come_back = absl::Minutes(1);
+  absl::Duration stop_grace = absl::Seconds(60);   // from StopAttempt to AbortAttempt
+  absl::Duration abort_grace = absl::Seconds(10);  // from AbortAttempt to giving a rank up
+  // An attempt of which nothing has moved for this long, and for ten times its longest step more,
+  // is ended and goes on elsewhere (ProgressWatch).
+  absl::Duration progress_limit = absl::Minutes(20);
   absl::Duration metrics_retention = absl::Minutes(15);  // of an ended job's series
   absl::Duration metrics_window = absl::Minutes(1);      // of the largest recent values
   // Gets one line for each change of a job's state; any thread, without the lock.  May be null.

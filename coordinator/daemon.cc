@@ -76,12 +76,14 @@ class RunningDaemon final : public Daemon {
     CoordinatorOptions coordinator;
     coordinator.heartbeat = options_.heartbeat;
     coordinator.lease = options_.lease;
+    coordinator.progress_limit = options_.progress_limit;
     coordinator.log = options_.log;
     ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
     jobs_ = JobService::New(*coordinator_, kVersion);
     workers_ = WorkerService::New(*coordinator_);
     const std::shared_ptr<RpcMetrics> calls = RpcMetrics::New();
-    ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext, calls},
+    ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext,
+                                                options_.max_connections, calls},
                                                {jobs_->service(), workers_->service()}));
     if (!options_.metrics_listen.empty()) {
       const MetricsOptions shown = {kVersion, options_.metrics_series_per_job};
@@ -96,6 +98,7 @@ class RunningDaemon final : public Daemon {
       SelfProbeOptions probe{server_->address()};
       probe.interval = options_.probe_interval;
       probe.patience = options_.probe_patience;
+      probe.refused = [this] { return server_->refused(); };
       probe_ = std::make_unique<SelfProbe>(probe, options_.on_deaf);
     }
     return absl::OkStatus();

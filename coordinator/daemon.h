@@ -18,9 +18,11 @@ struct DaemonOptions {
   int64_t metrics_series_per_job = 1000;          // at most; 100 at least
   std::string store_path = "birkhoff.db";         // ":memory:" keeps nothing
   absl::Duration heartbeat = absl::Seconds(1);
-  absl::Duration lease = absl::Seconds(5);      // a worker silent for this long is dead
-  std::function<void(const std::string&)> log;  // one line per change of a job; may be null
-  bool allow_plaintext = false;                 // non-loopback addresses without TLS
+  absl::Duration lease = absl::Seconds(5);            // a worker silent for this long is dead
+  absl::Duration progress_limit = absl::Minutes(20);  // CoordinatorOptions::progress_limit
+  std::function<void(const std::string&)> log;        // one line per change of a job; may be null
+  bool allow_plaintext = false;                       // non-loopback addresses without TLS
+  int max_connections = 0;                            // of gRPC at a time; 0: MostConnections()
   // Called once, from a thread of the daemon, when the server cannot be reached any more although
   // it runs (SelfProbe); only a new process helps then.  Null: nobody looks.
   std::function<void(const std::string&)> on_deaf;

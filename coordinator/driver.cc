@@ -96,7 +96,7 @@ absl::Status Driver::Replay() {
     record->meter.Begin(clock_.Now(), record->job);
   }
   ExpectWorkers();
-  last_tick_ = clock_.Now();
+  last_tick_ = started_ = clock_.Now();
   return absl::OkStatus();
 }
 
@@ -104,8 +104,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
   ASSIGN_OR_RETURN(const JobEvent event, DecodeJobEvent(stored));
   std::unique_ptr<JobRecord>& record = jobs_[stored.job];
   if (record == nullptr) {
-    record =
-        std::make_unique<JobRecord>(Job(stored.job, Graces(options_)), options_.metrics_window);
+    record = std::make_unique<JobRecord>(Job(stored.job, Graces(options_)), options_);
     record->sequence = next_sequence_++;
     record->create_time = absl::FromUnixNanos(stored.wall_ns);
   }
@@ -126,6 +125,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
 void Driver::ExpectWorkers() {
   for (const auto& [name, record] : jobs_) {
     const std::vector<JobRank>& ranks = record->job.ranks();
+    if (!ranks.empty() && !IsOver(record->job.state())) WatchAttempt(*record);
     for (int rank = 0; rank < static_cast<int>(ranks.size()); ++rank) {
       if (ranks[rank].gone) continue;
       const PlacedWorker& worker = ranks[rank].worker;
@@ -143,6 +143,7 @@ absl::StatusOr<JobRecord*> Driver::FindJob(const std::string& name) const {
 
 JobView Driver::View(const JobRecord& record, bool with_spec) const {
   JobView view = MakeJobView(record.job, with_spec);
+  if (std::optional<JobReason> why = WhyItWaits(record)) view.reason = *std::move(why);
   view.create_time = record.create_time;
   view.update_time = record.update_time;
   view.last_event_id = record.durable_id;
@@ -174,6 +175,7 @@ absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const 
   const JobCreated& made = record.job.request();
   const bool same = EncodeJobSpec(*made.spec) == EncodeJobSpec(request.spec) &&
                     made.priority == request.priority && made.fresh == request.fresh &&
+                    made.changes == request.changes && made.init_from == request.init_from &&
                     made.output_directory == OutputDirectoryOf(request, name);
   if (same) return View(record);
   return absl::AlreadyExistsError(absl::StrCat("request_id ", request.request_id, " made ", name,
@@ -220,8 +222,10 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   created.output_directory = OutputDirectoryOf(request, name);
   RETURN_IF_ERROR(CheckNobodyWritesTo(created));
   created.fresh = request.fresh;
-  JobRecord& record = *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)),
-                                                                  options_.metrics_window));
+  created.changes = request.changes;
+  created.init_from = request.init_from;
+  JobRecord& record =
+      *(jobs_[name] = std::make_unique<JobRecord>(Job(name, Graces(options_)), options_));
   record.sequence = next_sequence_;
   record.create_time = clock_.WallTime();
   // Once it is in the log it stays here too, whatever fails after that.
@@ -360,6 +364,7 @@ std::unique_ptr<Coordinator::Subscription> Driver::Subscribe(const std::string& 
   absl::MutexLock lock(&mutex_);
   if (const auto found = jobs_.find(name); found != jobs_.end()) {
     found->second->watchers.insert(watcher);
+    watched_[name] = found->second.get();
   }
   return std::make_unique<DriverSubscription>(*this, name, watcher);
 }
@@ -368,6 +373,7 @@ void Driver::Unsubscribe(const std::string& name, const std::shared_ptr<Watcher>
   absl::MutexLock lock(&mutex_);
   if (const auto found = jobs_.find(name); found != jobs_.end()) {
     found->second->watchers.erase(watcher);
+    if (found->second->watchers.empty()) watched_.erase(name);
   }
 }
 
@@ -412,12 +418,15 @@ absl::Status Driver::AppendToStore(const std::vector<StoredEvent>& events) {
   const absl::Status status = store_.Append(events);
   store_commits_.Observe(absl::ToDoubleSeconds(clock_.Now() - began));
   store_refusals_ += status.ok() ? 0 : 1;
-  if (status != store_status_ && !absl::IsDataLoss(store_status_)) {
-    aftermath_.lines.push_back(status.ok() ? "job store: it takes events again"
-                                           : std::string(status.message()));
-    store_status_ = status;
-  }
+  NoteStore(status);
   return status;
+}
+
+void Driver::NoteStore(const absl::Status& status) {
+  if (status == store_status_ || absl::IsDataLoss(store_status_)) return;
+  aftermath_.lines.push_back(status.ok() ? "job store: it takes events again"
+                                         : std::string(status.message()));
+  store_status_ = status;
 }
 
 absl::Status Driver::StoreStatus() const {
@@ -435,13 +444,16 @@ void Driver::Reindex(JobRecord& record) {
   const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
   const std::pair<int, int64_t> place{-job.request().priority, record.sequence};
   const bool waited = record.queue.has_value();
-  if (waited) queues_[static_cast<int>(*record.queue)].erase(place);
+  if (waited) {
+    const auto queue = queues_.find(*record.queue);
+    queue->second.erase(place);
+    if (queue->second.empty()) queues_.erase(queue);
+  }
   record.queue.reset();
   if (waits) {
     if (!waited) record.waits_since = record.update_time;
-    const DeviceKind device = DeviceOf(job);
-    queues_[static_cast<int>(device)][place] = &record;
-    record.queue = device;
+    record.queue = {static_cast<int>(DeviceOf(job)), NumRanks(job.spec())};
+    queues_[*record.queue][place] = &record;
   }
   const bool over = IsOver(job.state());
   if (over || job.state() == JobState::kQueued) {

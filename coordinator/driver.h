@@ -10,7 +10,6 @@
 // logging happen outside.
 #pragma once
 
-#include <array>
 #include <map>
 #include <memory>
 #include <set>
@@ -23,6 +22,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/held_lock.h"
 #include "coordinator/job_meter.h"
+#include "coordinator/progress_watch.h"
 #include "coordinator/queue.h"
 #include "coordinator/worker_registry.h"
 
@@ -36,13 +36,17 @@ struct Watcher {
 
 // Everything the driver keeps of one job.
 struct JobRecord {
-  JobRecord(Job initial, absl::Duration metrics_window)
-      : job(std::move(initial)), meter(metrics_window) {}
+  JobRecord(Job initial, const CoordinatorOptions& options)
+      : job(std::move(initial)), progress(options.progress_limit), meter(options.metrics_window) {}
 
   Job job;
-  int64_t sequence = 0;             // order of creation
-  std::optional<DeviceKind> queue;  // that it waits in; empty: it does not wait for workers
-  absl::Time waits_since;           // while it waits
+  ProgressWatch progress;  // of the latest attempt
+  std::string avoid;       // worker of the rank that stood still last; empty: none
+  int64_t sequence = 0;    // order of creation
+  // That it waits in, by device and number of workers; empty: it does not wait for workers.
+  std::optional<std::pair<int, int>> queue;
+  absl::Time waits_since;               // while it waits
+  std::optional<Instant> told_waiting;  // when watchers were told last why it waits
   absl::Time create_time;
   absl::Time update_time;
   int64_t last_id = 0;               // of the latest event
@@ -119,6 +123,7 @@ class Driver final : public Coordinator {
   // Steps the job, appends the event, then does what must be done.  On an error nothing happened.
   absl::Status Apply(JobRecord& record, const JobEvent& event)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteStore(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status AppendToStore(const std::vector<StoredEvent>& events)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Observe(JobRecord& record, const JobEvent& event, JobState before)
@@ -135,6 +140,8 @@ class Driver final : public Coordinator {
   absl::Status HandleLocked(const WorkerMessage& message, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnHello(const WorkerMessage& message, const Hello& hello, WorkerLink* link)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -155,9 +162,16 @@ class Driver final : public Coordinator {
   absl::Status TickNow();
   void MakeUpForGap(Instant now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status LoseSilentWorkers(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EndWhatStandsStill(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WatchAttempt(JobRecord& record) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Schedule();
   absl::StatusOr<bool> PlaceOne();
   std::optional<Placement> ScanQueue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<QueueWorker> TakeStock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  QueuedJob QueuedJobOf(const JobRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<JobReason> WhyItWaits(const JobRecord& record) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status TellWhoWatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<PlanTask> NextTask() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Place(const PlanTask& task, const absl::StatusOr<Plan>& plan)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -185,7 +199,10 @@ class Driver final : public Coordinator {
   std::map<std::string, JobRecord*> busy_ ABSL_GUARDED_BY(mutex_);          // have an attempt
   std::map<std::string, JobRecord*> unwritten_ ABSL_GUARDED_BY(mutex_);  // may have pending steps
   using Queue = std::map<std::pair<int, int64_t>, JobRecord*>;           // -priority, sequence
-  std::array<Queue, 3> queues_ ABSL_GUARDED_BY(mutex_);                  // by DeviceKind
+  std::map<std::pair<int, int>, Queue> queues_ ABSL_GUARDED_BY(mutex_);  // JobRecord::queue
+  std::map<std::string, Supply> supplies_ ABSL_GUARDED_BY(mutex_);  // by device, as last looked at
+  std::map<std::string, JobRecord*> watched_ ABSL_GUARDED_BY(mutex_);  // has watchers
+  Instant started_ ABSL_GUARDED_BY(mutex_);
   // What the log holds of them is in their state, but not all has been done about it.
   std::vector<JobRecord*> unfinished_ ABSL_GUARDED_BY(mutex_);
   int64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 1;
@@ -195,7 +212,8 @@ class Driver final : public Coordinator {
   bool scheduling_ ABSL_GUARDED_BY(mutex_) = false;
   Instant last_tick_ ABSL_GUARDED_BY(mutex_);
   absl::Status store_status_ ABSL_GUARDED_BY(mutex_);
-  std::string complaint_ ABSL_GUARDED_BY(mutex_);  // the latest that was logged
+  bool store_gone_ ABSL_GUARDED_BY(mutex_) = false;  // as of the latest tick
+  std::string complaint_ ABSL_GUARDED_BY(mutex_);    // the latest that was logged
 };
 
 }  // namespace birkhoff

@@ -28,6 +28,10 @@ std::string ShapeOf(const ClusterSpec& cluster) {
 // How long the planner is left alone after it failed for another reason than the workers' room.
 constexpr absl::Duration kPlanRetry = absl::Seconds(10);
 
+constexpr int kLookedAt = 16;     // waiting jobs, where nobody is idle
+constexpr size_t kNamedJobs = 3;  // of those that hold workers, in a sentence
+constexpr absl::Duration kWaitingNews = absl::Seconds(10);  // between two on one job
+
 // Of the workers whose memory is known; 0: of none.
 int64_t SmallestMemory(const ClusterSpec& cluster) {
   int64_t smallest = 0;
@@ -56,7 +60,14 @@ void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) 
                                             " failed on rank ", failed->rank, ": ",
                                             failed->reason));
   }
-  if (std::holds_alternative<AttemptPlaced>(event)) record.meets.clear();
+  if (const auto* noticed = std::get_if<Noticed>(&event)) {
+    aftermath_.lines.push_back(
+        absl::StrCat(record.job.name(), " ", noticed->code, ": ", noticed->sentence));
+  }
+  if (std::holds_alternative<AttemptPlaced>(event)) {
+    record.meets.clear();
+    WatchAttempt(record);
+  }
   const Job& job = record.job;
   if (job.state() == before && !std::holds_alternative<JobCreated>(event)) return;
   if (IsOver(job.state())) record.over_since = clock_.Now();
@@ -82,10 +93,16 @@ absl::Status Driver::TickNow() {
     for (const auto& [name, record] : busy_) busy.push_back(record);
     for (JobRecord* record : busy) {
       status.Update(LoseSilentWorkers(*record));
+      status.Update(EndWhatStandsStill(*record));
       if (const std::optional<JobEvent> due = record->job.Due(clock_.Now())) {
         status.Update(Apply(*record, *due));
       }
     }
+    // A file that is gone shows also while nothing is to be written, and so does its return.
+    const absl::Status there = store_.Check();
+    const bool was_gone = std::exchange(store_gone_, !there.ok());
+    if (store_gone_ || was_gone) NoteStore(there);
+    status.Update(TellWhoWatch());
     status.Update(WritePending());
     aftermath = TakeAftermath();
   }
@@ -101,7 +118,10 @@ void Driver::MakeUpForGap(Instant now) {
   if (gap <= options_.heartbeat) return;
   const absl::Duration by = gap - options_.heartbeat / kTicksPerHeartbeat;
   registry_.Extend(by);
-  for (const auto& [name, record] : busy_) record->job.ExtendGrace(by);
+  for (const auto& [name, record] : busy_) {
+    record->job.ExtendGrace(by);
+    record->progress.Extend(by);
+  }
   aftermath_.lines.push_back(absl::StrCat("this coordinator stood still for ",
                                           absl::FormatDuration(gap),
                                           "; all leases last longer by as much"));
@@ -124,6 +144,28 @@ absl::Status Driver::LoseSilentWorkers(JobRecord& record) {
     }
     RETURN_IF_ERROR(Apply(record, WorkerLost{record.job.attempt(), rank, reason}));
   }
+  return absl::OkStatus();
+}
+
+void Driver::WatchAttempt(JobRecord& record) {
+  const std::shared_ptr<const Plan> plan = PlanOf(record);
+  const absl::Duration step =
+      plan == nullptr ? absl::ZeroDuration() : absl::Nanoseconds(plan->predicted_step_ns);
+  record.progress.Begin(clock_.Now(), static_cast<int>(record.job.ranks().size()), step);
+}
+
+// Likewise.
+absl::Status Driver::EndWhatStandsStill(JobRecord& record) {
+  const JobState state = record.job.state();
+  if (state != JobState::kStarting && state != JobState::kRunning) return absl::OkStatus();
+  for (int rank = 0; rank < static_cast<int>(record.job.ranks().size()); ++rank) {
+    if (record.job.ranks()[rank].gone) record.progress.Gone(rank);
+  }
+  const std::optional<ProgressWatch::Verdict> verdict = record.progress.Judge(clock_.Now());
+  if (!verdict.has_value()) return absl::OkStatus();
+  RETURN_IF_ERROR(
+      Apply(record, AttemptStuck{record.job.attempt(), verdict->rank, verdict->reason}));
+  record.avoid = record.job.ranks()[verdict->rank].worker.worker;
   return absl::OkStatus();
 }
 
@@ -185,33 +227,102 @@ absl::StatusOr<bool> Driver::PlaceOne() {
   return true;
 }
 
-// Jobs in the order of their places, over all queues whose devices are not claimed yet.
-std::optional<Placement> Driver::ScanQueue() {
+// Those that there are, and those that may be on their way back.
+std::vector<QueueWorker> Driver::TakeStock() {
+  supplies_.clear();
   std::vector<QueueWorker> workers;
   for (const auto& [name, worker] : registry_.workers()) {
-    if (worker.lost || worker.resources.name.empty()) continue;
-    const bool idle = worker.job.empty() && links_.contains(name);
+    if (worker.resources.name.empty()) continue;
+    const bool idle = !worker.lost && worker.job.empty() && links_.contains(name);
+    if (worker.lost && clock_.Now() - worker.lost_since >= options_.come_back) continue;
     workers.push_back({name, worker.resources.device, worker.resources.memory_bytes, idle});
-  }
-  if (std::ranges::none_of(workers, &QueueWorker::idle)) return std::nullopt;
-  QueueScan scan(std::move(workers));
-  std::array<Queue::const_iterator, 3> at;
-  for (size_t i = 0; i < queues_.size(); ++i) at[i] = queues_[i].begin();
-  while (true) {
-    int next = -1;
-    for (int i = 0; i < static_cast<int>(queues_.size()); ++i) {
-      if (at[i] == queues_[i].end() || scan.Claimed(static_cast<DeviceKind>(i))) continue;
-      if (next < 0 || at[i]->first < at[next]->first) next = i;
+    if (worker.lost) continue;
+    Supply& supply = supplies_[worker.resources.device];
+    ++supply.there;
+    supply.idle += idle ? 1 : 0;
+    std::vector<std::string>& jobs = supply.works_for;
+    if (!worker.job.empty() && jobs.size() < kNamedJobs &&
+        std::ranges::find(jobs, worker.job) == jobs.end()) {
+      jobs.push_back(worker.job);
     }
-    if (next < 0) return std::nullopt;
-    const JobRecord& record = *(at[next]++)->second;
-    const Job& job = record.job;
-    std::optional<Placement> placement =
-        scan.Offer({job.name(), job.request().priority, record.sequence, NumRanks(job.spec()),
-                    job.WantsWorkers(clock_.Now()), static_cast<DeviceKind>(next), record.no_room,
-                    clock_.Now() < record.deferred_until});
-    if (placement.has_value()) return placement;
   }
+  return workers;
+}
+
+QueuedJob Driver::QueuedJobOf(const JobRecord& record) const {
+  const Job& job = record.job;
+  return {.name = job.name(),
+          .priority = job.request().priority,
+          .sequence = record.sequence,
+          .num_workers = NumRanks(job.spec()),
+          .ready = job.WantsWorkers(clock_.Now()),
+          .device = DeviceOf(job),
+          .no_room = record.no_room,
+          .deferred = clock_.Now() < record.deferred_until,
+          .avoid = record.avoid};
+}
+
+// Merges the queues, best first.  Queues of jobs that have nothing to hope for are left out whole,
+// so that it does not matter how many wait in them.
+std::optional<Placement> Driver::ScanQueue() {
+  std::vector<QueueWorker> workers = TakeStock();
+  const bool any = std::ranges::any_of(workers, &QueueWorker::idle);
+  QueueScan scan(std::move(workers), clock_.Now() - started_ < options_.come_back);
+  const absl::Cleanup remember = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    for (const auto& [device, job] : scan.claims()) supplies_[device].claimed_by = job;
+  };
+  std::map<std::pair<int, int>, Queue::const_iterator> at;
+  for (const auto& [key, queue] : queues_) at[key] = queue.begin();
+  for (int looked_at = 0;; ++looked_at) {
+    // With nobody idle only who goes first is of interest.
+    if (!any && looked_at == kLookedAt) return std::nullopt;
+    auto next = at.end();
+    for (auto queue = at.begin(); queue != at.end();) {
+      const auto& [device, num_workers] = queue->first;
+      if (queue->second == queues_.at(queue->first).end() ||
+          scan.Hopeless(static_cast<DeviceKind>(device), num_workers)) {
+        queue = at.erase(queue);
+        continue;
+      }
+      if (next == at.end() || queue->second->first < next->second->first) next = queue;
+      ++queue;
+    }
+    if (next == at.end()) return std::nullopt;
+    const JobRecord& record = *(next->second++)->second;
+    if (std::optional<Placement> placement = scan.Offer(QueuedJobOf(record))) return placement;
+  }
+}
+
+// Nothing where the job does not wait for workers, or waits for another reason.
+std::optional<JobReason> Driver::WhyItWaits(const JobRecord& record) const {
+  const Job& job = record.job;
+  const bool ordinary = job.reason().code == kWaitingForWorkers;
+  const bool lost = job.state() == JobState::kRecovering && job.reason().code != kNoRoom &&
+                    job.reason().code != kPlanDeferred;
+  if (!record.queue.has_value() || !job.WantsWorkers(clock_.Now()) || !(ordinary || lost)) {
+    return std::nullopt;
+  }
+  const std::string sentence = WaitingSentence(QueuedJobOf(record), supplies_);
+  if (ordinary) return JobReason{kWaitingForWorkers, sentence};
+  return JobReason{job.reason().code, absl::StrCat(job.reason().sentence, "; ", sentence)};
+}
+
+// Whoever watches a job that waits hears why, when that changes, and not too often.
+absl::Status Driver::TellWhoWatch() {
+  std::vector<JobRecord*> waiting;
+  for (const auto& [name, record] : watched_) {
+    if (record->queue.has_value()) waiting.push_back(record);
+  }
+  for (JobRecord* record : waiting) {
+    const Instant now = clock_.Now();
+    const bool lately = record->told_waiting && now - *record->told_waiting < kWaitingNews;
+    if (lately || !WhyItWaits(*record)) continue;
+    const JobReason why{kWaitingForWorkers, WaitingSentence(QueuedJobOf(*record), supplies_)};
+    if (why == record->job.reason()) continue;
+    RETURN_IF_ERROR(Apply(*record, PlanDeferred{why.code, why.sentence}));
+    record->told_waiting = now;
+  }
+  return absl::OkStatus();
 }
 
 std::optional<Driver::PlanTask> Driver::NextTask() {
@@ -244,7 +355,7 @@ bool Driver::StillIdle(const PlanTask& task) const {
 absl::Status Driver::Refuse(JobRecord& record, const PlanTask& task, const absl::Status& why) {
   const std::string reason(why.message());
   const int64_t memory = SmallestMemory(task.cluster);
-  std::string code = "PLAN_DEFERRED";
+  std::string code = kPlanDeferred;
   if (absl::IsFailedPrecondition(why) && memory > 0) {
     int64_t& no_room = record.no_room[task.cluster.workers[0].device];
     no_room = std::max(no_room, memory);

@@ -60,7 +60,8 @@ absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link
   return std::visit(
       Overloaded{
           [](const Hello&) { return absl::OkStatus(); },
-          [](const Heartbeat&) { return absl::OkStatus(); },
+          [&](const Heartbeat& m)
+              ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnHeartbeat(message, m); },
           [&](const Meet& m) ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnMeet(message, m, link); },
           [&](const CheckpointCommitted& m)
               ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnEvent(message, m, 0, link); },
@@ -128,13 +129,22 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
     AnswerStale(said.job, said.attempt, link);
     return absl::OkStatus();
   }
+  record->progress.Moved(clock_.Now(), rank);
   if constexpr (std::is_same_v<Said, StepDone>) {
+    record->progress.SawStep(absl::Seconds(said.report.step_seconds));
     // All ranks see the same step; the history keeps rank 0's word.
     record->meter.Heard(record->job, rank, said.report);
     if (!record->meter.knows_memory()) record->meter.Holds(record->job, PlanOf(*record).get());
     if (rank != 0) return absl::OkStatus();
   }
-  const absl::Status status = Apply(*record, said);
+  absl::Status status = absl::OkStatus();
+  if constexpr (std::is_same_v<Said, StepDone>) {
+    // Before the step, so that one whose step is refused is said again with it.
+    for (const Noticed& notice : record->job.NoticesAbout(said)) {
+      if (status.ok()) status = Apply(*record, notice);
+    }
+  }
+  if (status.ok()) status = Apply(*record, said);
   // A rank that was given up but speaks, as after a freeze, does not know that it is out.
   const bool given_up = absl::IsAlreadyExists(status) && record->job.ranks()[rank].gone;
   if (absl::IsAborted(status) || given_up) AnswerStale(said.job, said.attempt, link);
@@ -142,6 +152,15 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   const bool refused = absl::IsUnavailable(status) || absl::IsDataLoss(status) ||
                        absl::IsResourceExhausted(status) || absl::IsInternal(status);
   return refused ? absl::UnavailableError(status.message()) : absl::OkStatus();
+}
+
+// A rank of an attempt that is over hears so when it speaks; this is no word of it.
+absl::Status Driver::OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat) {
+  if (!heartbeat.activity.has_value()) return absl::OkStatus();
+  const RankActivity& activity = *heartbeat.activity;
+  JobRecord* record = RecordOfRank(message, activity.job, activity.attempt, activity.rank);
+  if (record != nullptr) record->progress.Heard(clock_.Now(), activity);
+  return absl::OkStatus();
 }
 
 absl::Status Driver::OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link) {
@@ -188,6 +207,8 @@ StartAttempt Driver::MakeStart(JobRecord& record, int rank) {
   assignment.plan_hash = job.plan_hash();
   assignment.output_directory = job.request().output_directory;
   assignment.fresh = job.fresh();
+  assignment.changes = job.request().changes;
+  assignment.init_from = job.request().init_from;
   if (const RegisteredWorker* worker = registry_.Find(job.ranks()[rank].worker.worker)) {
     assignment.peer_address = worker->address;
   }

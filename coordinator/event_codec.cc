@@ -27,7 +27,9 @@ struct BodyWriter {
                     {"request_id", e.request_id},
                     {"priority", e.priority},
                     {"output_directory", e.output_directory},
-                    {"fresh", e.fresh}});
+                    {"fresh", e.fresh},
+                    {"changes", e.changes},
+                    {"init_from", e.init_from}});
   }
   void operator()(const AttemptPlaced& e) const {
     Json workers = Json::array();
@@ -48,6 +50,9 @@ struct BodyWriter {
   void operator()(const WorkerLost& e) const {
     Own("worker-lost", {{"attempt", e.attempt}, {"rank", e.rank}, {"reason", e.reason}});
   }
+  void operator()(const AttemptStuck& e) const {
+    Own("stuck", {{"attempt", e.attempt}, {"rank", e.rank}, {"reason", e.reason}});
+  }
   void operator()(const CancelRequested&) const { Own("cancel", Json::object()); }
   void operator()(const GraceOver& e) const { Own("grace-over", {{"attempt", e.attempt}}); }
 
@@ -61,6 +66,7 @@ struct BodyWriter {
   void operator()(const CheckpointCommitted& e) const { Said("checkpoint", e); }
   void operator()(const CheckpointFailed& e) const { Said("checkpoint-failed", e); }
   void operator()(const RankExited& e) const { Said("exited", e); }
+  void operator()(const Noticed& e) const { Said("noticed", e); }
 };
 
 absl::Status Damaged(const StoredEvent& stored, const std::string& why) {
@@ -80,6 +86,8 @@ absl::StatusOr<JobEvent> ReadCreated(const Json& body) {
   event.priority = body.at("priority").get<int>();
   event.output_directory = body.at("output_directory").get<std::string>();
   event.fresh = body.at("fresh").get<bool>();
+  event.changes = body.value("changes", event.changes);  // none in older stores
+  event.init_from = body.value("init_from", event.init_from);
   return event;
 }
 
@@ -108,6 +116,10 @@ absl::StatusOr<JobEvent> ReadOwn(const std::string& kind, const Json& body) {
   if (kind == "worker-lost") {
     return WorkerLost{body.at("attempt").get<int>(), body.at("rank").get<int>(),
                       body.at("reason").get<std::string>()};
+  }
+  if (kind == "stuck") {
+    return AttemptStuck{body.at("attempt").get<int>(), body.at("rank").get<int>(),
+                        body.at("reason").get<std::string>()};
   }
   if (kind == "cancel") return CancelRequested{};
   if (kind == "grace-over") return GraceOver{body.at("attempt").get<int>()};
@@ -149,7 +161,8 @@ void EncodeJobEvent(const JobEvent& event, StoredEvent* stored) {
 }
 
 absl::StatusOr<JobEvent> DecodeJobEvent(const StoredEvent& stored) {
-  for (const char* said : {"ready", "step", "shard", "checkpoint", "checkpoint-failed", "exited"}) {
+  for (const char* said :
+       {"ready", "step", "shard", "checkpoint", "checkpoint-failed", "exited", "noticed"}) {
     if (stored.kind == said) return ReadSaid(stored);
   }
   return ReadOwnChecked(stored);

@@ -26,7 +26,7 @@ inline constexpr double kStoreSecondsBounds[] = {0.0001, 0.0003, 0.001, 0.003, 0
 inline constexpr double kLockSecondsBounds[] = {0.00001, 0.0001, 0.001, 0.003, 0.01,
                                                 0.03,    0.1,    0.3,   1.0};
 
-enum class StabilityEvent { kSkippedStep, kLossSpike, kGradientSpike, kGainAboveBound };
+enum class StabilityEvent { kSkippedStep, kLossSpike, kGradientSpike, kGainAbove };
 inline constexpr int kNumStabilityEvents = 4;
 const char* StabilityEventName(StabilityEvent event);  // "skipped_step"
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/spec/resolve.h"
@@ -12,13 +13,19 @@ namespace birkhoff {
 namespace {
 
 constexpr absl::Duration kFirstRestartDelay = absl::Milliseconds(100);
-constexpr absl::Duration kLongestRestartDelay = absl::Seconds(10);
+constexpr absl::Duration kFirstDiskDelay = absl::Seconds(1);
+constexpr absl::Duration kLongestRestartDelay = absl::Minutes(1);
+// As long as a rank waits for its last checkpoint to fit: 15 minutes of delays.
+constexpr int kMaxDiskRestarts = 20;
+
+absl::Duration Doubled(absl::Duration first, int times) {
+  return std::min(first * (1 << std::min(times, 10)), kLongestRestartDelay);
+}
 
 // The first restart is immediate; a job that dies again and again waits twice as long each time.
 absl::Duration RestartDelay(int restarts_in_row) {
   if (restarts_in_row <= 1) return absl::ZeroDuration();
-  const int doublings = std::min(restarts_in_row - 2, 10);
-  return std::min(kFirstRestartDelay * (1 << doublings), kLongestRestartDelay);
+  return Doubled(kFirstRestartDelay, restarts_in_row - 2);
 }
 
 // " with device cuda", or nothing where any will do.
@@ -27,6 +34,9 @@ std::string WithDevice(const JobSpec& spec) {
   if (device == DeviceKind::kAuto) return "";
   return device == DeviceKind::kCuda ? " with device cuda" : " with device cpu";
 }
+
+// A gain is back once it is below so much of its bound: one that wavers around it is one event.
+constexpr double kGainBackRatio = 0.9;
 
 bool IsClean(ExitCode code) { return code == ExitCode::kDone || code == ExitCode::kStopped; }
 
@@ -67,8 +77,9 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const JobCreated& event) {
   if (request_.spec != nullptr) return absl::AlreadyExistsError(name_);
   if (event.spec == nullptr) return absl::InvalidArgumentError("a job needs a spec");
   request_ = event;
-  Enter(JobState::kQueued, "WAITING_FOR_WORKERS",
-        absl::StrCat("waits for ", NumRanks(spec()), " idle workers", WithDevice(spec())));
+  Enter(JobState::kQueued, kWaitingForWorkers,
+        absl::StrCat("waits for ", NumRanks(spec()), " idle worker",
+                     NumRanks(spec()) == 1 ? "" : "s", WithDevice(spec())));
   return Effects{};
 }
 
@@ -92,6 +103,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const AttemptPlaced& event) {
   shards_.clear();
   committed_in_attempt_ = 0;
   step_in_attempt_ = 0;
+  output_removed_ = 0;
   aborting_ = false;
   deadline_.reset();
   Enter(JobState::kStarting, "ATTEMPT_PLACED",
@@ -129,6 +141,10 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
   JobRank& rank = ranks_[event.rank];
   if (rank.ready) return absl::AlreadyExistsError(absl::StrCat("rank ", event.rank, " is ready"));
   rank.ready = true;
+  resumed_step_ = event.resumed_step;  // of all alike
+  if (event.rank == 0) {  // whose word on steps is the history; those after this are told again
+    told_through_ = std::min(told_through_.value_or(event.resumed_step), event.resumed_step);
+  }
   const bool all = std::ranges::all_of(ranks_, [](const JobRank& r) { return r.ready; });
   if (!all || state_ != JobState::kStarting) return Effects{};
   ever_running_ = true;
@@ -137,6 +153,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
           ? absl::StrCat("attempt ", attempt_, " trains on from the checkpoint of step ",
                          event.resumed_step)
           : absl::StrCat("attempt ", attempt_, " trains from the beginning");
+  if (!event.notice.empty()) absl::StrAppend(&sentence, "; ", event.notice);
   if (!event.note.empty()) absl::StrAppend(&sentence, "; passed over: ", event.note);
   Enter(JobState::kRunning, "TRAINING", std::move(sentence));
   return Effects{};
@@ -148,7 +165,60 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const StepDone& event) {
     return absl::AlreadyExistsError(absl::StrCat("step ", event.report.step, " is known"));
   }
   step_in_attempt_ = event.report.step;
+  told_through_ = event.report.step;
   last_step_ = event.report;
+  return Effects{};
+}
+
+// Steps are told in one order, so those between two that came were lost: the worker was away for
+// longer than its journal reaches back, or died with it.
+std::vector<Noticed> Job::NoticesAbout(const StepDone& done) const {
+  const int64_t step = done.report.step;
+  if (!CheckRank(done.attempt, done.rank).ok() || step <= step_in_attempt_) return {};
+  std::vector<Noticed> notices;
+  if (const int64_t next = told_through_.value_or(step - 1) + 1; next < step) {
+    notices.push_back({name_, attempt_, 0, kStepsMissing, step,
+                       absl::StrCat("steps ", next, " to ", step - 1,
+                                    " are missing here: they were trained while their worker could "
+                                    "not be heard; metrics.jsonl in ",
+                                    request_.output_directory, " has them")});
+  }
+  const GainReport& gain = done.report.gain;
+  const double bound = spec().stability.max_gain, back = kGainBackRatio * bound;
+  const bool above = !(gain.forward <= bound && gain.backward <= bound);  // NaN is above
+  if (above && !gain_above_bound_) {
+    notices.push_back({name_, attempt_, 0, kGainAboveBound, step,
+                       absl::StrFormat("step %d: composite gain %.4g forward, %.4g backward; "
+                                       "stability.max_gain is %.4g",
+                                       step, gain.forward, gain.backward, bound)});
+  } else if (gain_above_bound_ && gain.forward < back && gain.backward < back) {
+    notices.push_back(
+        {name_, attempt_, 0, kGainBack, step,
+         absl::StrFormat("step %d: composite gain back at %.4g forward, %.4g backward, below "
+                         "%.4g; stability.max_gain is %.4g",
+                         step, gain.forward, gain.backward, back, bound)});
+  }
+  return notices;
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant, const Noticed& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  if (event.code == kStepsMissing) {
+    told_through_ = event.step - 1;
+  } else if (event.code == kGainAboveBound) {
+    gain_above_bound_ = true;
+    ++times_above_bound_;
+  } else if (event.code == kGainBack) {
+    gain_above_bound_ = false;
+  } else if (event.code == kOutputRemoved) {
+    if (event.step <= output_removed_) {
+      return absl::AlreadyExistsError(absl::StrCat("that of step ", event.step, " is known"));
+    }
+    output_removed_ = event.step;
+    if (state_ == JobState::kRunning) Enter(state_, event.code, event.sentence);
+  } else {
+    return absl::InvalidArgumentError(absl::StrCat("this release knows no notice ", event.code));
+  }
   return Effects{};
 }
 
@@ -179,7 +249,7 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const CheckpointCommitted& event) 
   }
   committed_in_attempt_ = event.step;
   checkpoint_ = CheckpointInfo{event.step, event.path, event.checksum};
-  restarts_in_row_ = 0;
+  restarts_in_row_ = disk_restarts_in_row_ = 0;
   shards_.erase(shards_.begin(), shards_.upper_bound(event.step));
   return Effects{};
 }
@@ -198,12 +268,28 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const CheckpointFailed& event) {
 
 absl::StatusOr<Job::Effects> Job::On(Instant now, const RankExited& event) {
   RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
-  return RankGone(now, event.rank, event.code, event.reason, "RANK_FAILED");
+  return RankGone(now, event, event.disk ? kDiskTrouble : "RANK_FAILED");
 }
 
 absl::StatusOr<Job::Effects> Job::On(Instant now, const WorkerLost& event) {
   RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
-  return RankGone(now, event.rank, ExitCode::kInfrastructure, event.reason, "WORKER_LOST");
+  return RankGone(now,
+                  {name_, attempt_, event.rank, ExitCode::kInfrastructure, event.reason, false},
+                  "WORKER_LOST");
+}
+
+absl::StatusOr<Job::Effects> Job::On(Instant now, const AttemptStuck& event) {
+  RETURN_IF_ERROR(CheckRank(event.attempt, event.rank));
+  if (state_ != JobState::kStarting && state_ != JobState::kRunning) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(name_, " is ", JobStateName(state_), ": its attempt ends already"));
+  }
+  const std::string sentence = absl::StrCat("rank ", event.rank, " on ",
+                                            ranks_[event.rank].worker.worker, " ", event.reason);
+  Enter(JobState::kRecovering, "NO_PROGRESS", sentence);
+  Effects effects;
+  Abort(now, sentence, &effects);
+  return effects;
 }
 
 absl::StatusOr<Job::Effects> Job::On(Instant now, const CancelRequested&) {
@@ -306,19 +392,22 @@ void Job::Enter(JobState state, std::string code, std::string sentence) {
   reason_ = {std::move(code), std::move(sentence)};
 }
 
-Job::Effects Job::RankGone(Instant now, int rank, ExitCode code, const std::string& reason,
-                           const char* reason_code) {
-  JobRank& gone = ranks_[rank];
+Job::Effects Job::RankGone(Instant now, const RankExited& exited, const char* reason_code) {
+  JobRank& gone = ranks_[exited.rank];
   gone.gone = true;
-  gone.code = code;
-  gone.reason = reason;
-  Effects effects{ReleaseRank{rank}};
-  if (!IsClean(code) && !aborting_) {
-    const std::string sentence =
-        absl::StrCat("rank ", rank, " on ", gone.worker.worker, ": ", reason);
-    if (state_ != JobState::kCancelling) Enter(JobState::kRecovering, reason_code, sentence);
-    Abort(now, sentence, &effects);
+  gone.code = exited.code;
+  gone.reason = exited.reason;
+  gone.disk = exited.disk;
+  Effects effects{ReleaseRank{exited.rank}};
+  const std::string sentence =
+      absl::StrCat("rank ", exited.rank, " on ", gone.worker.worker, ": ", exited.reason);
+  const bool first = !IsClean(exited.code) && !aborting_;
+  // Its peers may have told of its end before it did, and knew less.
+  const bool explains = exited.disk && state_ == JobState::kRecovering;
+  if ((first && state_ != JobState::kCancelling) || explains) {
+    Enter(JobState::kRecovering, reason_code, sentence);
   }
+  if (first) Abort(now, sentence, &effects);
   if (AllGone()) Settle(now, &effects);
   return effects;
 }
@@ -363,6 +452,7 @@ void Job::Settle(Instant now, Effects* effects) {
 }
 
 void Job::SettleCancelled(bool clean) {
+  const int64_t kept = checkpoint_.has_value() ? checkpoint_->step : resumed_step_;
   if (clean) {
     End(JobState::kCancelled, ExitCode::kStopped, "CANCELLED",
         "stopped after a committed checkpoint");
@@ -371,12 +461,30 @@ void Job::SettleCancelled(bool clean) {
         "stopped before the attempt ran; nothing is lost");
   } else {
     End(JobState::kCancelled, ExitCode::kInfrastructure, "CANCELLED",
-        "stopped without a new checkpoint; the one before is kept");
+        kept > 0 ? absl::StrCat("stopped without a new checkpoint; that of step ", kept, " is kept")
+                 : std::string("stopped without a checkpoint; there was none before"));
   }
+}
+
+// Waits longer, and for longer, than for a worker: a full disk is emptied by people.
+void Job::SettleDisk(Instant now) {
+  const int budget = spec().stability.max_restarts > 0 ? kMaxDiskRestarts : 0;
+  if (disk_restarts_in_row_ > budget) {
+    End(JobState::kFailed, ExitCode::kInfrastructure, kDiskTrouble,
+        absl::StrCat(disk_restarts_in_row_,
+                     " attempts were lost in a row to a disk without a new checkpoint; the last: ",
+                     reason_.sentence));
+    return;
+  }
+  not_before_ = now + Doubled(kFirstDiskDelay, disk_restarts_in_row_ - 1);
 }
 
 void Job::SettleLost(Instant now) {
   ++restarts_;
+  if (std::ranges::any_of(ranks_, &JobRank::disk)) {
+    ++disk_restarts_in_row_;
+    return SettleDisk(now);
+  }
   ++restarts_in_row_;
   if (restarts_in_row_ > spec().stability.max_restarts) {
     const bool bug = std::ranges::find(ranks_, ExitCode::kInternal, &JobRank::code) != ranks_.end();
@@ -397,8 +505,9 @@ void Job::End(JobState state, ExitCode code, std::string reason_code, std::strin
 }
 
 void Job::AnnounceEnd(Effects* effects) const {
+  const CoordinatorMessage ended = JobEnded{name_, attempt_, exit_code_, reason_.sentence};
   for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
-    effects->push_back(SendToRank{rank, JobEnded{name_, attempt_, exit_code_, reason_.sentence}});
+    effects->push_back(SendToRank{rank, ended});
   }
 }
 
@@ -416,9 +525,11 @@ std::string Job::ToString() const {
   std::string text = absl::StrCat(
       name_, " ", JobStateName(state_), " ", reason_.code, " \"", reason_.sentence,
       "\" exit=", static_cast<int>(exit_code_), " attempt=", attempt_, " restarts=", restarts_, "/",
-      restarts_in_row_, aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "",
-      fresh() ? " fresh" : "", " plan=", plan_hash_, " step=", step_in_attempt_,
-      " committed=", committed_in_attempt_,
+      restarts_in_row_, disk_restarts_in_row_ > 0 ? absl::StrCat("+", disk_restarts_in_row_) : "",
+      aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "", fresh() ? " fresh" : "",
+      " plan=", plan_hash_, " step=", step_in_attempt_, " committed=", committed_in_attempt_,
+      " told=", told_through_.value_or(-1), gain_above_bound_ ? " above" : "", "/",
+      times_above_bound_, output_removed_ > 0 ? absl::StrCat(" removed=", output_removed_) : "",
       checkpoint_.has_value()
           ? absl::StrCat(" checkpoint=", checkpoint_->step, ":", checkpoint_->checksum)
           : "",

@@ -31,8 +31,13 @@ struct JobReason {
   friend bool operator==(const JobReason&, const JobReason&) = default;
 };
 
+// JobReason::code of a job that waits for workers, and for a plan after one has failed.
+inline constexpr char kWaitingForWorkers[] = "WAITING_FOR_WORKERS";
+inline constexpr char kPlanDeferred[] = "PLAN_DEFERRED";
 // JobReason::code of a job that waits because no workers with enough memory are idle.
 inline constexpr char kNoRoom[] = "NO_ROOM";
+// Of a job whose attempt was lost to a disk that is full, read-only or broken.
+inline constexpr char kDiskTrouble[] = "DISK_TROUBLE";
 
 struct CheckpointInfo {
   int64_t step = 0;
@@ -53,6 +58,7 @@ struct JobRank {
   bool gone = false;              // exited or lost; `code` and `reason` say how
   ExitCode code = ExitCode::kDone;
   std::string reason;
+  bool disk = false;  // a disk was the reason
 };
 
 // Copyable: a driver steps a copy, logs the event, and then keeps the copy.
@@ -67,6 +73,9 @@ class Job {
   // rank.
   absl::StatusOr<std::vector<JobEffect>> Step(Instant now, const JobEvent& event);
 
+  // What people must know about a step before they see it: that this history lacks steps before it,
+  // that its gain crosses stability.max_gain.  Each is an event to be applied before the step.
+  std::vector<Noticed> NoticesAbout(const StepDone& step) const;
   // The event that the passing of time alone has brought about, if any.
   std::optional<JobEvent> Due(Instant now) const;
   // Nobody could be heard for so long: a grace that runs ends later by as much.
@@ -89,6 +98,8 @@ class Job {
   const std::string& cluster_shape() const { return cluster_shape_; }
   const std::optional<StepReport>& last_step() const { return last_step_; }
   const std::optional<CheckpointInfo>& checkpoint() const { return checkpoint_; }
+  // How often the gain has gone above stability.max_gain.
+  int64_t times_above_bound() const { return times_above_bound_; }
   // Whether the next attempt must forget what lies in the output directory.
   bool fresh() const { return request_.fresh && !ever_running_; }
   // The state as text, for tests: equal texts, equal futures, but for the instants of delays, which
@@ -110,18 +121,20 @@ class Job {
   absl::StatusOr<Effects> On(Instant now, const CancelRequested& event);
   absl::StatusOr<Effects> On(Instant now, const GraceOver& event);
   absl::StatusOr<Effects> On(Instant now, const PlanDeferred& event);
+  absl::StatusOr<Effects> On(Instant now, const Noticed& event);
+  absl::StatusOr<Effects> On(Instant now, const AttemptStuck& event);
 
   absl::Status CheckRank(int attempt, int rank) const;
   bool AllGone() const;
   bool MayBePlaced() const;
   void Enter(JobState state, std::string code, std::string sentence);
-  Effects RankGone(Instant now, int rank, ExitCode code, const std::string& reason,
-                   const char* reason_code);
+  Effects RankGone(Instant now, const RankExited& gone, const char* reason_code);
   void Abort(Instant now, const std::string& reason, Effects* effects);
   void Stop(Instant now, Effects* effects);
   void Settle(Instant now, Effects* effects);
   void SettleCancelled(bool clean);
   void SettleLost(Instant now);
+  void SettleDisk(Instant now);
   void End(JobState state, ExitCode code, std::string reason_code, std::string sentence);
   void AnnounceEnd(Effects* effects) const;
   std::optional<CommitCheckpoint> CompleteCheckpoint() const;
@@ -134,7 +147,8 @@ class Job {
   ExitCode exit_code_ = ExitCode::kDone;
   int attempt_ = 0;
   int restarts_ = 0;
-  int restarts_in_row_ = 0;  // since the last new checkpoint
+  int restarts_in_row_ = 0;       // since the last new checkpoint
+  int disk_restarts_in_row_ = 0;  // likewise, of attempts that were lost to a disk
   std::vector<JobRank> ranks_;
   std::string plan_hash_;
   std::string cluster_shape_;
@@ -145,6 +159,12 @@ class Job {
   std::map<int64_t, std::map<int, Shard>> shards_;  // by step and rank; not yet committed
   int64_t committed_in_attempt_ = 0;
   int64_t step_in_attempt_ = 0;
+  // Up to here watchers have heard every step, or that it is missing; empty before the first.
+  std::optional<int64_t> told_through_;
+  int64_t resumed_step_ = 0;    // of the latest attempt that was ready
+  int64_t output_removed_ = 0;  // the step in which this attempt has last seen it; 0: never
+  bool gain_above_bound_ = false;
+  int64_t times_above_bound_ = 0;
   std::optional<StepReport> last_step_;
   std::optional<CheckpointInfo> checkpoint_;
 };

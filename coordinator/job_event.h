@@ -41,6 +41,8 @@ struct JobCreated {
   int priority = 0;
   std::string output_directory;
   bool fresh = false;
+  std::vector<std::string> changes;  // as in Assignment
+  std::string init_from;             // likewise
 };
 // An attempt was handed to workers.  `plan_hash` names the plan that it executes; the next attempt
 // on a cluster of the same shape executes it too.
@@ -72,11 +74,18 @@ struct CancelRequested {};
 struct GraceOver {
   int attempt = 0;
 };
+// No rank of the attempt has moved for longer than any step takes.
+struct AttemptStuck {
+  int attempt = 0;
+  int rank = 0;        // that is to blame
+  std::string reason;  // what it was at, whom it waits for
+};
 // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited come from
-// workers (messages.h).
-using JobEvent = std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone,
-                              ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited,
-                              WorkerLost, CancelRequested, GraceOver, PlanDeferred>;
+// workers (messages.h), Noticed from them or from the driver.
+using JobEvent =
+    std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone, ShardDurable,
+                 CheckpointCommitted, CheckpointFailed, RankExited, WorkerLost, CancelRequested,
+                 GraceOver, PlanDeferred, Noticed, AttemptStuck>;
 
 // What must be done about an event, in order.
 struct StartRank {  // the driver adds spec, plan and addresses

@@ -12,9 +12,6 @@
 namespace birkhoff {
 namespace {
 
-// Of its bound: below it a gain that was above is taken as back.
-constexpr double kBackBelow = 0.9;
-
 // What a scrape shows of the items of a plan (core/plan/memory.h): those of the device by kind, and
 // those of the host in one.
 enum MemoryKind { kActivations, kWeights, kGradients, kOptimizer, kOther, kHost, kNumMemoryKinds };
@@ -51,7 +48,7 @@ const char* StabilityEventName(StabilityEvent event) {
       return "loss_spike";
     case StabilityEvent::kGradientSpike:
       return "gradient_spike";
-    case StabilityEvent::kGainAboveBound:
+    case StabilityEvent::kGainAbove:
       return "gain_above_bound";
   }
   return "";
@@ -84,7 +81,7 @@ void JobMeter::Spend(Instant now) {
 void JobMeter::Took(Instant now, absl::Time wall, const JobEvent& event, const Job& job) {
   Spend(now);
   state_ = job.state();
-  if (const auto* step = std::get_if<StepDone>(&event)) Stepped(now, wall, step->report, job);
+  if (const auto* step = std::get_if<StepDone>(&event)) Stepped(now, wall, step->report);
   if (const auto* committed = std::get_if<CheckpointCommitted>(&event)) {
     counts_.last_checkpoint_time = wall;
     counts_.last_checkpoint_step = committed->step;
@@ -101,7 +98,7 @@ void JobMeter::Took(Instant now, absl::Time wall, const JobEvent& event, const J
   }
 }
 
-void JobMeter::Stepped(Instant now, absl::Time wall, const StepReport& report, const Job& job) {
+void JobMeter::Stepped(Instant now, absl::Time wall, const StepReport& report) {
   ++counts_.steps;
   counts_.step_seconds.Observe(report.step_seconds);
   counts_.last_step_time = wall;
@@ -115,18 +112,6 @@ void JobMeter::Stepped(Instant now, absl::Time wall, const StepReport& report, c
   if (report.skipped) Count(StabilityEvent::kSkippedStep);
   if (loss_.Add(report.loss)) Count(StabilityEvent::kLossSpike);
   if (gradient_.Add(report.grad_norm)) Count(StabilityEvent::kGradientSpike);
-  WatchGain(report.gain, job.spec().stability.max_gain);
-}
-
-// One that is not finite is above too.
-void JobMeter::WatchGain(const GainReport& gain, double bound) {
-  const auto below = [&](double limit) { return gain.forward <= limit && gain.backward <= limit; };
-  if (!below(bound)) {
-    if (!above_bound_) Count(StabilityEvent::kGainAboveBound);
-    above_bound_ = true;
-  } else if (below(kBackBelow * bound)) {
-    above_bound_ = false;
-  }
 }
 
 void JobMeter::NeedRanks(const Job& job) {
@@ -163,6 +148,7 @@ JobMetrics JobMeter::Read(Instant now, const Job& job) const {
   metrics.checkpoint_interval = spec.checkpoint.interval;
   metrics.max_gain = spec.stability.max_gain;
   metrics.last_step = job.last_step();
+  metrics.events[static_cast<int>(StabilityEvent::kGainAbove)] = job.times_above_bound();
   metrics.window = window_.Largest(now);
   if (metrics.last_step.has_value()) {
     // After a restart of this process the steps before it count too.

@@ -34,8 +34,7 @@ class JobMeter {
   JobMetrics Read(Instant now, const Job& job) const;
 
  private:
-  void Stepped(Instant now, absl::Time wall, const StepReport& report, const Job& job);
-  void WatchGain(const GainReport& gain, double bound);
+  void Stepped(Instant now, absl::Time wall, const StepReport& report);
   void Spend(Instant now);
   void Count(StabilityEvent event) { ++counts_.events[static_cast<int>(event)]; }
   void NeedRanks(const Job& job);
@@ -47,7 +46,6 @@ class JobMeter {
   std::optional<Instant> spent_until_;  // empty: time does not count yet
   JobState state_ = JobState::kQueued;  // in which it is spent
   int64_t best_step_ = 0;               // that some attempt has finished
-  bool above_bound_ = false;            // the composite gain is, and has not come back
   bool knows_memory_ = false;
   int64_t failed_checkpoint_ = 0;  // step of the latest that a rank could not write
 };

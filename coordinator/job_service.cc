@@ -8,11 +8,13 @@
 #include "coordinator/view_service.h"
 #include "coordinator/watch_service.h"
 #include "core/base/guarded.h"
+#include "core/base/printable.h"
 #include "core/base/status_macros.h"
 #include "core/net/bounds.h"
 #include "core/net/convert.h"
 #include "core/net/status.h"
 #include "core/plan/text.h"
+#include "core/spec/spec_change.h"
 #include "core/spec/validate.h"
 
 namespace birkhoff {
@@ -60,6 +62,16 @@ absl::StatusOr<JobSpec> SpecOf(const v1::CreateJobRequest& request) {
   return spec;
 }
 
+// What a job begins with, beside its spec.
+std::vector<Problem> CheckBeginning(const SubmitRequest& submit) {
+  std::vector<Problem> problems = CheckAskedChanges(submit.changes, "changes");
+  if (Printable(submit.init_from) != submit.init_from) {
+    problems.push_back(
+        {"init_from", Printable(submit.init_from), "a text without control characters", ""});
+  }
+  return problems;
+}
+
 class Service final : public JobService, private v1::JobService::CallbackService {
  public:
   Service(Coordinator& coordinator, std::string version)
@@ -75,6 +87,9 @@ class Service final : public JobService, private v1::JobService::CallbackService
   absl::Status Create(const v1::CreateJobRequest& request, v1::CreateJobResponse& response) {
     SubmitRequest submit;
     ASSIGN_OR_RETURN(submit.spec, SpecOf(request));
+    submit.changes.assign(request.changes().begin(), request.changes().end());
+    submit.init_from = request.init_from();
+    RETURN_IF_ERROR(BadRequest(CheckBeginning(submit)));
     if (request.validate_only()) {
       response.mutable_job()->set_name(absl::StrCat("jobs/", submit.spec.name));
       ToProto(submit.spec, response.mutable_job()->mutable_spec());

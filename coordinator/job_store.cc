@@ -3,6 +3,7 @@
 #include "coordinator/job_store.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <limits>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/disk.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -18,6 +20,9 @@ namespace {
 
 // Stored in the file (PRAGMA user_version): a file of another number is refused.
 constexpr int kFormatVersion = 1;
+
+constexpr char kNoFile[] = ":memory:";
+constexpr int kBusyMilliseconds = 1000;  // what somebody else's transaction may take
 
 constexpr int kLargestValueBytes = 256 << 20;  // what a message may hold, a plan at most
 
@@ -130,11 +135,35 @@ absl::StatusOr<std::vector<StoredEvent>> ReadRows(Statement& statement) {
   }
 }
 
+// Which file has a name; nobody's: no file.
+struct FileId {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend bool operator==(const FileId&, const FileId&) = default;
+};
+FileId IdOf(const std::string& path) {
+  struct stat file = {};
+  return ::stat(path.c_str(), &file) == 0 ? FileId{file.st_dev, file.st_ino} : FileId{};
+}
+
 class SqliteStore final : public JobStore {
  public:
-  explicit SqliteStore(Database database) : database_(std::move(database)) {}
+  SqliteStore(std::string path, std::unique_ptr<FileLock> lock, Database database)
+      : path_(std::move(path)),
+        id_(IdOf(path_)),
+        lock_(std::move(lock)),
+        database_(std::move(database)) {}
+
+  absl::Status Check() const override {
+    if (path_ == kNoFile || IdOf(path_) == id_) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat(
+        "job store: ", path_,
+        " was removed or replaced while this coordinator uses it, and "
+        "nothing is accepted that would be lost; put it back, or start the coordinator anew"));
+  }
 
   absl::Status Append(const std::vector<StoredEvent>& events) override {
+    RETURN_IF_ERROR(Check());
     absl::MutexLock lock(&mutex_);
     RETURN_IF_ERROR(Execute(database_.get(), "BEGIN IMMEDIATE"));
     absl::Status status = Insert(events);
@@ -214,6 +243,9 @@ class SqliteStore final : public JobStore {
     return absl::OkStatus();
   }
 
+  const std::string path_;
+  const FileId id_;
+  const std::unique_ptr<FileLock> lock_;  // null: no file
   mutable absl::Mutex mutex_;
   Database database_ ABSL_GUARDED_BY(mutex_);
 };
@@ -228,11 +260,10 @@ absl::Status CheckVersion(sqlite3* database, const std::string& path) {
                    kFormatVersion, ": use the release that wrote it, or another --store"));
 }
 
-// One coordinator per file: the lock is taken at once and kept until the process ends.
 absl::Status Prepare(sqlite3* database, const std::string& path) {
   sqlite3_extended_result_codes(database, 1);
   sqlite3_limit(database, SQLITE_LIMIT_LENGTH, kLargestValueBytes);
-  RETURN_IF_ERROR(Execute(database, "PRAGMA locking_mode = EXCLUSIVE"));
+  sqlite3_busy_timeout(database, kBusyMilliseconds);
   RETURN_IF_ERROR(Execute(database, "PRAGMA journal_mode = WAL"));
   RETURN_IF_ERROR(Execute(database, "PRAGMA synchronous = FULL"));
   RETURN_IF_ERROR(CheckVersion(database, path));
@@ -246,17 +277,29 @@ absl::Status Prepare(sqlite3* database, const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path) {
+  const auto in_use = [&path] {
+    return absl::FailedPreconditionError(
+        absl::StrCat("job store ", path, " is in use by another coordinator"));
+  };
+  std::unique_ptr<FileLock> lock;  // kept until the store goes, or the process ends
+  if (path != kNoFile) {
+    absl::StatusOr<std::unique_ptr<FileLock>> taken = PosixDisk().Lock(path + ".lock");
+    if (absl::IsFailedPrecondition(taken.status())) return in_use();
+    if (!taken.ok()) {
+      return absl::UnavailableError(absl::StrCat("job store: ", taken.status().message()));
+    }
+    lock = *std::move(taken);
+  }
   sqlite3* raw = nullptr;
   const int code = sqlite3_open(path.c_str(), &raw);
   Database database(raw);
   absl::Status status = ToStatus(code, raw, "open");
   if (status.ok()) status = Prepare(raw, path);
-  if (status.ok()) return std::make_unique<SqliteStore>(std::move(database));
-  const int last = raw == nullptr ? SQLITE_NOMEM : sqlite3_errcode(raw);
-  if (last == SQLITE_BUSY) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("job store ", path, " is in use by another coordinator"));
+  if (status.ok()) {
+    return std::make_unique<SqliteStore>(path, std::move(lock), std::move(database));
   }
+  const int last = raw == nullptr ? SQLITE_NOMEM : sqlite3_errcode(raw);
+  if ((last & 0xff) == SQLITE_BUSY) return in_use();  // one of an earlier release holds it
   return absl::Status(status.code(), absl::StrCat(status.message(), " (", path, ")"));
 }
 

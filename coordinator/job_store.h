@@ -32,6 +32,9 @@ struct StoredEvent {
 class JobStore {
  public:
   virtual ~JobStore() = default;
+  // Whether what is appended will be found again: UNAVAILABLE where the file was removed, moved or
+  // replaced while it is in use.  Append refuses then too.
+  virtual absl::Status Check() const { return absl::OkStatus(); }
   // All or nothing; durable on return.
   virtual absl::Status Append(const std::vector<StoredEvent>& events) = 0;
   // Events of `job` with larger ids, at most `limit`, ascending.
@@ -45,8 +48,9 @@ class JobStore {
   virtual absl::StatusOr<std::string> GetPlan(const std::string& hash) const = 0;  // NOT_FOUND
 };
 
-// SQLite in WAL mode with full sync; ":memory:" keeps nothing.  FAILED_PRECONDITION: another
-// coordinator has the file, or a newer release wrote it.
+// SQLite in WAL mode with full sync; ":memory:" keeps nothing.  Others may read the file meanwhile
+// (sqlite3 FILE 'select ...'); that it has one coordinator is what the lock on PATH.lock says.
+// FAILED_PRECONDITION: another coordinator has the file, or a newer release wrote it.
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path);
 
 }  // namespace birkhoff

@@ -31,6 +31,9 @@ struct UpdateWriter {
   void operator()(WorkerLost& e) const {
     update->exited = JobUpdate::Exited{e.rank, ExitCode::kInfrastructure, std::move(e.reason)};
   }
+  void operator()(Noticed& e) const {
+    update->notice = JobUpdate::Notice{std::move(e.code), e.step, std::move(e.sentence)};
+  }
   template <typename Other>
   void operator()(Other&) const {}
 };

@@ -7,9 +7,10 @@
 #include <cstdlib>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "coordinator/daemon.h"
 #include "core/base/exit_status.h"
-#include "core/base/printable.h"
+#include "core/base/log.h"
 
 namespace birkhoff {
 namespace {
@@ -25,7 +26,7 @@ void RaiseDescriptorLimit() {
 int Main(int argc, char** argv) {
   CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
   DaemonOptions options;
-  double heartbeat = 1.0, lease = 5.0;
+  double heartbeat = 1.0, lease = 5.0, progress_limit = 1200.0;
   app.add_option("--listen", options.listen, "gRPC address; port 0: any free one");
   app.add_option("--metrics-listen", options.metrics_listen,
                  "address of /metrics; empty: none; port 0: any free one");
@@ -36,6 +37,15 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0.01, 3600.0));
   app.add_option("--lease-seconds", lease, "a worker silent for this long is lost")
       ->check(CLI::Range(0.02, 86400.0));
+  app.add_option("--max-connections", options.max_connections,
+                 "gRPC connections at a time, more are closed as they come; 0: three quarters of "
+                 "the limit of descriptors, at most 16384")
+      ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--progress-limit", progress_limit,
+                 "seconds, and ten times its longest step, after which an attempt that does not "
+                 "move is ended")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
   app.add_flag("--allow-plaintext", options.allow_plaintext,
                "listen beyond loopback without encryption");
   try {
@@ -45,12 +55,15 @@ int Main(int argc, char** argv) {
   }
   options.heartbeat = absl::Seconds(heartbeat);
   options.lease = absl::Seconds(lease);
-  options.log = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+  options.progress_limit = absl::Seconds(progress_limit);
+  const SystemClock clock;
+  options.log = [&clock](const std::string& line) {
+    std::fprintf(stderr, "%s\n", LogLine(clock.WallTime(), line).c_str());
+  };
 
   // At once: what is stored is safe, and who watches this process starts it anew.
-  options.on_deaf = [](const std::string& why) {
-    std::fprintf(stderr, "birkhoffd: cannot be reached any more (%s); ending\n",
-                 Printable(why).c_str());
+  options.on_deaf = [&options](const std::string& why) {
+    options.log(absl::StrCat("cannot be reached any more (", why, "); ending"));
     std::_Exit(static_cast<int>(ExitCode::kInfrastructure));
   };
   RaiseDescriptorLimit();

@@ -1,5 +1,8 @@
 #include "coordinator/view_service.h"
 
+#include <string>
+
+#include "absl/strings/str_cat.h"
 #include "core/net/convert.h"
 
 namespace birkhoff {
@@ -10,7 +13,8 @@ void ToProto(const JobReason& reason, v1::Reason* out) {
   out->set_sentence(reason.sentence);
 }
 
-void ToProto(const CheckpointInfo& checkpoint, v1::Checkpoint* out) {
+void ToProto(const CheckpointInfo& checkpoint, const std::string& job, v1::Checkpoint* out) {
+  out->set_name(absl::StrCat(job, "/checkpoints/", checkpoint.step));
   out->set_step(checkpoint.step);
   out->set_path(checkpoint.path);
   out->set_checksum(checkpoint.checksum);
@@ -39,11 +43,13 @@ void ToProto(const JobView& view, v1::Job* out, bool with_spec) {
   ToProto(view.update_time, out->mutable_update_time());
   for (const std::string& worker : view.workers) out->add_workers(worker);
   if (view.last_step.has_value()) ToProto(*view.last_step, out->mutable_last_step());
-  if (view.checkpoint.has_value()) ToProto(*view.checkpoint, out->mutable_last_checkpoint());
+  if (view.checkpoint.has_value()) {
+    ToProto(*view.checkpoint, view.name, out->mutable_last_checkpoint());
+  }
   out->set_last_event_id(view.last_event_id);
 }
 
-void ToProto(const JobUpdate& update, v1::JobEvent* out) {
+void ToProto(const JobUpdate& update, const std::string& job, v1::JobEvent* out) {
   out->set_event_id(update.id);
   ToProto(update.time, out->mutable_time());
   out->set_attempt(update.attempt);
@@ -56,7 +62,7 @@ void ToProto(const JobUpdate& update, v1::JobEvent* out) {
   if (update.step.has_value()) {
     ToProto(*update.step, out->mutable_step());
   } else if (update.checkpoint.has_value()) {
-    ToProto(*update.checkpoint, out->mutable_checkpoint());
+    ToProto(*update.checkpoint, job, out->mutable_checkpoint());
   } else if (update.placed.has_value()) {
     v1::JobEvent::AttemptStarted* started = out->mutable_attempt_started();
     started->set_plan_hash(update.placed->plan_hash);
@@ -71,6 +77,11 @@ void ToProto(const JobUpdate& update, v1::JobEvent* out) {
     failed->set_rank(update.failed_checkpoint->rank);
     failed->set_step(update.failed_checkpoint->step);
     failed->set_reason(update.failed_checkpoint->reason);
+  } else if (update.notice.has_value()) {
+    v1::JobEvent::Noticed* noticed = out->mutable_noticed();
+    noticed->set_code(update.notice->code);
+    noticed->set_step(update.notice->step);
+    noticed->set_sentence(update.notice->sentence);
   }
 }
 

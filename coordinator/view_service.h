@@ -7,7 +7,7 @@
 namespace birkhoff {
 
 void ToProto(const JobView& view, v1::Job* out, bool with_spec = true);
-void ToProto(const JobUpdate& update, v1::JobEvent* out);
+void ToProto(const JobUpdate& update, const std::string& job, v1::JobEvent* out);
 void ToProto(const WorkerView& view, v1::Worker* out);
 
 }  // namespace birkhoff

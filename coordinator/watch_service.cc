@@ -95,7 +95,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse>
 
   void WriteEvent() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     response_.Clear();
-    ToProto(events_.front(), response_.mutable_event());
+    ToProto(events_.front(), name_, response_.mutable_event());
     after_id_ = events_.front().id;
     events_.pop_front();
     writing_ = true;

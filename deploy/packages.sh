@@ -10,7 +10,7 @@
 BUILD_PACKAGES=(
   cmake ninja-build g++ ccache pkg-config
   libabsl-dev libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc
-  nlohmann-json3-dev libcli11-dev libspdlog-dev libyaml-cpp-dev libsqlite3-dev
+  nlohmann-json3-dev libcli11-dev libyaml-cpp-dev libsqlite3-dev
   prometheus-cpp-dev libcivetweb-dev libopenblas-dev libgloo-dev libsentencepiece-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )

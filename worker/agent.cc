@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 
@@ -28,6 +29,7 @@ void Journal::DropBefore(const CheckpointCommitted& committed) {
 
 std::vector<AgentEffect> Agent::Step(Instant now, const AgentEvent& event) {
   now_ = now;
+  if (!alone_since_.has_value() || connected_ || rank_alive_) alone_since_ = now_;
   Effects effects;
   std::visit([&](const auto& e) { On(e, effects); }, event);
   return effects;
@@ -39,14 +41,18 @@ bool Agent::IsMine(const std::string& job, int attempt) const {
 
 // The bounds of core/net/bounds.h, from far below: what is longer would be refused again and again.
 void Shorten(std::string& text) {
-  constexpr size_t kLongest = 4096;
-  if (text.size() > kLongest) text = absl::StrCat(text.substr(0, kLongest - 3), "...");
+  constexpr size_t kLongest = 16384;
+  text = Shortened(text, kLongest);
 }
 
 void Agent::Say(const WorkerPayload& said, Effects& effects) {
   WorkerPayload payload = said;
-  if (auto* ready = std::get_if<RankReady>(&payload)) Shorten(ready->note);
+  if (auto* ready = std::get_if<RankReady>(&payload)) {
+    Shorten(ready->note);
+    Shorten(ready->notice);
+  }
   if (auto* failed = std::get_if<CheckpointFailed>(&payload)) Shorten(failed->reason);
+  if (auto* noticed = std::get_if<Noticed>(&payload)) Shorten(noticed->sentence);
   if (auto* exited = std::get_if<RankExited>(&payload)) Shorten(exited->reason);
   journal_.Add(payload);
   if (connected_) effects.push_back(AgentSend{payload});
@@ -63,13 +69,22 @@ void Agent::On(const AgentConnected&, Effects& effects) {
   effects.push_back(AgentSend{hello});  // the journal follows the Welcome
 }
 
-void Agent::On(const AgentDisconnected&, Effects&) { connected_ = false; }
+void Agent::On(const AgentDisconnected&, Effects&) {
+  connected_ = false;
+  if (!alone_since_.has_value()) alone_since_ = now_;
+}
 
 void Agent::On(const AgentHeard& event, Effects& effects) {
   std::visit([&](const auto& message) { Hear(message, effects); }, event.message);
 }
 
-void Agent::On(const AgentRankSaid& event, Effects& effects) { Say(event.payload, effects); }
+void Agent::On(const AgentRankSaid& event, Effects& effects) {
+  const auto* heartbeat = std::get_if<Heartbeat>(&event.payload);
+  if (heartbeat == nullptr) return Say(event.payload, effects);
+  if (!heartbeat->activity.has_value()) return;
+  activity_ = *heartbeat->activity;  // told with the next heartbeat of this agent
+  Shorten(activity_.what);
+}
 
 namespace {
 
@@ -83,9 +98,9 @@ bool IsOwnWord(ExitCode code) {
 
 void Agent::On(const AgentRankGone& event, Effects& effects) {
   rank_alive_ = false;
-  RankExited exited{job_, attempt_, rank_, event.code, event.reason};
+  RankExited exited{job_, attempt_, rank_, event.code, event.reason, event.disk};
   // One that has ended by itself keeps its code, whoever was about to kill it.
-  const bool own = IsOwnWord(event.code);
+  const bool own = IsOwnWord(event.code) || event.disk;
   if (!kill_reason_.empty() && !own) {
     exited.code = ExitCode::kInfrastructure;
     exited.reason = absl::StrCat("killed: ", kill_reason_);
@@ -122,13 +137,32 @@ void Agent::On(const AgentTick&, Effects& effects) {
     kill_reason_ = absl::StrCat("no clean stop within ", absl::FormatDuration(options_.stop_grace));
     effects.push_back(AgentKillRank{kill_reason_});
   }
+  if (options_.once && now_ - *alone_since_ >= options_.give_up) {
+    return effects.push_back(
+        AgentLeave{ExitCode::kInfrastructure,
+                   absl::StrCat("no coordinator has answered for ",
+                                absl::FormatDuration(options_.give_up), " (--give-up-seconds)")});
+  }
+  EndOrphan(effects);
   if (!connected_ || now_ - last_heartbeat_ < heartbeat_) return;
   last_heartbeat_ = now_;
-  effects.push_back(AgentSend{Heartbeat{}});
+  Heartbeat heartbeat;
+  if (rank_alive_) heartbeat.activity = activity_;
+  effects.push_back(AgentSend{heartbeat});
+}
+
+// What it has committed stays; the coordinator hears of its end when it is back.
+void Agent::EndOrphan(Effects& effects) {
+  if (!alone_since_.has_value() || now_ - *alone_since_ < options_.orphan_limit) return;
+  if (!rank_alive_ || !kill_reason_.empty()) return;
+  kill_reason_ = absl::StrCat("the coordinator was away for ",
+                              absl::FormatDuration(options_.orphan_limit), " (--orphan-limit)");
+  effects.push_back(AgentKillRank{kill_reason_});
 }
 
 void Agent::Hear(const Welcome& message, Effects& effects) {
   connected_ = true;
+  alone_since_.reset();
   heartbeat_ = absl::Seconds(message.heartbeat_seconds);
   last_heartbeat_ = now_;
   for (const WorkerPayload& entry : journal_.entries()) effects.push_back(AgentSend{entry});
@@ -156,6 +190,7 @@ void Agent::Start(const Assignment& assignment, Effects& effects) {
   attempt_ = assignment.attempt;
   rank_ = assignment.rank;
   rank_alive_ = true;
+  activity_ = {job_, attempt_, rank_, 0, "has not said anything yet", {}, ""};
   kill_reason_.clear();
   journal_ = Journal();
   effects.push_back(AgentStartRank{assignment});

@@ -38,7 +38,8 @@ class Journal {
  private:
   void DropBefore(const CheckpointCommitted& committed);
 
-  // Step reports beyond this are the oldest and go first; nothing else is ever dropped unheard.
+  // Step reports beyond this are the oldest and go first, and the coordinator tells watchers which
+  // they lack (Noticed, kStepsMissing); nothing else is ever dropped unheard.
   static constexpr int kMaxSteps = 4096;
   std::deque<WorkerPayload> entries_;
   int num_steps_ = 0;
@@ -56,6 +57,7 @@ struct AgentRankSaid {  // the rank process speaks
 struct AgentRankGone {  // the rank process has ended
   ExitCode code = ExitCode::kInternal;
   std::string reason;
+  bool disk = false;  // RankExited::disk
 };
 struct AgentShutdown {};  // leave after a clean stop; a second one kills
 struct AgentTick {};      // time passed
@@ -84,9 +86,14 @@ using AgentEffect =
 
 struct AgentOptions {
   WorkerResources resources;
-  std::string address;                            // that peers can reach
-  bool once = false;                              // leave with the first job's exit code
+  std::string address;  // that peers can reach
+  bool once = false;    // leave with the first job's exit code
+  // With `once`: leave with kInfrastructure when no coordinator has been heard and no rank has run
+  // for so long.
+  absl::Duration give_up = absl::Minutes(5);
   absl::Duration stop_grace = absl::Seconds(60);  // from the first shutdown to killing the rank
+  // A rank goes on while the coordinator is away, but not for longer than this.
+  absl::Duration orphan_limit = absl::Hours(1);
 };
 
 class Agent {
@@ -108,6 +115,7 @@ class Agent {
   void On(const AgentRankGone& event, Effects& effects);
   void On(const AgentShutdown& event, Effects& effects);
   void On(const AgentTick& event, Effects& effects);
+  void EndOrphan(Effects& effects);
 
   void Hear(const Welcome& message, Effects& effects);
   void Hear(const StartAttempt& message, Effects& effects);
@@ -128,16 +136,19 @@ class Agent {
   bool connected_ = false;
   absl::Duration heartbeat_ = absl::Seconds(1);
   Instant last_heartbeat_;
+  std::optional<Instant> alone_since_;  // without a coordinator, after there was one
   // The attempt that runs or has run last; its number is 0 before the first.
   std::string job_;
   int attempt_ = 0;
   int rank_ = 0;
   bool rank_alive_ = false;
-  std::string kill_reason_;            // why this agent killed the rank; empty: it did not
-  std::optional<Assignment> pending_;  // starts when the rank of an older attempt is gone
-  std::optional<AgentLeave> leaving_;  // when the rank is gone
-  bool asked_to_leave_ = false;        // by AgentShutdown, while a rank ran
-  std::optional<Instant> leave_by_;    // then it is killed
+  RankActivity activity_;               // of the living rank, as it has told last
+  std::string kill_reason_;             // why this agent killed the rank; empty: it did not
+  std::optional<Assignment> pending_;   // starts when the rank of an older attempt is gone
+  std::optional<AgentLeave> leaving_;   // when the rank is gone
+  bool asked_to_leave_ = false;         // by AgentShutdown, while a rank ran
+  std::optional<Instant> leave_by_;     // then it is killed
+  std::optional<Instant> alone_since_;  // neither a coordinator nor a rank; empty: not yet asked
   Journal journal_;
 };
 

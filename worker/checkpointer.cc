@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 #include "core/spec/load.h"
 
@@ -22,15 +23,8 @@ int64_t OwnedCount(const ParameterStore& store) {
   return count;
 }
 
-// What a disk says while it is full, read-only or away; bytes that are not what their rank has
-// written do not become so by waiting.
-bool MayPass(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) ||
-         absl::IsUnavailable(status);
-}
-
 Manifest NewManifest(const Assignment& assignment, const DataFacts& data,
-                     const Progress& progress) {
+                     const WeightsOrigin& origin, const Progress& progress) {
   Manifest manifest;
   manifest.job = assignment.job;
   manifest.attempt = assignment.attempt;
@@ -43,6 +37,7 @@ Manifest NewManifest(const Assignment& assignment, const DataFacts& data,
   manifest.validation_files = data.validation;
   manifest.data_seed = assignment.spec.data.seed;
   manifest.training_seed = assignment.spec.training.seed;
+  manifest.origin = origin;
   manifest.model_hash = assignment.plan.model_hash;
   manifest.plan_hash = assignment.plan_hash;
   manifest.spec = JobSpecToYaml(assignment.spec);
@@ -150,6 +145,7 @@ absl::Status Checkpointer::Retry(int64_t step, Patience patience,
                                 "; it is the last one and tried again, the weights are in memory"));
   for (const absl::Duration pause : parts_.pauses) {
     if (!MayPass(status) || !Pause(pause)) break;
+    if (parts_.activity != nullptr) parts_.activity->Mark();
     status = attempt();
   }
   return status;
@@ -226,13 +222,14 @@ void Checkpointer::CommitNow(const CommitCheckpoint& commit) {
 absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCheckpoint& commit,
                                                                   const Progress& progress) {
   const Assignment& assignment = *parts_.assignment;
-  Manifest manifest = NewManifest(assignment, *parts_.data, progress);
+  Manifest manifest = NewManifest(assignment, *parts_.data, parts_.origin, progress);
   const std::string partial = absl::StrCat(
       root_, "/", PartialCheckpointName(commit.step, assignment.job, assignment.attempt));
   for (const Shard& shard : commit.shards) {
     RETURN_IF_ERROR(
         AddShard(*parts_.disk, partial, shard.file, {shard.bytes, shard.checksum}, manifest));
   }
+  if (parts_.before_commit) RETURN_IF_ERROR(parts_.before_commit());
   // A newer attempt, or another job, may have come while this one was cut off.
   if (parts_.owner != nullptr) RETURN_IF_ERROR(parts_.owner->Check());
   ASSIGN_OR_RETURN(const std::string checksum,
@@ -258,9 +255,7 @@ void Checkpointer::Ended(int64_t step, const absl::Status& status) {
   pending_.erase(pending_.begin(), pending_.upper_bound(step));
   ended_ = std::max(ended_, step);
   if (!status.ok()) failed_ = std::max(failed_, step);
-  outcome_ = status.ok() ? status
-                         : absl::Status(status.code(), absl::StrCat("checkpoint of step ", step,
-                                                                    ": ", status.message()));
+  outcome_ = Reworded(status, absl::StrCat("checkpoint of step ", step, ": ", status.message()));
 }
 
 absl::Status Checkpointer::status() const {

@@ -20,6 +20,7 @@
 #include "core/format/root_owner.h"
 #include "core/plan/messages.h"
 #include "kernels/device.h"
+#include "worker/activity.h"
 #include "worker/data_source.h"
 #include "worker/parameter_store.h"
 #include "worker/rank.h"
@@ -52,6 +53,10 @@ class Checkpointer {
     const DataFacts* data = nullptr;                    // for the manifest
     const RootOwner* owner = nullptr;                   // of rank 0; null: whoever comes may commit
     std::vector<absl::Duration> pauses = LongPauses();  // between tries of the last checkpoint
+    WeightsOrigin origin = {};                          // for the manifest
+    // On rank 0, before a checkpoint counts; where it fails, the commit does.  Null: nothing.
+    std::function<absl::Status()> before_commit = nullptr;
+    Activity* activity = nullptr;  // marked at each try; null: nobody looks
   };
   static std::vector<absl::Duration> LongPauses();  // 1 s, doubled up to a minute, for 15 minutes
   enum class Patience { kNone, kLast };             // kLast: no other checkpoint comes after it

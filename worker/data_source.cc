@@ -36,6 +36,7 @@ absl::StatusOr<std::shared_ptr<const TokenFile>> OpenTokens(const std::string& p
                                                             const JobSpec& spec) {
   absl::StatusOr<std::unique_ptr<TokenFile>> file = TokenFile::Open(path);
   if (!file.ok()) {
+    if (IsDiskTrouble(file.status())) return file.status();  // it is there, but cannot be read
     return absl::Status(file.status().code(), absl::StrCat(std::string(file.status().message()),
                                                            PrepareHint(path, spec.data.tokenizer)));
   }

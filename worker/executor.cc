@@ -1,10 +1,15 @@
 #include "worker/executor.h"
 
 #include <algorithm>
+#include <deque>
+#include <map>
+#include <numeric>
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/plan/ops.h"
@@ -19,8 +24,9 @@ struct Program {
   StageMode mode = StageMode::kTrain;
   const std::vector<Instruction>* instructions = nullptr;
   std::vector<std::unique_ptr<Event>> starts, ends;
-  std::unique_ptr<Event> begin, end;          // of the whole
-  std::vector<std::unique_ptr<Event>> tails;  // of each stream
+  std::unique_ptr<Event> begin, end;                // of the whole
+  std::vector<std::unique_ptr<Event>> tails;        // of each stream
+  std::map<const Stream*, std::vector<int>> order;  // indices of each stream's instructions
 };
 
 class PlanExecutor final : public Executor {
@@ -58,6 +64,24 @@ class PlanExecutor final : public Executor {
   }
   const std::vector<InstructionTime>& times() const override { return times_; }
 
+  Doing Look() const override {
+    absl::MutexLock lock(&mutex_);
+    Doing doing{finished_instructions_, "", {}};
+    if (running_.empty()) return doing;
+    const Program& program = *running_.front();
+    const int count = static_cast<int>(program.instructions->size());
+    int first = count;
+    for (const auto& [stream, order] : program.order) {
+      // A stream finishes its instructions one after the other.
+      const auto head = std::ranges::partition_point(
+          order, [&program](int i) { return program.ends[i]->Done(); });
+      doing.marks += head - order.begin();
+      if (head != order.end()) first = std::min(first, *head);
+    }
+    if (first < count) Describe(program, first, &doing);
+    return doing;
+  }
+
   Utilization utilization() const override {
     if (finished_program_ == nullptr) return {};
     return MeasureUtilization(*finished_program_->instructions, times_);
@@ -66,7 +90,7 @@ class PlanExecutor final : public Executor {
  private:
   Program MakeProgram(const char* name, StageMode mode,
                       const std::vector<Instruction>& instructions) {
-    Program program{name, mode, &instructions, {}, {}, nullptr, nullptr, {}};
+    Program program{name, mode, &instructions, {}, {}, nullptr, nullptr, {}, {}};
     program.begin = parts_.device->NewEvent();
     program.end = parts_.device->NewEvent();
     for (size_t i = 0; i < instructions.size(); ++i) {
@@ -89,6 +113,15 @@ class PlanExecutor final : public Executor {
             own ? absl::StrCat("channel ", instruction.channel) : StreamName(instruction.stream);
         stream = parts_.device->NewStream(name);
       }
+    }
+    for (Program& program : train_) OrderByStream(program);
+    OrderByStream(evaluate_);
+  }
+
+  void OrderByStream(Program& program) {
+    for (size_t i = 0; i < program.instructions->size(); ++i) {
+      const Stream& stream = StreamOf((*program.instructions)[i]);
+      program.order[&stream].push_back(static_cast<int>(i));
     }
   }
 
@@ -126,11 +159,18 @@ class PlanExecutor final : public Executor {
       control.Wait(*program.tails[i]);
     }
     control.Record(*program.end);
+    absl::MutexLock lock(&mutex_);
+    running_.push_back(&program);
   }
 
   absl::Status Finish(const Program& program) {
     finished_program_ = &program;
     program.end->Synchronize();
+    {
+      absl::MutexLock lock(&mutex_);
+      running_.pop_front();
+      finished_instructions_ += static_cast<int64_t>(program.instructions->size());
+    }
     RETURN_IF_ERROR(Named(program, Lost(parts_.device->status())));
     TakeTimes(program);
     return Named(program, parts_.transport->status());
@@ -249,6 +289,42 @@ class PlanExecutor final : public Executor {
     return members;
   }
 
+  std::vector<int> World() const {
+    std::vector<int> members(parts_.plan->num_ranks * parts_.plan->num_replicas);
+    std::iota(members.begin(), members.end(), 0);
+    return members;
+  }
+
+  // Whom the instruction meets, this rank among them; empty: nobody.
+  std::vector<int> MembersOf(const Instruction& instruction) const {
+    switch (instruction.op) {
+      case Op::kExchangeCopies:
+        return Copies(instruction.bucket);
+      case Op::kReduceGradient:
+        return Replicas();
+      case Op::kAgree:
+        return World();
+      default:
+        break;
+    }
+    if (instruction.channel < 0) return {};
+    const Channel& channel = parts_.plan->channels[instruction.channel];
+    const int first = parts_.replica * parts_.plan->num_ranks;
+    return {first + channel.source, first + channel.destination};
+  }
+
+  void Describe(const Program& program, int index, Doing* doing) const {
+    const Instruction& instruction = (*program.instructions)[index];
+    doing->what = absl::StrCat(program.name, " instruction ", index, " (", OpName(instruction.op));
+    if (instruction.stage >= 0) absl::StrAppend(&doing->what, " stage ", instruction.stage);
+    if (instruction.microbatch >= 0) {
+      absl::StrAppend(&doing->what, " micro-batch ", instruction.microbatch);
+    }
+    doing->what += ")";
+    doing->peers = MembersOf(instruction);
+    std::erase(doing->peers, parts_.replica * parts_.plan->num_ranks + parts_.rank);
+  }
+
   void Reduce(Stream& stream, int index, int bucket, const std::vector<int>& members) {
     if (members.size() < 2) return;
     const ParameterStore::Span gradients = parts_.store->BucketGradients(bucket);
@@ -289,6 +365,9 @@ class PlanExecutor final : public Executor {
   std::unique_ptr<Stream> control_;                       // where the caller brings none
   int64_t target_tokens_ = 0;
   std::vector<InstructionTime> times_;
+  mutable absl::Mutex mutex_;
+  std::deque<const Program*> running_ ABSL_GUARDED_BY(mutex_);  // all enqueued, oldest first
+  int64_t finished_instructions_ ABSL_GUARDED_BY(mutex_) = 0;   // of programs that are over
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "core/plan/plan.h"
 #include "kernels/device.h"
+#include "worker/activity.h"
 #include "worker/parameter_store.h"
 #include "worker/stage.h"
 #include "worker/transport.h"
@@ -66,6 +67,10 @@ class Executor {
   // Of the last program, by instruction index.
   virtual const std::vector<InstructionTime>& times() const = 0;
   virtual Utilization utilization() const = 0;  // of the last program
+  // Of the oldest program that runs: the first instruction that has not finished, and whom it
+  // waits for.  All before it have finished, so that it is not held up by one of its own rank.  Any
+  // thread.
+  virtual Doing Look() const = 0;
 };
 
 }  // namespace birkhoff

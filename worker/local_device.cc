@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
+#include "core/spec/peak_flops.h"
 #include "kernels/cuda/backend.h"
 
 namespace birkhoff {
@@ -46,6 +47,7 @@ absl::StatusOr<LocalDevice> FindGpu(const std::string& text) {
   device.name = absl::StrCat("cuda:", index);
   device.resources.device = ProcessorName(Processor::kCuda);
   device.resources.memory_bytes = gpus[index].memory_bytes;
+  device.resources.peak_flops = PeakFlops(gpus[index].name, Precision::kBf16);
   device.resources.description = Describe(gpus[index], versions);
   return device;
 }
@@ -72,6 +74,14 @@ absl::StatusOr<std::string> DescribeGpus() {
     absl::StrAppend(&lines, "cuda:", gpu.index, "\t", Describe(gpu, versions), "\n");
   }
   return lines;
+}
+
+double PeakFlopsOf(const std::string& name, Precision precision) {
+  if (name == "cpu") return 0.0;
+  const absl::StatusOr<int> index = GpuIndex(name);
+  const auto gpus = cuda::ListGpus();
+  const bool there = index.ok() && gpus.ok() && *index < static_cast<int>(gpus->size());
+  return there ? PeakFlops((*gpus)[*index].name, precision) : 0.0;
 }
 
 absl::StatusOr<std::unique_ptr<Device>> OpenLocalDevice(const std::string& name) {

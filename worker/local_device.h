@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/spec/cluster.h"
+#include "core/spec/precision.h"
 #include "kernels/device.h"
 
 namespace birkhoff {
@@ -24,6 +25,10 @@ absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu
 
 // One line for each GPU, "cuda:0<tab>what it is"; the errors of FindLocalDevice("cuda").
 absl::StatusOr<std::string> DescribeGpus();
+
+// What the device could do at most in this precision (PeakFlops); 0: not known.  `name` as
+// FindLocalDevice gives it.
+double PeakFlopsOf(const std::string& name, Precision precision);
 
 // Makes the context.  `name` as FindLocalDevice gives it.
 absl::StatusOr<std::unique_ptr<Device>> OpenLocalDevice(const std::string& name);

@@ -8,8 +8,10 @@
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/base/exit_status.h"
 #include "core/base/printable.h"
 #include "worker/local_device.h"
@@ -48,6 +50,9 @@ int Main(int argc, char** argv) {
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
+  std::vector<std::string> allowed_paths;
+  double give_up = 300.0;
+  double orphan_limit = 3600.0;
   bool once = false, list_devices = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
@@ -58,7 +63,16 @@ int Main(int argc, char** argv) {
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
   app.add_option("--memory-bytes", memory_bytes,
                  "memory of the CPU that this worker may use; default all of the machine's");
+  app.add_option("--allow-path", allowed_paths,
+                 "a directory that jobs may read and write, given once for each; default all");
+  app.add_option("--orphan-limit", orphan_limit,
+                 "seconds after which a rank is ended whose coordinator stays away")
+      ->check(CLI::Range(0.1, 1e9))
+      ->capture_default_str();
   app.add_flag("--once", once, "leave with the first job's exit code");
+  app.add_option("--give-up-seconds", give_up,
+                 "with --once: how long no coordinator may answer; then it leaves with code 71")
+      ->check(CLI::Range(0.0, 1e9));
   app.add_flag("--list-devices", list_devices, "print the GPUs that can be used here, and leave");
   try {
     app.parse(argc, argv);
@@ -79,10 +93,13 @@ int Main(int argc, char** argv) {
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
   options.device = local->name;
+  options.allowed_paths = std::move(allowed_paths);
   options.agent.resources = std::move(local->resources);
   options.agent.resources.name = full_name;
   options.agent.address = address;
   options.agent.once = once;
+  options.agent.give_up = absl::Seconds(give_up);
+  options.agent.orphan_limit = absl::Seconds(orphan_limit);
   const SystemClock clock;
   return static_cast<int>(RunSupervisor(options, clock));
 }
@@ -91,5 +108,8 @@ int Main(int argc, char** argv) {
 }  // namespace birkhoff
 
 int main(int argc, char** argv) {
-  return birkhoff::RunMain("birkhoff-worker", birkhoff::Main, argc, argv);
+  const int code = birkhoff::RunMain("birkhoff-worker", birkhoff::Main, argc, argv);
+  // At once: where memory is short, OpenBLAS waits at the exit for a thread that never comes up.
+  std::fflush(nullptr);
+  std::_Exit(code);
 }

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr char kFile[] = "metrics.jsonl";
 constexpr char kStepKey[] = "{\"step\":";
+constexpr size_t kMostWaiting = size_t{64} << 20;
 
 // The step of a whole row; 0 where the line is none.
 int64_t StepOfRow(absl::string_view line) {
@@ -40,23 +42,70 @@ std::string RowsUpTo(const std::string& text, int64_t step) {
   return kept;
 }
 
-absl::StatusOr<std::unique_ptr<MetricsFile>> MetricsFile::Open(Disk& disk,
-                                                               const std::string& directory,
-                                                               int64_t step) {
-  RETURN_IF_ERROR(disk.CreateDirectories(directory));
-  const std::string path = absl::StrCat(directory, "/", kFile);
-  std::string text;
-  if (disk.Exists(path)) {
-    ASSIGN_OR_RETURN(text, disk.Read(path));
-  }
-  RETURN_IF_ERROR(ReplaceFile(disk, path, RowsUpTo(text, step)));
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.OpenAppend(path));
-  return std::unique_ptr<MetricsFile>(new MetricsFile(std::move(file)));
+absl::StatusOr<std::unique_ptr<MetricsFile>> MetricsFile::Open(
+    Disk& disk, const std::string& directory, int64_t step,
+    std::function<absl::Status()> may_replace) {
+  std::unique_ptr<MetricsFile> file(new MetricsFile(disk, directory, step, std::move(may_replace)));
+  absl::MutexLock lock(&file->mutex_);
+  RETURN_IF_ERROR(file->Reopen());
+  return file;
 }
 
-absl::Status MetricsFile::Append(const StepReport& report, bool durable) {
-  RETURN_IF_ERROR(file_->Append(absl::StrCat(StepReportToJson(report), "\n")));
-  return durable ? file_->Sync() : absl::OkStatus();
+MetricsFile::MetricsFile(Disk& disk, std::string directory, int64_t step,
+                         std::function<absl::Status()> may_replace)
+    : disk_(disk),
+      directory_(std::move(directory)),
+      may_replace_(std::move(may_replace)),
+      written_step_(step),
+      appended_step_(step) {}
+
+absl::Status MetricsFile::Reopen() {
+  if (may_replace_) RETURN_IF_ERROR(may_replace_());
+  RETURN_IF_ERROR(disk_.CreateDirectories(directory_));
+  const std::string path = absl::StrCat(directory_, "/", kFile);
+  std::string text;
+  if (disk_.Exists(path)) {
+    ASSIGN_OR_RETURN(text, disk_.Read(path));
+  }
+  RETURN_IF_ERROR(ReplaceFile(disk_, path, RowsUpTo(text, written_step_)));
+  ASSIGN_OR_RETURN(file_, disk_.OpenAppend(path));
+  return absl::OkStatus();
+}
+
+absl::Status MetricsFile::Write() {
+  if (file_ == nullptr) RETURN_IF_ERROR(Reopen());
+  if (waiting_.empty()) return absl::OkStatus();
+  const absl::Status status = file_->Append(waiting_);
+  if (!status.ok()) {
+    file_ = nullptr;
+    return status;
+  }
+  written_step_ = appended_step_;
+  waiting_.clear();
+  return absl::OkStatus();
+}
+
+bool MetricsFile::Removed() {
+  absl::MutexLock lock(&mutex_);
+  if (file_ == nullptr || disk_.Exists(absl::StrCat(directory_, "/", kFile))) return false;
+  file_ = nullptr;
+  return true;
+}
+
+absl::Status MetricsFile::Append(const StepReport& report) {
+  absl::MutexLock lock(&mutex_);
+  absl::StrAppend(&waiting_, StepReportToJson(report), "\n");
+  appended_step_ = report.step;
+  const absl::Status status = Write();
+  return MayPass(status) && waiting_.size() < kMostWaiting ? absl::OkStatus() : status;
+}
+
+absl::Status MetricsFile::Flush() {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Write());
+  const absl::Status status = file_->Sync();
+  if (!status.ok()) file_ = nullptr;  // nobody knows which bytes are safe: a new file is
+  return status;
 }
 
 }  // namespace birkhoff

@@ -15,6 +15,8 @@
 #include "core/plan/check.h"
 #include "core/plan/memory.h"
 #include "core/spec/lr_schedule.h"
+#include "core/spec/model.h"
+#include "core/spec/peak_flops.h"
 #include "worker/agree.h"
 #include "worker/checkpointer.h"
 #include "worker/data_source.h"
@@ -75,15 +77,22 @@ class TrainingRank final : public Rank, private StepHooks {
         sequences_(std::vector<int>(assignment_.spec.training.micro_batch_size,
                                     assignment_.spec.training.sequence_length)),
         launched_at_(steps_in_flight_),
+        activity_(environment.activity != nullptr ? *environment.activity : unwatched_),
         stream_(environment.device->NewStream("rank")) {}
+  ~TrainingRank() override { activity_.Follow(nullptr); }
 
   absl::Status Init() {
+    activity_.Begin("builds the model");
     RETURN_IF_ERROR(BuildModel());
+    activity_.Begin(absl::StrCat("opens the data, from ", spec().data.train.front().path));
     ASSIGN_OR_RETURN(data_, OpenDataSource(spec()));
+    activity_.Begin("makes room for its plan");
     RETURN_IF_ERROR(BuildExecutor());
+    activity_.Begin(absl::StrCat("takes ", CheckpointRoot(assignment_)));
     if (assignment_.rank == 0) {
       ASSIGN_OR_RETURN(owner_, TakeRoot(*env_.disk, assignment_));
     }
+    activity_.Begin(absl::StrCat("resumes from ", CheckpointRoot(assignment_)));
     ASSIGN_OR_RETURN(const ResumePoint point, Resume(assignment_, *store_, data_->facts(),
                                                      *env_.disk, *env_.transport, *env_.device));
     progress_ = point.progress;
@@ -91,15 +100,20 @@ class TrainingRank final : public Rank, private StepHooks {
     state_->SetUpdates(*stream_, progress_.step - progress_.skipped);
     next_step_ = progress_.step;
     if (assignment_.rank == 0) {
-      RETURN_IF_ERROR(owner_->Check());  // a late one must not take the file from its successor
-      ASSIGN_OR_RETURN(metrics_,
-                       MetricsFile::Open(*env_.disk, assignment_.output_directory, progress_.step));
+      // A late one must not take the file from its successor.
+      const auto may_replace = [this] { return owner_->Check(); };
+      ASSIGN_OR_RETURN(metrics_, MetricsFile::Open(*env_.disk, assignment_.output_directory,
+                                                   progress_.step, may_replace));
     }
-    ASSIGN_OR_RETURN(checkpointer_,
-                     Checkpointer::Create({&assignment_, store_.get(), env_.device, env_.disk,
-                                           env_.listener, &data_->facts(), owner_.get()}));
+    Checkpointer::Parts parts = {&assignment_,  store_.get(),    env_.device, env_.disk,
+                                 env_.listener, &data_->facts(), owner_.get()};
+    parts.activity = &activity_;
+    parts.origin = point.origin;
+    // A resumed attempt keeps the rows up to its step.
+    if (metrics_ != nullptr) parts.before_commit = [this] { return metrics_->Flush(); };
+    ASSIGN_OR_RETURN(checkpointer_, Checkpointer::Create(parts));
     env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
-                                  progress_.step, point.note});
+                                  progress_.step, point.note, point.notice});
     return absl::OkStatus();
   }
 
@@ -114,6 +128,7 @@ class TrainingRank final : public Rank, private StepHooks {
     if (commit.attempt == assignment_.attempt) checkpointer_->Commit(commit);
   }
   absl::Status Finish() override {
+    activity_.Begin("waits for its last checkpoint to be committed");
     const absl::Status status = checkpointer_->Finish([this] { return env_.transport->status(); });
     if (!status.ok())
       env_.transport->Abort(status);  // a healthy one waits for its peers at the end
@@ -167,6 +182,7 @@ class TrainingRank final : public Rank, private StepHooks {
     parts.hooks = this;
     parts.steps_in_flight = steps_in_flight_;
     ASSIGN_OR_RETURN(executor_, Executor::Create(parts));
+    activity_.Follow([this] { return executor_->Look(); });
     return absl::OkStatus();
   }
 
@@ -182,8 +198,8 @@ class TrainingRank final : public Rank, private StepHooks {
     }
     const bool stop = hosts_.stop && !in_flight;
     const bool checkpoint = stop || CheckpointIsDueAfter(progress_.step);
-    // Before the checkpoint can be committed: a resumed attempt keeps the rows up to its step.
-    if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report, checkpoint));
+    if (metrics_ != nullptr) RETURN_IF_ERROR(KeepOutput(checkpoint));
+    if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report));
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
     if (checkpoint) WriteCheckpoint();
     RETURN_IF_ERROR(CheckSkips());
@@ -191,6 +207,23 @@ class TrainingRank final : public Rank, private StepHooks {
     stopped_ = more && stop;
     if (!more || stopped_) RETURN_IF_ERROR(Trace());
     return more && !stopped_;
+  }
+
+  // What somebody removes under a running job is made anew, and told: the weights are in memory.
+  absl::Status KeepOutput(bool checkpoint) {
+    const bool rows = !metrics_->Removed();
+    const bool root = (rows && !checkpoint) || !absl::IsUnavailable(owner_->Check());
+    if (rows && root) return absl::OkStatus();
+    RETURN_IF_ERROR(owner_->Restore());
+    const std::string what =
+        rows ? CheckpointRoot(assignment_)
+             : absl::StrCat(assignment_.output_directory, root ? "/metrics.jsonl" : "");
+    env_.listener->Send(Noticed{
+        assignment_.job, assignment_.attempt, assignment_.rank, kOutputRemoved, progress_.step,
+        absl::StrCat("step ", progress_.step, ": ", what,
+                     " was removed while the job runs; it was made anew, and what it held of the "
+                     "steps before is gone")});
+    return absl::OkStatus();
   }
 
   // The device may go on with the next step while the host reads the last: not where the host has
@@ -215,6 +248,7 @@ class TrainingRank final : public Rank, private StepHooks {
 
   // Enqueues step `next_step_` behind those in flight.
   void Launch() {
+    activity_.Begin(absl::StrCat("step ", next_step_ + 1));
     training_ = true;
     captured_ = false;
     launched_at_[Slot(next_step_)] = env_.clock->Now();
@@ -293,6 +327,7 @@ class TrainingRank final : public Rank, private StepHooks {
   }
 
   absl::StatusOr<double> Validate() {
+    activity_.Begin(absl::StrCat("validation after step ", progress_.step));
     training_ = false;
     state_->Reset(*stream_);
     stream_->Synchronize();
@@ -308,6 +343,13 @@ class TrainingRank final : public Rank, private StepHooks {
       tokens += all[at + ShareLayout::kTargets];
     }
     return loss / std::max(tokens, 1.0);
+  }
+
+  // The model's own, of all ranks: what is computed anew or for nothing does not count.
+  double FlopsOfStep() const {
+    const TrainingSpec& training = spec().training;
+    const double tokens = double{1} * training.global_batch_size * training.sequence_length;
+    return tokens * TrainFlopsPerToken(spec().model, training.sequence_length);
   }
 
   StepReport Report() {
@@ -326,6 +368,10 @@ class TrainingRank final : public Rank, private StepHooks {
     report.step_seconds = absl::ToDoubleSeconds(duration);
     if (report.step_seconds > 0.0) {
       report.tokens_per_second = static_cast<double>(report.tokens) / report.step_seconds;
+    }
+    if (report.step_seconds > 0.0 && env_.peak_flops > 0.0) {
+      report.mfu = FlopsUtilization(FlopsOfStep(), report.step_seconds,
+                                    env_.peak_flops * assignment_.world_size);
     }
     report.bubble = hosts_.bubble;
     report.exposed_transfer = hosts_.exposed_transfer;
@@ -419,9 +465,11 @@ class TrainingRank final : public Rank, private StepHooks {
   Progress progress_;                 // of finished steps
   int64_t next_step_ = 0;             // to be launched: progress_.step, and those in flight
   std::vector<Instant> launched_at_;  // by slot
-  Instant landed_at_;                 // the last step
-  bool training_ = true;              // which program runs
-  absl::Status data_status_;          // the first token that could not be handed out
+  Activity unwatched_;                // where nobody looks
+  Activity& activity_;
+  Instant landed_at_;             // the last step
+  bool training_ = true;          // which program runs
+  absl::Status data_status_;      // the first token that could not be handed out
   bool captured_ = false;         // the running or last step copies its weights for a checkpoint
   Agreement agreed_;              // of the last step
   HostAgreement hosts_;           // likewise

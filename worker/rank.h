@@ -11,6 +11,7 @@
 #include "core/base/disk.h"
 #include "core/plan/messages.h"
 #include "kernels/device.h"
+#include "worker/activity.h"
 #include "worker/transport.h"
 
 namespace birkhoff {
@@ -20,7 +21,7 @@ namespace birkhoff {
 class RankListener {
  public:
   virtual ~RankListener() = default;
-  // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed
+  // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed, Noticed
   virtual void Send(WorkerPayload payload) = 0;
 };
 
@@ -32,6 +33,8 @@ class Rank {
     Disk* disk = nullptr;
     Clock* clock = nullptr;
     RankListener* listener = nullptr;
+    double peak_flops = 0.0;       // of the device, in the plan's precision; 0: not known, no MFU
+    Activity* activity = nullptr;  // null: nobody looks
   };
   // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport
   // says.

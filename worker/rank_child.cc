@@ -8,9 +8,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/guarded.h"
 #include "core/base/status_macros.h"
 #include "core/net/convert.h"
 #include "core/net/wire.h"
@@ -22,14 +24,14 @@ constexpr int kNotExecuted = 127;
 
 // In the child: nothing but calls that are safe after fork.
 [[noreturn]] void BecomeRank(char* const* argv, pid_t parent) {
+  ::signal(SIGTERM, SIG_IGN);  // the supervisor decides how the rank ends
+  ::signal(SIGINT, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(kNotExecuted);  // the parent died before the line above
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGTERM, SIG_IGN);  // the supervisor decides how the rank ends
-  ::signal(SIGINT, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);
   ::execv(argv[0], argv);
   ::_exit(kNotExecuted);
 }
@@ -50,8 +52,16 @@ absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& p
   if (pid == 0) BecomeRank(argv, parent);
   ::close(sockets.childs);
   if (pid < 0) return absl::UnavailableError(absl::StrCat("fork: ", std::strerror(errno)));
-  auto child =
-      std::unique_ptr<RankChild>(new RankChild(pid, std::move(pipe), std::move(callbacks)));
+  std::unique_ptr<RankChild> child;
+  const absl::Status made = Guarded("starting a rank", [&] {
+    child.reset(new RankChild(pid, std::move(pipe), std::move(callbacks)));
+    return absl::OkStatus();
+  });
+  if (!made.ok()) {  // no memory or threads for it
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return absl::UnavailableError(made.message());
+  }
   child->Tell(StartAttempt{assignment});
   return child;
 }
@@ -78,18 +88,29 @@ void RankChild::Tell(const CoordinatorMessage& message) {
 
 void RankChild::Kill() { ::kill(pid_, SIGKILL); }
 
+std::string RankChild::Trouble() const {
+  std::ifstream file(absl::StrCat("/proc/", pid_, "/stat"));
+  std::string line;
+  std::getline(file, line);
+  // "PID (NAME) STATE ...", and the name may hold anything.
+  const size_t name_end = line.rfind(')');
+  const char state = name_end + 2 < line.size() ? line[name_end + 2] : ' ';
+  if (state == 'T' || state == 't') return "stopped";
+  return state == 'D' ? "waits for a disk" : "";
+}
+
 void RankChild::Listen() {
   for (;;) {
     const absl::StatusOr<std::string> frame = pipe_->Read();
     if (!frame.ok()) break;
     absl::StatusOr<WorkerMessage> message = DecodeWorkerMessage(*frame);
     if (!message.ok()) {
-      last_words_ = std::string(message.status().message());
+      last_words_.reason = std::string(message.status().message());
       Kill();
       break;
     }
     if (const auto* exited = std::get_if<RankExited>(&message->payload)) {
-      last_words_ = exited->reason;
+      last_words_ = *exited;
     } else {
       callbacks_.on_payload(std::move(message->payload));
     }
@@ -105,7 +126,11 @@ RankEnd RankChild::Reap() {
   }
   if (info.si_code == CLD_EXITED) {
     const ExitCode code = ExitCodeFromNumber(info.si_status);
-    if (!last_words_.empty()) return {code, last_words_};
+    if (!last_words_.reason.empty()) return {code, last_words_.reason, last_words_.disk};
+    if (info.si_status == kNotExecuted) {
+      return {ExitCode::kInfrastructure,
+              "the rank process cannot be started (a limit of memory, or the program is gone)"};
+    }
     return {code, absl::StrCat("the rank process exited with code ", info.si_status)};
   }
   return {ExitCode::kInfrastructure,

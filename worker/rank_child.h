@@ -19,6 +19,7 @@ namespace birkhoff {
 struct RankEnd {
   ExitCode code = ExitCode::kInternal;
   std::string reason;
+  bool disk = false;  // RankExited::disk
 };
 
 // A child process of this program, executed with the hidden verb `rank`.  The kernel kills it when
@@ -40,6 +41,9 @@ class RankChild {
 
   void Tell(const CoordinatorMessage& message);  // never waits; lost if the rank has just ended
   void Kill();
+  // "stopped" where the system does not let the process run, "waits for a disk" where nothing can
+  // end its wait; else empty.
+  std::string Trouble() const;
 
  private:
   RankChild(pid_t pid, std::unique_ptr<FramePipe> pipe, Callbacks callbacks);
@@ -49,7 +53,7 @@ class RankChild {
   const pid_t pid_;
   const std::unique_ptr<FramePipe> pipe_;
   const Callbacks callbacks_;
-  std::string last_words_;  // of the rank, before it exits; the listener's
+  RankExited last_words_;  // of the rank, before it exits; the listener's
   std::thread listener_;
   Outbox<std::string> outbox_;  // frames: a rank that does not read holds up nobody
 };

@@ -10,22 +10,37 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "core/base/exit_status.h"
 #include "core/base/guarded.h"
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
+#include "worker/activity.h"
 #include "worker/frame_pipe.h"
 #include "worker/local_device.h"
 #include "worker/meet_table.h"
 #include "worker/rank.h"
 #include "worker/transport/gloo.h"
+#include "worker/watched.h"
 
 namespace birkhoff {
 namespace {
 
 // Longer than any coordinator is away that comes back; the attempt then starts anew.
 constexpr absl::Duration kMeetLimit = absl::Minutes(10);
+
+// Between looks at what the rank is at.
+constexpr absl::Duration kLook = absl::Milliseconds(250);
+
+std::vector<int> OthersOf(const Assignment& assignment) {
+  std::vector<int> others;
+  for (int rank = 0; rank < assignment.world_size; ++rank) {
+    if (rank != assignment.rank) others.push_back(rank);
+  }
+  return others;
+}
 
 // The pipe as listener, rendezvous, and source of the coordinator's words.
 class Supervised final : public RankListener, public Rendezvous {
@@ -40,10 +55,13 @@ class Supervised final : public RankListener, public Rendezvous {
     assignment_ = std::move(start->assignment);
     return assignment_;
   }
+  Activity& activity() { return activity_; }
 
-  // Afterwards frames are taken on a thread of their own, until the process ends.
+  // Afterwards frames are taken, and the supervisor is told what the rank is at, on threads of
+  // their own until the process ends.
   void Listen() {
     std::thread([this] { ListenForever(); }).detach();
+    std::thread([this] { TellForever(); }).detach();
   }
 
   // From here on the rank hears what came before it was there, and what comes.
@@ -64,6 +82,8 @@ class Supervised final : public RankListener, public Rendezvous {
 
   absl::StatusOr<std::vector<std::string>> Meet(const std::string& key,
                                                 const std::string& bytes) override {
+    const Activity::Scope scope(activity_, absl::StrCat("meets the others under ", key),
+                                OthersOf(assignment_));
     Send(birkhoff::Meet{assignment_.job, assignment_.attempt, assignment_.rank, key, bytes});
     return met_.Await(key, kMeetLimit);
   }
@@ -76,6 +96,19 @@ class Supervised final : public RankListener, public Rendezvous {
       absl::StatusOr<CoordinatorMessage> message = DecodeCoordinatorMessage(*frame);
       if (!message.ok()) ::_exit(static_cast<int>(ExitCode::kInternal));
       Hear(*std::move(message));
+    }
+  }
+
+  // What the supervisor has heard last is what it knows when this process is stopped.
+  void TellForever() {
+    RankActivity told{assignment_.job, assignment_.attempt, assignment_.rank, 0, "", {}, ""};
+    for (;; absl::SleepFor(kLook)) {
+      Doing doing = activity_.Look();
+      if (doing.marks == told.marks && doing.what == told.what) continue;
+      told.marks = doing.marks;
+      told.what = std::move(doing.what);
+      told.peers = std::move(doing.peers);
+      Send(Heartbeat{told});
     }
   }
 
@@ -94,6 +127,7 @@ class Supervised final : public RankListener, public Rendezvous {
 
   FramePipe pipe_;
   Assignment assignment_;
+  Activity activity_;
   absl::Mutex mutex_;
   Rank* rank_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool stop_requested_ ABSL_GUARDED_BY(mutex_) = false;
@@ -119,6 +153,8 @@ absl::StatusOr<End> Train(Supervised& supervised, Rank& rank) {
 
 absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) {
   ASSIGN_OR_RETURN(const Assignment assignment, supervised.ReadAssignment());
+  Activity& activity = supervised.activity();
+  activity.Begin("joins its peers", OthersOf(assignment));
   supervised.Listen();
   GlooOptions options;
   options.transport.rank = assignment.rank;
@@ -126,13 +162,19 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) 
   options.address = assignment.peer_address;
   ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
                    ConnectGloo(assignment.plan, supervised, options));
+  activity.Begin(absl::StrCat("opens device ", device_name));
   ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenLocalDevice(device_name));
-  PosixDisk disk;
+  PosixDisk files;
+  const std::unique_ptr<Disk> disk = WatchDisk(files, activity);
+  const std::unique_ptr<Transport> watched = WatchTransport(*transport, activity);
   SystemClock clock;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Rank> rank,
-      Rank::Create(assignment, {device.get(), transport.get(), &disk, &clock, &supervised}));
-  return Train(supervised, *rank);
+      Rank::Create(assignment, {device.get(), watched.get(), disk.get(), &clock, &supervised,
+                                PeakFlopsOf(device_name, assignment.plan.precision), &activity}));
+  const absl::StatusOr<End> end = Train(supervised, *rank);
+  activity.Begin("waits until all ranks are done", OthersOf(assignment));  // ~Transport
+  return end;
 }
 
 }  // namespace
@@ -144,6 +186,7 @@ ExitCode RunRankProcess(int fd, const std::string& device) {
   RankExited exited;
   exited.code = end.ok() ? end->code : ExitCodeOf(end.status());
   exited.reason = end.ok() ? end->reason : std::string(end.status().message());
+  exited.disk = !end.ok() && IsDiskTrouble(end.status());
   supervised->Send(exited);
   return exited.code;
 }

@@ -1,14 +1,10 @@
 #include "worker/supervisor.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <deque>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <variant>
 
@@ -16,9 +12,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/base/exit_status.h"
+#include "core/base/guarded.h"
+#include "core/base/log.h"
 #include "core/base/printable.h"
 #include "core/base/rng.h"
+#include "worker/allowed_paths.h"
 #include "worker/rank_child.h"
+#include "worker/shutdown_signals.h"
 #include "worker/supervisor_stream.h"
 
 namespace birkhoff {
@@ -26,9 +27,7 @@ namespace {
 
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLargestBackoff = absl::Seconds(2);
-
-// What coordinators and ranks say is part of it.
-void Log(const std::string& line) { std::fprintf(stderr, "%s\n", Printable(line).c_str()); }
+constexpr absl::Duration kLongestPoll = absl::Milliseconds(250);  // a signal waits no longer
 
 // Events from any thread, in order of arrival.
 class Inbox {
@@ -52,32 +51,6 @@ class Inbox {
   std::deque<AgentEvent> events_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Turns SIGTERM, SIGINT and SIGHUP into events.  Lives in the process's main thread, which blocks
-// both before any other thread exists, so that all inherit the mask.
-class SignalListener {
- public:
-  explicit SignalListener(Inbox& inbox) {
-    sigemptyset(&set_);
-    for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set_, signal);
-    struct sigaction hangup = {};  // under nohup it stays ignored
-    const bool ignored = sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
-    if (!ignored) sigaddset(&set_, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    thread_ = std::thread([this, &inbox] {
-      int signal = 0;
-      while (sigwait(&set_, &signal) == 0 && signal != SIGUSR1) inbox.Push(AgentShutdown{});
-    });
-  }
-  ~SignalListener() {
-    pthread_kill(thread_.native_handle(), SIGUSR1);
-    thread_.join();
-  }
-
- private:
-  sigset_t set_;
-  std::thread thread_;
-};
-
 class Supervisor {
  public:
   Supervisor(const SupervisorOptions& options, const Clock& clock)
@@ -89,13 +62,15 @@ class Supervisor {
         reconnect_at_(clock.Now()) {}
 
   ExitCode Run() {
-    const SignalListener signals(inbox_);
+    const ShutdownSignals signals;
+    int seen = 0;
     while (!left_.has_value()) {
       if (stream_ == nullptr && clock_.Now() >= reconnect_at_) Connect();
       const std::optional<AgentEvent> event = inbox_.Pop(PollInterval());
       if (event.has_value()) {
         Take(*event);
       }
+      for (; seen < signals.Count(); ++seen) Take(AgentShutdown{});
       Act(agent_.Step(clock_.Now(), AgentTick{}));
     }
     Log(absl::StrCat("leaving: ", left_->reason));
@@ -105,8 +80,13 @@ class Supervisor {
   }
 
  private:
+  // What coordinators and ranks say is part of it.
+  void Log(const std::string& line) const {
+    std::fprintf(stderr, "%s\n", LogLine(clock_.WallTime(), line).c_str());
+  }
+
   absl::Duration PollInterval() const {
-    absl::Duration interval = agent_.heartbeat() / 4;
+    absl::Duration interval = std::min(agent_.heartbeat() / 4, kLongestPoll);
     if (stream_ == nullptr) interval = std::min(interval, reconnect_at_ - clock_.Now());
     return std::max(interval, absl::ZeroDuration());
   }
@@ -122,16 +102,22 @@ class Supervisor {
     Act(agent_.Step(clock_.Now(), event));
   }
 
+  // Where memory or threads are short, it tries again as if nobody had answered.
   void Connect() {
-    stream_ = CoordinatorStream::Open(
-        options_.coordinator,
-        {.on_message = [this](CoordinatorMessage m) { inbox_.Push(AgentHeard{std::move(m)}); },
-         .on_end =
-             [this](const std::string& why) {
-               LogEnd(why);
-               inbox_.Push(AgentDisconnected{});
-             }});
-    Act(agent_.Step(clock_.Now(), AgentConnected{}));
+    CoordinatorStream::Callbacks callbacks = {
+        .on_message = [this](CoordinatorMessage m) { inbox_.Push(AgentHeard{std::move(m)}); },
+        .on_end =
+            [this](const std::string& why) {
+              LogEnd(why);
+              inbox_.Push(AgentDisconnected{});
+            }};
+    const absl::Status opened = Guarded("opening a stream", [&] {
+      stream_ = CoordinatorStream::Open(options_.coordinator, std::move(callbacks));
+      return absl::OkStatus();
+    });
+    if (opened.ok()) return Act(agent_.Step(clock_.Now(), AgentConnected{}));
+    LogEnd(std::string(opened.message()));
+    Disconnect();
   }
 
   // Each time the reason changes.  On the stream's thread: there is one stream at a time.
@@ -157,18 +143,28 @@ class Supervisor {
 
   void Do(const AgentSend& send) {
     if (stream_ == nullptr) return;  // the journal has what matters
-    stream_->Write({options_.agent.resources.name, incarnation_, send.payload});
+    WorkerMessage message{options_.agent.resources.name, incarnation_, send.payload};
+    auto* heartbeat = std::get_if<Heartbeat>(&message.payload);
+    if (heartbeat != nullptr && heartbeat->activity.has_value() && child_ != nullptr) {
+      heartbeat->activity->process = child_->Trouble();
+    }
+    stream_->Write(message);
   }
   void Do(const AgentStartRank& start) {
     const Assignment& assignment = start.assignment;
     Log(absl::StrCat(assignment.job, " attempt ", assignment.attempt, ": rank ", assignment.rank,
                      " of ", assignment.world_size, " starts"));
+    if (const absl::Status allowed = CheckAllowedPaths(options_.allowed_paths, assignment);
+        !allowed.ok()) {
+      inbox_.Push(AgentRankGone{ExitCodeOf(allowed), std::string(allowed.message())});
+      return;
+    }
     auto child = RankChild::Start(
         options_.program, options_.device, assignment,
         {.on_payload = [this](WorkerPayload p) { inbox_.Push(AgentRankSaid{std::move(p)}); },
          .on_end =
              [this](RankEnd end) {
-               inbox_.Push(AgentRankGone{end.code, std::move(end.reason)});
+               inbox_.Push(AgentRankGone{end.code, std::move(end.reason), end.disk});
              }});
     if (child.ok()) {
       child_ = *std::move(child);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/base/clock.h"
 #include "core/base/exit_code.h"
@@ -11,10 +12,11 @@
 namespace birkhoff {
 
 struct SupervisorOptions {
-  std::string coordinator;  // "127.0.0.1:7443"
-  std::string program;      // path of birkhoff-worker, for the rank process
-  std::string device;       // of this worker, as FindLocalDevice names it
-  AgentOptions agent;       // resources.name is "workers/NAME"
+  std::string coordinator;                 // "127.0.0.1:7443"
+  std::string program;                     // path of birkhoff-worker, for the rank process
+  std::string device;                      // of this worker, as FindLocalDevice names it
+  std::vector<std::string> allowed_paths;  // directories that jobs may touch; none: all
+  AgentOptions agent;                      // resources.name is "workers/NAME"
 };
 
 // Runs until the agent leaves.  SIGTERM and SIGINT are taken over: the first commits a checkpoint

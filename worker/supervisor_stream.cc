@@ -24,8 +24,8 @@ class GrpcStream final : public CoordinatorStream {
       : callbacks_(std::move(callbacks)),
         stub_(v1::WorkerService::NewStub(NewChannel(address))),
         stream_(stub_->Connect(&context_)),
-        reader_([this] { ReadAll(); }),
-        outbox_([this](const WorkerMessage& message) { return WriteOne(message); }, kMostWords) {}
+        outbox_([this](const WorkerMessage& message) { return WriteOne(message); }, kMostWords),
+        reader_([this] { ReadAll(); }) {}
   // The last words of a worker that leaves must arrive: the coordinator closes once it has read
   // them, or is not there to read.
   ~GrpcStream() override {
@@ -68,8 +68,8 @@ class GrpcStream final : public CoordinatorStream {
   grpc::ClientContext context_;
   const std::unique_ptr<v1::WorkerService::Stub> stub_;
   const std::unique_ptr<grpc::ClientReaderWriter<v1::ConnectRequest, v1::ConnectResponse>> stream_;
-  std::thread reader_;
-  Outbox<WorkerMessage> outbox_;  // goes first: what it writes to is still there
+  Outbox<WorkerMessage> outbox_;
+  std::thread reader_;  // last: where it cannot be had, the others go as they came
 };
 
 }  // namespace

@@ -14,17 +14,34 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
-namespace {
 
-absl::Status DiskError(const std::string& path, const std::string& action, int error) {
-  return absl::Status(CodeOfErrno(error),
-                      absl::StrCat(path, ": ", action, ": ", std::strerror(error)));
+constexpr char kDisk[] = "birkhoff/disk";
+
+absl::Status DiskError(absl::string_view path, absl::string_view action, int error) {
+  absl::Status status(
+      CodeOfErrno(error),
+      absl::StrCat(path, ": ", action, action.empty() ? "" : ": ", std::strerror(error)));
+  status.SetPayload(kDisk, absl::Cord());
+  return status;
 }
+
+bool IsDiskTrouble(const absl::Status& status) {
+  return status.GetPayload(kDisk).has_value() &&
+         (MayPass(status) || absl::IsDeadlineExceeded(status));
+}
+
+bool MayPass(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) ||
+         absl::IsUnavailable(status);
+}
+
+namespace {
 
 // A file descriptor that is closed with its owner.
 class Descriptor {
@@ -112,9 +129,17 @@ absl::StatusOr<int64_t> SizeOf(const std::string& path, int fd) {
   struct stat info;
   if (::fstat(fd, &info) != 0) return DiskError(path, "stat", errno);
   if (S_ISDIR(info.st_mode)) {
-    return absl::InternalError(absl::StrCat(path, ": is a directory; need a file"));
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a directory; need a file"));
+  }
+  if (S_ISFIFO(info.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a pipe; need a file"));
   }
   return static_cast<int64_t>(info.st_size);
+}
+
+// Of a file that has a size.  Without waiting: a pipe has no writer perhaps, and SizeOf refuses it.
+absl::StatusOr<Descriptor> OpenSized(const std::string& path) {
+  return Open(path, O_RDONLY | O_NONBLOCK);
 }
 
 absl::StatusOr<std::string> ReadFrom(const std::string& path, int fd, int64_t offset,
@@ -127,7 +152,7 @@ absl::StatusOr<std::string> ReadFrom(const std::string& path, int fd, int64_t of
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return DiskError(path, "read", errno);
     if (got == 0) {
-      return absl::InternalError(absl::StrCat(path, ": ends at byte ", offset + done, "; need ",
+      return absl::DataLossError(absl::StrCat(path, ": ends at byte ", offset + done, "; need ",
                                               length, " bytes from byte ", offset));
     }
     done += got;
@@ -155,24 +180,24 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> PosixDisk::OpenRead(const std::str
 }
 
 absl::StatusOr<std::string> PosixDisk::Read(const std::string& path) {
-  ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
+  ASSIGN_OR_RETURN(const Descriptor fd, OpenSized(path));
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
   return ReadFrom(path, fd.get(), 0, size);
 }
 
 absl::StatusOr<std::string> PosixDisk::ReadRange(const std::string& path, int64_t offset,
                                                  int64_t length) {
-  ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
+  ASSIGN_OR_RETURN(const Descriptor fd, OpenSized(path));
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
   if (offset < 0 || length < 0 || offset > size || length > size - offset) {
-    return absl::InternalError(
+    return absl::DataLossError(
         absl::StrCat(path, ": holds ", size, " bytes; need ", length, " bytes from byte ", offset));
   }
   return ReadFrom(path, fd.get(), offset, length);
 }
 
 absl::StatusOr<int64_t> PosixDisk::Size(const std::string& path) {
-  ASSIGN_OR_RETURN(const Descriptor fd, Open(path, O_RDONLY));
+  ASSIGN_OR_RETURN(const Descriptor fd, OpenSized(path));
   return SizeOf(path, fd.get());
 }
 
@@ -263,6 +288,24 @@ std::string ParentOf(const std::string& path) {
   const size_t slash = path.find_last_of('/');
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+namespace {
+
+// Absolute, without links as far as the names exist, without "." and "..".
+std::filesystem::path Resolved(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  std::filesystem::path resolved = std::filesystem::weakly_canonical(absolute, error);
+  if (error) resolved = absolute.lexically_normal();
+  return resolved.has_filename() ? resolved : resolved.parent_path();  // no slash at the end
+}
+
+}  // namespace
+
+bool LiesWithin(const std::string& path, const std::string& directory) {
+  const std::filesystem::path inner = Resolved(path), outer = Resolved(directory);
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
 
 absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes) {

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace birkhoff {
 
@@ -36,11 +37,21 @@ class FileLock {
   virtual ~FileLock() = default;
 };
 
+// What a call of the operating system has said of a file: CodeOfErrno, path and action (if any)
+// named, and marked as a disk's.
+absl::Status DiskError(absl::string_view path, absl::string_view action, int error);
+// Whether a disk that is full, read-only, away or broken has said so: neither a bug, nor wrong for
+// ever.  The mark outlives Reworded, not another status made from its words.
+bool IsDiskTrouble(const absl::Status& status);
+// Whether what a disk says may become otherwise by waiting; bytes that are wrong do not.
+bool MayPass(const absl::Status& status);
+
 // What stands under a name itself; a symbolic link is kOther.
 enum class FileKind { kNone, kFile, kDirectory, kOther };
 
-// Thread-safe.  Errors carry the path: NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED,
-// RESOURCE_EXHAUSTED (disk full), else INTERNAL.
+// Thread-safe.  Errors carry the path: what CodeOfErrno makes of it; INVALID_ARGUMENT a directory
+// is no file, nor is a pipe (but for OpenRead), DATA_LOSS a file is shorter than it was thought to
+// be.
 class Disk {
  public:
   virtual ~Disk() = default;
@@ -98,5 +109,8 @@ class PosixDisk final : public Disk {
 absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes);
 // The directory that holds a name: "." and "/" where the path has no other.
 std::string ParentOf(const std::string& path);
+// Whether `path` is `directory` or lies below it, however both are written; links are followed as
+// far as the names exist.
+bool LiesWithin(const std::string& path, const std::string& directory);
 
 }  // namespace birkhoff

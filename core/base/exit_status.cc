@@ -97,6 +97,14 @@ absl::Status WithExitCode(absl::Status status, ExitCode code) {
   return status;
 }
 
+absl::Status Reworded(const absl::Status& status, absl::string_view message) {
+  absl::Status reworded(status.code(), message);
+  status.ForEachPayload([&reworded](absl::string_view key, const absl::Cord& payload) {
+    reworded.SetPayload(key, payload);
+  });
+  return reworded;
+}
+
 int RunMain(const char* program, int (*run)(int, char**), int argc, char** argv) noexcept {
   try {
     return run(argc, argv);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "core/base/exit_code.h"
 
 namespace birkhoff {
@@ -22,6 +23,9 @@ ExitCode ExitCodeOf(const absl::Status& status);
 
 // The same status, that ends a program with `code` whatever its own code says.
 absl::Status WithExitCode(absl::Status status, ExitCode code);
+
+// The same status in other words, with all that it carries; OK stays OK.
+absl::Status Reworded(const absl::Status& status, absl::string_view message);
 
 // Runs a program; what it throws is told on stderr and becomes its exit code.
 int RunMain(const char* program, int (*run)(int, char**), int argc, char** argv) noexcept;

@@ -2,8 +2,10 @@
 
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/exit_status.h"
 
 namespace birkhoff {
 namespace {
@@ -13,6 +15,11 @@ absl::Status Named(const char* what) {
     throw;
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(absl::StrCat(what, ": there is no more memory"));
+  } catch (const std::system_error& error) {  // a thread cannot be had, say
+    const bool is_errno = error.code().category() == std::system_category() ||
+                          error.code().category() == std::generic_category();
+    return absl::Status(is_errno ? CodeOfErrno(error.code().value()) : absl::StatusCode::kInternal,
+                        absl::StrCat(what, ": ", error.what()));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat(what, ": ", error.what()));
   } catch (...) {

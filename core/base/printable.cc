@@ -61,4 +61,11 @@ std::string Escaped(std::string_view text, bool lines) {
 std::string Printable(std::string_view text) { return Escaped(text, /*lines=*/false); }
 std::string PrintableLines(std::string_view text) { return Escaped(text, /*lines=*/true); }
 
+std::string Shortened(std::string_view text, size_t bytes) {
+  if (text.size() <= bytes) return std::string(text);
+  size_t end = bytes - 3;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return std::string(text.substr(0, end)) + "...";
+}
+
 }  // namespace birkhoff

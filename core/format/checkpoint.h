@@ -36,6 +36,12 @@ struct ManifestShard {
   std::string header_checksum;  // of its header: tensors have their own
 };
 
+// Where the weights of a run came from before its first step.
+struct WeightsOrigin {
+  std::string directory;   // as it was asked for; empty: they were drawn from training.seed
+  std::string checkpoint;  // the one that was read
+};
+
 struct Manifest {
   std::string job;
   int attempt = 0;
@@ -48,6 +54,7 @@ struct Manifest {
   std::vector<TokenFacts> train_files, validation_files;  // none: written before they were kept
   uint64_t data_seed = 0;  // the generators hold no other state: they follow from seed and step
   uint64_t training_seed = 0;
+  WeightsOrigin origin;
   std::string model_hash;
   std::string plan_hash;
   std::string spec;  // resolved YAML

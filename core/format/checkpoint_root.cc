@@ -222,4 +222,19 @@ absl::Status RemoveAllCheckpoints(Disk& disk, const std::string& root) {
   return disk.Exists(root) ? disk.SyncDirectory(root) : absl::OkStatus();
 }
 
+absl::StatusOr<std::string> FindWeights(Disk& disk, const std::string& directory) {
+  if (disk.Exists(Join(directory, kManifestFile))) return directory;
+  for (const std::string& root : {directory, Join(directory, "checkpoints")}) {
+    ASSIGN_OR_RETURN(const std::vector<int64_t> steps, ListCheckpoints(disk, root));
+    if (!steps.empty()) return Join(root, CheckpointName(steps.front()));
+  }
+  return absl::NotFoundError(
+      absl::StrCat(directory, ": holds no committed checkpoint to take weights from; need a ",
+                   "checkpoint, a directory of them, or an output directory"));
+}
+
+bool WouldForget(const std::string& root, const std::string& directory) {
+  return LiesWithin(directory, root) || LiesWithin(Join(directory, "checkpoints"), root);
+}
+
 }  // namespace birkhoff

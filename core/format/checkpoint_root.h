@@ -55,4 +55,11 @@ absl::Status RemoveCheckpoint(Disk& disk, const std::string& root, const std::st
 // Forgets everything: what is ours goes; a checkpoint that holds files of others is set aside.
 absl::Status RemoveAllCheckpoints(Disk& disk, const std::string& root);
 
+// The committed checkpoint that `directory` stands for where weights are taken from it: itself, or
+// the newest in it, or in its checkpoints/, as an output directory has them.  NOT_FOUND: none.
+absl::StatusOr<std::string> FindWeights(Disk& disk, const std::string& directory);
+
+// Whether RemoveAllCheckpoints(root) could take what FindWeights(directory) finds.
+bool WouldForget(const std::string& root, const std::string& directory);
+
 }  // namespace birkhoff

@@ -70,6 +70,10 @@ Manifest FromJson(const Json& json) {
   manifest.train_files = FilesFromJson(json.at("data"), "train");
   manifest.validation_files = FilesFromJson(json.at("data"), "validation");
   json.at("training_seed").get_to(manifest.training_seed);
+  if (const auto origin = json.find("init_from"); origin != json.end()) {
+    origin->at("directory").get_to(manifest.origin.directory);
+    origin->at("checkpoint").get_to(manifest.origin.checkpoint);
+  }
   json.at("model_hash").get_to(manifest.model_hash);
   json.at("plan_hash").get_to(manifest.plan_hash);
   json.at("spec").get_to(manifest.spec);
@@ -106,6 +110,10 @@ std::string ManifestToJson(const Manifest& manifest) {
                {"model_hash", manifest.model_hash},
                {"plan_hash", manifest.plan_hash},
                {"spec", manifest.spec}};
+  if (!manifest.origin.directory.empty()) {
+    json["init_from"] = {{"directory", manifest.origin.directory},
+                         {"checkpoint", manifest.origin.checkpoint}};
+  }
   json["tensors"] = TensorsToJson(manifest);
   json["shards"] = ShardsToJson(manifest);
   json[kChecksum] = ChecksumOf(json.dump());

@@ -51,16 +51,33 @@ absl::StatusOr<std::unique_ptr<RootOwner>> RootOwner::Take(Disk& disk, const std
                        "or give another checkpoint.directory"));
     }
   }
-  // A file of its own, locked before it has the name: who holds the old one holds nothing.
-  const std::string fresh = absl::StrCat(path, ".new");
-  RETURN_IF_ERROR(disk.RemoveFile(fresh));
-  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, disk.CreateNew(fresh));
-  const std::string text = ToText(claim);
-  RETURN_IF_ERROR(file->Append(text));
+  auto owner = std::unique_ptr<RootOwner>(new RootOwner(disk, root, ToText(claim)));
+  RETURN_IF_ERROR(owner->Write());
+  return owner;
+}
+
+RootOwner::RootOwner(Disk& disk, std::string root, std::string text)
+    : disk_(disk),
+      root_(std::move(root)),
+      path_(absl::StrCat(root_, "/.owner")),
+      text_(std::move(text)) {}
+
+// A file of its own, locked before it has the name: who holds the old one holds nothing.
+absl::Status RootOwner::Write() {
+  const std::string fresh = absl::StrCat(path_, ".new");
+  RETURN_IF_ERROR(disk_.RemoveFile(fresh));
+  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, disk_.CreateNew(fresh));
+  RETURN_IF_ERROR(file->Append(text_));
   RETURN_IF_ERROR(file->Sync());
-  ASSIGN_OR_RETURN(std::unique_ptr<FileLock> lock, disk.Lock(fresh));
-  RETURN_IF_ERROR(disk.Rename(fresh, path));
-  return std::unique_ptr<RootOwner>(new RootOwner(disk, path, text, std::move(lock)));
+  ASSIGN_OR_RETURN(lock_, disk_.Lock(fresh));
+  return disk_.Rename(fresh, path_);
+}
+
+absl::Status RootOwner::Restore() {
+  const absl::Status there = Check();
+  if (!absl::IsUnavailable(there)) return there;
+  RETURN_IF_ERROR(disk_.CreateDirectories(root_));
+  return Write();
 }
 
 absl::Status RootOwner::Check() const {

@@ -17,7 +17,7 @@ struct RootClaim {
   int attempt = 0;  // fencing epoch; 0: nobody's yet
 };
 
-// Holds ROOT until it goes.  Not thread-safe but for Check.
+// Holds ROOT until it goes.  Check may be called from any thread.
 class RootOwner {
  public:
   // Creates ROOT where it is missing.  A later attempt of the same job takes it over, also from one
@@ -25,17 +25,22 @@ class RootOwner {
   // Errors: FAILED_PRECONDITION another job, or a later attempt, lives in it: who, and the remedy.
   static absl::StatusOr<std::unique_ptr<RootOwner>> Take(Disk& disk, const std::string& root,
                                                          const RootClaim& claim);
-  // ABORTED: somebody else has taken it meanwhile.  Before anything there gets its final name.
+  // Before anything there gets its final name.  ABORTED: somebody else has taken it meanwhile;
+  // UNAVAILABLE: ROOT, or the word in it, was removed.
   absl::Status Check() const;
+  // Makes ROOT and the word anew where Check says that they were removed; ABORTED where it says
+  // that somebody else is there.  Not beside itself; beside Check.
+  absl::Status Restore();
 
  private:
-  RootOwner(Disk& disk, std::string path, std::string text, std::unique_ptr<FileLock> lock)
-      : disk_(disk), path_(std::move(path)), text_(std::move(text)), lock_(std::move(lock)) {}
+  RootOwner(Disk& disk, std::string root, std::string text);
+  absl::Status Write();
 
   Disk& disk_;
+  const std::string root_;
   const std::string path_;
   const std::string text_;  // what stands there while it is ours
-  const std::unique_ptr<FileLock> lock_;
+  std::unique_ptr<FileLock> lock_;
 };
 
 }  // namespace birkhoff

@@ -55,24 +55,6 @@ constexpr int64_t kTokensAtOnce = 1 << 16;
 constexpr int64_t kSamplePieces = 64;
 constexpr int64_t kSampleBytes = 4096;
 
-// What the operating system says of a file, as far as it matters to whoever may try again.
-absl::StatusCode CodeOf(int error) {
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return absl::StatusCode::kNotFound;
-    case EACCES:
-    case EPERM:
-      return absl::StatusCode::kPermissionDenied;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-      return absl::StatusCode::kResourceExhausted;
-    default:
-      return absl::StatusCode::kUnavailable;
-  }
-}
-
 template <typename T>
 void Widen(const std::string& bytes, int64_t* out) {
   for (size_t at = 0; at < bytes.size(); at += sizeof(T)) {
@@ -269,9 +251,7 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const std::string& pa
   file->bin_path_ = paths.bin;
   // Without waiting: a pipe has no writer perhaps, and is refused below.
   const int fd = ::open(paths.bin.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    return absl::Status(CodeOf(errno), absl::StrCat(paths.bin, ": ", std::strerror(errno)));
-  }
+  if (fd < 0) return DiskError(paths.bin, "", errno);
   file->file_ = std::make_unique<const Descriptor>(fd);
   struct stat info;
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -289,9 +269,7 @@ absl::StatusOr<std::string> TokenFile::ReadBytes(int64_t offset, int64_t length)
     const ssize_t got = ::pread(file_->get(), bytes.data() + done,
                                 static_cast<size_t>(length - done), offset + done);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      return absl::Status(CodeOf(errno), absl::StrCat(bin_path_, ": read: ", std::strerror(errno)));
-    }
+    if (got < 0) return DiskError(bin_path_, "read", errno);
     if (got == 0) {
       return absl::InvalidArgumentError(
           absl::StrCat(bin_path_, ": ends at byte ", offset + done, "; it had ", size_,

@@ -25,9 +25,11 @@ struct Bound {
 constexpr Bound kOthers[] = {
     {"birkhoff.v1.CreateJobRequest.yaml", size_t{1} << 20},
     {"birkhoff.v1.CreateJobRequest.overrides", 1024},
+    {"birkhoff.v1.CreateJobRequest.changes", 256},
     {"birkhoff.v1.ListJobsRequest.states", 8},
     {"birkhoff.v1.Meet.contribution", size_t{1} << 20},
     {"birkhoff.v1.RankReady.note", size_t{64} << 10},
+    {"birkhoff.v1.RankReady.notice", size_t{64} << 10},
     {"birkhoff.v1.CheckpointFailed.reason", size_t{64} << 10},
     {"birkhoff.v1.RankExited.reason", size_t{64} << 10},
 };

@@ -49,7 +49,16 @@ struct PayloadWriter {
     hello->set_address(in.address);
     WriteAttempt(in, hello);
   }
-  void operator()(const Heartbeat&) const { out->mutable_heartbeat(); }
+  void operator()(const Heartbeat& in) const {
+    v1::Heartbeat* heartbeat = out->mutable_heartbeat();
+    if (!in.activity.has_value()) return;
+    v1::RankActivity* activity = heartbeat->mutable_activity();
+    WriteRank(*in.activity, activity);
+    activity->set_marks(in.activity->marks);
+    activity->set_what(in.activity->what);
+    activity->mutable_peers()->Assign(in.activity->peers.begin(), in.activity->peers.end());
+    activity->set_process(in.activity->process);
+  }
   void operator()(const Meet& in) const {
     WriteRank(in, out->mutable_meet());
     out->mutable_meet()->set_key(in.key);
@@ -59,6 +68,7 @@ struct PayloadWriter {
     WriteRank(in, out->mutable_rank_ready());
     out->mutable_rank_ready()->set_resumed_step(in.resumed_step);
     out->mutable_rank_ready()->set_note(in.note);
+    out->mutable_rank_ready()->set_notice(in.notice);
   }
   void operator()(const StepDone& in) const {
     WriteRank(in, out->mutable_step_done());
@@ -84,10 +94,17 @@ struct PayloadWriter {
     out->mutable_checkpoint_failed()->set_step(in.step);
     out->mutable_checkpoint_failed()->set_reason(in.reason);
   }
+  void operator()(const Noticed& in) const {
+    WriteRank(in, out->mutable_noticed());
+    out->mutable_noticed()->set_code(in.code);
+    out->mutable_noticed()->set_step(in.step);
+    out->mutable_noticed()->set_sentence(in.sentence);
+  }
   void operator()(const RankExited& in) const {
     WriteRank(in, out->mutable_rank_exited());
     out->mutable_rank_exited()->set_code(static_cast<int>(in.code));
     out->mutable_rank_exited()->set_reason(in.reason);
+    out->mutable_rank_exited()->set_disk(in.disk);
   }
 };
 
@@ -101,6 +118,16 @@ Hello Read(const v1::Hello& in) {
   out.address = in.address();
   return out;
 }
+Heartbeat Read(const v1::Heartbeat& in) {
+  Heartbeat out;
+  if (!in.has_activity()) return out;
+  RankActivity& activity = out.activity.emplace(ReadRank<RankActivity>(in.activity()));
+  activity.marks = in.activity().marks();
+  activity.what = in.activity().what();
+  activity.peers.assign(in.activity().peers().begin(), in.activity().peers().end());
+  activity.process = in.activity().process();
+  return out;
+}
 Meet Read(const v1::Meet& in) {
   Meet out = ReadRank<Meet>(in);
   out.key = in.key();
@@ -111,6 +138,7 @@ RankReady Read(const v1::RankReady& in) {
   RankReady out = ReadRank<RankReady>(in);
   out.resumed_step = in.resumed_step();
   out.note = in.note();
+  out.notice = in.notice();
   return out;
 }
 StepDone Read(const v1::StepDone& in) {
@@ -139,10 +167,18 @@ CheckpointFailed Read(const v1::CheckpointFailed& in) {
   out.reason = in.reason();
   return out;
 }
+Noticed Read(const v1::Noticed& in) {
+  Noticed out = ReadRank<Noticed>(in);
+  out.code = in.code();
+  out.step = in.step();
+  out.sentence = in.sentence();
+  return out;
+}
 RankExited Read(const v1::RankExited& in) {
   RankExited out = ReadRank<RankExited>(in);
   out.code = ExitCodeFromNumber(in.code());
   out.reason = in.reason();
+  out.disk = in.disk();
   return out;
 }
 
@@ -156,6 +192,8 @@ void Write(const Assignment& in, v1::Assignment* out) {
   out->set_plan_hash(in.plan_hash);
   out->set_output_directory(in.output_directory);
   out->set_fresh(in.fresh);
+  for (const std::string& change : in.changes) out->add_changes(change);
+  out->set_init_from(in.init_from);
   out->set_peer_address(in.peer_address);
 }
 
@@ -167,6 +205,8 @@ absl::StatusOr<Assignment> Read(const v1::Assignment& in) {
   out.plan_hash = in.plan_hash();
   out.output_directory = in.output_directory();
   out.fresh = in.fresh();
+  out.changes.assign(in.changes().begin(), in.changes().end());
+  out.init_from = in.init_from();
   out.peer_address = in.peer_address();
   return out;
 }
@@ -241,7 +281,7 @@ absl::StatusOr<WorkerPayload> ReadPayload(const v1::ConnectRequest& in) {
     case v1::ConnectRequest::kHello:
       return Read(in.hello());
     case v1::ConnectRequest::kHeartbeat:
-      return Heartbeat{};
+      return Read(in.heartbeat());
     case v1::ConnectRequest::kMeet:
       return Read(in.meet());
     case v1::ConnectRequest::kRankReady:
@@ -256,6 +296,8 @@ absl::StatusOr<WorkerPayload> ReadPayload(const v1::ConnectRequest& in) {
       return Read(in.checkpoint_failed());
     case v1::ConnectRequest::kRankExited:
       return Read(in.rank_exited());
+    case v1::ConnectRequest::kNoticed:
+      return Read(in.noticed());
     case v1::ConnectRequest::PAYLOAD_NOT_SET:
       break;
   }

@@ -40,8 +40,10 @@ void SelfProbe::Run() {
       absl::MutexLock lock(&mutex_);
       if (mutex_.AwaitWithTimeout(absl::Condition(&closing), options_.interval)) return;
     }
+    const int64_t refused = options_.refused ? options_.refused() : 0;
     const absl::Status status = Call();
-    failures = status.ok() ? 0 : failures + 1;
+    const bool hears = status.ok() || (options_.refused && options_.refused() > refused);
+    failures = hears ? 0 : failures + 1;
     absl::MutexLock lock(&mutex_);
     if (closing_) return;
     if (failures == options_.failures) on_deaf_(std::string(status.message()));

@@ -2,6 +2,7 @@
 // for good (gRPC 1.51, CVE-2023-4785) while all that it does otherwise looks healthy.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <thread>
@@ -22,6 +23,9 @@ struct SelfProbeOptions {
   absl::Duration interval = absl::Seconds(5);  // between two calls
   absl::Duration patience = absl::Seconds(5);  // with one call
   int failures = 3;                            // in a row, after which it is deaf
+  // How many connections the server has refused so far because there were too many.  A call during
+  // which that has grown is no failure: whoever refuses hears.  May be null.
+  std::function<int64_t()> refused = nullptr;
 };
 
 // Calls GetVersion over a new connection again and again, from a thread of its own.

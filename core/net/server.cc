@@ -16,6 +16,7 @@
 #include "core/net/bounds.h"
 #include "core/net/channel.h"
 #include "core/net/keepalive.h"
+#include "core/net/listener.h"
 
 namespace birkhoff {
 namespace {
@@ -23,13 +24,29 @@ namespace {
 constexpr int kHandshakeTimeoutMs = 10'000;
 constexpr int kIdleTimeoutMs = 300'000;  // without a call
 
+using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
+
 class GrpcServer final : public RpcServer {
  public:
-  GrpcServer(std::unique_ptr<grpc::Server> server, std::string address)
-      : server_(std::move(server)), address_(std::move(address)) {}
+  // `listener`: null for a unix socket, which gRPC listens on itself.
+  GrpcServer(std::unique_ptr<grpc::Server> server, std::string address,
+             std::unique_ptr<Listener> listener, std::unique_ptr<Acceptor> acceptor)
+      : server_(std::move(server)),
+        address_(std::move(address)),
+        acceptor_(std::move(acceptor)),
+        listener_(std::move(listener)) {
+    if (listener_ == nullptr) return;
+    listener_->Start([this](int listening, int connection) {
+      Acceptor::NewConnectionParameters parameters;
+      parameters.listener_fd = listening;
+      parameters.fd = connection;
+      acceptor_->HandleNewConnection(&parameters);
+    });
+  }
   ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
 
   std::string address() const override { return address_; }
+  int64_t refused() const override { return listener_ == nullptr ? 0 : listener_->refused(); }
 
   void SetHealthy(bool healthy) override {
     if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(healthy);
@@ -38,6 +55,7 @@ class GrpcServer final : public RpcServer {
   void Shutdown(absl::Duration grace) override {
     if (std::exchange(down_, true)) return;
     if (auto* health = server_->GetHealthCheckService()) health->Shutdown();
+    if (listener_ != nullptr) listener_->Stop();  // one that comes now would find nobody
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();
   }
@@ -45,6 +63,8 @@ class GrpcServer final : public RpcServer {
  private:
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
+  const std::unique_ptr<Acceptor> acceptor_;
+  const std::unique_ptr<Listener> listener_;
   bool down_ = false;
 };
 
@@ -62,7 +82,10 @@ void Configure(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kLargestRequestBytes);
 }
 
-std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
+absl::Status CannotListen(const std::string& address, const std::string& why) {
+  return absl::UnavailableError(absl::StrCat("cannot listen on ", address, ": ", why,
+                                             "; is another program using the port?"));
+}
 
 }  // namespace
 
@@ -79,8 +102,19 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   Configure(builder);
-  int port = 0;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+  std::unique_ptr<Listener> listener;
+  std::unique_ptr<Acceptor> acceptor;
+  if (absl::StartsWith(options.listen, "unix:")) {
+    builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
+  } else {
+    absl::StatusOr<std::unique_ptr<Listener>> bound = Listener::Bind(
+        options.listen, options.max_connections > 0 ? options.max_connections : MostConnections());
+    if (!bound.ok()) return CannotListen(options.listen, std::string(bound.status().message()));
+    listener = *std::move(bound);
+    acceptor = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        grpc::InsecureServerCredentials());
+  }
   for (grpc::Service* service : services) builder.RegisterService(service);
   if (options.metrics != nullptr) {
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> counted;
@@ -88,14 +122,10 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
     builder.experimental().SetInterceptorCreators(std::move(counted));
   }
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options.listen, ": is another program using the port?"));
-  }
-  const std::string address = absl::StartsWith(options.listen, "unix:")
-                                  ? options.listen
-                                  : absl::StrCat(HostOf(options.listen), ":", port);
-  return std::make_unique<GrpcServer>(std::move(server), address);
+  if (server == nullptr) return CannotListen(options.listen, "the server does not start");
+  const std::string address = listener == nullptr ? options.listen : listener->address();
+  return std::make_unique<GrpcServer>(std::move(server), address, std::move(listener),
+                                      std::move(acceptor));
 }
 
 }  // namespace birkhoff

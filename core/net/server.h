@@ -1,6 +1,7 @@
 // A gRPC server with health service, reflection and keepalive, around any services.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,8 +17,10 @@ class Service;
 namespace birkhoff {
 
 struct ServerOptions {
-  std::string listen;                             // "127.0.0.1:7443"; port 0: ephemeral
-  bool allow_plaintext = false;                   // needed where `listen` is not a loopback address
+  std::string listen;            // "127.0.0.1:7443"; port 0: ephemeral
+  bool allow_plaintext = false;  // needed where `listen` is not a loopback address
+  // TCP connections at a time; more are closed as they come.  0: MostConnections().
+  int max_connections = 0;
   std::shared_ptr<RpcMetrics> metrics = nullptr;  // counts the calls; may be null
 };
 
@@ -29,6 +32,7 @@ class RpcServer {
       const ServerOptions& options, const std::vector<grpc::Service*>& services);
   virtual ~RpcServer() = default;             // shuts down at once
   virtual std::string address() const = 0;    // with the real port
+  virtual int64_t refused() const = 0;        // connections beyond max_connections so far
   virtual void SetHealthy(bool healthy) = 0;  // what the health service answers; any thread
   // Health says NOT_SERVING, calls get `grace` to end, then they are cancelled.  Idempotent.
   virtual void Shutdown(absl::Duration grace) = 0;

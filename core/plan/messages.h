@@ -13,12 +13,14 @@
 //     CheckpointCommitted ---------->   (or CheckpointFailed, from any rank)
 //     <---------------- StopAttempt     (commit a checkpoint, then leave)
 //     <--------------- AbortAttempt     (leave at once)
+//     Noticed ---------------------->   (something that people must know)
 //     RankExited ------------------->
 //     <------------------- JobEnded      (the job is over: nothing more to do or to repeat)
-//     Heartbeat -------------------->   (at every interval)
+//     Heartbeat -------------------->   (at every interval: what its rank is at)
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -42,7 +44,10 @@ struct Assignment {
   std::string plan_hash;
   std::string output_directory;  // metrics.jsonl and checkpoints/ live here
   bool fresh = false;            // forget checkpoints found there
-  std::string peer_address;      // address of this worker that peers can reach
+  std::vector<std::string>
+      changes;               // fields that may differ from the spec of those (spec_change.h)
+  std::string init_from;     // where the weights of a new run come from; empty: from training.seed
+  std::string peer_address;  // address of this worker that peers can reach
 };
 
 // worker -> coordinator
@@ -52,7 +57,20 @@ struct Hello {
   std::string job;      // of the rank still running, empty if none
   int attempt = 0;
 };
-struct Heartbeat {};
+// What a rank is at.  News of the moment: neither stored nor repeated.
+struct RankActivity {
+  std::string job;
+  int attempt = 0;
+  int rank = 0;
+  int64_t marks = 0;       // another number after each move; the same while the rank waits or hangs
+  std::string what;        // "step 12 train: instruction 17 (receive-activation) from rank 0"
+  std::vector<int> peers;  // global ranks that it waits for
+  std::string process;     // "stopped" where the system does not let it run; else empty
+};
+// Also from a rank to its supervisor.
+struct Heartbeat {
+  std::optional<RankActivity> activity;  // none: there is no rank
+};
 struct Meet {  // contributes `bytes` under `key`; answered when all ranks of the attempt have met
   std::string job;
   int attempt = 0;
@@ -66,6 +84,7 @@ struct RankReady {
   int rank = 0;
   int64_t resumed_step = 0;  // 0: from the beginning
   std::string note;          // damaged checkpoints that were passed over; empty: none
+  std::string notice = "";   // what is another than in the run that it goes on with; empty: nothing
 };
 struct StepDone {
   std::string job;
@@ -96,15 +115,31 @@ struct CheckpointFailed {  // this rank's part of it could not be written; train
   int64_t step = 0;
   std::string reason;  // one sentence: file, what the disk says
 };
+struct Noticed {  // something that people must know; the coordinator's own words too
+  std::string job;
+  int attempt = 0;
+  int rank = 0;          // who says it; 0: or the coordinator
+  std::string code;      // one of those below
+  int64_t step = 0;      // in which it was seen
+  std::string sentence;  // with all numbers
+};
+// Watchers lack the steps before Noticed::step, from the one after the last that they have heard.
+inline constexpr char kStepsMissing[] = "STEPS_MISSING";
+// The composite gain went above stability.max_gain, and came well below it again.
+inline constexpr char kGainAboveBound[] = "GAIN_ABOVE_BOUND";
+inline constexpr char kGainBack[] = "GAIN_BACK";
+// The output directory, or a part of it, was removed while the job ran.
+inline constexpr char kOutputRemoved[] = "OUTPUT_REMOVED";
 struct RankExited {
   std::string job;
   int attempt = 0;
   int rank = 0;
   ExitCode code = ExitCode::kInternal;
   std::string reason;  // one sentence: instruction, peer, signal
+  bool disk = false;   // a disk that is full, read-only or broken was the reason
 };
 using WorkerPayload = std::variant<Hello, Heartbeat, Meet, RankReady, StepDone, ShardDurable,
-                                   CheckpointCommitted, CheckpointFailed, RankExited>;
+                                   CheckpointCommitted, CheckpointFailed, RankExited, Noticed>;
 struct WorkerMessage {
   std::string worker;        // "workers/host-0"
   uint64_t incarnation = 0;  // which life of the worker process speaks; larger is newer

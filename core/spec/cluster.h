@@ -13,7 +13,7 @@ struct WorkerResources {
   std::string name;              // "workers/host-0"
   std::string device = "cpu";    // cpu | cuda
   int64_t memory_bytes = 0;      // 0: unknown, no limit is checked
-  double peak_flops = 0.0;       // 0: unknown, MFU is null
+  double peak_flops = 0.0;       // in bf16 (PeakFlops); 0: unknown
   std::string description = {};  // for people: card, driver, libraries; plans do not depend on it
 };
 

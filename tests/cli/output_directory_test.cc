@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "core/spec/load.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/temporary_directory.h"
@@ -18,7 +20,7 @@ class OutputDirectoryTest : public ::testing::Test {
  protected:
   OutputDirectoryTest() { spec_.data.train = {{"t", 1.0}}; }
   absl::StatusOr<std::unique_ptr<OutputDirectory>> Open(bool fresh = false) {
-    return OutputDirectory::Open({directory_ / "out", fresh}, spec_, disk_);
+    return OutputDirectory::Open({directory_ / "out", fresh, {}, ""}, spec_, disk_);
   }
   testing::TemporaryDirectory directory_;
   PosixDisk disk_;
@@ -54,6 +56,35 @@ TEST_F(OutputDirectoryTest, RefusesAnotherSpecAndNamesEveryDifference) {
   EXPECT_THAT(message, Not(HasSubstr("lr")));
 }
 
+TEST_F(OutputDirectoryTest, TakesAChangeThatIsAskedForAndKeepsTheNewSpec) {
+  ASSERT_TRUE(Open().ok());
+  spec_.optimizer.lr = 0.5;
+  spec_.training.steps = 400;
+  EXPECT_THAT(std::string(Open().status().message()), HasSubstr("--change optimizer.lr"));
+  const auto directory = OutputDirectory::Open(
+      {directory_ / "out", /*fresh=*/false, {"optimizer"}, /*init_from=*/""}, spec_, disk_);
+  ASSERT_TRUE(directory.ok()) << directory.status();
+  EXPECT_TRUE((*directory)->resumes());
+  EXPECT_EQ(*disk_.Read(directory_ / "out/job.yaml"), JobSpecToYaml(spec_));
+}
+
+TEST_F(OutputDirectoryTest, FreshKeepsTheWeightsToBeginWith) {
+  ASSERT_TRUE(Open().ok());
+  const std::string checkpoint = directory_ / "out/checkpoints/step-00000005";
+  ASSERT_TRUE(disk_.CreateDirectories(checkpoint).ok());
+  ASSERT_TRUE(ReplaceFile(disk_, checkpoint + "/manifest.json", "{}").ok());
+  std::filesystem::create_directory_symlink(directory_ / "out", std::string(directory_ / "link"));
+  for (const std::string& weights : {checkpoint, directory_ / "out",
+                                     directory_ / "link/checkpoints", directory_ / "out/../out"}) {
+    const absl::Status status =
+        OutputDirectory::Open({directory_ / "out", /*fresh=*/true, {}, weights}, spec_, disk_)
+            .status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << weights;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("--fresh would forget these weights"));
+    EXPECT_TRUE(disk_.Exists(checkpoint + "/manifest.json"));
+  }
+}
+
 TEST_F(OutputDirectoryTest, FreshTakesItForAnotherSpec) {
   ASSERT_TRUE(Open().ok());
   spec_.training.seed = 43;
@@ -71,13 +102,13 @@ TEST_F(OutputDirectoryTest, FreshRemovesCheckpointsBeforeItWritesTheSpec) {
   const std::string checkpoint = path + "/checkpoints/step-00000005";
   for (int64_t k = 0;; ++k) {
     disk.RemoveTree(path);
-    ASSERT_TRUE(OutputDirectory::Open({path, false}, spec_, disk).ok());
+    ASSERT_TRUE(OutputDirectory::Open({path, false, {}, ""}, spec_, disk).ok());
     ASSERT_TRUE(disk.CreateDirectories(checkpoint).ok());
     ASSERT_TRUE(disk.Create(checkpoint + "/manifest.json").ok());
     JobSpec other = spec_;
     other.training.seed = 43;
     disk.FailFrom(disk.num_operations() + k);
-    const bool opened = OutputDirectory::Open({path, true}, other, disk).ok();
+    const bool opened = OutputDirectory::Open({path, true, {}, ""}, other, disk).ok();
     disk.FailFrom(-1);
     const bool is_other = *disk.Read(path + "/job.yaml") == JobSpecToYaml(other);
     EXPECT_FALSE(is_other && disk.Exists(checkpoint)) << "operation " << k;

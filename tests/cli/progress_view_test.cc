@@ -59,7 +59,7 @@ TEST(ProgressViewTest, SaysWhatWentWrongAndWhatThatMeans) {
       out.str(),
       "rank 1 of attempt 2 left: killed by signal 9\n"
       "no checkpoint of step 20, rank 1 could not write it: out/checkpoints: No space left on "
-      "device; training goes on, the checkpoint before is kept\n");
+      "device; training goes on, and what was committed before is kept\n");
 }
 
 TEST(ProgressViewTest, PlainOutputHasNoControlCharacters) {

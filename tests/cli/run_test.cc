@@ -134,6 +134,19 @@ TEST_F(RunTest, NamesWhatIsMissingWhereThereIsNoGpu) {
   EXPECT_THAT(Read("a.err"), ContainsRegex("device: cuda: .*(no GPU|no NVIDIA driver)"));
 }
 
+// Item 18.
+TEST_F(RunTest, ValidateSaysThatThisMachineHasNoGpu) {
+  ::setenv("CUDA_VISIBLE_DEVICES", "", /*overwrite=*/1);
+  const std::vector<std::string> words = {"validate", directory_ / "job.yaml", "--set",
+                                          "device=cuda"};
+  EXPECT_EQ(Run("a", words), 64);
+  EXPECT_THAT(Read("a.err"), ContainsRegex("device: cuda is not allowed; need a device of this "
+                                           "machine: .*(no GPU|no NVIDIA driver)"));
+  EXPECT_EQ(Run("b", {"validate", directory_ / "job.yaml", "--set", "device=cuda", "--spec-only"}),
+            0);
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
 TEST_F(RunTest, TrainsToTheEndAndIsDoneWhenRunAgain) {
   ASSERT_EQ(Run("a", Arguments("a", {"-o", "json"})), 0) << Read("a.err");
   EXPECT_EQ(Steps("a"), kAllSteps);
@@ -221,6 +234,55 @@ TEST_F(RunTest, FreshForgetsWhatWasThere) {
   EXPECT_EQ(Steps("a"), kAllSteps);
   ASSERT_EQ(Run("c", Arguments("c", {"--set", "training.seed=7"})), 0) << Read("c.err");
   EXPECT_EQ(LastWeights("a"), LastWeights("c"));
+}
+
+TEST_F(RunTest, FinishedRunTrainsOnWithMoreStepsAndSaysWhatTheRateDoes) {
+  ASSERT_EQ(Run("a", Arguments("a")), 0) << Read("a.err");
+  ASSERT_EQ(Run("b", Arguments("a", {"--set", "training.steps=20"})), 0) << Read("b.err");
+  EXPECT_THAT(Read("b.err"),
+              HasSubstr("trains on from the checkpoint of step 12; changed since: training.steps: "
+                        "12 there, 20 now; the learning rate, 0.0001 at step 12, is 0.000"));
+  EXPECT_EQ(Steps("a").size(), 20u);
+  EXPECT_EQ(*Steps("a").rbegin(), 20);
+}
+
+TEST_F(RunTest, AnotherRateIsForThoseWhoAskForIt) {
+  ASSERT_EQ(Run("a", Arguments("a")), 0) << Read("a.err");
+  const std::vector<std::string> more = {"--set", "training.steps=16", "--set",
+                                         "optimizer.lr=0.002"};
+  EXPECT_EQ(Run("b", Arguments("a", more)), 64);
+  EXPECT_THAT(Read("b.err"), HasSubstr("optimizer.lr: 0.001 there, 0.002 now; to train it on ask "
+                                       "for the change with --change optimizer.lr"));
+  std::vector<std::string> asked = more;
+  asked.insert(asked.end(), {"--change", "optimizer.lr"});
+  EXPECT_EQ(Run("c", Arguments("a", asked)), 0) << Read("c.err");
+  EXPECT_EQ(Run("d", Arguments("a", more)), 0) << "the run has the new rate now; " << Read("d.err");
+  EXPECT_EQ(Run("e", Arguments("a", {"--change", "training.seed"})), 64);
+  EXPECT_THAT(Read("e.err"), HasSubstr("--change: training.seed is not allowed"));
+}
+
+// job.yaml knows nothing of it: the checkpoint's own spec is what counts.
+TEST_F(RunTest, CheckpointsOfAnotherRunInASharedDirectoryAreRefused) {
+  const std::vector<std::string> shared = {"--set", "checkpoint.directory=" + (directory_ / "s")};
+  ASSERT_EQ(Run("a", Arguments("a", shared)), 0) << Read("a.err");
+  std::vector<std::string> other = shared;
+  other.insert(other.end(), {"--set", "training.seed=7"});
+  EXPECT_EQ(Run("b", Arguments("b", other)), 64);
+  EXPECT_THAT(Read("b.err"), HasSubstr("training.seed: 42 there, 7 now"));
+}
+
+TEST_F(RunTest, BeginsWithTheWeightsOfAnotherRun) {
+  ASSERT_EQ(Run("a", Arguments("a")), 0) << Read("a.err");
+  const std::vector<std::string> from = {"--set", "training.seed=7", "--init-from",
+                                         directory_ / "a"};
+  ASSERT_EQ(Run("b", Arguments("b", from)), 0) << Read("b.err");
+  EXPECT_THAT(
+      Read("b.err"),
+      HasSubstr(absl::StrCat("trains from the beginning; with the weights of ", directory_ / "a",
+                             "/checkpoints/step-00000012 (step 12 of jobs/small)")));
+  EXPECT_EQ(Steps("b"), kAllSteps);
+  EXPECT_EQ(Run("c", Arguments("c", {"--init-from", directory_ / "nothing"})), 64);
+  EXPECT_THAT(Read("c.err"), HasSubstr("holds no committed checkpoint"));
 }
 
 TEST_F(RunTest, AnotherPlanTakesUpTheCheckpoint) {

@@ -7,16 +7,21 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "coordinator/daemon.h"
 #include "core/spec/load.h"
 #include "tests/cli/verb.h"
+#include "tests/coordinator/fakes.h"
 
 namespace birkhoff {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
 
@@ -113,6 +118,33 @@ TEST_F(ServiceTest, WatchFollowsTheJobToItsEndAndExitsWithItsCode) {
   EXPECT_EQ(first["state_changed"]["state"], "STATE_QUEUED");
 }
 
+// Items 18 and 36.
+TEST_F(ServiceTest, WatchShowsOnceWhatPeopleMustKnow) {
+  ASSERT_EQ(Submit().code, 0);
+  FakeLink links[2];
+  const auto say = [&](int worker, WorkerPayload payload) {
+    const WorkerMessage message{absl::StrCat("workers/w", worker), 1, std::move(payload)};
+    ASSERT_TRUE(daemon_->coordinator().Handle(message, &links[worker]).ok());
+  };
+  for (const int worker : {0, 1}) say(worker, Hello{});
+  for (const int rank : {0, 1}) say(rank, RankReady{"jobs/tiny", 1, rank, 0, ""});
+  StepDone done{"jobs/tiny", 1, 0, {}};
+  done.report.step = 1;
+  done.report.gain.backward = 12.0;
+  say(0, done);
+  say(0, Noticed{"jobs/tiny", 1, 0, kOutputRemoved, 1, "runs/tiny was removed"});
+  for (const int rank : {0, 1}) {
+    say(rank, RankExited{"jobs/tiny", 1, rank, ExitCode::kNumerics, "it went bad"});
+  }
+  const VerbResult watch = Run({"watch", "tiny"});
+  EXPECT_EQ(watch.code, 73);
+  EXPECT_THAT(watch.out, HasSubstr("\nstep 1: composite gain 1 forward, 12 backward; "
+                                   "stability.max_gain is 10\n"));
+  EXPECT_THAT(watch.out, HasSubstr("\nRUNNING: runs/tiny was removed\n"));
+  EXPECT_THAT(watch.out, Not(HasSubstr("\nruns/tiny was removed\n")));
+  for (FakeLink& link : links) daemon_->coordinator().Disconnected(&link);
+}
+
 TEST_F(ServiceTest, SubmitWithWatchEndsLikeTheJob) {
   VerbResult submit;
   std::thread submitter([&] { submit = Submit({"--watch"}); });
@@ -123,6 +155,39 @@ TEST_F(ServiceTest, SubmitWithWatchEndsLikeTheJob) {
   submitter.join();
   EXPECT_EQ(cancel.code, 0);
   EXPECT_EQ(submit.code, 75);
+}
+
+TEST_F(ServiceTest, SubmitCarriesWhatTheJobBeginsWith) {
+  struct Listening final : WorkerLink {
+    void Send(CoordinatorMessage message) override {
+      if (const auto* start = std::get_if<StartAttempt>(&message)) assignment = start->assignment;
+    }
+    Assignment assignment;
+  } links[2];
+  for (int i = 0; i < 2; ++i) {
+    const std::string name = "workers/w" + std::to_string(i);
+    Hello hello;
+    hello.resources = {name, "cpu", int64_t{8} << 30, 0.0, ""};
+    ASSERT_TRUE(daemon_->coordinator().Handle({name, 1, hello}, &links[i]).ok());
+  }
+  ASSERT_EQ(
+      Submit({"--change", "optimizer.lr", "--change", "lr_schedule", "--init-from", "runs/other"})
+          .code,
+      0);
+  for (Listening& link : links) {
+    daemon_->coordinator().Disconnected(&link);
+    EXPECT_EQ(link.assignment.job, "jobs/tiny");
+    EXPECT_THAT(link.assignment.changes, ElementsAre("optimizer.lr", "lr_schedule"));
+    EXPECT_THAT(link.assignment.init_from, AllOf(StartsWith("/"), EndsWith("/runs/other")));
+  }
+}
+
+TEST_F(ServiceTest, AFieldThatCannotChangeIsNotAskedFor) {
+  const VerbResult result = Submit({"--change", "model.rope_theta", "--change", "optimizer.rl"});
+  EXPECT_EQ(result.code, 64);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("--change: model.rope_theta is not allowed"),
+                                HasSubstr("did you mean optimizer.lr?")));
+  EXPECT_EQ(Run({"list", "-o", "json"}).out, "[]\n");
 }
 
 TEST_F(ServiceTest, ValidateOnlyMakesNoJob) {

@@ -17,6 +17,26 @@ using ::testing::SizeIs;
 
 using CoordinatorTest = Fleet;
 
+// Item 29.
+TEST_F(CoordinatorTest, AHoleInTheStreamIsNamedInItsPlace) {
+  Train();
+  ASSERT_TRUE(Say(0, Stepped(1, 0, 1)).ok());
+  for (int again = 0; again < 2; ++again) ASSERT_TRUE(Say(0, Stepped(1, 0, 6)).ok());
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  std::vector<std::string> told;
+  for (const JobUpdate& update : Updates()) {
+    if (update.step) told.push_back(absl::StrCat("step ", update.step->step));
+    if (update.notice) told.push_back(update.notice->sentence.substr(0, 26));
+  }
+  EXPECT_THAT(told, ElementsAre("step 1", "steps 2 to 5 are missing h", "step 6"));
+  const int64_t before = View().last_event_id;
+  Restart();
+  for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker, "jobs/tiny", 1).ok());
+  ASSERT_TRUE(Say(0, Stepped(1, 0, 7)).ok());
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_EQ(View().last_event_id, before + 1) << "nothing is missing after a restart";
+}
+
 TEST_F(CoordinatorTest, PlacesAJobOnceEnoughWorkersAreThere) {
   ASSERT_TRUE(Submit().ok());
   ASSERT_TRUE(Greet(0).ok());
@@ -44,7 +64,8 @@ TEST_F(CoordinatorTest, AJobForGpusWaitsForThemAndSaysSo) {
   ASSERT_TRUE(coordinator_->Submit(request).ok());
   for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker).ok());
   EXPECT_EQ(View().state, JobState::kQueued);
-  EXPECT_EQ(View().reason.sentence, "waits for 2 idle workers with device cuda");
+  EXPECT_EQ(View().reason.sentence,
+            "waits for 2 idle workers with device cuda; there are none: 2 more must come");
   // What needs no GPU goes on meanwhile.
   request.spec = TwoRanks("other");
   request.spec.device = DeviceKind::kCpu;

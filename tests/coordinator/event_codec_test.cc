@@ -20,19 +20,24 @@ std::vector<JobEvent> AllEvents() {
   created.request_id = "id-\"1\"";
   created.priority = -3;
   created.fresh = true;
-  return {created,
-          Placed(2),
-          PlanRefused{"too\nlarge", ExitCode::kInternal},
-          RankReady{"jobs/tiny", 2, 1, 7, "checkpoint 9 is damaged"},
-          Stepped(2, 1, 7),
-          Durable(2, 1, 50),
-          Committed(2, 50),
-          CheckpointFailed{"jobs/tiny", 2, 1, 60, "disk full"},
-          Exited(2, 1, ExitCode::kNumerics),
-          WorkerLost{2, 1, "was silent"},
-          CancelRequested{},
-          GraceOver{2},
-          PlanDeferred{"NO_ROOM", "waits for \"room\""}};
+  created.changes = {"optimizer.lr", "lr_schedule"};
+  created.init_from = "/runs/other";
+  return {
+      created,
+      Placed(2),
+      PlanRefused{"too\nlarge", ExitCode::kInternal},
+      RankReady{"jobs/tiny", 2, 1, 7, "checkpoint 9 is damaged", "training.steps: 1 there, 2 now"},
+      Stepped(2, 1, 7),
+      Durable(2, 1, 50),
+      Committed(2, 50),
+      CheckpointFailed{"jobs/tiny", 2, 1, 60, "disk full"},
+      Exited(2, 1, ExitCode::kNumerics),
+      WorkerLost{2, 1, "was silent"},
+      CancelRequested{},
+      GraceOver{2},
+      PlanDeferred{"NO_ROOM", "waits for \"room\""},
+      Noticed{"jobs/tiny", 2, 1, kOutputRemoved, 7, "gone"},
+      AttemptStuck{2, 1, "has not moved for 20m"}};
 }
 
 StoredEvent Encoded(const JobEvent& event) {
@@ -62,7 +67,21 @@ TEST(EventCodec, KindsKeepTheirNames) {
   for (const JobEvent& event : AllEvents()) kinds.push_back(Encoded(event).kind);
   EXPECT_THAT(kinds, ElementsAre("created", "placed", "plan-refused", "ready", "step", "shard",
                                  "checkpoint", "checkpoint-failed", "exited", "worker-lost",
-                                 "cancel", "grace-over", "plan-deferred"));
+                                 "cancel", "grace-over", "plan-deferred", "noticed", "stuck"));
+}
+
+TEST(EventCodec, AJobOfAnOlderReleaseBeginsWithNothingElse) {
+  StoredEvent stored = Encoded(AllEvents()[0]);
+  for (const std::string key :
+       {R"("changes":["optimizer.lr","lr_schedule"],)", R"("init_from":"/runs/other",)"}) {
+    const size_t at = stored.body.find(key);
+    ASSERT_NE(at, std::string::npos) << stored.body;
+    stored.body.erase(at, key.size());
+  }
+  const absl::StatusOr<JobEvent> created = DecodeJobEvent(stored);
+  ASSERT_TRUE(created.ok()) << created.status();
+  EXPECT_TRUE(std::get<JobCreated>(*created).changes.empty());
+  EXPECT_EQ(std::get<JobCreated>(*created).init_from, "");
 }
 
 TEST(EventCodec, FieldsComeBack) {
@@ -71,12 +90,22 @@ TEST(EventCodec, FieldsComeBack) {
   EXPECT_EQ(created.priority, -3);
   EXPECT_EQ(created.output_directory, "runs/tiny");
   EXPECT_TRUE(created.fresh);
+  EXPECT_THAT(created.changes, ElementsAre("optimizer.lr", "lr_schedule"));
+  EXPECT_EQ(created.init_from, "/runs/other");
   EXPECT_EQ(JobSpecToYaml(*created.spec), JobSpecToYaml(TwoRanks()));
   const auto placed = std::get<AttemptPlaced>(*DecodeJobEvent(Encoded(Placed(2))));
   EXPECT_EQ(placed.attempt, 2);
   EXPECT_EQ(placed.workers, Placed(2).workers);
   EXPECT_EQ(placed.plan_hash, "plan-1");
   EXPECT_EQ(placed.cluster_shape, "cpu;cpu;");
+  const auto stuck =
+      std::get<AttemptStuck>(*DecodeJobEvent(Encoded(AttemptStuck{2, 1, "stands still"})));
+  EXPECT_EQ(stuck.attempt, 2);
+  EXPECT_EQ(stuck.rank, 1);
+  EXPECT_EQ(stuck.reason, "stands still");
+  RankExited full = Exited(2, 1, ExitCode::kInfrastructure);
+  full.disk = true;
+  EXPECT_TRUE(std::get<RankExited>(*DecodeJobEvent(Encoded(full))).disk);
 }
 
 TEST(EventCodec, KeepsALargeIncarnation) {

@@ -29,6 +29,7 @@ class FakeClock final : public Clock {
 // everything, as a full disk does; Lose forgets what a disk had only promised.
 class MemoryStore final : public JobStore {
  public:
+  absl::Status Check() const override { return check_; }
   absl::Status Append(const std::vector<StoredEvent>& events) override {
     if (std::exchange(throw_, false)) throw std::bad_alloc();
     if (const absl::Status refusal = std::exchange(refusal_, {}); !refusal.ok()) return refusal;
@@ -76,6 +77,7 @@ class MemoryStore final : public JobStore {
     return found->second;
   }
 
+  void SetCheck(absl::Status check) { check_ = std::move(check); }
   void ThrowAtNextAppend() { throw_ = true; }
   void RefuseNextAppend(absl::Status refusal) { refusal_ = std::move(refusal); }
   void AllowAppends(int appends) { appends_left_ = appends; }
@@ -97,6 +99,7 @@ class MemoryStore final : public JobStore {
 
  private:
   bool throw_ = false;
+  absl::Status check_;
   absl::Status refusal_;
   int appends_left_ = 1'000'000;
   int appends_ = 0;

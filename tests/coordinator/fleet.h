@@ -77,6 +77,12 @@ class Fleet : public ::testing::Test {
     EXPECT_TRUE(view.ok()) << view.status();
     return view.value_or(JobView{});
   }
+  // All that watchers have been told.
+  std::vector<JobUpdate> Updates(const std::string& name = "jobs/tiny") {
+    const absl::StatusOr<std::vector<JobUpdate>> updates = coordinator_->ReadUpdates(name, 0, 1000);
+    EXPECT_TRUE(updates.ok()) << updates.status();
+    return updates.value_or(std::vector<JobUpdate>{});
+  }
   FakeLink& link(int worker) { return *links_[worker]; }
   // A job that trains on both workers.
   void Train() {

@@ -92,26 +92,6 @@ TEST_F(JobMeterTest, SkippedStepsAreCountedAsTheyCome) {
   EXPECT_EQ(Events(StabilityEvent::kLossSpike), 0u);
 }
 
-TEST_F(JobMeterTest, AGainThatGoesAboveTheBoundIsAnEventUntilItIsBack) {
-  Run(1, 1);
-  const double bound = job_.spec().stability.max_gain;
-  int64_t step = 0;
-  const auto events_after = [&](double forward, double backward) {
-    StepDone done = Stepped(1, 0, ++step);
-    done.report.gain.forward = forward;
-    done.report.gain.backward = backward;
-    At(1.0 + static_cast<double>(step), done);
-    return Events(StabilityEvent::kGainAboveBound);
-  };
-  EXPECT_EQ(events_after(1.0, bound), 0u) << "at the bound it is within";
-  EXPECT_EQ(events_after(1.0, bound + 0.001), 1u);
-  EXPECT_EQ(events_after(2 * bound, 1.0), 1u) << "still above";
-  EXPECT_EQ(events_after(1.0, 0.95 * bound), 1u);
-  EXPECT_EQ(events_after(1.0, 2 * bound), 1u) << "it had not come back";
-  EXPECT_EQ(events_after(1.0, 0.9 * bound), 1u);
-  EXPECT_EQ(events_after(1.0, kNan), 2u) << "what is not finite is above";
-}
-
 TEST_F(JobMeterTest, CheckpointsAndTheirFailuresAreCounted) {
   Run(1, 1);
   At(2, Committed(1, 10));

@@ -30,6 +30,7 @@ class EventDice {
       case 1:
         return GraceOver{attempt};
       case 2:
+        if (Below(2) == 0) return AttemptStuck{attempt, rank, "has not moved"};
         return WorkerLost{attempt, rank, "was silent"};
       case 3:
         return Created();
@@ -37,8 +38,11 @@ class EventDice {
         return CancelOr(PlanRefused{"too large", ExitCode::kBadSpec});
       case 5:
         return PlanDeferred{"NO_ROOM", Below(2) == 0 ? "too small" : "still too small"};
-      case 6:
-        return Exited(attempt, rank, AnyCode());
+      case 6: {
+        RankExited exited = Exited(attempt, rank, AnyCode());
+        exited.disk = Below(2) == 0;
+        return exited;
+      }
       case 7:
       case 8:
       case 9:
@@ -56,6 +60,8 @@ class EventDice {
       case 18:
       case 19:
         return Stepped(attempt, rank, Below(100));
+      case 20:
+        return Noticed{"jobs/tiny", attempt, rank, AnyNotice(), Below(100), "look"};
       default:
         break;
     }
@@ -66,6 +72,11 @@ class EventDice {
 
  private:
   JobEvent CancelOr(JobEvent other) { return Below(4) == 0 ? CancelRequested{} : other; }
+  std::string AnyNotice() {
+    constexpr const char* kCodes[] = {kStepsMissing, kGainAboveBound, kGainBack, kOutputRemoved,
+                                      "UNKNOWN"};
+    return kCodes[Below(5)];
+  }
   ExitCode AnyCode() {
     constexpr ExitCode kCodes[] = {
         ExitCode::kDone,   ExitCode::kBadSpec,  ExitCode::kInternal, ExitCode::kInfrastructure,

@@ -133,6 +133,36 @@ TEST_F(JobServiceTest, ARepeatedRequestIdReturnsTheFirstJob) {
   EXPECT_THAT(List({})->jobs(), SizeIs(1));
 }
 
+TEST_F(JobServiceTest, WhatAJobBeginsWithIsChecked) {
+  v1::CreateJobRequest request = Tiny("one");
+  request.add_changes("optimizer.lr");
+  request.add_changes("model.rope_theta");
+  request.add_changes("optimizer.rl");
+  request.set_init_from("/runs/a\n");
+  for (const bool validate_only : {true, false}) {
+    request.set_validate_only(validate_only);
+    EXPECT_THAT(
+        ViolationsOf(Create(request)),
+        ElementsAre(
+            AllOf(
+                Field(&FieldViolation::field, "changes"),
+                Field(&FieldViolation::description, HasSubstr("model.rope_theta is not allowed"))),
+            AllOf(Field(&FieldViolation::field, "changes"),
+                  Field(&FieldViolation::description, HasSubstr("did you mean optimizer.lr?"))),
+            Field(&FieldViolation::field, "init_from")));
+  }
+  EXPECT_THAT(List({})->jobs(), IsEmpty());
+}
+
+TEST_F(JobServiceTest, ARequestIdIsThatOfOneBeginning) {
+  ASSERT_TRUE(Create(Tiny("one")).ok());
+  v1::CreateJobRequest changed = Tiny("one"), begun = Tiny("one");
+  changed.add_changes("optimizer.lr");
+  begun.set_init_from("/runs/a");
+  EXPECT_TRUE(absl::IsAlreadyExists(Create(changed)));
+  EXPECT_TRUE(absl::IsAlreadyExists(Create(begun)));
+}
+
 TEST_F(JobServiceTest, SaysWhatIsNotThere) {
   const absl::Status status = Get("jobs/nobody");
   EXPECT_TRUE(absl::IsNotFound(status));

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sqlite3.h>
+
+#include <filesystem>
 #include <fstream>
 
 #include "tests/testing/temporary_directory.h"
@@ -133,6 +136,52 @@ TEST_F(JobStoreTest, RefusesASecondCoordinator) {
   EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition) << second;
   EXPECT_THAT(second.message(), HasSubstr("in use by another coordinator"));
   EXPECT_TRUE(store->Append({Event("jobs/a", 2, "placed")}).ok()) << "the first is not disturbed";
+}
+
+// Somebody who looks into the file, as sqlite3 FILE 'select ...' does.
+class Reader {
+ public:
+  explicit Reader(const std::string& path) { EXPECT_EQ(sqlite3_open(path.c_str(), &database_), 0); }
+  ~Reader() { sqlite3_close(database_); }
+  int Do(const char* sql) { return sqlite3_exec(database_, sql, nullptr, nullptr, nullptr); }
+
+ private:
+  sqlite3* database_ = nullptr;
+};
+
+// Item 36.
+TEST_F(JobStoreTest, IsReadBesideARunningCoordinator) {
+  const auto store = Open();
+  ASSERT_TRUE(store->Append({Event("jobs/a", 1, "created")}).ok());
+  Reader reader(path_);
+  EXPECT_EQ(reader.Do("SELECT * FROM events"), SQLITE_OK);
+  ASSERT_EQ(reader.Do("BEGIN; SELECT * FROM events"), SQLITE_OK) << "it stays";
+  EXPECT_TRUE(store->Append({Event("jobs/a", 2, "placed")}).ok());
+  EXPECT_THAT(Ids(store->Read("jobs/a", 0, 10)), ElementsAre(1, 2));
+}
+
+TEST_F(JobStoreTest, AReaderKeepsNoCoordinatorFromStarting) {
+  ASSERT_TRUE(Open()->Append({Event("jobs/a", 1, "created")}).ok());
+  Reader reader(path_);
+  ASSERT_EQ(reader.Do("BEGIN; SELECT * FROM events"), SQLITE_OK);
+  const auto store = Open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_TRUE(store->Append({Event("jobs/a", 2, "placed")}).ok());
+}
+
+TEST_F(JobStoreTest, SaysThatItsFileIsGoneUntilItIsBack) {
+  const auto store = Open();
+  EXPECT_TRUE(store->Check().ok());
+  std::filesystem::rename(path_, path_ + ".moved");
+  EXPECT_TRUE(absl::IsUnavailable(store->Check())) << store->Check();
+  const absl::Status refused = store->Append({Event("jobs/a", 1, "created")});
+  EXPECT_TRUE(absl::IsUnavailable(refused));
+  EXPECT_THAT(refused.message(), HasSubstr(path_ + " was removed or replaced"));
+  WriteFile("");
+  EXPECT_TRUE(absl::IsUnavailable(store->Check())) << "another file of that name";
+  std::filesystem::rename(path_ + ".moved", path_);
+  EXPECT_TRUE(store->Check().ok());
+  EXPECT_TRUE(store->Append({Event("jobs/a", 1, "created")}).ok());
 }
 
 TEST_F(JobStoreTest, NamesAFileThatIsNoStore) {

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/coordinator/job_events.h"
 
 namespace birkhoff {
@@ -178,6 +180,116 @@ TEST_F(JobTest, NamesABugWhenRestartsAreUsedUpByInternalErrors) {
   EXPECT_EQ(job_.exit_code(), ExitCode::kInternal);
 }
 
+TEST_F(JobTest, EndsAnAttemptThatStandsStillAndNamesTheRank) {
+  for (const bool ready : {false, true}) {
+    job_ = Job("jobs/tiny", {kStopGrace, kAbortGrace});
+    Step(Created());
+    ready ? Run(1) : (void)Step(Placed(1));
+    EXPECT_THAT(Step(AttemptStuck{1, 1, "has not moved for 21m: opens x"}),
+                ElementsAre(Sends<AbortAttempt>(0), Sends<AbortAttempt>(1)));
+    EXPECT_EQ(job_.state(), JobState::kRecovering);
+    EXPECT_EQ(job_.reason(),
+              (JobReason{"NO_PROGRESS", "rank 1 on workers/w1 has not moved for 21m: opens x"}));
+    Refuse(absl::StatusCode::kFailedPrecondition, AttemptStuck{1, 0, "said twice"});
+    Step(Exited(1, 0, ExitCode::kInfrastructure));
+    EXPECT_EQ(job_.reason().code, "NO_PROGRESS") << "that is why it was killed";
+    now_ = now_ + kAbortGrace;
+    EXPECT_THAT(Step(*job_.Due(now_)), ElementsAre(Releases(1))) << "one that cannot be killed";
+    EXPECT_EQ(job_.restarts(), 1);
+    EXPECT_TRUE(job_.WantsWorkers(now_));
+  }
+}
+
+TEST_F(JobTest, FailsWhenItStandsStillAgainAndAgain) {
+  Step(Created());
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    now_ = now_ + absl::Minutes(1);
+    Run(attempt);
+    Step(AttemptStuck{attempt, 1, "has not moved"});
+    for (const int rank : {0, 1}) Step(Exited(attempt, rank, ExitCode::kInfrastructure));
+  }
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+  EXPECT_EQ(job_.exit_code(), ExitCode::kInfrastructure);
+  EXPECT_THAT(job_.reason().sentence, HasSubstr("has not moved"));
+}
+
+TEST_F(JobTest, AnAttemptThatEndsAlreadyIsNotStuck) {
+  Step(Created());
+  Run(1);
+  Step(CancelRequested{});
+  Refuse(absl::StatusCode::kFailedPrecondition, AttemptStuck{1, 0, "has not moved"});
+}
+
+RankExited DiskFull(int attempt, int rank) {
+  RankExited full = Exited(attempt, rank, ExitCode::kInfrastructure);
+  full.reason = "/out/metrics.jsonl: write: No space left on device";
+  full.disk = true;
+  return full;
+}
+
+// Two lost attempts in a row would be its end.
+TEST_F(JobTest, ADiskHasAReasonAndABudgetOfItsOwn) {
+  Step(Created());
+  absl::Duration waited;
+  int attempt = 1;
+  for (; job_.state() != JobState::kFailed && attempt < 100; ++attempt) {
+    const Instant before = now_;
+    while (!job_.WantsWorkers(now_)) now_ = now_ + absl::Milliseconds(100);
+    EXPECT_LE(now_ - before, absl::Minutes(1)) << "a minute at most";
+    waited += now_ - before;
+    Run(attempt);
+    Step(DiskFull(attempt, 0));
+    EXPECT_EQ(job_.reason().code, "DISK_TROUBLE");
+    Step(Exited(attempt, 1, ExitCode::kInfrastructure));
+  }
+  EXPECT_GE(waited, absl::Minutes(15));
+  EXPECT_LE(waited, absl::Minutes(17));
+  EXPECT_EQ(job_.exit_code(), ExitCode::kInfrastructure);
+  EXPECT_EQ(job_.reason().code, "DISK_TROUBLE");
+  EXPECT_THAT(job_.reason().sentence, HasSubstr("21 attempts were lost in a row to a disk"));
+  EXPECT_THAT(job_.reason().sentence, HasSubstr("No space left on device"));
+}
+
+TEST_F(JobTest, ADiskSpendsNothingOfTheOtherBudgetAndStartsAnewAfterACheckpoint) {
+  Step(Created());
+  for (int attempt = 1; attempt <= 39; ++attempt) {
+    now_ = now_ + absl::Minutes(1);
+    Run(attempt);
+    if (attempt == 20) Step(Committed(attempt, 10));
+    Step(DiskFull(attempt, 0));
+    Step(Exited(attempt, 1, ExitCode::kInfrastructure));
+    ASSERT_EQ(job_.state(), JobState::kRecovering) << attempt;
+  }
+  EXPECT_EQ(job_.restarts(), 39);
+}
+
+// Peers of a rank that dies lose their connections, and may say so first.
+TEST_F(JobTest, ADiskIsTheReasonAlsoWhereItsPeersSpokeFirst) {
+  Step(Created());
+  Run(1);
+  Step(Exited(1, 1, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().code, "RANK_FAILED");
+  Step(DiskFull(1, 0));
+  EXPECT_EQ(
+      job_.reason(),
+      (JobReason{"DISK_TROUBLE",
+                 "rank 0 on workers/w0: /out/metrics.jsonl: write: No space left on device"}));
+  EXPECT_FALSE(job_.WantsWorkers(now_)) << "a full disk is not empty at once";
+  EXPECT_TRUE(job_.WantsWorkers(now_ + absl::Seconds(1)));
+}
+
+TEST_F(JobTest, WithoutRestartsADiskEndsItToo) {
+  JobCreated created = Created();
+  JobSpec spec = TwoRanks();
+  spec.stability.max_restarts = 0;
+  created.spec = std::make_shared<const JobSpec>(spec);
+  Step(created);
+  Run(1);
+  Step(DiskFull(1, 0));
+  Step(Exited(1, 1, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.state(), JobState::kFailed);
+}
+
 TEST_F(JobTest, CountsRestartsAnewAfterANewCheckpoint) {
   Step(Created());
   for (int attempt = 1; attempt <= 8; ++attempt) {
@@ -290,6 +402,16 @@ TEST_F(JobTest, SaysWhichCheckpointsWerePassedOver) {
       "attempt 1 trains on from the checkpoint of step 20; passed over: step-00000030: damaged");
 }
 
+TEST_F(JobTest, SaysWhatHasChangedSinceTheRunThatItGoesOnWith) {
+  Step(Created());
+  Step(Placed(1));
+  Step(Ready(1, 0));
+  Step(RankReady{"jobs/tiny", 1, 1, 20, "step-00000030: damaged", "changed since: name: a there"});
+  EXPECT_EQ(job_.reason().sentence,
+            "attempt 1 trains on from the checkpoint of step 20; changed since: name: a there; "
+            "passed over: step-00000030: damaged");
+}
+
 TEST_F(JobTest, CancelWhileStartingLosesNothing) {
   Step(Created());
   Step(Placed(1));
@@ -309,6 +431,131 @@ TEST_F(JobTest, CancelWhileRecoveringEndsInCancelled) {
   EXPECT_THAT(Step(CancelRequested{}), IsEmpty()) << "the abort is out already";
   Step(Exited(1, 1, ExitCode::kInfrastructure));
   EXPECT_EQ(job_.state(), JobState::kCancelled);
+}
+
+// Item 36.
+TEST_F(JobTest, ACancelledJobSaysWhichCheckpointIsKeptWhereThereIsOne) {
+  Step(Created());
+  Run(1);
+  Step(CancelRequested{});
+  for (const int rank : {0, 1}) Step(Exited(1, rank, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().sentence, "stopped without a checkpoint; there was none before");
+
+  job_ = Job{"jobs/tiny", {kStopGrace, kAbortGrace}};
+  Step(Created());
+  Run(1);
+  Step(Committed(1, 20));
+  Step(CancelRequested{});
+  for (const int rank : {0, 1}) Step(Exited(1, rank, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().sentence, "stopped without a new checkpoint; that of step 20 is kept");
+
+  job_ = Job{"jobs/tiny", {kStopGrace, kAbortGrace}};
+  Step(Created());
+  Step(Placed(1));
+  for (const int rank : {0, 1}) Step(RankReady{"jobs/tiny", 1, rank, 7, ""});
+  Step(CancelRequested{});
+  for (const int rank : {0, 1}) Step(Exited(1, rank, ExitCode::kInfrastructure));
+  EXPECT_EQ(job_.reason().sentence, "stopped without a new checkpoint; that of step 7 is kept");
+}
+
+StepDone WithGain(int64_t step, double forward, double backward) {
+  StepDone done = Stepped(1, 0, step);
+  done.report.gain.forward = forward;
+  done.report.gain.backward = backward;
+  return done;
+}
+
+// Item 29.
+TEST_F(JobTest, SaysWhichStepsItsHistoryLacks) {
+  Step(Created());
+  Run(1);
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 1)), IsEmpty());
+  Step(Stepped(1, 0, 1));
+  const std::vector<Noticed> notices = job_.NoticesAbout(Stepped(1, 0, 9));
+  ASSERT_THAT(notices, SizeIs(1));
+  EXPECT_EQ(notices[0].code, "STEPS_MISSING");
+  EXPECT_EQ(notices[0].step, 9);
+  EXPECT_EQ(notices[0].sentence,
+            "steps 2 to 8 are missing here: they were trained while their worker could not be "
+            "heard; metrics.jsonl in runs/tiny has them");
+  Step(notices[0]);
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 9)), IsEmpty()) << "once";
+  Step(Stepped(1, 0, 9));
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 9)), IsEmpty()) << "said again after a reconnect";
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 10)), IsEmpty());
+}
+
+// The worker died with its journal; its checkpoint stands.
+TEST_F(JobTest, StepsThatDiedWithTheirWorkerAreMissingToo) {
+  Step(Created());
+  Run(1);
+  Step(Stepped(1, 0, 1));
+  LoseAttempt(1);
+  Step(Placed(2));
+  for (const int rank : {0, 1}) Step(RankReady{"jobs/tiny", 2, rank, 5, ""});
+  const std::vector<Noticed> notices = job_.NoticesAbout(Stepped(2, 0, 6));
+  ASSERT_THAT(notices, SizeIs(1));
+  EXPECT_THAT(notices[0].sentence, HasSubstr("steps 2 to 5 are missing here"));
+}
+
+TEST_F(JobTest, WhatIsTrainedAgainIsNotMissing) {
+  Step(Created());
+  Step(Placed(1));
+  Step(RankReady{"jobs/tiny", 1, 0, 20, ""});
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 21)), IsEmpty()) << "steps of a run before it";
+  for (const int64_t step : {21, 22}) Step(Stepped(1, 0, step));
+  Step(RankReady{"jobs/tiny", 1, 1, 20, ""});  // it comes late
+  EXPECT_THAT(job_.NoticesAbout(Stepped(1, 0, 23)), IsEmpty());
+  LoseAttempt(1);
+  Run(2);
+  EXPECT_THAT(job_.NoticesAbout(Stepped(2, 0, 1)), IsEmpty());
+}
+
+// Item 18.
+TEST_F(JobTest, AGainAboveItsBoundIsNewsOnceAndAgainOnceItHasBeenBack) {
+  Step(Created());  // stability.max_gain 10
+  Run(1);
+  int64_t step = 0;
+  const auto codes = [&](double forward, double backward) {
+    std::vector<std::string> said;
+    const StepDone done = WithGain(++step, forward, backward);
+    for (const Noticed& notice : job_.NoticesAbout(done)) {
+      said.push_back(notice.code);
+      Step(notice);
+    }
+    Step(done);
+    return said;
+  };
+  EXPECT_THAT(codes(10.0, 10.0), IsEmpty()) << "at its bound it is within";
+  EXPECT_THAT(codes(1.5, 10.5), ElementsAre("GAIN_ABOVE_BOUND"));
+  EXPECT_THAT(codes(37.0, 1.0), IsEmpty());
+  EXPECT_THAT(codes(9.5, 9.5), IsEmpty()) << "it wavers";
+  EXPECT_THAT(codes(11.0, 1.0), IsEmpty());
+  EXPECT_THAT(codes(8.9, 8.9), ElementsAre("GAIN_BACK"));
+  EXPECT_THAT(codes(std::nan(""), 1.0), ElementsAre("GAIN_ABOVE_BOUND"));
+  EXPECT_THAT(codes(std::nan(""), 1.0), IsEmpty());
+  EXPECT_EQ(job_.times_above_bound(), 2);
+}
+
+TEST_F(JobTest, AGainAboveItsBoundNamesItsNumbers) {
+  Step(Created());
+  Run(1);
+  const std::vector<Noticed> notices = job_.NoticesAbout(WithGain(1, 12.345, 3.0));
+  ASSERT_THAT(notices, SizeIs(1));
+  EXPECT_EQ(notices[0].sentence,
+            "step 1: composite gain 12.35 forward, 3 backward; stability.max_gain is 10");
+}
+
+// Item 36.
+TEST_F(JobTest, ARemovedOutputDirectoryIsTheReason) {
+  Step(Created());
+  Run(1);
+  const Noticed removed{"jobs/tiny", 1, 0, kOutputRemoved, 4, "runs/tiny was removed"};
+  Step(removed);
+  EXPECT_EQ(job_.state(), JobState::kRunning);
+  EXPECT_EQ(job_.reason(), (JobReason{"OUTPUT_REMOVED", "runs/tiny was removed"}));
+  Refuse(absl::StatusCode::kAlreadyExists, removed);
+  Refuse(absl::StatusCode::kInvalidArgument, Noticed{"jobs/tiny", 1, 0, "OTHER", 5, "?"});
 }
 
 TEST_F(JobTest, SucceedsWhenItWasDoneBeforeTheCancelReachedIt) {

@@ -146,6 +146,31 @@ TEST_F(MetricsTest, ATrainingJobShowsItsLastStep) {
   EXPECT_THAT(text, Not(HasSubstr("birkhoff_checkpoint_last_success"))) << "there is none";
 }
 
+// Item 18.
+TEST_F(MetricsTest, TheShareOfThePeakShowsWhereItIsKnown) {
+  Train();
+  StepDone done = Stepped(1, 0, 1);
+  done.report.mfu = 0.375;
+  ASSERT_TRUE(Say(0, done).ok());
+  EXPECT_THAT(Scrape(), HasSubstr("birkhoff_model_flops_utilization{job_id=\"tiny\"} 0.375\n"));
+}
+
+TEST_F(MetricsTest, StepsThatTakeTheGainAboveItsBoundAreCountedOverRestarts) {
+  Train();
+  StepDone done = Stepped(1, 0, 1);
+  done.report.gain.backward = 11.0;
+  ASSERT_TRUE(Say(0, done).ok());
+  const char* line =
+      "birkhoff_stability_events_total{job_id=\"tiny\",kind=\"gain_above_bound\"} 1\n";
+  EXPECT_THAT(Scrape(), HasSubstr(line));
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_TRUE(std::ranges::any_of(Updates(), [](const JobUpdate& update) {
+    return update.notice && update.notice->code == kGainAboveBound && update.notice->step == 1;
+  }));
+  Restart();
+  EXPECT_THAT(Scrape(), HasSubstr(line));
+}
+
 TEST_F(MetricsTest, TheWindowForgetsAfterAMinute) {
   Train();
   Step(0, 1, 0.1);

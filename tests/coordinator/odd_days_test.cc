@@ -157,6 +157,118 @@ TEST_F(OddDaysTest, WhatTheStoreSaysShowsUntilItTakesEventsAgain) {
   EXPECT_THAT(lines, Contains("job store: it takes events again"));
 }
 
+// Items 23 and 36.
+TEST_F(OddDaysTest, AJobThatNeedsMoreWorkersThanThereAreSaysSoAndHoldsUpNobody) {
+  ASSERT_TRUE(Greet(0).ok());
+  ASSERT_TRUE(Submit().ok());  // needs two
+  SubmitRequest small;
+  small.spec = TwoRanks("small");
+  small.spec.parallelism.pipeline_parallel_degree = 1;
+  ASSERT_TRUE(coordinator_->Submit(small).ok());
+  EXPECT_EQ(View("jobs/small").state, JobState::kQueued) << "the coordinator has just begun";
+  EXPECT_THAT(View("jobs/small").reason.sentence,
+              HasSubstr("1 of them idle: jobs/tiny goes first"));
+  EXPECT_EQ(
+      View().reason.sentence,
+      "waits for 2 idle workers; there is 1 with device cpu, 1 of them idle: 1 more must come");
+  for (int second = 0; second < 60; ++second) {
+    ASSERT_TRUE(Say(0, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  EXPECT_EQ(View("jobs/small").state, JobState::kStarting);
+  EXPECT_EQ(View().state, JobState::kQueued);
+  ASSERT_TRUE(Greet(1).ok());
+  EXPECT_EQ(
+      View().reason.sentence,
+      "waits for 2 idle workers; there are 2 with device cpu, 1 of them idle: the others work "
+      "for jobs/small");
+}
+
+// Its worker may be on its way back: nobody overtakes it at once.
+TEST_F(OddDaysTest, AJobWhoseWorkerWasLostKeepsItsPlaceForAWhile) {
+  Train();
+  ASSERT_TRUE(Submit("", "other").ok());
+  for (int second = 0; second < 80; ++second) {  // w1 has fallen silent
+    ASSERT_TRUE(Say(0, Heartbeat{}).ok());
+    ASSERT_TRUE(second >= 60 || Say(1, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+    ASSERT_TRUE(second != 70 || Say(0, Exited(1, 0, ExitCode::kInfrastructure)).ok());
+  }
+  ASSERT_EQ(View().state, JobState::kRecovering);
+  EXPECT_THAT(View().reason.sentence,
+              HasSubstr("w1: was silent for 5s; waits for 2 idle workers with "
+                        "device cpu; there is 1 with device cpu"));
+  SubmitRequest small;
+  small.spec = TwoRanks("small");
+  small.spec.parallelism.pipeline_parallel_degree = 1;
+  ASSERT_TRUE(coordinator_->Submit(small).ok());
+  EXPECT_EQ(View("jobs/small").state, JobState::kQueued);
+  for (int second = 0; second < 60; ++second) {
+    ASSERT_TRUE(Say(0, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  EXPECT_EQ(View("jobs/small").state, JobState::kStarting);
+}
+
+TEST_F(OddDaysTest, WhoeverWatchesAJobThatWaitsHearsWhyWhenItChanges) {
+  ASSERT_TRUE(Submit().ok());
+  const auto watch = coordinator_->Subscribe("jobs/tiny", [] {});
+  const auto sentences = [this] {
+    std::vector<std::string> said;
+    for (const JobUpdate& update : Updates()) {
+      if (update.state) said.push_back(update.state->reason.sentence);
+    }
+    return said;
+  };
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_THAT(sentences(), ElementsAre("waits for 2 idle workers",
+                                       HasSubstr("there are none: 2 more must come")));
+  ASSERT_TRUE(Greet(0).ok());
+  for (int tick = 0; tick < 3; ++tick) ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_THAT(sentences(), SizeIs(2)) << "not at every change";
+  for (int second = 0; second < 11; ++second) {
+    ASSERT_TRUE(Say(0, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  EXPECT_THAT(sentences(), SizeIs(3));
+  EXPECT_THAT(sentences().back(), HasSubstr("1 of them idle: 1 more must come"));
+}
+
+// A hundred thousand of them would be looked at at every tick.
+TEST_F(OddDaysTest, JobsThatNeedMoreWorkersThanThereAreCostNothing) {
+  ASSERT_TRUE(Greet(0).ok());
+  for (int second = 0; second < 60; ++second) {
+    ASSERT_TRUE(Say(0, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  const auto seconds_of_ticks = [this] {
+    const std::clock_t begin = std::clock();
+    for (int i = 0; i < 200; ++i) EXPECT_TRUE(coordinator_->Tick().ok());
+    return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  };
+  ASSERT_TRUE(Submit("", "first").ok());
+  const double before = seconds_of_ticks();
+  for (int job = 0; job < 5000; ++job) ASSERT_TRUE(Submit("", absl::StrCat("j", job).c_str()).ok());
+  EXPECT_LT(seconds_of_ticks(), 10 * before + 0.02);
+}
+
+// Item 36: with nothing to write, too.
+TEST_F(OddDaysTest, AStoreThatIsGoneShowsAtTheNextTickAndSoDoesItsReturn) {
+  std::vector<std::string> lines;
+  CoordinatorOptions options = FleetOptions();
+  options.log = [&](const std::string& line) { lines.push_back(line); };
+  coordinator_ = *Coordinator::Create(options, clock_, store_, planner_);
+  store_.SetCheck(absl::UnavailableError("birkhoff.db was removed"));
+  for (int i = 0; i < 3; ++i) coordinator_->Tick().IgnoreError();
+  EXPECT_TRUE(absl::IsUnavailable(coordinator_->StoreStatus()));
+  EXPECT_TRUE(coordinator_->Metrics().store_refuses);
+  EXPECT_EQ(std::ranges::count(lines, "birkhoff.db was removed"), 1);
+  store_.SetCheck(absl::OkStatus());
+  EXPECT_TRUE(coordinator_->Tick().ok());
+  EXPECT_TRUE(coordinator_->StoreStatus().ok());
+  EXPECT_THAT(lines, Contains("job store: it takes events again"));
+}
+
 TEST_F(OddDaysTest, ADamagedLogStaysDamagedAndIsNeverTakenForSaidBefore) {
   Train();
   store_.RefuseNextAppend(absl::DataLossError("another event has the number"));
@@ -189,6 +301,118 @@ TEST_F(OddDaysTest, AGraceLastsLongerByTheStallToo) {
   clock_.Advance(absl::Seconds(100));
   ASSERT_TRUE(coordinator_->Tick().ok());
   EXPECT_THAT(link(0).Of<AbortAttempt>(), IsEmpty()) << "its checkpoint may wait to be read";
+}
+
+// Item 24.
+class StandStillTest : public OddDaysTest {
+ protected:
+  // Workers live for as long: their heartbeats say the same again and again.
+  void Hang(absl::Duration duration, int stopped = -1) {
+    for (; duration > absl::ZeroDuration(); duration -= absl::Seconds(1)) {
+      for (const int worker : {0, 1, 2}) {
+        RankActivity activity{"jobs/tiny", attempt_, worker, marks_, "step 1", {1 - worker}, ""};
+        if (worker == stopped) activity.process = "stopped";
+        Heartbeat heartbeat;
+        if (worker < 2) heartbeat.activity = activity;
+        ASSERT_TRUE(Say(worker, heartbeat).ok());
+      }
+      Pass(absl::Seconds(1));
+    }
+  }
+
+  int attempt_ = 1;
+  int64_t marks_ = 1;
+};
+
+TEST_F(StandStillTest, EndsARunningAttemptThatDoesNotMoveAndGoesOnElsewhere) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  Hang(absl::Minutes(20), /*stopped=*/0);
+  EXPECT_EQ(View().state, JobState::kRunning);
+  Hang(absl::Seconds(2), /*stopped=*/0);
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  EXPECT_EQ(View().reason.code, "NO_PROGRESS");
+  EXPECT_THAT(View().reason.sentence, HasSubstr("rank 0 on workers/w0 has not moved for 20m"));
+  EXPECT_THAT(View().reason.sentence,
+              HasSubstr("(its process: stopped): step 1, waits for rank 1"));
+  for (const int worker : {0, 1}) {
+    EXPECT_THAT(link(worker).Of<AbortAttempt>(), SizeIs(1));
+    ASSERT_TRUE(Say(worker, Exited(1, worker, ExitCode::kInfrastructure)).ok());
+  }
+  EXPECT_EQ(View().attempt, 2);
+  EXPECT_THAT(View().workers, ElementsAre("workers/w1", "workers/w2"));
+}
+
+TEST_F(StandStillTest, EndsAnAttemptThatDoesNotStart) {
+  for (const int worker : {0, 1, 2}) ASSERT_TRUE(Greet(worker).ok());
+  ASSERT_TRUE(Submit().ok());
+  ASSERT_TRUE(Say(0, Ready(1, 0)).ok());
+  Hang(absl::Minutes(20) + absl::Seconds(2));
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  EXPECT_EQ(View().reason.code, "NO_PROGRESS");
+}
+
+TEST_F(StandStillTest, MarksAndStepsAreMoves) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  for (int i = 0; i < 4; ++i) {
+    Hang(absl::Minutes(15));
+    ++marks_;
+    Hang(absl::Minutes(15));
+    ASSERT_TRUE(Say(1, Stepped(1, 1, i + 1)).ok());
+  }
+  EXPECT_EQ(View().state, JobState::kRunning);
+}
+
+TEST_F(StandStillTest, TheLongestStepGivesPatience) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  StepDone slow = Stepped(1, 0, 1);
+  slow.report.step_seconds = 600.0;
+  ASSERT_TRUE(Say(0, slow).ok());
+  Hang(absl::Minutes(110));
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Minutes(11));
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
+}
+
+TEST_F(StandStillTest, AStallOfTheCoordinatorIsNoStandStill) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  Hang(absl::Minutes(19));
+  clock_.Advance(absl::Hours(3));
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Seconds(50));
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Seconds(40));
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
+}
+
+TEST_F(StandStillTest, ARestartOfTheCoordinatorGivesTheWholeTimeAnew) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  Hang(absl::Minutes(19));
+  Restart();
+  ASSERT_TRUE(Greet(2).ok());
+  for (const int worker : {0, 1}) ASSERT_TRUE(Greet(worker, "jobs/tiny", 1).ok());
+  Hang(absl::Minutes(19));
+  EXPECT_EQ(View().restarts, 0);
+  Hang(absl::Minutes(2));
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
+  Restart();
+  EXPECT_EQ(View().restarts, 1) << "it stands in the log";
+}
+
+TEST_F(StandStillTest, WordsOfAnotherAttemptAreNoMove) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  for (int minute = 0; minute < 21; ++minute) {
+    ++marks_;
+    attempt_ = 7;
+    Hang(absl::Minutes(1));
+  }
+  EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
 }
 
 // Item 32 and the first of item 23.

@@ -47,6 +47,21 @@ TEST_F(WorkerServiceTest, CarriesAnAttemptFromStartToEnd) {
   ASSERT_TRUE(Get("jobs/tiny", &job).ok());
   EXPECT_EQ(job.state(), v1::Job::STATE_SUCCEEDED);
   EXPECT_EQ(job.last_checkpoint().step(), 10);
+  EXPECT_EQ(job.last_checkpoint().name(), job.name() + "/checkpoints/10");
+}
+
+TEST_F(WorkerServiceTest, RanksHearWhatTheJobBeginsWith) {
+  v1::CreateJobRequest request = Tiny();
+  request.add_changes("optimizer.lr");
+  request.add_changes("lr_schedule");
+  request.set_init_from("/runs/other");
+  ASSERT_TRUE(Create(request).ok());
+  const auto a = Join("workers/a"), b = Join("workers/b");
+  for (StreamWorker* worker : {a.get(), b.get()}) {
+    const Assignment assignment = worker->Hear<StartAttempt>().assignment;
+    EXPECT_THAT(assignment.changes, ElementsAre("optimizer.lr", "lr_schedule"));
+    EXPECT_EQ(assignment.init_from, "/runs/other");
+  }
 }
 
 TEST_F(WorkerServiceTest, RefusesAStaleLifeAndEndsItsStream) {

@@ -3,12 +3,14 @@
 One run without faults is the measure; every other one must leave the same tensors in its last
 checkpoint and the same numbers in metrics.jsonl, each step once.
 """
+import fcntl
 import os
 import pathlib
 import shutil
 import signal
 import tempfile
 import unittest
+import unittest.mock
 import uuid
 
 import grpc
@@ -19,6 +21,7 @@ from programs import wait_for
 STEPS = 60
 CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "exposed_transfer", "memory_bytes"}
 IMPATIENT = ["--heartbeat-seconds", "0.2", "--lease-seconds", "1.5"]
+RESTLESS = ["--progress-limit", "3"]
 SPEC = """
 name: kill
 model: {{hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 2,
@@ -66,8 +69,9 @@ class KillTest(unittest.TestCase):
         self.directory.mkdir()
         self.output = self.directory / "out"
 
-    def start_cluster(self):
-        cluster = programs.Cluster(self.directory, flags=IMPATIENT)
+    def start_cluster(self, flags=(), worker_flags=()):
+        cluster = programs.Cluster(self.directory, flags=[*IMPATIENT, *flags],
+                                   worker_flags=worker_flags)
         self.addCleanup(cluster.close)
         return cluster
 
@@ -77,22 +81,22 @@ class KillTest(unittest.TestCase):
         self.addCleanup(channel.close)
         return job_service_pb2_grpc.JobServiceStub(channel)
 
-    def create(self, cluster):
+    def create(self, cluster, **fields):
         from birkhoff.v1 import job_service_pb2 as messages
-        request = messages.CreateJobRequest(request_id=str(uuid.uuid4()), yaml=self.yaml,
-                                            output_directory=str(self.output))
+        request = messages.CreateJobRequest(**{"request_id": str(uuid.uuid4()), "yaml": self.yaml,
+                                               "output_directory": str(self.output), **fields})
         self.jobs(cluster).CreateJob(request, wait_for_ready=True, timeout=programs.DEADLINE)
 
     def wait_for_step(self, step):
         return wait_for(lambda: programs.last_step(self.output) >= step, f"step {step}")
 
-    def watch_to_end(self, cluster):
+    def watch_to_end(self, cluster, name="jobs/kill"):
         """The whole history, watched as docs/protocol.md asks: UNAVAILABLE is tried again."""
         from birkhoff.v1 import job_service_pb2 as messages
         events, failures = [], 0
         while not (events and events[-1].state_changed.state in self.ends()):
             seen = events[-1].event_id if events else 0
-            request = messages.WatchJobRequest(name="jobs/kill", after_event_id=seen)
+            request = messages.WatchJobRequest(name=name, after_event_id=seen)
             try:
                 for message in self.jobs(cluster).WatchJob(request, wait_for_ready=True,
                                                            timeout=programs.DEADLINE):
@@ -136,6 +140,100 @@ class KillTest(unittest.TestCase):
         events = self.expect_success(cluster, attempts=2)
         reasons = [event.rank_exited.reason for event in events if event.HasField("rank_exited")]
         self.assertTrue(any("signal 9" in reason for reason in reasons), reasons)
+
+    def expect_no_progress(self, events, *words):
+        """Once, with all the words in its reason; returns the state before."""
+        changes = [event.state_changed for event in events if event.HasField("state_changed")]
+        stuck = [at for at, change in enumerate(changes) if change.reason.code == "NO_PROGRESS"]
+        self.assertEqual(len(stuck), 1, changes)
+        for word in words:
+            self.assertIn(word, changes[stuck[0]].reason.sentence)
+        return changes[stuck[0] - 1].state
+
+    def test_same_bits_when_a_rank_is_stopped(self):
+        """Item 24: its supervisor lives, and so do its connections."""
+        from birkhoff.v1 import job_pb2
+        cluster = self.start_cluster(RESTLESS)
+        self.create(cluster)
+        self.wait_for_step(25)
+        os.kill(cluster.rank_of("w1"), signal.SIGSTOP)
+        events = self.expect_success(cluster, attempts=2)
+        before = self.expect_no_progress(events, "rank 1 on workers/w1 has not moved for ",
+                                         "(its process: stopped): ", "waits rank 0 (step 2")
+        self.assertEqual(before, job_pb2.Job.STATE_RUNNING)
+
+    def test_same_bits_when_a_rank_is_stopped_before_it_trains(self):
+        from birkhoff.v1 import job_pb2
+        cluster = self.start_cluster(RESTLESS)
+        (self.output / "checkpoints").mkdir(parents=True)
+        with open(self.output / "checkpoints" / ".owner", "w") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX)  # rank 0 waits for it, and rank 1 for rank 0
+            self.create(cluster)
+            os.kill(wait_for(lambda: cluster.rank_of("w1"), "rank 1 is there"), signal.SIGSTOP)
+        events = self.expect_success(cluster, attempts=2)
+        before = self.expect_no_progress(events, "rank 1 on workers/w1 has not moved for ")
+        self.assertEqual(before, job_pb2.Job.STATE_STARTING)
+
+    def test_pipes_as_data_are_refused_and_nobody_waits_for_them(self):
+        from birkhoff.v1 import job_pb2
+        cluster = self.start_cluster()
+        for name, ending, other in [("tokens", "bin", "idx"), ("index", "idx", "bin")]:
+            stem = self.directory / name
+            os.mkfifo(f"{stem}.{ending}")
+            shutil.copy(self.root / f"text.{other}", f"{stem}.{other}")
+            text = self.yaml.replace(str(self.root / "text"), str(stem))
+            self.create(cluster, yaml=text.replace("name: kill", f"name: {name}"),
+                        output_directory=str(self.directory / f"{name}-out"))
+            last = self.watch_to_end(cluster, f"jobs/{name}")[-1].state_changed
+            self.assertEqual(last.state, job_pb2.Job.STATE_FAILED, last.reason.sentence)
+            self.assertEqual(last.exit_code, 64, last.reason.sentence)
+            self.assertIn(f"{name}.{ending}: ", last.reason.sentence)
+
+    def test_ranks_end_when_their_coordinator_stays_away(self):
+        """Item 28: what they have committed is kept, and their workers wait for it."""
+        cluster = self.start_cluster(worker_flags=["--orphan-limit", "1"])
+        self.create(cluster)
+        manifest = self.output / "checkpoints" / "step-00000010" / "manifest.json"
+        wait_for(manifest.exists, "a checkpoint")
+        cluster.daemon.kill()
+        ranks = [cluster.rank_of(name) for name in ("w0", "w1")]
+        wait_for(lambda: not programs.alive(ranks), "ranks end")
+        self.assertTrue(manifest.exists())
+        workers = list(cluster.workers.values())
+        self.assertEqual([worker.process.poll() for worker in workers], [None, None])
+        # The other's rank may have ended since its peer was gone.
+        said = "".join(worker.said() for worker in workers)
+        self.assertIn("the coordinator was away for 1s (--orphan-limit)", said)
+        cluster.start_daemon()
+        self.expect_success(cluster, attempts=2)
+
+    def test_same_bits_when_a_worker_is_asked_to_leave(self):
+        """Whatever threads its libraries have started: OpenBLAS has some before main."""
+        with unittest.mock.patch.dict(os.environ):
+            os.environ.pop("OPENBLAS_NUM_THREADS", None)
+            cluster = self.start_cluster()
+        self.create(cluster)
+        self.wait_for_step(25)
+        leaving = cluster.workers["w1"]
+        leaving.signal(signal.SIGTERM)
+        self.assertEqual(leaving.wait(), 75, leaving.said())
+        cluster.start_worker("w1")
+        self.expect_success(cluster, attempts=2)
+
+    def test_a_worker_that_can_start_nothing_says_so_and_ends_when_asked(self):
+        """Item 10: its program is gone; a limit of memory looks the same."""
+        cluster = self.start_cluster()
+        copy = shutil.copy(programs.BIN / "birkhoff-worker", self.directory)
+        cluster.workers.pop("w0").kill()
+        worker = cluster.start_worker("w00", copy)
+        wait_for(lambda: len(os.listdir(f"/proc/{worker.pid}/task")) > 3, "it has connected")
+        os.remove(copy)
+        self.create(cluster)
+        wait_for(lambda: "RANK_FAILED" in cluster.daemon.said(), "the attempt is lost")
+        worker.signal(signal.SIGINT)
+        self.assertIn(worker.wait(), (0, 71), worker.said())
+        self.assertIn("leaving: ", worker.said())
+        self.assertIn("the rank process cannot be started", cluster.daemon.said())
 
     def test_same_bits_when_a_supervisor_is_killed(self):
         cluster = self.start_cluster()

@@ -129,9 +129,10 @@ class Program:
 class Cluster:
     """birkhoffd and its workers in one process group, all in `directory`."""
 
-    def __init__(self, directory, workers=2, flags=()):
+    def __init__(self, directory, workers=2, flags=(), worker_flags=()):
         self.directory = pathlib.Path(directory)
         self.flags = list(flags)
+        self.worker_flags = list(worker_flags)
         self.group = 0
         self.address = "127.0.0.1:0"
         self.daemon = None
@@ -158,10 +159,12 @@ class Cluster:
             raise AssertionError(f"birkhoffd ended: {self.daemon.said()[offset:]}")
         return None
 
-    def start_worker(self, name):
+    def start_worker(self, name, program=BIN / "birkhoff-worker"):
         self.workers[name] = Program(
-            [BIN / "birkhoff-worker", "--coordinator", self.address, "--name", name],
+            [program, "--coordinator", self.address, "--name", name,
+             *self.worker_flags],
             self.directory / f"{name}.log", self.directory, self.group)
+        return self.workers[name]
 
     def rank_of(self, name):
         """Process id of the rank that the worker runs now, or None."""

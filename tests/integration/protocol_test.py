@@ -117,6 +117,32 @@ class ProtocolTest(unittest.TestCase):
         self.addCleanup(self.cancel_and_wait, successor.name)
         self.assertEqual(successor.name, "jobs/twice-2")
 
+    def test_a_job_goes_on_with_a_run_of_its_spec_and_with_no_other(self):
+        def run(name, steps, *overrides, **fields):
+            fields.setdefault("output_directory", str(self.root / "shared"))
+            overrides = [f"training.steps={steps}", "checkpoint.interval=0", *overrides]
+            return self.watch(self.create(name, overrides=overrides, **fields).job.name)
+
+        def sentences(events):
+            return " ".join(e.state_changed.reason.sentence for e in events)
+
+        self.assertEqual(run("first", 6)[-1].state_changed.exit_code, 0)
+        end = run("other", 6, "model.rope_theta=20000", "optimizer.lr=0.5")[-1].state_changed
+        self.assertEqual((end.state, end.exit_code), (self.job_pb2.Job.STATE_FAILED, 64))
+        self.assertIn("model.rope_theta: 10000 there, 20000 now", end.reason.sentence)
+        self.assertIn("optimizer.lr: 0.001 there, 0.5 now", end.reason.sentence)
+        more = run("more", 9)
+        self.assertEqual(more[-1].state_changed.exit_code, 0)
+        self.assertEqual([e.step.step for e in more if e.HasField("step")], [7, 8, 9])
+        self.assertIn("training.steps: 6 there, 9 now; the learning rate", sentences(more))
+        asked = run("asked", 10, "optimizer.lr=0.5", changes=["optimizer.lr"])
+        self.assertEqual(asked[-1].state_changed.exit_code, 0)
+        begun = run("begun", 2, "model.rope_theta=20000", init_from=str(self.root / "shared"),
+                    output_directory=str(self.root / "begun"))
+        self.assertEqual([e.step.step for e in begun if e.HasField("step")], [1, 2])
+        self.assertIn("(step 10 of jobs/asked)", sentences(begun))
+        self.assertIn("model.rope_theta: 10000 there, 20000 now", sentences(begun))
+
     def test_validate_only_resolves_and_makes_nothing(self):
         answer = self.create("judged", validate_only=True,
                              overrides=["model.residual.kind=hc"]).job

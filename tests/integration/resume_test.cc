@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/exit_status.h"
 #include "core/format/checkpoint.h"
 #include "tests/testing/fault_disk.h"
 #include "tests/testing/poisoning_transport.h"
@@ -246,6 +249,41 @@ TEST_F(ResumeTest, DamagedCheckpointIsNamedAndTheOneBeforeIsUsed) {
   }
 }
 
+// Item 34: a disk that fails says nothing about the checkpoint, and the next attempt may read it.
+TEST_F(ResumeTest, ACheckpointThatCannotBeReadNowIsNotPassedOver) {
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 7) self.RequestStop();  // checkpoints of steps 3, 6 and 8
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  for (const char* file : {"manifest.json", "rank-00000.safetensors"}) {
+    disk_.FailReadsOf(absl::StrCat(CheckpointName(8), "/", file));
+    ++options_.attempt;
+    const RunResult failed = RunRanks(options_);
+    EXPECT_TRUE(std::ranges::any_of(failed.statuses, IsDiskTrouble)) << failed.status();
+    EXPECT_EQ(ExitCodeOf(failed.status()), ExitCode::kInfrastructure);
+    EXPECT_THAT(failed.status().ToString(), HasSubstr(file));
+    EXPECT_FALSE(disk_.Exists(Checkpoint(8) + ".set-aside"));
+  }
+  disk_.FailReadsOf("");
+  EXPECT_EQ(Resume().ready.front().resumed_step, 8);
+}
+
+// Issue item 34: full in the middle of training, the rows wait, checkpoints fail, and all is there
+// once the disk has room again.
+TEST_F(ResumeTest, ADiskThatIsFullForAWhileCostsNoStep) {
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  const std::string want = FinalTensors();
+  Use("/full");
+  options_.before_step = [this](int rank, int64_t steps, Rank&, Transport&) {
+    if (rank == 0 && steps == 4) disk_.SetCapacity(disk_.NumBytes());
+    if (rank == 0 && steps == 8) disk_.SetCapacity(-1);
+  };
+  const RunResult result = RunRanks(options_);
+  EXPECT_TRUE(result.status().ok()) << result.status();
+  EXPECT_EQ(FinalTensors(), want);
+  EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
+}
+
 // Pruned by step, the one just committed would go and the damaged one stay.
 TEST_F(ResumeTest, WhatIsCommittedAfterADamagedOneIsKept) {
   ASSERT_TRUE(RunRanks(options_).status().ok());
@@ -278,13 +316,280 @@ TEST_F(ResumeTest, WhereAllAreDamagedTheJobCannotGoOn) {
   EXPECT_THAT(status.ToString(), HasSubstr("--fresh"));
 }
 
-TEST_F(ResumeTest, CheckpointOfAnotherModelIsRefused) {
+// Each was taken silently where the shapes of tensors were all that counted.
+TEST_F(ResumeTest, CheckpointOfAnotherRunIsRefusedWithTheFieldNamed) {
   ASSERT_TRUE(RunRanks(options_).status().ok());
-  options_.spec.model.intermediate_size = 32;
+  const JobSpec before = options_.spec;
+  struct Other {
+    const char* words;
+    void (*change)(JobSpec&);
+  };
+  for (const Other& other : {
+           Other{"model.intermediate_size: 24 there, 32 now",
+                 [](JobSpec& spec) { spec.model.intermediate_size = 32; }},
+           Other{"model.rope_theta: 10000 there, 20000 now",
+                 [](JobSpec& spec) { spec.model.rope_theta = 20000; }},
+           Other{"model.residual.sinkhorn_iterations: 20 there, 3 now",
+                 [](JobSpec& spec) { spec.model.residual.sinkhorn_iterations = 3; }},
+           Other{"data.seed: 42 there, 7 now", [](JobSpec& spec) { spec.data.seed = 7; }},
+           Other{"training.seed: 42 there, 7 now", [](JobSpec& spec) { spec.training.seed = 7; }},
+           Other{"training.sequence_length: 16 there, 8 now",
+                 [](JobSpec& spec) { spec.training.sequence_length = 8; }},
+           Other{"training.global_batch_size: 16 there, 32 now",
+                 [](JobSpec& spec) { spec.training.global_batch_size = 32; }},
+           Other{"optimizer.lr: 0.01 there, 0.02 now; to train it on ask for the change with "
+                 "--change optimizer.lr;",
+                 [](JobSpec& spec) { spec.optimizer.lr = 0.02; }},
+       }) {
+    options_.spec = before;
+    other.change(options_.spec);
+    ++options_.attempt;
+    const absl::Status status = RunRanks(options_).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(status.ToString(), AllOf(HasSubstr(Checkpoint(12) + ": holds a run of another "),
+                                         HasSubstr(other.words), HasSubstr("--fresh")));
+    EXPECT_EQ(disk_.Exists(Checkpoint(12) + "/manifest.json"), true) << "nothing is touched";
+  }
+  options_.spec = before;
+  EXPECT_EQ(Resume().ready.front().notice, "") << "the same spec";
+}
+
+// What one rank says to the others is short, what the user hears is not.
+TEST_F(ResumeTest, RefusalNamesEveryFieldHoweverManyThereAre) {
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.spec.optimizer = {"adamw", 0.5, 0.5, 0.5, 0.5, 0.5};
+  options_.spec.lr_schedule = {LrScheduleKind::kStep, 1, 0.5, 5, {0.5}, {0.25}};
+  options_.spec.stability = {1, 1, 1};
+  options_.spec.training.clip_grad = 0.5;
+  options_.spec.data.seed = 1;
   ++options_.attempt;
-  const absl::Status status = RunRanks(options_).status();
+  const RunResult result = RunRanks(options_);
+  for (const char* field :
+       {"optimizer.lr", "optimizer.beta1", "optimizer.beta2", "optimizer.eps",
+        "optimizer.weight_decay", "lr_schedule.kind", "lr_schedule.warmup_steps",
+        "lr_schedule.min_lr", "lr_schedule.decay_steps", "lr_schedule.step_at",
+        "lr_schedule.step_factor", "stability.max_gain", "stability.max_skipped_steps",
+        "stability.max_restarts", "training.clip_grad", "data.seed"}) {
+    for (const absl::Status& status : result.statuses) {
+      EXPECT_THAT(status.ToString(), HasSubstr(absl::StrCat(field, ": ")));
+    }
+  }
+}
+
+// With a constant rate, training on is the training that the longer spec would have been.
+TEST_F(ResumeTest, FinishedRunTrainsOnWithMoreStepsAndSaysSo) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  options_.spec.lr_schedule.kind = LrScheduleKind::kConstant;
+  options_.spec.training.steps = 18;
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  const std::string want = FinalTensors();
+  Use("/extended");
+  options_.spec.training.steps = 12;
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.spec.training.steps = 18;
+  const RunResult rest = Resume();
+  EXPECT_EQ(rest.ready.front().resumed_step, 12);
+  EXPECT_EQ(rest.ready.front().notice,
+            "changed since: training.steps: 12 there, 18 now; the learning rate, 0.01 at step 12, "
+            "is 0.01 at step 13 of the constant schedule over 18 steps");
+  EXPECT_EQ(rest.reports[0].size(), 6u);
+  EXPECT_EQ(FinalTensors(), want);
+  EXPECT_EQ(MetricsSteps(disk_, options_.directory), AllSteps());
+}
+
+TEST_F(ResumeTest, OtherPlansIntervalsAndNamesAreNoticed) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 4) self.RequestStop();
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.spec.name = "other";
+  options_.spec.checkpoint.interval = 5;
+  options_.spec.parallelism.pipeline_parallel_degree = 1;
+  const RunResult rest = Resume();
+  EXPECT_EQ(rest.ready.front().resumed_step, 5);
+  EXPECT_EQ(rest.ready.front().notice,
+            "changed since: name: small there, other now; "
+            "parallelism.pipeline_parallel_degree: 2 there, 1 now; "
+            "checkpoint.interval: 3 there, 5 now");
+}
+
+TEST_F(ResumeTest, ChangeThatIsAskedForIsMadeOnceAndForAll) {
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 4) self.RequestStop();
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.spec.optimizer.lr = 0.02;
+  options_.spec.lr_schedule.kind = LrScheduleKind::kConstant;
+  options_.change_assignment = [](Assignment& assignment) {
+    assignment.changes = {"optimizer.lr", "lr_schedule"};
+  };
+  ++options_.attempt;
+  const RunResult changed = RunRanks(options_);
+  ASSERT_TRUE(changed.status().ok()) << changed.status();
+  EXPECT_THAT(changed.ready.front().notice, HasSubstr("is 0.02 at step 6 of the constant"));
+  EXPECT_EQ(changed.reports[0].front().step, 6);
+  EXPECT_EQ(changed.reports[0].front().lr, 0.02);
+  options_.change_assignment = nullptr;  // the newest checkpoint has the new values
+  EXPECT_EQ(Resume().ready.front().notice, "");
+}
+
+// One checkpoint.directory under two output directories, one after the other.
+TEST_F(ResumeTest, SharedCheckpointDirectoryIsNoWayRoundTheComparison) {
+  options_.spec.checkpoint.directory = "/shared";
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  Use("/second");
+  options_.spec.training.seed = 7;
+  EXPECT_THAT(RunRanks(options_).status().ToString(),
+              AllOf(HasSubstr("/shared/"), HasSubstr("training.seed: 42 there, 7 now")));
+}
+
+// The weights of another run, and nothing else of it.
+class InitFromTest : public ResumeTest {
+ protected:
+  InitFromTest() {
+    EXPECT_TRUE(RunRanks(options_).status().ok());
+    source_ = Checkpoint(12);
+    Use("/begun");
+  }
+  RunResult RunFrom(const std::string& weights) {
+    options_.change_assignment = [weights](Assignment& assignment) {
+      assignment.init_from = weights;
+    };
+    return RunRanks(options_);
+  }
+  std::vector<float> Values(const std::string& checkpoint, const std::string& name) {
+    const auto reader = *CheckpointReader::Open(disk_, checkpoint);
+    const std::vector<int64_t>& shape = reader->manifest().tensors.at(name).shape;
+    std::vector<float> values(
+        std::accumulate(shape.begin(), shape.end(), size_t{1}, std::multiplies<>()));
+    EXPECT_TRUE(reader->Read(name, shape, values.data()).ok());
+    return values;
+  }
+  std::string source_;
+};
+
+// Adam's first update from no moments is the rate itself, whatever the gradient; the seed, which
+// only draws weights, has no say.
+TEST_F(InitFromTest, TakesWeightsAloneAndBeginsAnew) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  options_.spec.training.steps = 1;
+  options_.spec.training.clip_grad = 0;
+  options_.spec.optimizer.weight_decay = 0;
+  std::string first;
+  for (const uint64_t seed : {1, 2}) {
+    Use(absl::StrCat("/begun", seed));
+    options_.spec.training.seed = seed;
+    const RunResult result = RunFrom(source_);
+    ASSERT_TRUE(result.status().ok()) << result.status();
+    EXPECT_EQ(result.ready.front().resumed_step, 0);
+    EXPECT_EQ(result.ready.front().notice,
+              absl::StrCat("with the weights of ", source_,
+                           " (step 12 of jobs/test); moments, schedule and data begin anew"));
+    EXPECT_EQ(result.reports[0].front().step, 1);
+    EXPECT_EQ(result.reports[0].front().total_tokens, 256);
+    if (first.empty()) first = FinalTensors();
+    EXPECT_EQ(FinalTensors(), first);
+  }
+  const float rate = static_cast<float>(options_.spec.optimizer.lr / 3);  // of the warm-up
+  const std::string name = "sublayers.1.ffn.down.weight";
+  const std::vector<float> before = Values(source_, name), after = Values(Checkpoint(1), name);
+  ASSERT_EQ(before.size(), after.size());
+  for (size_t i = 0; i < before.size(); ++i) {
+    ASSERT_NEAR(std::abs(after[i] - before[i]), rate, 1e-3 * rate) << i;
+  }
+}
+
+TEST_F(InitFromTest, TakesTheNewestOfADirectoryAndOfAnOutputDirectory) {
+  options_.spec.training.steps = 1;
+  int runs = 0;
+  for (const char* weights : {"/undisturbed/checkpoints", "/undisturbed/checkpoints/",
+                              "/undisturbed", "/undisturbed/checkpoints/step-00000012"}) {
+    Use(absl::StrCat("/begun", runs++));
+    const RunResult result = RunFrom(weights);
+    ASSERT_TRUE(result.status().ok()) << result.status();
+    EXPECT_THAT(result.ready.front().notice, HasSubstr("step-00000012 (step 12 of")) << weights;
+  }
+  Use("/none");
+  const absl::Status status = RunFrom("/undisturbed/nothing").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(status.ToString(), HasSubstr("/undisturbed/nothing: holds no committed checkpoint"));
+}
+
+TEST_F(InitFromTest, NamesTheFieldsThatGiveTensorsOtherShapes) {
+  options_.spec.model.intermediate_size = 32;
+  options_.spec.model.residual.streams = 2;
+  options_.spec.model.rope_theta = 20000;
+  options_.spec.data.seed = 1;
+  const absl::Status status = RunFrom(source_).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(status.ToString(), HasSubstr("is of model"));
+  EXPECT_THAT(status.ToString(),
+              HasSubstr(source_ +
+                        ": its weights have other shapes: "
+                        "model.intermediate_size: 24 there, 32 now; "
+                        "model.residual.streams: 4 there, 2 now; --init-from needs these fields"));
+}
+
+TEST_F(InitFromTest, SaysWhatElseOfTheModelIsAnother) {
+  options_.spec.model.rope_theta = 20000;
+  options_.spec.training.steps = 1;
+  const RunResult result = RunFrom(source_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  EXPECT_THAT(result.ready.front().notice,
+              HasSubstr("another model than there: model.rope_theta: 10000 there, 20000 now"));
+}
+
+TEST_F(InitFromTest, DamagedWeightsAreRefusedAndNoOthersTaken) {
+  disk_.Edit(source_ + "/rank-00000.safetensors", [](std::string& bytes) { bytes[9] ^= 1; });
+  const absl::Status status = RunFrom("/undisturbed").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(status.ToString(), HasSubstr(source_ + "/rank-00000.safetensors"));
+  EXPECT_TRUE(disk_.Exists(source_)) << "not ours to set aside";
+}
+
+// The next attempts go on from what the run itself has made; what it began with is remembered.
+TEST_F(InitFromTest, ResumesFromItsOwnCheckpoints) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  ASSERT_TRUE(RunFrom(source_).status().ok());
+  const std::string want = FinalTensors();
+  Use("/killed");
+  options_.before_step = [](int rank, int64_t steps, Rank&, Transport& transport) {
+    if (rank == 1 && steps == 5) transport.Abort(absl::AbortedError("killed"));
+  };
+  EXPECT_FALSE(RunFrom(source_).status().ok());
+  const RunResult rest = Resume();  // as the coordinator does: it says init_from again
+  EXPECT_EQ(rest.ready.front().resumed_step, 3);
+  EXPECT_EQ(rest.ready.front().notice, "");
+  EXPECT_EQ(FinalTensors(), want);
+  EXPECT_EQ((*CheckpointReader::Open(disk_, Checkpoint(12)))->manifest().origin.checkpoint,
+            source_);
+  ++options_.attempt;
+  EXPECT_THAT(RunFrom("/elsewhere").status().ToString(),
+              AllOf(HasSubstr("began with the weights of " + source_),
+                    HasSubstr("now --init-from says /elsewhere")));
+  options_.change_assignment = nullptr;
+  EXPECT_EQ(Resume().ready.front().resumed_step, 12) << "the flag may be left out";
+}
+
+TEST_F(InitFromTest, IsRefusedWhereARunHasBegunOtherwise) {
+  Use("/undisturbed");
+  options_.attempt = 2;
+  const absl::Status status = RunFrom("/elsewhere").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.ToString(), HasSubstr("began with random weights"));
+}
+
+TEST_F(InitFromTest, FreshDoesNotForgetTheWeightsThatItIsGiven) {
+  Use("/undisturbed");
+  options_.attempt = 2;
+  options_.fresh = true;
+  for (const char* weights : {"/undisturbed", "/undisturbed/checkpoints"}) {
+    EXPECT_THAT(RunFrom(weights).status().ToString(), HasSubstr("--fresh would forget these"));
+    EXPECT_TRUE(disk_.Exists(source_));
+  }
+  Use("/other");
+  options_.spec.training.steps = 1;
+  EXPECT_TRUE(RunFrom(source_).status().ok());
 }
 
 TEST_F(ResumeTest, OtherDataAtTheSamePathIsRefusedAndTheSameDataMayMove) {
@@ -306,6 +611,39 @@ TEST_F(ResumeTest, OtherDataAtTheSamePathIsRefusedAndTheSameDataMayMove) {
   ASSERT_TRUE(ReplaceFile(posix, path + "-moved.bin", tokens).ok());
   ASSERT_TRUE(ReplaceFile(posix, path + "-moved.idx", *posix.Read(path + ".idx")).ok());
   options_.spec.data.train[0].path = path + "-moved";
+  const RunResult rest = Resume();
+  EXPECT_EQ(rest.ready.front().resumed_step, 5);
+  EXPECT_EQ(rest.ready.front().notice,
+            absl::StrCat("changed since: data.train: ", path, " there, ", path, "-moved now"));
+}
+
+// Of an older release: nothing says whether other paths hold the same data.
+TEST_F(ResumeTest, DataMoveOnlyWhereTheCheckpointSaysWhatTheyHold) {
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  disk_.Edit(Checkpoint(12) + "/manifest.json", [](std::string& bytes) {
+    Manifest manifest = *ManifestFromJson(bytes);
+    manifest.train_files.clear();
+    bytes = ManifestToJson(manifest);
+  });
+  EXPECT_EQ(Resume().ready.front().resumed_step, 12);
+  options_.spec.data.train[0].path += ".bin";
+  ++options_.attempt;
+  EXPECT_THAT(RunRanks(options_).status().ToString(), HasSubstr("so the data cannot move"));
+}
+
+TEST_F(ResumeTest, OtherValidationDataAreTakenWhenAskedFor) {
+  options_.before_step = [](int, int64_t steps, Rank& self, Transport&) {
+    if (steps == 4) self.RequestStop();
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.spec.data.validation = options_.spec.data.train[0].path;
+  ++options_.attempt;
+  const absl::Status status = RunRanks(options_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.ToString(), HasSubstr("or ask for it: --change data.validation"));
+  options_.change_assignment = [](Assignment& assignment) {
+    assignment.changes = {"data.validation"};
+  };
   EXPECT_EQ(Resume().ready.front().resumed_step, 5);
 }
 

@@ -157,6 +157,21 @@ TEST_F(SimulatedClusterTest, FindsOutAfterAStallWhoHasDiedDuringIt) {
   }
 }
 
+// Item 24: supervisors and connections live, and nothing moves.
+TEST_F(SimulatedClusterTest, GoesOnWhenARankIsStopped) {
+  for (const uint64_t seed : kSeeds) {
+    for (const int64_t step : {0, 1, 5, kSteps}) {
+      SCOPED_TRACE(absl::StrCat("seed ", seed, ", step ", step));
+      const SimResult result = Run(seed, {{Kind::kStopRank, step, 1}});
+      ExpectSameBits(result);
+      EXPECT_EQ(result.num_leaves, 0);
+      if (step > 0 && step < kSteps) {
+        EXPECT_EQ(result.job.attempt, 2);
+      }
+    }
+  }
+}
+
 TEST_F(SimulatedClusterTest, StartsAlthoughTheCoordinatorGoesWhileRanksMeet) {
   for (const uint64_t seed : kSeeds) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));

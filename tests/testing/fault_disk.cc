@@ -1,6 +1,7 @@
 #include "tests/testing/fault_disk.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 #include <utility>
 
@@ -28,7 +29,7 @@ class FaultFile final : public WritableFile {
     const absl::Status status = disk_.Operation();
     if (const int64_t room = disk_.Room(); static_cast<int64_t>(bytes.size()) > room) {
       node_->bytes.append(bytes.substr(0, static_cast<size_t>(room)));
-      return absl::ResourceExhaustedError("no space left on the disk of the test");
+      return DiskError("the disk of the test", "write", ENOSPC);
     }
     if (status.ok()) node_->bytes.append(bytes);
     if (torn) node_->bytes.append(bytes.substr(0, bytes.size() / 2));
@@ -133,6 +134,17 @@ absl::StatusOr<FaultDisk::NodePtr> FaultDisk::Get(const std::string& path, bool 
   return node;
 }
 
+absl::StatusOr<FaultDisk::NodePtr> FaultDisk::GetReadable(const std::string& path) const {
+  const bool fails = !unreadable_.empty() && path.find(unreadable_) != std::string::npos;
+  if (fails) return DiskError(path, "read", EIO);
+  return Get(path, false);
+}
+
+void FaultDisk::FailReadsOf(const std::string& words) {
+  absl::MutexLock lock(&mutex_);
+  unreadable_ = words;
+}
+
 absl::StatusOr<std::unique_ptr<WritableFile>> FaultDisk::Open(const std::string& path,
                                                               bool truncate) {
   absl::MutexLock lock(&mutex_);
@@ -163,14 +175,14 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> FaultDisk::OpenRead(const std::str
 
 absl::StatusOr<std::string> FaultDisk::Read(const std::string& path) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(const NodePtr node, Get(path, false));
+  ASSIGN_OR_RETURN(const NodePtr node, GetReadable(path));
   return node->bytes;
 }
 
 absl::StatusOr<std::string> FaultDisk::ReadRange(const std::string& path, int64_t offset,
                                                  int64_t length) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(const NodePtr node, Get(path, false));
+  ASSIGN_OR_RETURN(const NodePtr node, GetReadable(path));
   if (offset + length > static_cast<int64_t>(node->bytes.size())) {
     return absl::OutOfRangeError(absl::StrCat(path, ": beyond the end"));
   }
@@ -179,7 +191,7 @@ absl::StatusOr<std::string> FaultDisk::ReadRange(const std::string& path, int64_
 
 absl::StatusOr<int64_t> FaultDisk::Size(const std::string& path) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(const NodePtr node, Get(path, false));
+  ASSIGN_OR_RETURN(const NodePtr node, GetReadable(path));
   return static_cast<int64_t>(node->bytes.size());
 }
 

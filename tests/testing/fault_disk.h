@@ -30,6 +30,8 @@ class FaultDisk final : public Disk {
   void FailFrom(int64_t operation);
   void FailAt(int64_t operation);  // this one alone
   int64_t num_operations() const;  // changing ones so far
+  // Reading files whose paths hold these words is an input/output error; empty: of none.
+  void FailReadsOf(const std::string& words);
   // Loses power and comes back, healthy.
   void Crash(Survives survives);
   // Changes bytes in place, as a bad disk does.
@@ -78,6 +80,7 @@ class FaultDisk final : public Disk {
   static int64_t BytesOf(const Node& node);
   NodePtr Find(const std::string& path) const;
   absl::StatusOr<NodePtr> Get(const std::string& path, bool directory) const;
+  absl::StatusOr<NodePtr> GetReadable(const std::string& path) const;
   absl::StatusOr<std::unique_ptr<WritableFile>> Open(const std::string& path, bool truncate);
   static void Restore(Node& node, Survives survives);
 
@@ -86,6 +89,7 @@ class FaultDisk final : public Disk {
   int64_t operations_ = 0;
   int64_t fail_from_ = -1, fail_until_ = -1;
   int64_t capacity_ = -1;
+  std::string unreadable_;
 };
 
 }  // namespace birkhoff::testing

@@ -79,6 +79,8 @@ class Attempt {
       result_.ready.push_back(*ready);
     } else if (auto* committed = std::get_if<CheckpointCommitted>(&payload)) {
       result_.committed.push_back(*committed);
+    } else if (auto* noticed = std::get_if<Noticed>(&payload)) {
+      result_.notices.push_back(*noticed);
     } else if (auto* shard = std::get_if<ShardDurable>(&payload)) {
       Collect(*shard);
     }
@@ -150,9 +152,9 @@ class Attempt {
     const std::unique_ptr<Device> device =
         options_.make_device ? options_.make_device(rank, transport) : NewTestDevice();
     Listener listener(*this);
-    ASSIGN_OR_RETURN(
-        const std::unique_ptr<Rank> self,
-        Rank::Create(assignment, {device.get(), &transport, options_.disk, &clock_, &listener}));
+    ASSIGN_OR_RETURN(const std::unique_ptr<Rank> self,
+                     Rank::Create(assignment, {device.get(), &transport, options_.disk, &clock_,
+                                               &listener, options_.peak_flops}));
     if (rank == 0) SetRankZero(self.get());
     const absl::Status status = Steps(rank, transport, *self);
     if (rank == 0) SetRankZero(nullptr);

@@ -16,7 +16,7 @@ namespace birkhoff::testing {
 namespace {
 
 constexpr absl::Duration kMillisecond = absl::Milliseconds(1);
-constexpr absl::Duration kEnough = absl::Minutes(10);  // of simulated time
+constexpr absl::Duration kEnough = absl::Hours(2);  // of simulated time
 constexpr const char* kSaid[] = {"Hello",
                                  "Heartbeat",
                                  "Meet",
@@ -25,7 +25,8 @@ constexpr const char* kSaid[] = {"Hello",
                                  "ShardDurable",
                                  "CheckpointCommitted",
                                  "CheckpointFailed",
-                                 "RankExited"};
+                                 "RankExited",
+                                 "Noticed"};
 constexpr const char* kTold[] = {"Welcome",     "StartAttempt", "MeetResult", "CommitCheckpoint",
                                  "StopAttempt", "AbortAttempt", "Refused",    "JobEnded"};
 static_assert(std::size(kSaid) == std::variant_size_v<WorkerPayload>);
@@ -329,7 +330,7 @@ void SimCluster::KillRank(int number) {
 
 void SimCluster::MoveGang(int attempt) {
   SimGang& gang = *gangs_[attempt];
-  gang.Move();
+  if (gang.CanMove()) gang.Move();
   for (int number = 0; number < static_cast<int>(workers_.size()); ++number) Deliver(number);
   if (!gang.CanMove()) return;
   loop_.After(Draw(100 * kMillisecond, 400 * kMillisecond), [this, attempt] { MoveGang(attempt); });
@@ -363,6 +364,24 @@ void SimCluster::Deliver(int number) {
   AfterInLife(number, next(), [this, number, gone] { Step(number, gone); });
 }
 
+// Its peers wait for it.
+void SimCluster::StopRank(int number) {
+  const std::shared_ptr<SimRank>& rank = workers_[number]->rank;
+  if (rank == nullptr) return;
+  Trace(absl::StrCat("the rank of ", workers_[number]->name, " is stopped"));
+  const Assignment& assignment = rank->assignment();
+  gangs_[assignment.attempt]->Stop();
+  for (int other = 0; other < static_cast<int>(workers_.size()); ++other) {
+    RankActivity activity{assignment.job, assignment.attempt, other, 1, "step", {}, ""};
+    if (other == number) activity.process = "stopped";
+    if (other != number) activity.peers = {assignment.rank};
+    const Worker& worker = *workers_[other];
+    if (worker.rank == nullptr) continue;
+    activity.rank = worker.rank->assignment().rank;
+    Step(other, AgentRankSaid{Heartbeat{activity}});
+  }
+}
+
 void SimCluster::Disturb(int64_t step) {
   std::erase_if(waiting_, [&](const Disturbance& disturbance) {
     if (disturbance.after_step > step) return false;
@@ -385,6 +404,8 @@ void SimCluster::Happen(const Disturbance& disturbance) {
       return Cut(worker.connection, Ending::kCut);
     case Disturbance::Kind::kRestartCoordinator:
       return RestartCoordinator();
+    case Disturbance::Kind::kStopRank:
+      return StopRank(disturbance.worker);
     case Disturbance::Kind::kStallCoordinator:
       Trace("the coordinator stands still");
       stalled_until_ = loop_.Now() + absl::Seconds(20);

@@ -32,6 +32,7 @@ struct Disturbance {
     kCutConnection,       // messages on the way may be lost; the worker comes back
     kRestartCoordinator,  // destroyed, and created from its store later
     kStallCoordinator,  // stopped for 20 s: what is said to it waits, and it looks at leases first
+    kStopRank,          // SIGSTOP of a rank process: its supervisor lives on
   };
   Kind kind = Kind::kCutConnection;
   int64_t after_step = 0;
@@ -102,6 +103,7 @@ class SimCluster {
 
   void MoveGang(int attempt);
   void Deliver(int number);  // what the rank of the worker has said
+  void StopRank(int number);
   void Disturb(int64_t step);
   void Happen(const Disturbance& disturbance);
   void CollectHistory(SimResult* result);

@@ -144,6 +144,7 @@ bool SimGang::AllMet() const {
 }
 
 bool SimGang::CanMove() const {
+  if (stopped_) return false;
   return std::ranges::any_of(ranks_, [](const auto& entry) {
     const SimRank::Phase phase = entry.second->phase();
     return phase == SimRank::Phase::kMet || phase == SimRank::Phase::kTraining;

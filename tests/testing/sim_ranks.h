@@ -80,6 +80,8 @@ class SimGang {
   void Add(std::shared_ptr<SimRank> rank);
   // The process has vanished; its peers find out when they next wait for it.
   void Remove(const SimRank* rank);
+  // A rank stands still for good, and so do all that wait for it.
+  void Stop() { stopped_ = true; }
   bool AllMet() const;
   bool CanMove() const;
   // One step of all that are alive, each on its own thread.
@@ -88,6 +90,7 @@ class SimGang {
  private:
   const std::unique_ptr<LocalHub> hub_;
   const int world_size_;
+  bool stopped_ = false;
   std::map<int, std::shared_ptr<SimRank>> ranks_;  // by rank
 };
 

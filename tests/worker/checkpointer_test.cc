@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <cerrno>
 #include <string>
 #include <thread>
 #include <vector>
@@ -259,6 +261,40 @@ TEST_F(CheckpointerTest, TheLastOneIsTriedAgainUntilItFits) {
   EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(5));
 }
 
+TEST_F(CheckpointerTest, CountsOnlyOnceItsRowsAreSafeAndMarksEachTry) {
+  Activity activity;
+  std::atomic<bool> full{true};
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
+                               &disk_,       &listener_,   &data_};
+  parts.pauses.assign(100'000, absl::Microseconds(100));
+  parts.activity = &activity;
+  parts.before_commit = [&] {
+    return full ? DiskError("/out/metrics.jsonl", "write", ENOSPC) : absl::OkStatus();
+  };
+  checkpointer_ = *Checkpointer::Create(parts);
+  Capture();
+  checkpointer_->Write({5, 50, 0, 0}, Checkpointer::Patience::kLast);
+  Capture();  // waits for the write
+  ASSERT_THAT(listener_.All<ShardDurable>(), SizeIs(1));
+  checkpointer_->Commit(CommitOf(listener_.All<ShardDurable>()[0]));
+  while (activity.Look().marks < 3) std::this_thread::yield();
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), SizeIs(0));
+  full = false;
+  ASSERT_EQ(Finish(), absl::OkStatus());
+  EXPECT_THAT(*ListCheckpoints(disk_, "/out/checkpoints"), ElementsAre(5));
+}
+
+TEST_F(CheckpointerTest, SaysThatADiskWasTheReason) {
+  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
+                               &disk_,       &listener_,   &data_};
+  parts.pauses = {};
+  checkpointer_ = *Checkpointer::Create(parts);
+  disk_.SetCapacity(1000);
+  Capture();
+  checkpointer_->Write({5, 50, 0, 0}, Checkpointer::Patience::kLast);
+  EXPECT_TRUE(IsDiskTrouble(Finish()));
+}
+
 TEST_F(CheckpointerTest, TheLastOneIsGivenUpAtLengthAndTheEndWaitsForNoPause) {
   Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
                                &disk_,       &listener_,   &data_};
@@ -322,7 +358,8 @@ class MetricsFileTest : public ::testing::Test {
   void Append(int64_t resumed, const std::vector<int64_t>& steps) {
     auto file = MetricsFile::Open(disk_, "/out", resumed);
     ASSERT_TRUE(file.ok()) << file.status();
-    for (const int64_t step : steps) ASSERT_TRUE((*file)->Append(ReportOf(step), true).ok());
+    for (const int64_t step : steps) ASSERT_TRUE((*file)->Append(ReportOf(step)).ok());
+    ASSERT_TRUE((*file)->Flush().ok());
   }
   std::vector<int64_t> Steps() {
     std::vector<int64_t> steps;
@@ -359,11 +396,11 @@ TEST_F(MetricsFileTest, RemovesARowThatAKillHasCut) {
 // From a worker's side a coordinator that is away and a cut cannot be told apart: it goes on.
 TEST_F(MetricsFileTest, AnAttemptThatWasGivenUpWritesWhereNobodyReads) {
   auto lost = *MetricsFile::Open(disk_, "/out", 0);
-  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(lost->Append(ReportOf(step), true).ok());
+  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(lost->Append(ReportOf(step)).ok());
   auto next = *MetricsFile::Open(disk_, "/out", 3);  // nothing to cut, yet another file
   for (const int64_t step : {4, 5, 6}) {
-    ASSERT_TRUE(lost->Append(ReportOf(step), true).ok());
-    ASSERT_TRUE(next->Append(ReportOf(step), true).ok());
+    ASSERT_TRUE(lost->Append(ReportOf(step)).ok());
+    ASSERT_TRUE(next->Append(ReportOf(step)).ok());
   }
   EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6));
 }
@@ -376,6 +413,36 @@ TEST_F(MetricsFileTest, RowsOutOfOrderAndBadOnesCutNothing) {
   });
   Append(5, {6, 7});
   EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6, 7));
+}
+
+// Item 34: a full disk ends no training; what it refused is written once there is room, and half a
+// row of it is not left behind.
+TEST_F(MetricsFileTest, RowsWaitWhileTheDiskIsFull) {
+  auto file = *MetricsFile::Open(disk_, "/out", 0);
+  ASSERT_TRUE(file->Append(ReportOf(1)).ok());
+  disk_.SetCapacity(disk_.NumBytes() + 10);
+  for (const int64_t step : {2, 3}) EXPECT_TRUE(file->Append(ReportOf(step)).ok());
+  EXPECT_TRUE(IsDiskTrouble(file->Flush())) << "no checkpoint counts without its rows";
+  disk_.SetCapacity(-1);
+  EXPECT_TRUE(file->Append(ReportOf(4)).ok());
+  EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4));
+  disk_.SetCapacity(0);
+  EXPECT_TRUE(file->Append(ReportOf(5)).ok());
+  disk_.SetCapacity(-1);
+  EXPECT_TRUE(file->Flush().ok());
+  ASSERT_TRUE(disk_.SyncDirectory("").ok());
+  disk_.Crash(Survives::kOnlyDurable);
+  EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5));
+}
+
+TEST_F(MetricsFileTest, OneThatWasTakenOverDoesNotTakeTheFileBack) {
+  absl::Status allowed;
+  auto file = *MetricsFile::Open(disk_, "/out", 0, [&] { return allowed; });
+  disk_.SetCapacity(0);
+  EXPECT_TRUE(file->Append(ReportOf(1)).ok());
+  disk_.SetCapacity(-1);
+  allowed = absl::AbortedError("attempt 2 has taken over");
+  EXPECT_EQ(file->Append(ReportOf(2)), allowed);
 }
 
 TEST_F(MetricsFileTest, CrashWhileItIsCutKeepsTheRows) {

@@ -339,6 +339,36 @@ TEST_F(ExecutorTest, ErrorsNameRankProgramInstructionAndPeer) {
                         "micro-batch 0 to rank 1"));
 }
 
+// The first instruction that has not finished is the one that holds a rank up, and says whom it
+// waits for.
+TEST_F(ExecutorTest, SaysFromOutsideWhichInstructionWaitsForWhom) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  const Plan plan = TwoRankPlan(1);
+  const auto hub = LocalHub::Create(2);
+  const auto transport = NewLocalTransport(*hub, plan, {.rank = 0, .check_stamps = true});
+  const std::unique_ptr<Device> device = NewTestDevice();
+  LoggingHooks hooks(log_);
+  CountingStage stage("stage 0", log_);
+  Executor::Parts parts;
+  parts.plan = &plan;
+  parts.device = device.get();
+  parts.transport = transport.get();
+  parts.hooks = &hooks;
+  parts.stages = {&stage, nullptr};
+  const auto executor = *Executor::Create(parts);
+  EXPECT_EQ(executor->Look().what, "") << "nothing runs";
+  std::thread runner([&] { EXPECT_FALSE(executor->RunTrain(77).ok()); });
+  while (executor->Look().marks < 1) std::this_thread::yield();
+  const Doing doing = executor->Look();
+  EXPECT_EQ(doing.what, "train instruction 1 (send-activation stage 0 micro-batch 0)");
+  EXPECT_THAT(doing.peers, ElementsAre(1));
+  EXPECT_EQ(executor->Look().marks, doing.marks) << "it waits";
+  transport->Abort(absl::AbortedError("rank 1 never came"));
+  runner.join();
+  EXPECT_EQ(executor->Look().what, "");
+  EXPECT_EQ(executor->Look().marks, 2);
+}
+
 TEST_F(ExecutorTest, AbortedProgramStillDrains) {
   BIRKHOFF_SKIP_RANKS_ON_GPU();
   abort_rank_ = 0;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "core/base/exit_status.h"
 #include "core/plan/compile.h"
 #include "core/plan/memory.h"
+#include "core/spec/model.h"
 #include "tests/testing/killing_device.h"
 #include "tests/testing/poisoning_transport.h"
 #include "tests/testing/rank_threads.h"
@@ -166,6 +168,53 @@ TEST_F(RankTest, WritesEachStepOnceAndKeepsTheLastCheckpoints) {
               ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
   EXPECT_THAT(Checkpoints(), ElementsAre(".owner", "step-00000008", "step-00000012"));
   EXPECT_EQ(result.committed.size(), 3u);
+}
+
+// Item 36: a job goes on, and does not go on silently.
+TEST_F(RankTest, AnOutputDirectoryThatIsRemovedIsNamedAndMadeAnew) {
+  options_.before_step = [this](int rank, int64_t steps, Rank&, Transport&) {
+    if (rank == 0 && steps == 4) std::filesystem::remove_all(options_.directory);
+  };
+  options_.spec.checkpoint.interval = 6;
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  ASSERT_EQ(result.notices.size(), 1u);
+  EXPECT_EQ(result.notices[0].code, kOutputRemoved);
+  EXPECT_EQ(result.notices[0].step, 5);
+  EXPECT_THAT(result.notices[0].sentence,
+              HasSubstr("step 5: " + options_.directory + " was removed while the job runs"));
+  EXPECT_THAT(MetricsSteps(disk_, options_.directory), ElementsAre(5, 6, 7, 8, 9, 10, 11, 12));
+  EXPECT_THAT(Checkpoints(), ElementsAre(".owner", "step-00000006", "step-00000012"));
+}
+
+TEST_F(RankTest, ACheckpointDirectoryThatIsRemovedIsNoticedWhenTheNextIsDue) {
+  options_.before_step = [this](int rank, int64_t steps, Rank&, Transport&) {
+    if (rank == 0 && steps == 1) std::filesystem::remove_all(options_.directory + "/checkpoints");
+  };
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  ASSERT_EQ(result.notices.size(), 1u);
+  EXPECT_THAT(result.notices[0].sentence,
+              HasSubstr("step 4: " + options_.directory + "/checkpoints was removed"));
+  EXPECT_EQ(result.committed.size(), 3u);
+}
+
+// Item 18.
+TEST_F(RankTest, ReportsTheShareOfThePeakThatTheModelTakesWhereAPeakIsKnown) {
+  options_.spec.training.steps = 2;
+  EXPECT_FALSE(RunRanks(options_).reports[0].at(0).mfu.has_value());
+  options_.fresh = true;
+  options_.attempt = 2;
+  options_.peak_flops = 1e9;
+  const RunResult result = RunRanks(options_);
+  ASSERT_TRUE(result.status().ok()) << result.status();
+  const double flops = 16 * 16 * TrainFlopsPerToken(options_.spec.model, 16);
+  for (const StepReport& report : result.reports[0]) {
+    ASSERT_TRUE(report.mfu.has_value());
+    EXPECT_DOUBLE_EQ(*report.mfu, flops / (report.step_seconds * 2e9)) << "two ranks";
+  }
+  EXPECT_THAT(disk_.Read(options_.directory + "/metrics.jsonl").value_or(""),
+              HasSubstr(R"("mfu":0)"));
 }
 
 TEST_F(RankTest, LeavesATraceOfTheLastStep) {

@@ -9,45 +9,39 @@
 namespace birkhoff {
 namespace {
 
+// Of the rows that the products read and write.
 struct Widths {
   explicit Widths(const ModelSpec& model)
       : hidden(model.hidden_size),
-        head_dim(HeadDim(model)),
-        queries(model.num_attention_heads * head_dim),
-        keys(model.num_key_value_heads * head_dim),
-        qkv(queries + 2 * keys) {}
-  int64_t hidden, head_dim, queries, keys, qkv;
+        queries(int64_t{model.num_attention_heads} * HeadDim(model)),
+        keys(int64_t{model.num_key_value_heads} * HeadDim(model)) {}
+  LinearShape Qkv(int64_t tokens) const { return {tokens, hidden, queries + 2 * keys}; }
+  LinearShape Out(int64_t tokens) const { return {tokens, queries, hidden}; }
+  int64_t hidden, queries, keys;
 };
 
-LinearShape QkvShape(const Widths& widths, int64_t tokens) {
-  return {.tokens = tokens, .inputs = widths.hidden, .outputs = widths.qkv};
-}
-
-LinearShape OutShape(const Widths& widths, int64_t tokens) {
-  return {.tokens = tokens, .inputs = widths.queries, .outputs = widths.hidden};
-}
-
-// Query and key heads lie side by side: one call turns them all.
+// Query and key heads lie side by side: one kernel turns them all.
 template <typename T>
-RopeArgs<T> RopeOf(const ModelSpec& model, const Microbatch& batch, T* qkv) {
-  return {.tokens = batch.shape.tokens,
+RopeArgs<T> RopeOf(const SubLayerCall<T>& call, T* qkv) {
+  const ModelSpec& model = call.model;
+  return {.tokens = call.tokens(),
           .heads = model.num_attention_heads + model.num_key_value_heads,
           .head_dim = HeadDim(model),
           .theta = model.rope_theta,
-          .positions = batch.positions,
+          .positions = call.batch.positions,
           .x = qkv,
-          .stride = Widths(model).qkv};
+          .stride = Widths(model).Qkv(call.tokens()).outputs};
 }
 
 }  // namespace
 
 template <typename T>
-void AttentionForward(const Launch<T>& launch, const ModelSpec& model, const Microbatch& batch,
-                      const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors) {
+void AttentionForward(const SubLayerCall<T>& call) {
+  const auto& [launch, model, batch, weights, tensors] = call;
   const Widths widths(model);
   T* qkv = tensors.inner;
-  LinearForward(launch, QkvShape(widths, batch.shape.tokens), tensors.norm, weights.inner, qkv);
-  Must(launch.backend.RopeForward(launch.stream, RopeOf(model, batch, qkv)));
+  LinearForward(launch, widths.Qkv(call.tokens()), tensors.norm, weights.inner, qkv);
+  Must(launch.backend.RopeForward(launch.stream, RopeOf(call, qkv)));
   Must(
       launch.backend.AttentionForward(launch.stream, {.shape = AttentionShapeOf(model, batch.shape),
                                                       .q = qkv,
@@ -56,19 +50,16 @@ void AttentionForward(const Launch<T>& launch, const ModelSpec& model, const Mic
                                                       .out = tensors.attention,
                                                       .lse = tensors.log_sum_exp,
                                                       .workspace = launch.workspace}));
-  LinearForward<T>(launch, OutShape(widths, batch.shape.tokens), tensors.attention, weights.outer,
-                   tensors.y);
+  LinearForward<T>(launch, widths.Out(call.tokens()), tensors.attention, weights.outer, tensors.y);
 }
 
 template <typename T>
-void AttentionBackwardInput(const Launch<T>& launch, const ModelSpec& model,
-                            const Microbatch& batch, const SubLayerWeights<T>& weights,
-                            const SubLayerTensors<T>& tensors) {
+void AttentionBackwardInput(const SubLayerCall<T>& call) {
+  const auto& [launch, model, batch, weights, tensors] = call;
   const Widths widths(model);
   const T* qkv = tensors.inner;
   T* dqkv = tensors.dinner;
-  LinearBackwardInput(launch, OutShape(widths, batch.shape.tokens), tensors.dy, weights.outer,
-                      tensors.middle);
+  LinearBackwardInput(launch, widths.Out(call.tokens()), tensors.dy, weights.outer, tensors.middle);
   Must(launch.backend.AttentionBackward(launch.stream,
                                         {.shape = AttentionShapeOf(model, batch.shape),
                                          .q = qkv,
@@ -81,29 +72,24 @@ void AttentionBackwardInput(const Launch<T>& launch, const ModelSpec& model,
                                          .dk = dqkv + widths.queries,
                                          .dv = dqkv + widths.queries + widths.keys,
                                          .workspace = launch.workspace}));
-  Must(launch.backend.RopeBackward(launch.stream, RopeOf(model, batch, dqkv)));
-  LinearBackwardInput<T>(launch, QkvShape(widths, batch.shape.tokens), dqkv, weights.inner,
-                         tensors.dnorm);
+  Must(launch.backend.RopeBackward(launch.stream, RopeOf(call, dqkv)));
+  LinearBackwardInput<T>(launch, widths.Qkv(call.tokens()), dqkv, weights.inner, tensors.dnorm);
 }
 
 template <typename T>
-void AttentionBackwardWeight(const Launch<T>& launch, const ModelSpec& model,
-                             const Microbatch& batch, const SubLayerWeights<T>& weights,
-                             const SubLayerTensors<T>& tensors) {
+void AttentionBackwardWeight(const SubLayerCall<T>& call) {
+  const auto& [launch, model, batch, weights, tensors] = call;
   const Widths widths(model);
-  LinearBackwardWeight<T>(launch, OutShape(widths, batch.shape.tokens), tensors.dy,
-                          tensors.attention, weights.outer);
-  LinearBackwardWeight<T>(launch, QkvShape(widths, batch.shape.tokens), tensors.dinner,
-                          tensors.norm, weights.inner);
+  LinearBackwardWeight<T>(launch, widths.Out(call.tokens()), tensors.dy, tensors.attention,
+                          weights.outer);
+  LinearBackwardWeight<T>(launch, widths.Qkv(call.tokens()), tensors.dinner, tensors.norm,
+                          weights.inner);
 }
 
-#define BIRKHOFF_INSTANTIATE(T)                                                                \
-  template void AttentionForward(const Launch<T>&, const ModelSpec&, const Microbatch&,        \
-                                 const SubLayerWeights<T>&, const SubLayerTensors<T>&);        \
-  template void AttentionBackwardInput(const Launch<T>&, const ModelSpec&, const Microbatch&,  \
-                                       const SubLayerWeights<T>&, const SubLayerTensors<T>&);  \
-  template void AttentionBackwardWeight(const Launch<T>&, const ModelSpec&, const Microbatch&, \
-                                        const SubLayerWeights<T>&, const SubLayerTensors<T>&)
+#define BIRKHOFF_INSTANTIATE(T)                                      \
+  template void AttentionForward(const SubLayerCall<T>& call);       \
+  template void AttentionBackwardInput(const SubLayerCall<T>& call); \
+  template void AttentionBackwardWeight(const SubLayerCall<T>& call)
 BIRKHOFF_INSTANTIATE(float);
 BIRKHOFF_INSTANTIATE(double);
 BIRKHOFF_INSTANTIATE(bf16);

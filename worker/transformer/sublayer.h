@@ -27,32 +27,34 @@ struct SubLayerTensors {
   T* middle = nullptr;  // scratch, as wide as the second product's input: [t, Hq D] or [t, F]
 };
 
+// One sub-layer of one micro-batch.  Borrowed.
+template <typename T>
+struct SubLayerCall {
+  const Launch<T>& launch;
+  const ModelSpec& model;
+  const Microbatch& batch;
+  const SubLayerWeights<T>& weights;
+  SubLayerTensors<T> tensors;
+
+  int64_t tokens() const { return batch.shape.tokens; }
+};
+
 // forward:         norm -> inner, log_sum_exp, attention, y
 // backward input:  inner, log_sum_exp, attention, dy -> dinner, dnorm
 // backward weight: norm, inner, attention, dy, dinner -> weight gradients (+=)
 // Here dinner is the gradient of the unrotated q and k.  `middle` is overwritten by all of them.
 template <typename T>
-void AttentionForward(const Launch<T>& launch, const ModelSpec& model, const Microbatch& batch,
-                      const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors);
+void AttentionForward(const SubLayerCall<T>& call);
 template <typename T>
-void AttentionBackwardInput(const Launch<T>& launch, const ModelSpec& model,
-                            const Microbatch& batch, const SubLayerWeights<T>& weights,
-                            const SubLayerTensors<T>& tensors);
+void AttentionBackwardInput(const SubLayerCall<T>& call);
 template <typename T>
-void AttentionBackwardWeight(const Launch<T>& launch, const ModelSpec& model,
-                             const Microbatch& batch, const SubLayerWeights<T>& weights,
-                             const SubLayerTensors<T>& tensors);
+void AttentionBackwardWeight(const SubLayerCall<T>& call);
 
 template <typename T>
-void FeedForwardForward(const Launch<T>& launch, const ModelSpec& model, const Microbatch& batch,
-                        const SubLayerWeights<T>& weights, const SubLayerTensors<T>& tensors);
+void FeedForwardForward(const SubLayerCall<T>& call);
 template <typename T>
-void FeedForwardBackwardInput(const Launch<T>& launch, const ModelSpec& model,
-                              const Microbatch& batch, const SubLayerWeights<T>& weights,
-                              const SubLayerTensors<T>& tensors);
+void FeedForwardBackwardInput(const SubLayerCall<T>& call);
 template <typename T>
-void FeedForwardBackwardWeight(const Launch<T>& launch, const ModelSpec& model,
-                               const Microbatch& batch, const SubLayerWeights<T>& weights,
-                               const SubLayerTensors<T>& tensors);
+void FeedForwardBackwardWeight(const SubLayerCall<T>& call);
 
 }  // namespace birkhoff

@@ -135,29 +135,21 @@ void TransformerStage<T>::BackwardBoundary(const Call& call, UnitRange segment, 
 
 template <typename T>
 void TransformerStage<T>::BackwardSubLayer(const Call& call, int index, bool split) {
-  const SubLayerTensors<T> tensors = TensorsOf(call, index);
-  if (IsAttention(index)) {
-    AttentionBackwardInput(call.launch, model_, call.batch, weights_[index], tensors);
-  } else {
-    FeedForwardBackwardInput(call.launch, model_, call.batch, weights_[index], tensors);
-  }
+  const SubLayerCall<T> sublayer = SubLayerOf(call, index);
+  IsAttention(index) ? AttentionBackwardInput(sublayer) : FeedForwardBackwardInput(sublayer);
   // What recompute has rebuilt goes with its segment; the weight gradient comes later.
   T* operand = call.At(call.gradients[index].norm);
-  if (split && operand != tensors.norm) {
-    Copy(call.launch.stream, DevicePtr<T>(operand), DevicePtr<const T>(tensors.norm),
+  if (split && operand != sublayer.tensors.norm) {
+    Copy(call.launch.stream, DevicePtr<T>(operand), DevicePtr<const T>(sublayer.tensors.norm),
          call.tokens() * model_.hidden_size);
   }
 }
 
 template <typename T>
 void TransformerStage<T>::WeightGradient(const Call& call, int index) {
-  SubLayerTensors<T> tensors = TensorsOf(call, index);
-  tensors.norm = call.At(call.gradients[index].norm);
-  if (IsAttention(index)) {
-    AttentionBackwardWeight(call.launch, model_, call.batch, weights_[index], tensors);
-  } else {
-    FeedForwardBackwardWeight(call.launch, model_, call.batch, weights_[index], tensors);
-  }
+  SubLayerCall<T> sublayer = SubLayerOf(call, index);
+  sublayer.tensors.norm = call.At(call.gradients[index].norm);
+  IsAttention(index) ? AttentionBackwardWeight(sublayer) : FeedForwardBackwardWeight(sublayer);
 }
 
 #define BIRKHOFF_INSTANTIATE(T)                                                               \

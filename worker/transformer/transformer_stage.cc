@@ -162,28 +162,28 @@ void TransformerStage<T>::ForwardBoundary(const Call& call, int boundary, bool w
 }
 
 template <typename T>
-SubLayerTensors<T> TransformerStage<T>::TensorsOf(const Call& call, int index) const {
+SubLayerCall<T> TransformerStage<T>::SubLayerOf(const Call& call, int index) const {
   const SubLayerPlaces& places = call.places.sublayers[index];
   const GradientPlaces& gradients = call.gradients[index];
-  return {.norm = call.At(places.norm),
-          .y = call.At(places.y),
-          .inner = call.At(places.inner),
-          .log_sum_exp = call.ScalarsAt(places.log_sum_exp),
-          .attention = call.At(places.attention),
-          .dy = call.At(gradients.dy),
-          .dinner = call.At(gradients.dinner),
-          .dnorm = call.At(norm_scratch_),
-          .middle = call.At(IsAttention(index) ? attention_scratch_ : hidden_scratch_)};
+  return {call.launch,
+          model_,
+          call.batch,
+          weights_[index],
+          {.norm = call.At(places.norm),
+           .y = call.At(places.y),
+           .inner = call.At(places.inner),
+           .log_sum_exp = call.ScalarsAt(places.log_sum_exp),
+           .attention = call.At(places.attention),
+           .dy = call.At(gradients.dy),
+           .dinner = call.At(gradients.dinner),
+           .dnorm = call.At(norm_scratch_),
+           .middle = call.At(IsAttention(index) ? attention_scratch_ : hidden_scratch_)}};
 }
 
 template <typename T>
 void TransformerStage<T>::ForwardSubLayer(const Call& call, int index) {
-  const SubLayerTensors<T> tensors = TensorsOf(call, index);
-  if (IsAttention(index)) {
-    AttentionForward(call.launch, model_, call.batch, weights_[index], tensors);
-  } else {
-    FeedForwardForward(call.launch, model_, call.batch, weights_[index], tensors);
-  }
+  const SubLayerCall<T> sublayer = SubLayerOf(call, index);
+  IsAttention(index) ? AttentionForward(sublayer) : FeedForwardForward(sublayer);
 }
 
 // A few rows at a time, and in training their gradient at once: no pass holds the logits of all.

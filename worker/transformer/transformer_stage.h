@@ -67,7 +67,7 @@ class TransformerStage final : public StageModule {
              bool split = false) const;
   void CheckWorkspace(const LayoutRequest& request) const;
   BoundarySourceArgs<T> SourceOf(const Call& call, int boundary) const;
-  SubLayerTensors<T> TensorsOf(const Call& call, int index) const;
+  SubLayerCall<T> SubLayerOf(const Call& call, int index) const;
 
   void ForwardBoundary(const Call& call, int boundary, bool with_gains);
   void SetSink(const Call& call, int boundary, BoundaryForwardArgs<T>& args) const;

@@ -15,8 +15,9 @@ struct GlooOptions {
   WireTransportOptions transport;
   int world_size = 1;
   std::string address = "127.0.0.1";  // of this machine, as peers reach it; without a port
-  // No operation waits longer: what finds a peer that lives and does not move.
-  absl::Duration timeout = absl::Minutes(10);
+  // No operation waits longer.  A peer that lives and does not move is found by the coordinator,
+  // which knows what all ranks are at, long before: this is longer than any step.
+  absl::Duration timeout = absl::Hours(24);
 };
 
 // Joins the full mesh of the attempt: by Meets under keys that begin with "gloo/".  `rendezvous` is

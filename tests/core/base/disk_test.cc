@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 #include <thread>
 
+#include "core/base/exit_status.h"
 #include "tests/testing/temporary_directory.h"
 
 namespace birkhoff {
@@ -51,6 +53,35 @@ TEST_F(DiskTest, CreateTruncatesAndOpenAppendGoesOn) {
   EXPECT_EQ(Read(directory_ / "file"), "abcd");
   ASSERT_TRUE(disk_.OpenAppend(directory_ / "new").ok());
   EXPECT_EQ(Read(directory_ / "new"), "");
+}
+
+// Item 24: nobody waits for a writer that may never come.
+TEST_F(DiskTest, APipeIsNoFileAndNobodyWaitsForIt) {
+  const std::string pipe = directory_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const absl::Status& status : {disk_.Read(pipe).status(), disk_.Size(pipe).status(),
+                                     disk_.ReadRange(pipe, 0, 1).status()}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(status.message(), HasSubstr("pipe: is a pipe; need a file"));
+  }
+}
+
+// Item 34: neither a bug nor wrong for ever.
+TEST(DiskErrorTest, WhatADiskIsInTroubleWithIsMarkedThroughOtherWords) {
+  for (const int error : {ENOSPC, EDQUOT, EROFS, EACCES, EIO, ESTALE, EMFILE, ETIMEDOUT}) {
+    const absl::Status status = DiskError("/out/x", "write", error);
+    EXPECT_TRUE(IsDiskTrouble(status)) << status;
+    EXPECT_TRUE(IsDiskTrouble(Reworded(status, "checkpoint of step 5: /out/x"))) << status;
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInfrastructure) << status;
+  }
+  for (const int error : {ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG, EEXIST}) {
+    EXPECT_FALSE(IsDiskTrouble(DiskError("/out/x", "open", error))) << error;
+  }
+  EXPECT_FALSE(IsDiskTrouble(absl::UnavailableError("a peer is gone")));
+  EXPECT_FALSE(IsDiskTrouble(absl::OkStatus()));
+  EXPECT_EQ(DiskError("/out/x", "write", ENOSPC).message(),
+            "/out/x: write: No space left on device");
+  EXPECT_EQ(DiskError("/x", "", ENOENT).message(), "/x: No such file or directory");
 }
 
 TEST_F(DiskTest, ListsNamesInOrder) {
@@ -99,6 +130,20 @@ TEST_F(DiskTest, ReplaceFileFollowsNoLink) {
   EXPECT_EQ(Read(directory_ / "precious"), "1");
   EXPECT_EQ(Read(directory_ / "file"), "2");
   EXPECT_THAT(*disk_.List(directory_.path()), ElementsAre("file", "precious"));
+}
+
+TEST_F(DiskTest, KnowsWhatLiesWithinADirectoryHoweverItIsWritten) {
+  ASSERT_TRUE(disk_.CreateDirectories(directory_ / "a/b").ok());
+  ASSERT_EQ(::symlink("a", (directory_ / "link").c_str()), 0);
+  for (const char* path : {"a", "a/", "a/b", "a/b/none", "link", "link/b/../none", "./a"}) {
+    EXPECT_TRUE(LiesWithin(directory_ / path, directory_ / "a")) << path;
+    EXPECT_TRUE(LiesWithin(directory_ / path, directory_ / "link/")) << path;
+  }
+  for (const char* path : {"", "ab", "a/..", "link/../none", "none"}) {
+    EXPECT_FALSE(LiesWithin(directory_ / path, directory_ / "a")) << path;
+  }
+  EXPECT_TRUE(LiesWithin("/anything", "/"));
+  EXPECT_TRUE(LiesWithin("none/below", "none")) << "from the working directory on";
 }
 
 TEST_F(DiskTest, ReadsWhatHasNoSizeToItsEnd) {

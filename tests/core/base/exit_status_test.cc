@@ -7,6 +7,7 @@
 #include <map>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 
 namespace birkhoff {
 namespace {
@@ -46,6 +47,14 @@ TEST(ExitStatus, AStatusMayCarryAnother) {
   EXPECT_EQ(numerics.code(), absl::StatusCode::kOutOfRange);
 }
 
+TEST(ExitStatus, OtherWordsKeepWhatAStatusCarries) {
+  const absl::Status numerics =
+      Reworded(WithExitCode(absl::OutOfRangeError("x"), ExitCode::kNumerics), "rank 1: x");
+  EXPECT_EQ(ExitCodeOf(numerics), ExitCode::kNumerics);
+  EXPECT_EQ(numerics.message(), "rank 1: x");
+  EXPECT_TRUE(Reworded(absl::OkStatus(), "nothing").ok());
+}
+
 // Only what a correct program cannot provoke is a bug; nothing of the world's is a bad spec but the
 // path itself.
 TEST(ExitStatus, EveryErrnoHasItsPlace) {
@@ -75,6 +84,13 @@ TEST(ExitStatus, WhatAProgramThrowsIsItsExitCode) {
             3);
   EXPECT_EQ(RunMain(
                 "p", [](int, char**) -> int { throw std::bad_alloc(); }, 0, nullptr),
+            71);
+  EXPECT_EQ(RunMain(
+                "p",
+                [](int, char**) -> int {
+                  throw std::system_error(EAGAIN, std::generic_category());  // as std::thread does
+                },
+                0, nullptr),
             71);
   EXPECT_EQ(RunMain(
                 "p", [](int, char**) -> int { throw std::logic_error("x"); }, 0, nullptr),

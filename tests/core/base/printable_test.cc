@@ -34,5 +34,12 @@ TEST(Printable, EscapesBytesThatAreNoText) {
   EXPECT_EQ(Printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80") << "beyond Unicode";
 }
 
+TEST(Printable, ShortenedEndsBetweenCharacters) {
+  EXPECT_EQ(Shortened("abcdef", 6), "abcdef");
+  EXPECT_EQ(Shortened("abcdefg", 6), "abc...");
+  EXPECT_EQ(Shortened("ab\xc3\xbc\xc3\xbc\xc3\xbc", 6), "ab...") << "not in the middle of one";
+  EXPECT_EQ(Shortened("\xf0\x9f\x8d\x8e\xf0\x9f\x8d\x8e", 6), "...");
+}
+
 }  // namespace
 }  // namespace birkhoff

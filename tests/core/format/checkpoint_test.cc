@@ -20,6 +20,7 @@ using ::testing::ElementsAre;
 using testing::FaultDisk;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing::Survives;
 
 TEST(ChecksumTest, IsTheSameHoweverTheBytesAreCut) {
@@ -266,6 +267,29 @@ TEST_F(CheckpointTest, ListNamesCommittedOnesOnlyNewestFirst) {
     ASSERT_TRUE(disk_.CreateDirectories(Root(other)).ok());
   }
   EXPECT_THAT(*ListCheckpoints(disk_, "/out"), ElementsAre(123456789, 10, 5));
+}
+
+TEST_F(CheckpointTest, WeightsAreFoundInACheckpointADirectoryOfThemAndAnOutputDirectory) {
+  for (const int64_t step : {10, 5}) ASSERT_TRUE(Commit(step).ok());
+  EXPECT_EQ(*FindWeights(disk_, Committed(5)), Committed(5));
+  EXPECT_EQ(*FindWeights(disk_, "/out"), Committed(10)) << "the newest";
+  EXPECT_THAT(std::string(FindWeights(disk_, "/nowhere").status().message()),
+              HasSubstr("/nowhere: holds no committed checkpoint to take weights from"));
+  ASSERT_TRUE(disk_.CreateDirectories("/run/checkpoints/step-00000007").ok());
+  EXPECT_EQ(FindWeights(disk_, "/run").status().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(disk_.Create("/run/checkpoints/step-00000007/manifest.json").ok());
+  EXPECT_EQ(*FindWeights(disk_, "/run"), "/run/checkpoints/step-00000007");
+}
+
+TEST_F(CheckpointTest, ManifestRemembersWhereTheFirstWeightsCameFrom) {
+  Manifest manifest = NewManifest(5, 1);
+  EXPECT_THAT(ManifestToJson(manifest), Not(HasSubstr("init_from"))) << "from the seed";
+  EXPECT_EQ(ManifestFromJson(ManifestToJson(manifest))->origin.directory, "");
+  manifest.origin = {"/runs/a", "/runs/a/checkpoints/step-00000007"};
+  const absl::StatusOr<Manifest> back = ManifestFromJson(ManifestToJson(manifest));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->origin.directory, "/runs/a");
+  EXPECT_EQ(back->origin.checkpoint, "/runs/a/checkpoints/step-00000007");
 }
 
 TEST_F(CheckpointTest, PruneKeepsThoseCommittedLast) {

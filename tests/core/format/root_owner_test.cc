@@ -63,6 +63,17 @@ TEST_F(RootOwnerTest, ARootThatWasRemovedIsNoticed) {
   ASSERT_TRUE(owner.ok() && disk_.RemoveFile(directory_ / "k/.owner").ok());
   ASSERT_TRUE(disk_.RemoveDirectory(directory_ / "k").ok());
   EXPECT_EQ((*owner)->Check().code(), absl::StatusCode::kUnavailable);
+  ASSERT_TRUE((*owner)->Restore().ok());
+  EXPECT_TRUE((*owner)->Check().ok());
+  EXPECT_FALSE(Take({"jobs/b", "/runs/b", 1}).ok()) << "it is held again";
+}
+
+TEST_F(RootOwnerTest, OneThatWasTakenOverIsNotRestored) {
+  const auto first = Take({"jobs/a", "/runs/a", 2});
+  const auto second = Take({"jobs/a", "/runs/a", 3});
+  ASSERT_TRUE(first.ok() && second.ok()) << second.status();
+  EXPECT_TRUE(absl::IsAborted((*first)->Restore()));
+  EXPECT_TRUE((*second)->Check().ok());
 }
 
 }  // namespace

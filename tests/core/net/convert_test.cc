@@ -138,13 +138,14 @@ TEST(Convert, CarriesEveryFieldOfWhatWorkersAreTold) {
   ExpectEveryMemberCarried<v1::ConnectResponse>(DecodeCoordinatorMessage, EncodeCoordinatorMessage);
 }
 
-TEST(Convert, CarriesTheNoteOfAReadyRank) {
-  const std::string bytes =
-      EncodeWorkerMessage({"workers/w", 7, RankReady{"jobs/a", 2, 1, 40, "60 is damaged"}});
+TEST(Convert, CarriesTheNotesOfAReadyRank) {
+  const std::string bytes = EncodeWorkerMessage(
+      {"workers/w", 7, RankReady{"jobs/a", 2, 1, 40, "60 is damaged", "more steps"}});
   const absl::StatusOr<WorkerMessage> back = DecodeWorkerMessage(bytes);
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(back->incarnation, 7u);
   EXPECT_EQ(std::get<RankReady>(back->payload).note, "60 is damaged");
+  EXPECT_EQ(std::get<RankReady>(back->payload).notice, "more steps");
 }
 
 TEST(Convert, AStepReportKeepsWhatIsNotANumberAndWhatIsAbsent) {

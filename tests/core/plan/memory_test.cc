@@ -112,9 +112,10 @@ TEST(Memory, RandomPlansListWhatFollowsFromTheirTables) {
     if (rng.Below(3) == 0) spec.training.precision = PrecisionKind::kFp32;
     const Plan plan = CompileOrDie(spec);
     const std::vector<StageLayout> layouts = MakeLayouts(spec, plan);
+    const auto memory = MemoryByRank(plan, spec.model, layouts);
     for (int rank = 0; rank < plan.num_ranks; ++rank) {
       const RankPlan& rank_plan = plan.ranks[rank];
-      EXPECT_EQ(MemoryOfRank(plan, spec.model, layouts, rank), rank_plan.memory);
+      EXPECT_EQ(memory[rank], rank_plan.memory);
       int64_t sum = 0;
       for (const MemoryItem& item : rank_plan.memory) {
         EXPECT_GT(item.bytes, 0) << item.name;
