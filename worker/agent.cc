@@ -71,7 +71,7 @@ void Agent::On(const AgentConnected&, Effects& effects) {
 
 void Agent::On(const AgentDisconnected&, Effects&) {
   connected_ = false;
-  if (!alone_since_.has_value()) alone_since_ = now_;
+  if (!away_since_.has_value()) away_since_ = now_;
 }
 
 void Agent::On(const AgentHeard& event, Effects& effects) {
@@ -153,7 +153,7 @@ void Agent::On(const AgentTick&, Effects& effects) {
 
 // What it has committed stays; the coordinator hears of its end when it is back.
 void Agent::EndOrphan(Effects& effects) {
-  if (!alone_since_.has_value() || now_ - *alone_since_ < options_.orphan_limit) return;
+  if (!away_since_.has_value() || now_ - *away_since_ < options_.orphan_limit) return;
   if (!rank_alive_ || !kill_reason_.empty()) return;
   kill_reason_ = absl::StrCat("the coordinator was away for ",
                               absl::FormatDuration(options_.orphan_limit), " (--orphan-limit)");
@@ -162,7 +162,7 @@ void Agent::EndOrphan(Effects& effects) {
 
 void Agent::Hear(const Welcome& message, Effects& effects) {
   connected_ = true;
-  alone_since_.reset();
+  away_since_.reset();
   heartbeat_ = absl::Seconds(message.heartbeat_seconds);
   last_heartbeat_ = now_;
   for (const WorkerPayload& entry : journal_.entries()) effects.push_back(AgentSend{entry});

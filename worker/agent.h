@@ -136,7 +136,7 @@ class Agent {
   bool connected_ = false;
   absl::Duration heartbeat_ = absl::Seconds(1);
   Instant last_heartbeat_;
-  std::optional<Instant> alone_since_;  // without a coordinator, after there was one
+  std::optional<Instant> away_since_;  // the coordinator, after there was one
   // The attempt that runs or has run last; its number is 0 before the first.
   std::string job_;
   int attempt_ = 0;
