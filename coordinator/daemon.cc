@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,8 @@
 #include "core/base/steady_wait.h"
 #include "core/base/version.h"
 #include "core/net/metrics_endpoint.h"
+#include "core/net/process_metrics.h"
+#include "core/net/rpc_metrics.h"
 #include "core/net/self_probe.h"
 #include "core/net/server.h"
 #include "core/plan/compile.h"
@@ -72,6 +75,11 @@ class RunningDaemon final : public Daemon {
           " is not allowed; need at least two heartbeats, ",
           absl::ToDoubleSeconds(2 * options_.heartbeat), " (or lower --heartbeat-seconds)"));
     }
+    if (options_.metrics_series_per_job < MetricsOptions::kFewestSeriesPerJob) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--metrics-series-per-job: ", options_.metrics_series_per_job,
+                       " is not allowed; need at least ", MetricsOptions::kFewestSeriesPerJob));
+    }
     // Before the store, which may take long to replay.
     ASSIGN_OR_RETURN(health_endpoint_, HealthEndpoint::Start(options_.health, health_));
     ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
@@ -83,11 +91,14 @@ class RunningDaemon final : public Daemon {
     ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
     jobs_ = JobService::New(*coordinator_, kVersion);
     workers_ = WorkerService::New(*coordinator_);
+    const std::shared_ptr<RpcMetrics> calls = RpcMetrics::New();
     ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext,
-                                                options_.max_connections},
+                                                options_.max_connections, calls},
                                                {jobs_->service(), workers_->service()}));
     if (!options_.metrics_listen.empty()) {
-      metrics_ = NewCoordinatorMetrics(*coordinator_);
+      const MetricsOptions shown = {kVersion, options_.metrics_series_per_job};
+      metrics_ = {NewCoordinatorMetrics(*coordinator_, shown), calls->collectable(),
+                  NewProcessMetrics()};
       ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
                                                          options_.allow_plaintext));
     }
@@ -141,7 +152,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<JobService> jobs_;
   std::unique_ptr<WorkerService> workers_;
-  std::shared_ptr<prometheus::Collectable> metrics_;
+  std::vector<std::shared_ptr<prometheus::Collectable>> metrics_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<SelfProbe> probe_;

@@ -21,7 +21,7 @@ absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
   absl::Status status;
   Aftermath aftermath;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     status = HandleLocked(message, link);
     aftermath = TakeAftermath();
   }
@@ -134,8 +134,8 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   if constexpr (std::is_same_v<Said, StepDone>) {
     record->progress.SawStep(absl::Seconds(said.report.step_seconds));
     // All ranks see the same step; the history keeps rank 0's word.
-    record->metrics.memory.resize(record->job.ranks().size());
-    record->metrics.memory[rank] = {message.worker, said.report.memory_bytes};
+    record->meter.Heard(record->job, rank, said.report);
+    if (!record->meter.knows_memory()) record->meter.Holds(record->job, PlanOf(*record).get());
     if (rank != 0) return absl::OkStatus();
   }
   absl::Status status = absl::OkStatus();

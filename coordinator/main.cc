@@ -37,6 +37,8 @@ int Main(int argc, char** argv) {
                  "address of /livez, /readyz and /startupz; empty: none; port 0: any free one");
   app.add_option("--health-grpc-listen", options.health.grpc,
                  "address of grpc.health.v1 alone; empty: none (that of --listen has it too)");
+  app.add_option("--metrics-series-per-job", options.metrics_series_per_job,
+                 "at most; beyond it single sub-layers and workers are left out");
   app.add_option("--store", options.store_path, "SQLite file of jobs and their history");
   app.add_option("--heartbeat-seconds", heartbeat, "between a worker's heartbeats")
       ->check(CLI::Range(0.01, 3600.0));
