@@ -1,0 +1,507 @@
+// The forward boundary in one pass over memory: 10 units of C at a merge of n = 4.  A group of warps
+// owns a slice of the channels of a tile of 16 tokens, which a lane keeps in registers from the
+// merge to norm_out; what crosses channels goes through shared memory, then to the block of the
+// cluster that owns the token, and comes back as n + 1 numbers a token.
+//
+//   wait for the tile, start loading the next one
+//   X = H_res x + H_post y, rounded, stored          fp32, in the order of device/mix.cuh
+//   X phi and the Gram matrix of the streams         tensor cores (fp16, fp32 sums); fp32
+//   sums of the warps, to the token's owner          in order of warps
+//   the owner: 1 / r, logits, H_pre, 1 / rms of u    in order of blocks; u . u = H_pre G H_pre
+//   norm_out = gamma u / rms                         fp32, in the order of device/mix.cuh
+//
+// phi is rounded to fp16 under a power of two of the block's own (11 significant bits, as tf32); X is
+// exact in fp16 up to 65504, and scaled by a power of two where it is larger.
+#pragma once
+
+#include "kernels/cuda/device/gates.cuh"
+#include "kernels/cuda/device/hopper.cuh"
+#include "kernels/cuda/single_pass.h"
+
+namespace birkhoff::cuda {
+
+// N streams, kTiles of 8 columns; kPerRow: kHc, theta against every stream.
+template <int N, int kTiles, bool kPerRow, bool kMerge>
+class SingleForward {
+ public:
+  static constexpr SinglePassColumns kColumns = {N, kTiles, kPerRow};
+  static constexpr int kTile = kForwardTileTokens;
+  static constexpr int kRows = kPerRow ? N : 1;      // rows of products of a token
+  static constexpr int kPhiRows = kPerRow ? 1 : N;   // streams with columns of their own
+  static constexpr int kGram = N * (N + 1) / 2;
+  static constexpr int kCoefficients = 2 * N + N * N;
+
+  __device__ SingleForward(const SingleForwardArgs& args, unsigned char* shared)
+      : args_(args),
+        sizes_(args.geometry, kColumns),
+        shared_(shared),
+        rank_(ClusterRank()),
+        group_(int(threadIdx.x) / sizes_.threads),
+        thread_(int(threadIdx.x) % sizes_.threads),
+        warp_(thread_ / 32),
+        g_(int(threadIdx.x) % 32 / 4),
+        t_(int(threadIdx.x) % 4),
+        channel_((rank_ * args.geometry.warps + warp_) * kWarpChannels + 8 * t_),
+        inside_(channel_ < args.channels) {
+    unsigned char* part = shared + 16 + sizes_.phi + group_ * sizes_.group;
+    stage_ = part;
+    parts_ = reinterpret_cast<float*>(part += sizes_.stage);
+    coefficients_ = reinterpret_cast<float*>(part += sizes_.parts);
+    received_ = reinterpret_cast<float*>(part += sizes_.coefficients);
+    scales_ = reinterpret_cast<float*>(part += sizes_.received);
+    barriers_ = reinterpret_cast<uint64_t*>(part + sizes_.scales);
+  }
+
+  __device__ void Run() {
+    const int cluster = args_.geometry.cluster;
+    const int64_t workers = int64_t{gridDim.x} / cluster * args_.geometry.groups;
+    const int64_t tiles = (args_.tokens + kTile - 1) / kTile;
+    int64_t tile = int64_t{blockIdx.x} / cluster * args_.geometry.groups + group_;
+    if (tile < tiles) Prefetch(tile, 0);
+    CopyCommit();
+    if (thread_ == 0) {
+      ByteBarrierInit(barriers_);
+      ByteBarrierInit(barriers_ + 1);
+      ByteBarriersReady();
+    }
+    LoadPhi();
+    __syncthreads();
+    ClusterBarrier();
+    for (int turn = 0; tile < tiles; ++turn, tile += workers) {
+      CopyWait<0>();
+      NamedBarrier(1 + group_, sizes_.threads);
+      RunTile(tile, tile + workers < tiles ? tile + workers : -1, turn);
+    }
+    ClusterBarrier();  // nobody leaves while others may send to it
+  }
+
+ private:
+  using Tile = uint32_t[2][N][4];  // tokens g, g + 8; streams; channels 2q, 2q + 1 of the lane's 8
+
+  __device__ unsigned char* Slot(int row, int half) const {
+    return stage_ + ((row * 2 + half) * sizes_.threads + thread_) * 16;
+  }
+
+  __device__ void Prefetch(int64_t tile, int slot) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t token = tile * kTile + g_ + 8 * half;
+      const bool there = inside_ && token < args_.tokens;
+      const bf16* x = kMerge ? args_.x_below : args_.x;
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        CopyAsync16(Slot(j, half), there ? x + (token * N + j) * args_.channels + channel_ : x,
+                    there);
+      }
+      if constexpr (kMerge) {
+        CopyAsync16(Slot(N, half), there ? args_.y + token * args_.channels + channel_ : args_.y,
+                    there);
+      }
+    }
+    if constexpr (kMerge) PrefetchCoefficients(tile, slot);
+  }
+
+  __device__ void PrefetchCoefficients(int64_t tile, int slot) const {
+    float* to = coefficients_ + slot * kTile * sizes_.coefficient_pitch;
+    for (int i = thread_; i < kTile * kCoefficients; i += sizes_.threads) {
+      const int64_t token = tile * kTile + i / kCoefficients;
+      const int k = i % kCoefficients;
+      float* at = to + i / kCoefficients * sizes_.coefficient_pitch + k;
+      const bool there = token < args_.tokens;
+      if (args_.coefficients_below == nullptr) {
+        *at = there ? 1.0f : 0.0f;
+      } else {
+        CopyAsync4(at, args_.coefficients_below + (there ? token * kCoefficients + k : 0), there);
+      }
+    }
+  }
+
+  // phi as the tensor cores' operand b: lane 4g + t of tile z has columns 8z + g, and channels of
+  // the lane's own 8 in the order in which Project pairs them.
+  __device__ void LoadPhi() {
+    float* scratch = reinterpret_cast<float*>(shared_);
+    if constexpr (kTiles == 0) return;
+    const int first = rank_ * args_.geometry.warps * kWarpChannels;
+    const int width = args_.geometry.warps * kWarpChannels;
+    float largest = 0.0f;
+    for (int i = int(threadIdx.x); i < kPhiRows * width * args_.columns; i += int(blockDim.x)) {
+      const int column = i % args_.columns, c = first + i / args_.columns % width;
+      const int j = i / args_.columns / width;
+      if (c < args_.channels) largest = fmaxf(largest, fabsf(Phi(j, c, column)));
+    }
+    const float scale = BlockScale(largest, scratch);
+    inverse_scale_ = 1.0f / scale;
+    uint2* words = reinterpret_cast<uint2*>(shared_ + 16);
+    const int count = args_.geometry.warps * kPhiRows * kTiles * 64;
+    for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
+      const int lane = i % 32, m = i / 32 % 2, z = i / 64 % kTiles;
+      const int j = i / 64 / kTiles % kPhiRows, warp = i / 64 / kTiles / kPhiRows;
+      const int column = 8 * z + lane / 4;
+      const int c = first + warp * kWarpChannels + 8 * (lane % 4) + 4 * m;
+      float at[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const bool there = column < args_.columns && c + k < args_.channels;
+        at[k] = there ? Phi(j, c + k, column) * scale : 0.0f;
+      }
+      words[i] = {PackF16(at[0], at[1]), PackF16(at[2], at[3])};
+    }
+  }
+  __device__ float Phi(int j, int c, int column) const {
+    const int64_t at = kPerRow ? int64_t{column} * args_.channels + c
+                               : (int64_t{j} * args_.channels + c) * args_.columns + column;
+    return args_.projection[at];
+  }
+
+  __device__ void RunTile(int64_t tile, int64_t next, int turn) {
+    Tile x;
+    TakeTile(tile, turn, x);
+    if (next >= 0) Prefetch(next, (turn + 1) % 2);
+    CopyCommit();
+    Project(x);
+    NamedBarrier(1 + group_, sizes_.threads);
+    if (thread_ == sizes_.threads - 1) {
+      ByteBarrierExpect(barriers_, args_.geometry.cluster * OwnedHere() * sizes_.sums * 4);
+      ByteBarrierExpect(barriers_ + 1, kTile * sizes_.scale_pitch * 4);
+    }
+    SendSums();
+    if (warp_ == args_.geometry.warps - 1) Finish(tile, turn % 2);
+    if constexpr (kMerge) {
+      if (warp_ == 0 && args_.prefix != nullptr) MultiplyPrefix(tile, turn % 2);
+    }
+    ByteBarrierWait(barriers_ + 1, turn % 2);
+    WriteNorm(tile, x);
+  }
+  __device__ int OwnedHere() const { return rank_ * sizes_.owned < kTile ? sizes_.owned : 0; }
+
+  // X of the tile, in registers and, where it was merged, in memory.
+  __device__ void TakeTile(int64_t tile, int turn, Tile& x) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int j = 0; j < N; ++j) Unpack(Slot(j, half), x[half][j]);
+      if constexpr (kMerge) {
+        uint32_t y[4];
+        Unpack(Slot(N, half), y);
+        const float* row =
+            coefficients_ + (turn % 2 * kTile + g_ + 8 * half) * sizes_.coefficient_pitch;
+        MergeToken(row, y, x[half]);
+        const int64_t token = tile * kTile + g_ + 8 * half;
+        if (!inside_ || token >= args_.tokens) continue;
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          *reinterpret_cast<uint4*>(args_.x + (token * N + j) * args_.channels + channel_) = {
+              x[half][j][0], x[half][j][1], x[half][j][2], x[half][j][3]};
+        }
+      }
+    }
+  }
+  __device__ static void Unpack(const unsigned char* slot, uint32_t (&words)[4]) {
+    const uint4 all = *reinterpret_cast<const uint4*>(slot);
+    words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
+  }
+
+  // In the order of device/mix.cuh's Merge: the same bits as the streaming kernels.
+  __device__ static void MergeToken(const float* row, const uint32_t (&y)[4],
+                                    uint32_t (&x)[N][4]) {
+    float h[N + N * N];
+#pragma unroll
+    for (int k = 0; k < N + N * N; ++k) h[k] = row[N + k];
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      uint32_t out[N];
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        float low = __fmul_rn(h[i], LowBf16(y[q])), high = __fmul_rn(h[i], HighBf16(y[q]));
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          low = fmaf(h[N + i * N + j], LowBf16(x[j][q]), low);
+          high = fmaf(h[N + i * N + j], HighBf16(x[j][q]), high);
+        }
+        out[i] = PackBf16(low, high);
+      }
+#pragma unroll
+      for (int i = 0; i < N; ++i) x[i][q] = out[i];
+    }
+  }
+
+  // This warp's products with phi and Gram matrices, into parts_.
+  __device__ void Project(const Tile& x) const {
+    float gram[2][kGram] = {};
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+#pragma unroll
+        for (int i = 0, k = 0; i < N; ++i) {
+          const float low = LowBf16(x[half][i][q]), high = HighBf16(x[half][i][q]);
+#pragma unroll
+          for (int j = i; j < N; ++j, ++k) {
+            gram[half][k] = fmaf(low, LowBf16(x[half][j][q]), gram[half][k]);
+            gram[half][k] = fmaf(high, HighBf16(x[half][j][q]), gram[half][k]);
+          }
+        }
+      }
+    }
+    float* part = parts_ + warp_ * kTile * sizes_.sum_pitch;
+    if constexpr (kTiles > 0) {
+      float products[kRows][kTiles][4] = {};
+      // A sum of squares below 2^30: every number is below 2^15.
+      float squares = 0.0f;
+#pragma unroll
+      for (int i = 0, k = 0; i < N; k += N - i, ++i) {
+        squares = fmaxf(squares, fmaxf(gram[0][k], gram[1][k]));
+      }
+      if (AnyLane(!(squares < 0x1p30f))) {
+        const float scale = WarpScale(x);
+        Multiply<true>(x, scale, products);
+        Rescale(1.0f / scale, products);
+      } else {
+        Multiply<false>(x, 1.0f, products);
+      }
+#pragma unroll
+      for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+        for (int z = 0; z < kTiles; ++z) {
+          const float(&d)[4] = products[row][z];
+          float* at = part + g_ * sizes_.sum_pitch + (row * kTiles + z) * 8 + 2 * t_;
+          *reinterpret_cast<float2*>(at) = {d[0] * inverse_scale_, d[1] * inverse_scale_};
+          *reinterpret_cast<float2*>(at + 8 * sizes_.sum_pitch) = {d[2] * inverse_scale_,
+                                                                   d[3] * inverse_scale_};
+        }
+      }
+    }
+    // Lanes of even t finish token g, of odd t token g + 8.
+    const bool odd = t_ % 2 != 0;
+    float* at = part + (g_ + (odd ? 8 : 0)) * sizes_.sum_pitch + sizes_.products;
+#pragma unroll
+    for (int k = 0; k < kGram; ++k) {
+      float sum = odd ? gram[1][k] : gram[0][k];
+      sum += ShuffleXor(odd ? gram[0][k] : gram[1][k], 1);
+      sum += ShuffleXor(sum, 2);
+      if (t_ < 2) at[k] = sum;
+    }
+  }
+
+  template <bool kScaled>
+  __device__ void Multiply(const Tile& x, float scale, float (&products)[kRows][kTiles][4]) const {
+    const uint2* phi = reinterpret_cast<const uint2*>(shared_ + 16) +
+                       warp_ * kPhiRows * kTiles * 64 + int(threadIdx.x) % 32;
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        uint32_t a[4];
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          const uint32_t word = x[k % 2][j][2 * m + k / 2];
+          float low = LowBf16(word), high = HighBf16(word);
+          if constexpr (kScaled) low *= scale, high *= scale;
+          a[k] = PackF16(low, high);
+        }
+#pragma unroll
+        for (int z = 0; z < kTiles; ++z) {
+          const uint2 b = phi[(((kPerRow ? 0 : j) * kTiles + z) * 2 + m) * 32];
+          MmaF16(products[kPerRow ? j : 0][z], a, b.x, b.y);
+        }
+      }
+    }
+  }
+  // A power of two that brings the warp's largest number below 2^15.
+  __device__ static float WarpScale(const Tile& x) {
+    float largest = 0.0f;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+#pragma unroll
+        for (int q = 0; q < 4; ++q) {
+          largest = fmaxf(largest, fabsf(LowBf16(x[half][j][q])));
+          largest = fmaxf(largest, fabsf(HighBf16(x[half][j][q])));
+        }
+      }
+    }
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      largest = fmaxf(largest, ShuffleXor(largest, lanes));
+    }
+    return PowerBelow(largest, 14);
+  }
+  __device__ static void Rescale(float factor, float (&products)[kRows][kTiles][4]) {
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+      for (int z = 0; z < kTiles; ++z) {
+#pragma unroll
+        for (int k = 0; k < 4; ++k) products[row][z][k] *= factor;
+      }
+    }
+  }
+
+  // The warps' sums added up, each token's to the block that owns it.
+  __device__ void SendSums() const {
+    const int pairs = sizes_.sums / 2, warps = args_.geometry.warps;
+    const int stride = kTile * sizes_.sum_pitch;
+    for (int i = thread_; i < kTile * pairs; i += sizes_.threads) {
+      const int token = i / pairs, pair = i % pairs;
+      const float* from = parts_ + token * sizes_.sum_pitch + 2 * pair;
+      float2 sum = *reinterpret_cast<const float2*>(from);
+#pragma unroll 4
+      for (int w = 1; w < warps; ++w) {
+        const float2 more = *reinterpret_cast<const float2*>(from + w * stride);
+        sum.x += more.x, sum.y += more.y;
+      }
+      float* to = received_ + (rank_ * sizes_.owned + token % sizes_.owned) * sizes_.sums + 2 * pair;
+      Send8(to, token / sizes_.owned, sum.x, sum.y, barriers_);
+    }
+  }
+
+  // The last warp: what stands between the sums of this block's tokens and norm_out, to all blocks.
+  // Lanes share the columns of a token, then each makes all that the token needs.
+  __device__ void Finish(int64_t tile, int parity) {
+    const int lane = int(threadIdx.x) % 32, cluster = args_.geometry.cluster;
+    ByteBarrierWait(barriers_, parity);
+    for (int own = 0; own < OwnedHere(); ++own) {
+      float* row = received_ + own * sizes_.sums;
+      for (int k = lane; k < sizes_.products + kGram; k += 32) {
+        float sum = row[k];
+        for (int from = 1; from < cluster; ++from) sum += row[from * sizes_.owned * sizes_.sums + k];
+        row[k] = sum;
+      }
+      WarpBarrier();
+      const int local = rank_ * sizes_.owned + own;
+      const int64_t token = tile * kTile + local;
+      float weight[N];
+      FinishProducts(row, token, weight);
+      const float inverse = InverseRms(row + sizes_.products, weight);
+      if (lane == 0 && token < args_.tokens) args_.norm_inv_rms[token] = inverse;
+      for (int to = lane; to < cluster; to += 32) {
+        float out[8] = {};
+#pragma unroll
+        for (int j = 0; j < N; ++j) out[j] = weight[j];
+        out[N] = inverse;
+        for (int k = 0; k < sizes_.scale_pitch; k += 4) {
+          Send16(scales_ + local * sizes_.scale_pitch + k, to,
+                 {FloatBits(out[k]), FloatBits(out[k + 1]), FloatBits(out[k + 2]),
+                  FloatBits(out[k + 3])},
+                 barriers_ + 1);
+        }
+      }
+      WarpBarrier();
+    }
+  }
+
+  // Products and sums of squares -> logits, stored, and the weights of the streams in u.
+  __device__ void FinishProducts(const float* row, int64_t token, float (&weight)[N]) const {
+    const int lane = int(threadIdx.x) % 32;
+    const float* gram = row + sizes_.products;
+    const bool there = token < args_.tokens;
+    if constexpr (kTiles == 0) {
+#pragma unroll
+      for (int j = 0; j < N; ++j) weight[j] = 1.0f;
+    } else if constexpr (kPerRow) {
+      float* out = args_.logits + token * N * (N + 3);
+#pragma unroll
+      for (int j = 0, k = 0; j < N; k += N - j, ++j) {
+        const float inverse = Inverse(gram[k] / float(args_.channels));
+        if (there && lane <= N + 2) {
+          out[j * (N + 3) + lane] = lane == N + 2 ? inverse : row[j * kTiles * 8 + lane] * inverse;
+        }
+        weight[j] = HcGate(args_.alpha[0], row[j * kTiles * 8] * inverse, args_.bias[j]);
+      }
+    } else {
+      float squares = 0.0f;
+#pragma unroll
+      for (int j = 0, k = 0; j < N; k += N - j, ++j) squares += gram[k];
+      const float inverse = Inverse(squares / float(N * args_.channels));
+      float* out = args_.logits + token * (args_.columns + 1);
+      for (int k = lane; there && k <= args_.columns; k += 32) {
+        out[k] = k == args_.columns ? inverse : row[k] * inverse;
+      }
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        weight[j] = MhcPre(args_.alpha[0], row[j] * inverse, args_.bias[j]);
+      }
+    }
+  }
+  __device__ float Inverse(float mean) const { return 1.0f / sqrtf(mean + args_.mix_eps); }
+  __device__ float InverseRms(const float* gram, const float (&weight)[N]) const {
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0, k = 0; i < N; ++i) {
+#pragma unroll
+      for (int j = i; j < N; ++j, ++k) {
+        sum = fmaf((i == j ? 1.0f : 2.0f) * weight[i] * weight[j], gram[k], sum);
+      }
+    }
+    // A NaN stays; what cancels below zero is zero.
+    const float mean = sum < 0.0f ? 0.0f : sum / float(args_.channels);
+    return 1.0f / sqrtf(mean + args_.norm_eps);
+  }
+
+  // P of this block's tokens: a lane an entry, in double, read before any is written.
+  __device__ void MultiplyPrefix(int64_t tile, int slot) const {
+    const int lane = int(threadIdx.x) % 32;
+    for (int own = 0; own < OwnedHere(); ++own) {
+      const int local = rank_ * sizes_.owned + own;
+      const int64_t token = tile * kTile + local;
+      if (token >= args_.tokens) return;
+      const float* h =
+          coefficients_ + (slot * kTile + local) * sizes_.coefficient_pitch + 2 * N;
+      const float* below = args_.prefix_below + token * N * N;
+      double sum = 0.0;
+      if (lane < N * N) {
+#pragma unroll
+        for (int m = 0; m < N; ++m) {
+          sum = fma(double(h[lane / N * N + m]), double(below[m * N + lane % N]), sum);
+        }
+      }
+      WarpBarrier();
+      if (lane < N * N) args_.prefix[token * N * N + lane] = float(sum);
+    }
+  }
+
+  // In the order of device/mix.cuh's Read and Scale: a recompute makes the same bits.
+  __device__ void WriteNorm(int64_t tile, const Tile& x) const {
+    if (!inside_) return;
+    float gamma[8];
+#pragma unroll
+    for (int k = 0; k < 8; ++k) gamma[k] = args_.gamma[channel_ + k];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t token = tile * kTile + g_ + 8 * half;
+      if (token >= args_.tokens) continue;
+      const float* scale = scales_ + (g_ + 8 * half) * sizes_.scale_pitch;
+      float weight[N];
+#pragma unroll
+      for (int j = 0; j < N; ++j) weight[j] = scale[j];
+      const float inverse = scale[N];
+      uint32_t out[4];
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        float low = 0.0f, high = 0.0f;
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          low = fmaf(weight[j], LowBf16(x[half][j][q]), low);
+          high = fmaf(weight[j], HighBf16(x[half][j][q]), high);
+        }
+        out[q] = PackBf16(__fmul_rn(__fmul_rn(low, inverse), gamma[2 * q]),
+                          __fmul_rn(__fmul_rn(high, inverse), gamma[2 * q + 1]));
+      }
+      *reinterpret_cast<uint4*>(args_.norm_out + token * args_.channels + channel_) = {
+          out[0], out[1], out[2], out[3]};
+    }
+  }
+
+  const SingleForwardArgs& args_;
+  const ForwardSizes sizes_;
+  unsigned char* shared_;
+  const int rank_, group_, thread_, warp_, g_, t_, channel_;
+  const bool inside_;
+  unsigned char* stage_;
+  float *parts_, *coefficients_, *received_, *scales_;
+  uint64_t* barriers_;
+  float inverse_scale_ = 1.0f;
+};
+
+}  // namespace birkhoff::cuda
