@@ -31,6 +31,18 @@ struct SinglePassGeometry {
   int groups = 1;   // of warps that work on tiles of their own; 1 in the backward pass
 };
 
+struct AnyGeometry {
+  BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry given) {
+    return given;
+  }
+};
+template <int kCluster, int kWarps, int kGroups>
+struct FixedGeometry {
+  BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry) {
+    return {kCluster, kWarps, kGroups};
+  }
+};
+
 // What one token gives besides its row.
 struct SinglePassColumns {
   int streams = 1;      // N

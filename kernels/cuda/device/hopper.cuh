@@ -35,6 +35,9 @@ __device__ inline void CopyWait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kSets) : "memory");
 }
 
+// Keeps the compiler from moving loads and stores across: what is loaded early takes registers.
+__device__ inline void KeepOrder() { asm volatile("" ::: "memory"); }
+
 // ---- numbers
 
 // Two floats rounded to nearest even, `low` in the lower half.
@@ -56,6 +59,17 @@ __device__ inline float LowF16(uint32_t word) {
 }
 __device__ inline float LowBf16(uint32_t word) { return __uint_as_float(word << 16); }
 __device__ inline float HighBf16(uint32_t word) { return __uint_as_float(word & 0xffff0000u); }
+// The same once more: the compiler does not keep what it has unpacked before.
+__device__ inline float LowBf16Anew(uint32_t word) {
+  float value;
+  asm volatile("shl.b32 %0, %1, 16;" : "=f"(value) : "r"(word));
+  return value;
+}
+__device__ inline float HighBf16Anew(uint32_t word) {
+  float value;
+  asm volatile("and.b32 %0, %1, 0xffff0000;" : "=f"(value) : "r"(word));
+  return value;
+}
 __device__ inline uint32_t FloatBits(float value) { return __float_as_uint(value); }
 __device__ inline float BitsFloat(uint32_t bits) { return __uint_as_float(bits); }
 

@@ -11,7 +11,7 @@
 //   norm_out = gamma u / rms                         fp32, in the order of device/mix.cuh
 //
 // phi is rounded to fp16 under a power of two of the block's own (11 significant bits, as tf32); X is
-// exact in fp16 up to 65504, and scaled by a power of two where it is larger.
+// exact in fp16 up to 65504; a warp that meets a larger one works under a power of two.
 #pragma once
 
 #include "kernels/cuda/device/gates.cuh"
@@ -20,8 +20,9 @@
 
 namespace birkhoff::cuda {
 
-// N streams, kTiles of 8 columns; kPerRow: kHc, theta against every stream.
-template <int N, int kTiles, bool kPerRow, bool kMerge>
+// N streams, kTiles of 8 columns; kPerRow: kHc, theta against every stream.  Fixed: a geometry that
+// the compiler knows (FixedGeometry), which saves registers; or AnyGeometry, of the arguments.
+template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed = AnyGeometry>
 class SingleForward {
  public:
   static constexpr SinglePassColumns kColumns = {N, kTiles, kPerRow};
@@ -33,7 +34,8 @@ class SingleForward {
 
   __device__ SingleForward(const SingleForwardArgs& args, unsigned char* shared)
       : args_(args),
-        sizes_(args.geometry, kColumns),
+        geometry_(Fixed::Of(args.geometry)),
+        sizes_(geometry_, kColumns),
         shared_(shared),
         rank_(ClusterRank()),
         group_(int(threadIdx.x) / sizes_.threads),
@@ -41,70 +43,79 @@ class SingleForward {
         warp_(thread_ / 32),
         g_(int(threadIdx.x) % 32 / 4),
         t_(int(threadIdx.x) % 4),
-        channel_((rank_ * args.geometry.warps + warp_) * kWarpChannels + 8 * t_),
-        inside_(channel_ < args.channels) {
-    unsigned char* part = shared + 16 + sizes_.phi + group_ * sizes_.group;
-    stage_ = part;
-    parts_ = reinterpret_cast<float*>(part += sizes_.stage);
-    coefficients_ = reinterpret_cast<float*>(part += sizes_.parts);
-    received_ = reinterpret_cast<float*>(part += sizes_.coefficients);
-    scales_ = reinterpret_cast<float*>(part += sizes_.received);
-    barriers_ = reinterpret_cast<uint64_t*>(part + sizes_.scales);
-  }
+        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
+        inside_(channel_ < args.channels) {}
 
   __device__ void Run() {
-    const int cluster = args_.geometry.cluster;
-    const int64_t workers = int64_t{gridDim.x} / cluster * args_.geometry.groups;
-    const int64_t tiles = (args_.tokens + kTile - 1) / kTile;
-    int64_t tile = int64_t{blockIdx.x} / cluster * args_.geometry.groups + group_;
-    if (tile < tiles) Prefetch(tile, 0);
+    if (Tile(0) < Tiles()) Prefetch(Tile(0), 0);
     CopyCommit();
     if (thread_ == 0) {
-      ByteBarrierInit(barriers_);
-      ByteBarrierInit(barriers_ + 1);
+      ByteBarrierInit(Barriers());
+      ByteBarrierInit(Barriers() + 1);
       ByteBarriersReady();
     }
     LoadPhi();
     __syncthreads();
     ClusterBarrier();
-    for (int turn = 0; tile < tiles; ++turn, tile += workers) {
+    for (int turn = 0; Tile(turn) < Tiles(); ++turn) {
       CopyWait<0>();
       NamedBarrier(1 + group_, sizes_.threads);
-      RunTile(tile, tile + workers < tiles ? tile + workers : -1, turn);
+      RunTile(Tile(turn), Tile(turn + 1), turn % 2);
     }
     ClusterBarrier();  // nobody leaves while others may send to it
   }
 
  private:
-  using Tile = uint32_t[2][N][4];  // tokens g, g + 8; streams; channels 2q, 2q + 1 of the lane's 8
+  // A lane's numbers: tokens g, g + 8; streams; channels 2q, 2q + 1 of its 8.
+  using Lanes = uint32_t[2][N][4];
 
-  __device__ unsigned char* Slot(int row, int half) const {
-    return stage_ + ((row * 2 + half) * sizes_.threads + thread_) * 16;
+  // Tiles go round the groups of all clusters.
+  __device__ int Tiles() const { return int((args_.tokens + kTile - 1) / kTile); }
+  __device__ int Workers() const {
+    return int(gridDim.x) / geometry_.cluster * geometry_.groups;
+  }
+  __device__ int Tile(int turn) const {
+    const int first = int(blockIdx.x) / geometry_.cluster * geometry_.groups + group_;
+    return first + turn * Workers();
   }
 
-  __device__ void Prefetch(int64_t tile, int slot) const {
+  // The group's parts of shared memory.
+  __device__ unsigned char* Stage() const {
+    return shared_ + 16 + sizes_.phi + group_ * sizes_.group;
+  }
+  __device__ float* Parts() const { return reinterpret_cast<float*>(Stage() + sizes_.stage); }
+  __device__ float* Coefficients() const { return Parts() + sizes_.parts / 4; }
+  __device__ float* Received() const { return Coefficients() + sizes_.coefficients / 4; }
+  __device__ float* Scales() const { return Received() + sizes_.received / 4; }
+  // The sums have come; the scales have come.
+  __device__ uint64_t* Barriers() const {
+    return reinterpret_cast<uint64_t*>(Scales() + sizes_.scales / 4);
+  }
+
+  __device__ unsigned char* Slot(int row, int half) const {
+    return Stage() + ((row * 2 + half) * sizes_.threads + thread_) * 16;
+  }
+
+  __device__ void Prefetch(int tile, int slot) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t token = tile * kTile + g_ + 8 * half;
+      const int64_t token = int64_t{tile} * kTile + g_ + 8 * half;
       const bool there = inside_ && token < args_.tokens;
-      const bf16* x = kMerge ? args_.x_below : args_.x;
+      const int64_t row = there ? token * args_.channels : 0;
+      const int channel = there ? channel_ : 0;
+      const bf16* x = (kMerge ? args_.x_below : args_.x) + row * N + channel;
 #pragma unroll
-      for (int j = 0; j < N; ++j) {
-        CopyAsync16(Slot(j, half), there ? x + (token * N + j) * args_.channels + channel_ : x,
-                    there);
-      }
-      if constexpr (kMerge) {
-        CopyAsync16(Slot(N, half), there ? args_.y + token * args_.channels + channel_ : args_.y,
-                    there);
-      }
+      for (int j = 0; j < N; ++j) CopyAsync16(Slot(j, half), x + j * args_.channels, there);
+      if constexpr (kMerge) CopyAsync16(Slot(N, half), args_.y + row + channel, there);
     }
     if constexpr (kMerge) PrefetchCoefficients(tile, slot);
   }
 
-  __device__ void PrefetchCoefficients(int64_t tile, int slot) const {
-    float* to = coefficients_ + slot * kTile * sizes_.coefficient_pitch;
+  __device__ void PrefetchCoefficients(int tile, int slot) const {
+    float* to = Coefficients() + slot * kTile * sizes_.coefficient_pitch;
+#pragma unroll 1
     for (int i = thread_; i < kTile * kCoefficients; i += sizes_.threads) {
-      const int64_t token = tile * kTile + i / kCoefficients;
+      const int64_t token = int64_t{tile} * kTile + i / kCoefficients;
       const int k = i % kCoefficients;
       float* at = to + i / kCoefficients * sizes_.coefficient_pitch + k;
       const bool there = token < args_.tokens;
@@ -121,9 +132,10 @@ class SingleForward {
   __device__ void LoadPhi() {
     float* scratch = reinterpret_cast<float*>(shared_);
     if constexpr (kTiles == 0) return;
-    const int first = rank_ * args_.geometry.warps * kWarpChannels;
-    const int width = args_.geometry.warps * kWarpChannels;
+    const int first = rank_ * geometry_.warps * kWarpChannels;
+    const int width = geometry_.warps * kWarpChannels;
     float largest = 0.0f;
+#pragma unroll 1
     for (int i = int(threadIdx.x); i < kPhiRows * width * args_.columns; i += int(blockDim.x)) {
       const int column = i % args_.columns, c = first + i / args_.columns % width;
       const int j = i / args_.columns / width;
@@ -132,7 +144,8 @@ class SingleForward {
     const float scale = BlockScale(largest, scratch);
     inverse_scale_ = 1.0f / scale;
     uint2* words = reinterpret_cast<uint2*>(shared_ + 16);
-    const int count = args_.geometry.warps * kPhiRows * kTiles * 64;
+    const int count = geometry_.warps * kPhiRows * kTiles * 64;
+#pragma unroll 1
     for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
       const int lane = i % 32, m = i / 32 % 2, z = i / 64 % kTiles;
       const int j = i / 64 / kTiles % kPhiRows, warp = i / 64 / kTiles / kPhiRows;
@@ -153,45 +166,40 @@ class SingleForward {
     return args_.projection[at];
   }
 
-  __device__ void RunTile(int64_t tile, int64_t next, int turn) {
-    Tile x;
-    TakeTile(tile, turn, x);
-    if (next >= 0) Prefetch(next, (turn + 1) % 2);
+  __device__ void RunTile(int tile, int next, int parity) {
+    Lanes x;
+    TakeTile(tile, parity, x);
+    if (next < Tiles()) Prefetch(next, parity ^ 1);
     CopyCommit();
-    Project(x);
+    Project(tile, x);
     NamedBarrier(1 + group_, sizes_.threads);
-    if (thread_ == sizes_.threads - 1) {
-      ByteBarrierExpect(barriers_, args_.geometry.cluster * OwnedHere() * sizes_.sums * 4);
-      ByteBarrierExpect(barriers_ + 1, kTile * sizes_.scale_pitch * 4);
-    }
     SendSums();
-    if (warp_ == args_.geometry.warps - 1) Finish(tile, turn % 2);
-    if constexpr (kMerge) {
-      if (warp_ == 0 && args_.prefix != nullptr) MultiplyPrefix(tile, turn % 2);
-    }
-    ByteBarrierWait(barriers_ + 1, turn % 2);
+    if (warp_ == geometry_.warps - 1) FinishTile(args_, shared_, tile, parity);
+    ByteBarrierWait(Barriers() + 1, parity);
     WriteNorm(tile, x);
   }
   __device__ int OwnedHere() const { return rank_ * sizes_.owned < kTile ? sizes_.owned : 0; }
 
   // X of the tile, in registers and, where it was merged, in memory.
-  __device__ void TakeTile(int64_t tile, int turn, Tile& x) const {
+  __device__ void TakeTile(int tile, int parity, Lanes& x) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      KeepOrder();
 #pragma unroll
       for (int j = 0; j < N; ++j) Unpack(Slot(j, half), x[half][j]);
       if constexpr (kMerge) {
         uint32_t y[4];
         Unpack(Slot(N, half), y);
         const float* row =
-            coefficients_ + (turn % 2 * kTile + g_ + 8 * half) * sizes_.coefficient_pitch;
+            Coefficients() + (parity * kTile + g_ + 8 * half) * sizes_.coefficient_pitch;
         MergeToken(row, y, x[half]);
-        const int64_t token = tile * kTile + g_ + 8 * half;
+        const int64_t token = int64_t{tile} * kTile + g_ + 8 * half;
         if (!inside_ || token >= args_.tokens) continue;
+        bf16* to = args_.x + token * N * args_.channels + channel_;
 #pragma unroll
         for (int j = 0; j < N; ++j) {
-          *reinterpret_cast<uint4*>(args_.x + (token * N + j) * args_.channels + channel_) = {
-              x[half][j][0], x[half][j][1], x[half][j][2], x[half][j][3]};
+          *reinterpret_cast<uint4*>(to + j * args_.channels) = {x[half][j][0], x[half][j][1],
+                                                                x[half][j][2], x[half][j][3]};
         }
       }
     }
@@ -226,48 +234,120 @@ class SingleForward {
   }
 
   // This warp's products with phi and Gram matrices, into parts_.
-  __device__ void Project(const Tile& x) const {
+  __device__ void Project(int tile, const Lanes& x) const {
+    float* part = Parts() + warp_ * kTile * sizes_.sum_pitch;
+    if constexpr (kTiles > 0) {
+      float products[kRows][kTiles][4] = {};
+      const uint2* phi = reinterpret_cast<const uint2*>(shared_ + 16) +
+                         warp_ * kPhiRows * kTiles * 64 + int(threadIdx.x) % 32;
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          uint32_t a[4];
+#pragma unroll
+          for (int k = 0; k < 4; ++k) {
+            const uint32_t word = x[k % 2][j][2 * m + k / 2];
+            a[k] = PackF16(LowBf16Anew(word), HighBf16Anew(word));
+          }
+#pragma unroll
+          for (int z = 0; z < kTiles; ++z) {
+            const uint2 b = phi[(((kPerRow ? 0 : j) * kTiles + z) * 2 + m) * 32];
+            MmaF16(products[kPerRow ? j : 0][z], a, b.x, b.y);
+          }
+        }
+      }
+      float* at = part + g_ * sizes_.sum_pitch + 2 * t_;
+      if (AnyLane(!Finite(products))) {
+        // A number beyond 65504, or one that is not finite.
+        ProjectScaled(args_, phi, int64_t{tile} * kTile + g_, channel_, inverse_scale_, at,
+                      sizes_.sum_pitch);
+      } else {
+#pragma unroll
+        for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+          for (int z = 0; z < kTiles; ++z) {
+            StoreProducts(products[row][z], inverse_scale_, at + (row * kTiles + z) * 8,
+                          sizes_.sum_pitch);
+          }
+        }
+      }
+    }
+    GramSums(x, part);
+  }
+  __device__ static void StoreProducts(const float (&d)[4], float factor, float* at, int pitch) {
+    *reinterpret_cast<float2*>(at) = {d[0] * factor, d[1] * factor};
+    *reinterpret_cast<float2*>(at + 8 * pitch) = {d[2] * factor, d[3] * factor};
+  }
+
+  // The products once more, of X as it was stored, under a power of two that brings the warp's
+  // largest number below 2^15.  Rare: it need not be fast, and must not cost the others registers.
+  __device__ __noinline__ static void ProjectScaled(const SingleForwardArgs& args,
+                                                    const uint2* phi, int64_t token, int channel,
+                                                    float inverse_scale, float* at, int pitch) {
+    uint32_t x[2][N][4] = {};
+    float largest = 0.0f;
+    for (int i = 0; i < 2 * N * 4; ++i) {
+      const int half = i / 4 / N, j = i / 4 % N;
+      if (channel >= args.channels || token + 8 * half >= args.tokens) continue;
+      const bf16* from = args.x + ((token + 8 * half) * N + j) * args.channels + channel;
+      const uint32_t word = reinterpret_cast<const uint32_t*>(from)[i % 4];
+      x[half][j][i % 4] = word;
+      largest = fmaxf(largest, fmaxf(fabsf(LowBf16(word)), fabsf(HighBf16(word))));
+    }
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      largest = fmaxf(largest, ShuffleXor(largest, lanes));
+    }
+    const float scale = PowerBelow(largest, 14);
+    for (int row = 0; row < kRows; ++row) {
+      for (int z = 0; z < kTiles; ++z) {
+        float products[4] = {};
+        for (int m = 0; m < 2; ++m) {
+          for (int j = kPerRow ? row : 0; j < (kPerRow ? row + 1 : N); ++j) {
+            uint32_t a[4];
+            for (int k = 0; k < 4; ++k) {
+              const uint32_t word = x[k % 2][j][2 * m + k / 2];
+              a[k] = PackF16(LowBf16(word) * scale, HighBf16(word) * scale);
+            }
+            const uint2 b = phi[(((kPerRow ? 0 : j) * kTiles + z) * 2 + m) * 32];
+            MmaF16(products, a, b.x, b.y);
+          }
+        }
+        StoreProducts(products, inverse_scale / scale, at + (row * kTiles + z) * 8, pitch);
+      }
+    }
+  }
+  __device__ static bool Finite(const float (&products)[kRows][kTiles][4]) {
+    float zero = 0.0f;
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+      for (int z = 0; z < kTiles; ++z) {
+#pragma unroll
+        for (int k = 0; k < 4; ++k) zero = fmaf(0.0f, products[row][z][k], zero);
+      }
+    }
+    return zero == 0.0f;
+  }
+  __device__ void GramSums(const Lanes& x, float* part) const {
     float gram[2][kGram] = {};
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
+        float low[N], high[N];
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          low[j] = LowBf16Anew(x[half][j][q]);
+          high[j] = HighBf16Anew(x[half][j][q]);
+        }
 #pragma unroll
         for (int i = 0, k = 0; i < N; ++i) {
-          const float low = LowBf16(x[half][i][q]), high = HighBf16(x[half][i][q]);
 #pragma unroll
           for (int j = i; j < N; ++j, ++k) {
-            gram[half][k] = fmaf(low, LowBf16(x[half][j][q]), gram[half][k]);
-            gram[half][k] = fmaf(high, HighBf16(x[half][j][q]), gram[half][k]);
+            gram[half][k] = fmaf(low[i], low[j], gram[half][k]);
+            gram[half][k] = fmaf(high[i], high[j], gram[half][k]);
           }
-        }
-      }
-    }
-    float* part = parts_ + warp_ * kTile * sizes_.sum_pitch;
-    if constexpr (kTiles > 0) {
-      float products[kRows][kTiles][4] = {};
-      // A sum of squares below 2^30: every number is below 2^15.
-      float squares = 0.0f;
-#pragma unroll
-      for (int i = 0, k = 0; i < N; k += N - i, ++i) {
-        squares = fmaxf(squares, fmaxf(gram[0][k], gram[1][k]));
-      }
-      if (AnyLane(!(squares < 0x1p30f))) {
-        const float scale = WarpScale(x);
-        Multiply<true>(x, scale, products);
-        Rescale(1.0f / scale, products);
-      } else {
-        Multiply<false>(x, 1.0f, products);
-      }
-#pragma unroll
-      for (int row = 0; row < kRows; ++row) {
-#pragma unroll
-        for (int z = 0; z < kTiles; ++z) {
-          const float(&d)[4] = products[row][z];
-          float* at = part + g_ * sizes_.sum_pitch + (row * kTiles + z) * 8 + 2 * t_;
-          *reinterpret_cast<float2*>(at) = {d[0] * inverse_scale_, d[1] * inverse_scale_};
-          *reinterpret_cast<float2*>(at + 8 * sizes_.sum_pitch) = {d[2] * inverse_scale_,
-                                                                   d[3] * inverse_scale_};
         }
       }
     }
@@ -283,86 +363,42 @@ class SingleForward {
     }
   }
 
-  template <bool kScaled>
-  __device__ void Multiply(const Tile& x, float scale, float (&products)[kRows][kTiles][4]) const {
-    const uint2* phi = reinterpret_cast<const uint2*>(shared_ + 16) +
-                       warp_ * kPhiRows * kTiles * 64 + int(threadIdx.x) % 32;
-#pragma unroll
-    for (int m = 0; m < 2; ++m) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-        uint32_t a[4];
-#pragma unroll
-        for (int k = 0; k < 4; ++k) {
-          const uint32_t word = x[k % 2][j][2 * m + k / 2];
-          float low = LowBf16(word), high = HighBf16(word);
-          if constexpr (kScaled) low *= scale, high *= scale;
-          a[k] = PackF16(low, high);
-        }
-#pragma unroll
-        for (int z = 0; z < kTiles; ++z) {
-          const uint2 b = phi[(((kPerRow ? 0 : j) * kTiles + z) * 2 + m) * 32];
-          MmaF16(products[kPerRow ? j : 0][z], a, b.x, b.y);
-        }
-      }
-    }
-  }
-  // A power of two that brings the warp's largest number below 2^15.
-  __device__ static float WarpScale(const Tile& x) {
-    float largest = 0.0f;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-#pragma unroll
-        for (int q = 0; q < 4; ++q) {
-          largest = fmaxf(largest, fabsf(LowBf16(x[half][j][q])));
-          largest = fmaxf(largest, fabsf(HighBf16(x[half][j][q])));
-        }
-      }
-    }
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-      largest = fmaxf(largest, ShuffleXor(largest, lanes));
-    }
-    return PowerBelow(largest, 14);
-  }
-  __device__ static void Rescale(float factor, float (&products)[kRows][kTiles][4]) {
-#pragma unroll
-    for (int row = 0; row < kRows; ++row) {
-#pragma unroll
-      for (int z = 0; z < kTiles; ++z) {
-#pragma unroll
-        for (int k = 0; k < 4; ++k) products[row][z][k] *= factor;
-      }
-    }
-  }
-
   // The warps' sums added up, each token's to the block that owns it.
   __device__ void SendSums() const {
-    const int pairs = sizes_.sums / 2, warps = args_.geometry.warps;
+    const int pairs = sizes_.sums / 2, warps = geometry_.warps;
     const int stride = kTile * sizes_.sum_pitch;
+#pragma unroll 1
     for (int i = thread_; i < kTile * pairs; i += sizes_.threads) {
       const int token = i / pairs, pair = i % pairs;
-      const float* from = parts_ + token * sizes_.sum_pitch + 2 * pair;
+      const float* from = Parts() + token * sizes_.sum_pitch + 2 * pair;
       float2 sum = *reinterpret_cast<const float2*>(from);
 #pragma unroll 4
       for (int w = 1; w < warps; ++w) {
         const float2 more = *reinterpret_cast<const float2*>(from + w * stride);
         sum.x += more.x, sum.y += more.y;
       }
-      float* to = received_ + (rank_ * sizes_.owned + token % sizes_.owned) * sizes_.sums + 2 * pair;
-      Send8(to, token / sizes_.owned, sum.x, sum.y, barriers_);
+      float* to = Received() + (rank_ * sizes_.owned + token % sizes_.owned) * sizes_.sums + 2 * pair;
+      Send8(to, token / sizes_.owned, sum.x, sum.y, Barriers());
     }
   }
 
-  // The last warp: what stands between the sums of this block's tokens and norm_out, to all blocks.
+  // The last warp of a group: what stands between the sums of this block's tokens and norm_out, to
+  // all blocks.  A call, so that the other warps need not hold registers for it.
+  __device__ __noinline__ static void FinishTile(const SingleForwardArgs& args,
+                                                 unsigned char* shared, int tile, int parity) {
+    SingleForward(args, shared).Finish(tile, parity);
+  }
   // Lanes share the columns of a token, then each makes all that the token needs.
-  __device__ void Finish(int64_t tile, int parity) {
-    const int lane = int(threadIdx.x) % 32, cluster = args_.geometry.cluster;
-    ByteBarrierWait(barriers_, parity);
+  __device__ void Finish(int tile, int parity) const {
+    const int lane = int(threadIdx.x) % 32, cluster = geometry_.cluster;
+    uint64_t* barriers = Barriers();
+    if (lane == 0) {
+      ByteBarrierExpect(barriers, cluster * OwnedHere() * sizes_.sums * 4);
+      ByteBarrierExpect(barriers + 1, kTile * sizes_.scale_pitch * 4);
+    }
+    ByteBarrierWait(barriers, parity);
     for (int own = 0; own < OwnedHere(); ++own) {
-      float* row = received_ + own * sizes_.sums;
+      float* row = Received() + own * sizes_.sums;
       for (int k = lane; k < sizes_.products + kGram; k += 32) {
         float sum = row[k];
         for (int from = 1; from < cluster; ++from) sum += row[from * sizes_.owned * sizes_.sums + k];
@@ -370,25 +406,30 @@ class SingleForward {
       }
       WarpBarrier();
       const int local = rank_ * sizes_.owned + own;
-      const int64_t token = tile * kTile + local;
+      const int64_t token = int64_t{tile} * kTile + local;
       float weight[N];
       FinishProducts(row, token, weight);
       const float inverse = InverseRms(row + sizes_.products, weight);
       if (lane == 0 && token < args_.tokens) args_.norm_inv_rms[token] = inverse;
-      for (int to = lane; to < cluster; to += 32) {
-        float out[8] = {};
+      float out[8] = {};
 #pragma unroll
-        for (int j = 0; j < N; ++j) out[j] = weight[j];
-        out[N] = inverse;
-        for (int k = 0; k < sizes_.scale_pitch; k += 4) {
-          Send16(scales_ + local * sizes_.scale_pitch + k, to,
+      for (int j = 0; j < N; ++j) out[j] = weight[j];
+      out[N] = inverse;
+      float* to = Scales() + local * sizes_.scale_pitch;
+      for (int peer = lane; peer < cluster; peer += 32) {
+#pragma unroll
+        for (int k = 0; k < (N + 4) / 4 * 4; k += 4) {
+          Send16(to + k, peer,
                  {FloatBits(out[k]), FloatBits(out[k + 1]), FloatBits(out[k + 2]),
                   FloatBits(out[k + 3])},
-                 barriers_ + 1);
+                 barriers + 1);
         }
       }
-      WarpBarrier();
     }
+    if constexpr (kMerge) {
+      if (args_.prefix != nullptr) MultiplyPrefix(tile);
+    }
+    WarpBarrier();
   }
 
   // Products and sums of squares -> logits, stored, and the weights of the streams in u.
@@ -440,20 +481,21 @@ class SingleForward {
   }
 
   // P of this block's tokens: a lane an entry, in double, read before any is written.
-  __device__ void MultiplyPrefix(int64_t tile, int slot) const {
+  __device__ void MultiplyPrefix(int tile) const {
     const int lane = int(threadIdx.x) % 32;
     for (int own = 0; own < OwnedHere(); ++own) {
-      const int local = rank_ * sizes_.owned + own;
-      const int64_t token = tile * kTile + local;
+      const int64_t token = int64_t{tile} * kTile + rank_ * sizes_.owned + own;
       if (token >= args_.tokens) return;
-      const float* h =
-          coefficients_ + (slot * kTile + local) * sizes_.coefficient_pitch + 2 * N;
       const float* below = args_.prefix_below + token * N * N;
       double sum = 0.0;
       if (lane < N * N) {
 #pragma unroll
         for (int m = 0; m < N; ++m) {
-          sum = fma(double(h[lane / N * N + m]), double(below[m * N + lane % N]), sum);
+          float h = 1.0f;
+          if (args_.coefficients_below != nullptr) {
+            h = args_.coefficients_below[token * kCoefficients + 2 * N + lane / N * N + m];
+          }
+          sum = fma(double(h), double(below[m * N + lane % N]), sum);
         }
       }
       WarpBarrier();
@@ -462,16 +504,16 @@ class SingleForward {
   }
 
   // In the order of device/mix.cuh's Read and Scale: a recompute makes the same bits.
-  __device__ void WriteNorm(int64_t tile, const Tile& x) const {
+  __device__ void WriteNorm(int tile, const Lanes& x) const {
     if (!inside_) return;
     float gamma[8];
 #pragma unroll
     for (int k = 0; k < 8; ++k) gamma[k] = args_.gamma[channel_ + k];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t token = tile * kTile + g_ + 8 * half;
+      const int64_t token = int64_t{tile} * kTile + g_ + 8 * half;
       if (token >= args_.tokens) continue;
-      const float* scale = scales_ + (g_ + 8 * half) * sizes_.scale_pitch;
+      const float* scale = Scales() + (g_ + 8 * half) * sizes_.scale_pitch;
       float weight[N];
 #pragma unroll
       for (int j = 0; j < N; ++j) weight[j] = scale[j];
@@ -494,13 +536,11 @@ class SingleForward {
   }
 
   const SingleForwardArgs& args_;
+  const SinglePassGeometry geometry_;
   const ForwardSizes sizes_;
-  unsigned char* shared_;
+  unsigned char* const shared_;
   const int rank_, group_, thread_, warp_, g_, t_, channel_;
   const bool inside_;
-  unsigned char* stage_;
-  float *parts_, *coefficients_, *received_, *scales_;
-  uint64_t* barriers_;
   float inverse_scale_ = 1.0f;
 };
 

@@ -24,6 +24,7 @@
 
 #define BIRKHOFF_EMULATED_GPU
 #define __device__
+#define __noinline__
 #define threadIdx (::birkhoff::emulation::Here().thread)
 #define blockIdx (::birkhoff::emulation::Here().block)
 #define blockDim (::birkhoff::emulation::Here().block_size)
@@ -342,6 +343,8 @@ void CopyWait() {
   }
 }
 
+inline void KeepOrder() {}
+
 inline uint32_t PackBf16(float low, float high) {
   return uint32_t{ToBf16(low).bits} | uint32_t{ToBf16(high).bits} << 16;
 }
@@ -353,6 +356,8 @@ inline float BitsFloat(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline uint32_t FloatBits(float value) { return std::bit_cast<uint32_t>(value); }
 inline float LowBf16(uint32_t word) { return BitsFloat(word << 16); }
 inline float HighBf16(uint32_t word) { return BitsFloat(word & 0xffff0000u); }
+inline float LowBf16Anew(uint32_t word) { return LowBf16(word); }
+inline float HighBf16Anew(uint32_t word) { return HighBf16(word); }
 
 template <typename T>
 T ShuffleXor(T value, int lanes) {
