@@ -306,6 +306,7 @@ inline MmaResult Multiply(const MmaOperands& operands, bool is_bf16, bool is_sho
 
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __fdividef(float a, float b) { return a / b; }
 inline void __syncthreads() {
   using namespace birkhoff::emulation;
   Meet(Here().in->barriers[0], int(Here().block_size.x));
