@@ -130,6 +130,7 @@ struct BackwardSizes {
         packet(columns.tiles * 16 + 4) {
     const int row = threads * 16;
     phi = columns.streams * columns.tiles * 4 * 4 * threads;
+    gamma = threads * 4;
     y_stage = row;
     stage = (2 * columns.streams + 1) * row;
     parts = geometry.warps * kBackwardTileTokens * dots * 4;
@@ -137,7 +138,7 @@ struct BackwardSizes {
     packets = kBackwardTileTokens * packet * 4;
     received = AlignUp(geometry.cluster * owned * dots * 4, 16);
     scratch = 128 * 4 + packet * 4;
-    total = 16 + phi + kStages * stage + kYStages * y_stage + parts +
+    total = 16 + phi + gamma + kStages * stage + kYStages * y_stage + parts +
             kCoefficientStages * coefficients + 2 * packets + 2 * received + scratch + 32;
   }
   static constexpr int kStages = 3;   // tiles that are loading, have their dots, are applied
@@ -149,10 +150,10 @@ struct BackwardSizes {
   int dots;               // floats of a token
   int coefficient_pitch;  // floats from token to token
   int packet;             // words of a token
-  // Bytes, in this order: 16 of scratch, phi, the stages, y's stages, parts, coefficients, packets,
+  // Bytes, in this order: 16 of scratch, phi, gamma, the stages, y's stages, parts, coefficients, packets,
   // received, scratch, barriers.
-  int phi = 0, stage = 0, y_stage = 0, parts = 0, coefficients = 0, packets = 0, received = 0;
-  int scratch = 0, total = 0;
+  int phi = 0, gamma = 0, stage = 0, y_stage = 0, parts = 0, coefficients = 0, packets = 0;
+  int received = 0, scratch = 0, total = 0;
 };
 
 struct SingleBackwardArgs {

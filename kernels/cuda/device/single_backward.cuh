@@ -82,10 +82,10 @@ class SingleBackward {
   // ---- shared memory
 
   __device__ unsigned char* Stage(int turn) const {
-    return shared_ + 16 + sizes_.phi + turn % BackwardSizes::kStages * sizes_.stage;
+    return shared_ + 16 + sizes_.phi + sizes_.gamma + turn % BackwardSizes::kStages * sizes_.stage;
   }
   __device__ unsigned char* YStage(int turn) const {
-    return shared_ + 16 + sizes_.phi + BackwardSizes::kStages * sizes_.stage +
+    return shared_ + 16 + sizes_.phi + sizes_.gamma + BackwardSizes::kStages * sizes_.stage +
            turn % BackwardSizes::kYStages * sizes_.y_stage;
   }
   __device__ float* Parts() const {
@@ -114,12 +114,20 @@ class SingleBackward {
 
   // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
   // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
-  // turned so that neither a lane's own access nor LoadTransposed meets a bank twice.
+  // turned so that neither LoadTransposed meets a bank twice, nor an access to a half of every
+  // lane's slot (HalfOffset).
   __device__ static int SlotOf(int token, int octet) { return 8 * octet + (token ^ (2 * octet)); }
   __device__ int Offset(int row) const {
     return (row * sizes_.threads + warp_ * 32 + SlotOf(g_, t_)) * 16;
   }
   static constexpr int kRowX = N, kRowDnorm = 2 * N;
+  // Lanes of odd t take the halves of their 8 channels the other way round.
+  __device__ int FirstOf(int half) const { return 4 * (half ^ (t_ & 1)); }
+  __device__ int HalfOffset(int half) const { return 2 * FirstOf(half); }
+  __device__ const float* Gamma() const {  // of this lane's 8 channels
+    return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + warp_ * kWarpChannels +
+           8 * t_;
+  }
 
   __device__ void Prefetch(int turn) const {
     const int64_t token = int64_t{Tile(turn)} * kTile + g_;
@@ -158,9 +166,9 @@ class SingleBackward {
   }
 
   // phi^T as the tensor cores' operand b: lane 4g + t holds rows (columns of phi) 8r + 2t and the
-  // next, and as its column g a channel so chosen that the product's columns 2t, 2t + 1 are the
-  // channels 8t + 2q, 8t + 2q + 1 of the lane that gets them.  Words in the order (q, stream, r),
-  // kVector of them together.
+  // next, and as its column g a channel so chosen that the product's columns 2t, 2t + 1 are the q-th
+  // pair of channels that the lane that gets them takes (FirstOf).  Words in the order (q, stream,
+  // r), kVector of them together.  Behind it gamma.
   static constexpr int kWordsAtOnce = N * kTiles;  // of one q
   static constexpr int kVector = kWordsAtOnce % 4 == 0 ? 4 : 1;
   __device__ void LoadPhi() {
@@ -184,11 +192,17 @@ class SingleBackward {
       const int q = block / (kWordsAtOnce / kVector) % 4;
       const int warp = block / (kWordsAtOnce / kVector) / 4;
       const int j = word / kTiles, column = word % kTiles * 8 + 2 * (lane % 4);
-      const int c = first + warp * kWarpChannels + 8 * (lane / 8) + 2 * q + lane / 4 % 2;
+      const int t = lane / 8;  // of the lane that gets the column
+      const int c = first + warp * kWarpChannels + 8 * t + 2 * (q ^ (t % 2 * 2)) + lane / 4 % 2;
       const bool there = c < args_.channels;
       const float low = there && column < args_.columns ? Phi(j, c, column) : 0.0f;
       const float high = there && column + 1 < args_.columns ? Phi(j, c, column + 1) : 0.0f;
       words[i] = PackF16(low * scale, high * scale);
+    }
+    float* gamma = reinterpret_cast<float*>(shared_ + 16 + sizes_.phi);
+#pragma unroll 1
+    for (int i = thread_; i < width; i += int(blockDim.x)) {
+      gamma[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
     }
   }
   __device__ float Phi(int j, int c, int column) const {
@@ -198,7 +212,7 @@ class SingleBackward {
   // ---- the warps that own channels
 
   // What a lane adds up over its tiles: dphi of 16 channels p and 8 columns z, as the tensor cores
-  // hold it, and dgamma of its 8 channels.
+  // hold it, and dgamma of its 8 channels in the order in which it takes them.
   struct Totals {
     float phi[N][2][kTiles][4] = {};
     float gamma[8] = {};
@@ -240,16 +254,15 @@ class SingleBackward {
       uint2 above[N], x[N];
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        above[j] = *reinterpret_cast<const uint2*>(stage + Offset(j) + 8 * half);
-        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + 8 * half);
+        above[j] = *reinterpret_cast<const uint2*>(stage + Offset(j) + HalfOffset(half));
+        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + HalfOffset(half));
       }
-      const uint2 dnorm = *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + 8 * half);
-      const uint2 y = *reinterpret_cast<const uint2*>(YStage(turn) + Offset(0) + 8 * half);
+      const uint2 dnorm = *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half));
+      const uint2 y = *reinterpret_cast<const uint2*>(YStage(turn) + Offset(0) + HalfOffset(half));
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
         float xs[N], u = 0.0f;
-        const float gamma = inside_ ? args_.gamma[channel_ + 4 * half + k] : 0.0f;
-        const float g = gamma * Number(dnorm, k), out = Number(y, k);
+        const float g = Gamma()[FirstOf(half) + k] * Number(dnorm, k), out = Number(y, k);
 #pragma unroll
         for (int j = 0; j < N; ++j) {
           xs[j] = Number(x[j], k);
@@ -312,7 +325,7 @@ class SingleBackward {
   }
 
   __device__ void Apply(int turn, Totals& totals) const {
-    const unsigned char* stage = Stage(turn);
+    unsigned char* stage = Stage(turn);
     const uint32_t* packet = Packets(turn) + g_ * sizes_.packet;
     const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
     uint32_t a[2 * kTiles];  // dproducts of this lane's columns: high and low of every 8
@@ -324,26 +337,27 @@ class SingleBackward {
     const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
     const float mean = floats[0], norm = floats[1], scale = floats[2] * inverse_scale_;
     const float inverse = row[kCoefficients + N];
-    uint32_t dx[N][4], dy[4];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       KeepOrder();
+      uint32_t dx[N][2], dy[2];
       uint2 above[N], x[N];
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        above[j] = *reinterpret_cast<const uint2*>(stage + Offset(j) + 8 * half);
-        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + 8 * half);
+        above[j] = *reinterpret_cast<const uint2*>(stage + Offset(j) + HalfOffset(half));
+        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + HalfOffset(half));
       }
-      const uint2 dnorm = *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + 8 * half);
+      const uint2 dnorm = *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half));
 #pragma unroll
       for (int pair = 0; pair < 2; ++pair) {
+        KeepOrder();
         const int q = 2 * half + pair;
         float sums[N][2];
         ThroughPhi(q, a, scale, sums);
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           const int k = 2 * pair + e;
-          const float gamma = inside_ ? args_.gamma[channel_ + 2 * q + e] : 0.0f;
+          const float gamma = Gamma()[FirstOf(half) + k];
           float u = 0.0f;
 #pragma unroll
           for (int j = 0; j < N; ++j) u = fmaf(row[j], Number(x[j], k), u);
@@ -365,11 +379,19 @@ class SingleBackward {
           }
         }
 #pragma unroll
-        for (int j = 0; j < N; ++j) dx[j][q] = PackBf16(sums[j][0], sums[j][1]);
-        if constexpr (kMerge) dy[q] = ThroughMerge(row, dx, q);
+        for (int j = 0; j < N; ++j) dx[j][pair] = PackBf16(sums[j][0], sums[j][1]);
+        if constexpr (kMerge) dy[pair] = ThroughMerge(row, dx, pair);
+      }
+      // Over dX' and dnorm, which nobody else reads: registers are short.
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        *reinterpret_cast<uint2*>(stage + Offset(j) + HalfOffset(half)) = {dx[j][0], dx[j][1]};
+      }
+      if constexpr (kMerge) {
+        *reinterpret_cast<uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half)) = {dy[0], dy[1]};
       }
     }
-    StoreRows(turn, dx, dy);
+    StoreRows(turn);
     AddPhi(turn, totals);
   }
 
@@ -406,7 +428,7 @@ class SingleBackward {
   }
 
   // dy_below of dX as it is stored: a stage that receives dX makes the same bits.
-  __device__ static uint32_t ThroughMerge(const float* row, const uint32_t (&dx)[N][4], int q) {
+  __device__ static uint32_t ThroughMerge(const float* row, const uint32_t (&dx)[N][2], int q) {
     float low = 0.0f, high = 0.0f;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
@@ -416,18 +438,20 @@ class SingleBackward {
     return PackBf16(low, high);
   }
 
-  __device__ void StoreRows(int turn, const uint32_t (&dx)[N][4], const uint32_t (&dy)[4]) const {
+  // dX and dy_below, from where Apply left them.
+  __device__ void StoreRows(int turn) const {
     const int64_t token = int64_t{Tile(turn)} * kTile + g_;
     if (!inside_ || token >= args_.tokens) return;
+    const unsigned char* stage = Stage(turn);
     bf16* to = args_.dx + token * N * args_.channels + channel_;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      *reinterpret_cast<uint4*>(to + j * args_.channels) = {dx[j][0], dx[j][1], dx[j][2],
-                                                            dx[j][3]};
+      *reinterpret_cast<uint4*>(to + j * args_.channels) =
+          *reinterpret_cast<const uint4*>(stage + Offset(j));
     }
     if constexpr (kMerge) {
-      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + channel_) = {
-          dy[0], dy[1], dy[2], dy[3]};
+      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + channel_) =
+          *reinterpret_cast<const uint4*>(stage + Offset(kRowDnorm));
     }
   }
 
@@ -485,7 +509,8 @@ class SingleBackward {
       sum += ShuffleXor(sum, 8);
       sum += ShuffleXor(sum, 16);
       if (g_ == 0 && inside_) {
-        args_.gamma_partials[int64_t{Cluster()} * args_.channels + channel_ + k] = sum;
+        args_.gamma_partials[int64_t{Cluster()} * args_.channels + channel_ + FirstOf(k / 4) +
+                             k % 4] = sum;
       }
     }
   }
