@@ -29,17 +29,20 @@ struct SinglePassGeometry {
   int cluster = 1;  // blocks: 1, 2, 4, 8, 16
   int warps = 1;    // of a group, 32 channels each: cluster * warps * 32 >= C
   int groups = 1;   // of warps that work on tiles of their own; 1 in the backward pass
+  bool operator==(const SinglePassGeometry&) const = default;
 };
 
 struct AnyGeometry {
+  static constexpr int kWarps = 0;  // of a block that owns channels; 0: not known
   BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry given) {
     return given;
   }
 };
-template <int kCluster, int kWarps, int kGroups>
+template <int kCluster, int kGroupWarps, int kGroups>
 struct FixedGeometry {
+  static constexpr int kWarps = kGroupWarps * kGroups;
   BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry) {
-    return {kCluster, kWarps, kGroups};
+    return {kCluster, kGroupWarps, kGroups};
   }
 };
 
@@ -123,7 +126,8 @@ struct BackwardSizes {
                                                SinglePassColumns columns)
       : threads(geometry.warps * 32),
         owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
-        dots((columns.streams * columns.streams + 3 * columns.streams + 3) / 4 * 4),
+        dots(AlignUp(columns.streams * columns.streams + columns.streams, 4) +
+             AlignUp(2 * columns.streams, 4)),
         // Of a token: H_pre, H_post, H_res; H_post below; 1 / rms of u.
         coefficient_pitch(AlignUp(3 * columns.streams + columns.streams * columns.streams + 1, 8) + 4),
         // Of a token: dproducts as pairs of bf16 (high, low); as fp16, high, then low; four floats.

@@ -29,7 +29,10 @@ class SingleBackward {
   static constexpr int kTile = kBackwardTileTokens;
   static constexpr int kCoefficients = 2 * N + N * N;
   static constexpr int kLogits = 2 * N + (kSinkhorn ? N * N : 0);
-  static constexpr int kDots = (N * N + 3 * N + 3) / 4 * 4;
+  // Sums over channels: dX'_i . x_j [N, N], dX'_i . y [N]; g . x_j [N], u . x_j [N], where
+  // g = gamma dnorm.
+  static constexpr int kMixedDots = AlignUp(N * N + N, 4), kReadDots = AlignUp(2 * N, 4);
+  static constexpr int kDots = kMixedDots + kReadDots;
   static_assert(kDots <= 32 && kCoefficients <= 32, "a lane has one of each at most");
   // Words of a packet (BackwardSizes): where fp16 begins, and the floats.
   static constexpr int kPacketHalves = 8 * kTiles, kPacketFloats = 16 * kTiles;
@@ -241,13 +244,10 @@ class SingleBackward {
     StoreTotals(totals);
   }
 
+  // Two sweeps, since registers are short: of dX', then of dnorm and u.
   __device__ void Dots(int turn) const {
     const unsigned char* stage = Stage(turn);
-    const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
-    float pre[N];
-#pragma unroll
-    for (int j = 0; j < N; ++j) pre[j] = row[j];
-    float dots[kDots] = {};
+    float mixed[kMixedDots] = {};
 #pragma unroll
     for (int half = 0; half < 2; ++half) {  // 4 of the lane's 8 channels
       KeepOrder();
@@ -257,29 +257,53 @@ class SingleBackward {
         above[j] = *reinterpret_cast<const uint2*>(stage + Offset(j) + HalfOffset(half));
         x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + HalfOffset(half));
       }
-      const uint2 dnorm = *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half));
       const uint2 y = *reinterpret_cast<const uint2*>(YStage(turn) + Offset(0) + HalfOffset(half));
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        float xs[N], u = 0.0f;
-        const float g = Gamma()[FirstOf(half) + k] * Number(dnorm, k), out = Number(y, k);
+        float xs[N];
 #pragma unroll
-        for (int j = 0; j < N; ++j) {
-          xs[j] = Number(x[j], k);
-          u = fmaf(pre[j], xs[j], u);
-        }
+        for (int j = 0; j < N; ++j) xs[j] = Number(x[j], k);
+        const float out = Number(y, k);
 #pragma unroll
         for (int i = 0; i < N; ++i) {
           const float from = Number(above[i], k);
 #pragma unroll
-          for (int j = 0; j < N; ++j) dots[i * N + j] = fmaf(from, xs[j], dots[i * N + j]);
-          dots[N * N + i] = fmaf(from, out, dots[N * N + i]);
-          dots[N * N + N + i] = fmaf(g, xs[i], dots[N * N + N + i]);
-          dots[N * N + 2 * N + i] = fmaf(u, xs[i], dots[N * N + 2 * N + i]);
+          for (int j = 0; j < N; ++j) mixed[i * N + j] = fmaf(from, xs[j], mixed[i * N + j]);
+          mixed[N * N + i] = fmaf(from, out, mixed[N * N + i]);
         }
       }
     }
-    StoreDots(dots);
+    float* to = Parts() + (warp_ * kTile + g_) * kDots;
+    StoreDots(mixed, to);
+
+    const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
+    float pre[N], read[kReadDots] = {};
+#pragma unroll
+    for (int j = 0; j < N; ++j) pre[j] = row[j];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      KeepOrder();
+      uint2 x[N];
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + HalfOffset(half));
+      }
+      const uint2 dnorm =
+          *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half));
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const float g = Gamma()[FirstOf(half) + k] * Number(dnorm, k);
+        float u = 0.0f;
+#pragma unroll
+        for (int j = 0; j < N; ++j) u = fmaf(pre[j], Number(x[j], k), u);
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          read[j] = fmaf(g, Number(x[j], k), read[j]);
+          read[N + j] = fmaf(u, Number(x[j], k), read[N + j]);
+        }
+      }
+    }
+    StoreDots(read, to + kMixedDots);
   }
   // One of four bf16.
   __device__ static float Number(const uint2& words, int k) {
@@ -287,23 +311,23 @@ class SingleBackward {
     return k % 2 == 0 ? LowBf16(word) : HighBf16(word);
   }
   // The sums over the four lanes of a token; each lane ends with a quarter of them.
-  __device__ void StoreDots(const float (&dots)[kDots]) const {
-    float half[kDots / 2], quarter[kDots / 4];
+  template <int kCount>
+  __device__ void StoreDots(const float (&dots)[kCount], float* to) const {
+    float half[kCount / 2], quarter[kCount / 4];
     const bool odd = t_ % 2 != 0, upper = t_ / 2 != 0;
 #pragma unroll
-    for (int k = 0; k < kDots / 2; ++k) {
-      half[k] = (odd ? dots[kDots / 2 + k] : dots[k]) +
-                ShuffleXor(odd ? dots[k] : dots[kDots / 2 + k], 1);
+    for (int k = 0; k < kCount / 2; ++k) {
+      half[k] = (odd ? dots[kCount / 2 + k] : dots[k]) +
+                ShuffleXor(odd ? dots[k] : dots[kCount / 2 + k], 1);
     }
 #pragma unroll
-    for (int k = 0; k < kDots / 4; ++k) {
-      quarter[k] = (upper ? half[kDots / 4 + k] : half[k]) +
-                   ShuffleXor(upper ? half[k] : half[kDots / 4 + k], 2);
+    for (int k = 0; k < kCount / 4; ++k) {
+      quarter[k] = (upper ? half[kCount / 4 + k] : half[k]) +
+                   ShuffleXor(upper ? half[k] : half[kCount / 4 + k], 2);
     }
-    float* to = Parts() + (warp_ * kTile + g_) * kDots + (odd ? kDots / 2 : 0) +
-                (upper ? kDots / 4 : 0);
+    to += (odd ? kCount / 2 : 0) + (upper ? kCount / 4 : 0);
 #pragma unroll
-    for (int k = 0; k < kDots / 4; ++k) to[k] = quarter[k];
+    for (int k = 0; k < kCount / 4; ++k) to[k] = quarter[k];
   }
 
   __device__ void SendSums(int turn) const {
@@ -589,12 +613,12 @@ class SingleBackward {
     // Through the block's norm: mean over C of gamma dnorm u / rms.
     float read = 0.0f;
 #pragma unroll
-    for (int j = 0; j < N; ++j) read = fmaf(gates[j], dots[N * N + N + j], read);
+    for (int j = 0; j < N; ++j) read = fmaf(gates[j], dots[kMixedDots + j], read);
     const float mean = inverse * read / float(args_.channels);
     float dgate = 0.0f;
     if (lane < N) {
-      const float dpre = inverse * fmaf(-inverse * mean, dots[N * N + 2 * N + lane],
-                                        dots[N * N + N + lane]);
+      const float dpre = inverse * fmaf(-inverse * mean, dots[kMixedDots + N + lane],
+                                        dots[kMixedDots + lane]);
       dgate = dpre * gate * (1.0f - gate);
     } else if (lane < 2 * N) {
       dgate = dots[N * N + lane - N] * gate * (1.0f - 0.5f * gate);
