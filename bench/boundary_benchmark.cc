@@ -1,10 +1,10 @@
-// The boundary's kernels on a GPU: time, bytes by counted units, and their share of the copy rate that
-// this very run measures.
+// The boundary's kernels on a GPU: time, bytes by counted units, and their share of the copy rate
+// that this very run measures.
 //   bash tests/gpu.sh bench, or build/cuda/bin/boundary_benchmark [tokens]
 //
-// A line is one call of the backend: all its kernels, the median of kRepeats.  A unit is one row of C
-// bf16 numbers a token, moved once: a merge into a sub-layer takes 2n + 2 forward and 3n + 3 backward
-// (n x dX', X, dX; y, dnorm, dy), whatever a kernel moves in truth.
+// A line is one call of the backend: all its kernels, the median of kRepeats.  A unit is one row of
+// C bf16 numbers a token, moved once: a merge into a sub-layer takes 2n + 2 forward and 3n + 3
+// backward (n x dX', X, dX; y, dnorm, dy), whatever a kernel moves in truth.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -27,18 +27,15 @@ namespace {
 
 constexpr int kWarmUp = 3, kRepeats = 15;
 
-void CudaOk(cudaError_t error) {
-  BIRKHOFF_CHECK(error == cudaSuccess, cudaGetErrorString(error));
-}
-void Ok(const absl::Status& status) {
-  BIRKHOFF_CHECK(status.ok(), status.ToString().c_str());
-}
+void CudaOk(cudaError_t error) { BIRKHOFF_CHECK(error == cudaSuccess, cudaGetErrorString(error)); }
+void Ok(const absl::Status& status) { BIRKHOFF_CHECK(status.ok(), status.ToString().c_str()); }
 
 template <typename T>
 class Buffer {
  public:
   explicit Buffer(int64_t count) : count_(count) {
-    CudaOk(cudaMalloc(reinterpret_cast<void**>(&data_), size_t(std::max<int64_t>(count, 1)) * sizeof(T)));
+    CudaOk(cudaMalloc(reinterpret_cast<void**>(&data_),
+                      size_t(std::max<int64_t>(count, 1)) * sizeof(T)));
     CudaOk(cudaMemset(data_, 0, size_t(count) * sizeof(T)));
   }
   ~Buffer() { cudaFree(data_); }
@@ -108,8 +105,8 @@ double CopyRate() {
   const Buffer<float> from(kBytes / 4), to(kBytes / 4);
   Draw(from, 1, 1.0);
   const double microseconds = Median([&] {
-    CudaOk(cudaMemcpyAsync(to.data(), from.data(), size_t(kBytes), cudaMemcpyDeviceToDevice,
-                           nullptr));
+    CudaOk(
+        cudaMemcpyAsync(to.data(), from.data(), size_t(kBytes), cudaMemcpyDeviceToDevice, nullptr));
   });
   return 2e6 * double(kBytes) / microseconds;
 }
@@ -123,15 +120,29 @@ struct Problem {
 struct Tensors {
   explicit Tensors(const BoundaryShape& shape)
       : rows(shape.tokens * shape.streams * shape.channels),
-        x_below(rows), x(rows), above(rows), dx(rows),
-        y(shape.tokens * shape.channels), dnorm(y.size()), norm_out(y.size()), dy(y.size()),
+        x_below(rows),
+        x(rows),
+        above(rows),
+        dx(rows),
+        y(shape.tokens * shape.channels),
+        dnorm(y.size()),
+        norm_out(y.size()),
+        dy(y.size()),
         coefficients_below(shape.tokens * CoefficientsPerToken(shape)),
         coefficients(coefficients_below.size()),
-        logits(shape.tokens * LogitsPerToken(shape)), inverse(shape.tokens),
-        prefix(shape.tokens * shape.streams * shape.streams), suffix(prefix.size()),
-        projection(ProjectionElements(shape)), alpha(3), bias(BiasElements(shape)),
-        gamma(shape.channels), dprojection(projection.size()), dalpha(3), dbias(bias.size()),
-        dgamma(gamma.size()), workspace(cuda::BoundaryWorkspaceBytes(shape)) {
+        logits(shape.tokens * LogitsPerToken(shape)),
+        inverse(shape.tokens),
+        prefix(shape.tokens * shape.streams * shape.streams),
+        suffix(prefix.size()),
+        projection(ProjectionElements(shape)),
+        alpha(3),
+        bias(BiasElements(shape)),
+        gamma(shape.channels),
+        dprojection(projection.size()),
+        dalpha(3),
+        dbias(bias.size()),
+        dgamma(gamma.size()),
+        workspace(cuda::BoundaryWorkspaceBytes(shape)) {
     Draw(x_below, 2), Draw(above, 3), Draw(y, 4), Draw(dnorm, 5);
     Draw(coefficients_below, 6, 0.1, 0.3), Draw(prefix, 7, 1.0), Draw(suffix, 8, 1.0);
     Draw(projection, 9, 1.0 / std::sqrt(double(shape.streams * shape.channels)));
@@ -272,8 +283,8 @@ class Table {
                                                                       : "forward";
     std::printf("%-10s %2d %5lld %-9s %-11s %9.1f %8d %8.3f %6.1f%%  %s\n", problem.name,
                 shape.streams, (long long)shape.channels, name,
-                path == cuda::BoundaryPath::kSinglePass ? "single pass" : "streaming",
-                microseconds, units, 1e-12 * rate, 100.0 * rate / copy_rate_,
+                path == cuda::BoundaryPath::kSinglePass ? "single pass" : "streaming", microseconds,
+                units, 1e-12 * rate, 100.0 * rate / copy_rate_,
                 Residence(shape, pass, config).c_str());
     std::fflush(stdout);
   }
@@ -291,11 +302,9 @@ std::vector<Problem> Problems(int64_t tokens) {
         {"identity",
          {.mapping = MixMapping::kIdentity, .streams = 4, .tokens = tokens, .channels = channels}});
     problems.push_back({"hc", {.kind = BoundaryKind::kHc, .tokens = tokens, .channels = channels}});
-    problems.push_back({"residual",
-                        {.kind = BoundaryKind::kResidual,
-                         .streams = 1,
-                         .tokens = tokens,
-                         .channels = channels}});
+    problems.push_back(
+        {"residual",
+         {.kind = BoundaryKind::kResidual, .streams = 1, .tokens = tokens, .channels = channels}});
   }
   for (const int64_t channels : {512, 768, 1024, 1600, 4096, 8192}) {
     problems.push_back({"mhc", {.tokens = tokens, .channels = channels}});
@@ -317,6 +326,4 @@ int Run(int64_t tokens) {
 }  // namespace
 }  // namespace birkhoff
 
-int main(int argc, char** argv) {
-  return birkhoff::Run(argc > 1 ? std::atoll(argv[1]) : 16384);
-}
+int main(int argc, char** argv) { return birkhoff::Run(argc > 1 ? std::atoll(argv[1]) : 16384); }

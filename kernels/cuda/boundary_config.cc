@@ -38,8 +38,8 @@ std::string Missing(const BoundaryDesc& desc) {
   if (shape.mapping == MixMapping::kPermutations) return "backward of permutations; need sinkhorn";
   if (shape.mapping == MixMapping::kSinkhorn &&
       shape.sinkhorn_iterations * shape.streams > kMostHistory) {
-    return absl::StrCat("sinkhorn_iterations=", shape.sinkhorn_iterations, "; need n times as many <= ",
-                        kMostHistory);
+    return absl::StrCat("sinkhorn_iterations=", shape.sinkhorn_iterations,
+                        "; need n times as many <= ", kMostHistory);
   }
   return "";
 }
@@ -102,8 +102,7 @@ BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t mos
   config.shared_bytes = shared();
   config.tile_tokens = forward ? kForwardTileTokens : kBackwardTileTokens;
   config.threads = (geometry.warps * geometry.groups + (forward ? 0 : 1)) * 32;
-  config.most_clusters =
-      CeilDivide(CeilDivide(shape.tokens, config.tile_tokens), geometry.groups);
+  config.most_clusters = CeilDivide(CeilDivide(shape.tokens, config.tile_tokens), geometry.groups);
   if (!forward) config.most_clusters = std::min(config.most_clusters, most_partials);
   return config;
 }

@@ -1,5 +1,5 @@
-// The backward boundary in a single pass: launches device/single_backward.cuh, Sinkhorn's basis before
-// it and the sums over clusters behind it.
+// The backward boundary in a single pass: launches device/single_backward.cuh, Sinkhorn's basis
+// before it and the sums over clusters behind it.
 #include "core/base/status_macros.h"
 #include "kernels/cuda/boundary_parts.h"
 #include "kernels/cuda/device/single_backward.cuh"
@@ -16,8 +16,9 @@ constexpr int kBasisThreads = 64;
 // block: the warps that own channels and one more; shared: BackwardSizes.  Reads dX', X, y, dnorm,
 // writes dX and dy_below, once each.
 template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed>
-__global__ __launch_bounds__((Fixed::kWarps > 0 ? Fixed::kWarps + 1 : kMostWarps) * 32, 1)
-void SingleBackwardKernel(const __grid_constant__ SingleBackwardArgs args) {
+__global__ __launch_bounds__(
+    (Fixed::kWarps > 0 ? Fixed::kWarps + 1 : kMostWarps) * 32,
+    1) void SingleBackwardKernel(const __grid_constant__ SingleBackwardArgs args) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   extern __shared__ __align__(16) unsigned char shared[];
   SingleBackward<N, kTiles, kSinkhorn, kMerge, Fixed>(args, shared).Run();
@@ -54,8 +55,9 @@ template <int N>
 void LaunchBasis(const BasisArgs& args, StreamHandle stream) {
   const int64_t matrices = args.tokens * (N - 1);
   const size_t bytes = size_t(args.iterations) * N * kBasisThreads * sizeof(double);
-  BasisKernel<N><<<unsigned((matrices + kBasisThreads - 1) / kBasisThreads), kBasisThreads, bytes,
-                   stream>>>(args);
+  BasisKernel<N>
+      <<<unsigned((matrices + kBasisThreads - 1) / kBasisThreads), kBasisThreads, bytes, stream>>>(
+          args);
 }
 
 absl::Status FormBasis(const BoundaryBackwardArgs<bf16>& args, float* basis, StreamHandle stream) {
@@ -149,8 +151,8 @@ SingleBackwardArgs ArgsOf(const BoundaryBackwardArgs<bf16>& args, const Boundary
 }  // namespace
 
 absl::StatusOr<bool> SinglePassBackward(const BoundaryBackwardArgs<bf16>& args,
-                                        const BoundaryConfig& config,
-                                        const BoundaryWorkspace& work, StreamHandle stream) {
+                                        const BoundaryConfig& config, const BoundaryWorkspace& work,
+                                        StreamHandle stream) {
   const bool merge = args.source == BoundarySource::kMerge;
   const auto kernel = KernelOf(config, args.shape, merge);
   ASSIGN_OR_RETURN(const KernelResidence residence, ResidenceOf(kernel, config));
@@ -177,12 +179,12 @@ absl::StatusOr<KernelResidence> BackwardResidence(const BoundaryConfig& config,
 absl::StatusOr<int> ComputeCapability() {
   int device = 0, major = 0, minor = 0;
   RETURN_IF_ERROR(ToStatus(cudaGetDevice(&device), "compute capability"));
-  RETURN_IF_ERROR(ToStatus(
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-      "compute capability"));
-  RETURN_IF_ERROR(ToStatus(
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-      "compute capability"));
+  RETURN_IF_ERROR(
+      ToStatus(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+               "compute capability"));
+  RETURN_IF_ERROR(
+      ToStatus(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+               "compute capability"));
   return 10 * major + minor;
 }
 

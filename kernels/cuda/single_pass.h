@@ -48,9 +48,9 @@ struct FixedGeometry {
 
 // What one token gives besides its row.
 struct SinglePassColumns {
-  int streams = 1;      // N
-  int tiles = 0;        // of 8 columns of the projection: (columns + 7) / 8
-  bool per_row = false; // kHc: every stream against the same columns
+  int streams = 1;       // N
+  int tiles = 0;         // of 8 columns of the projection: (columns + 7) / 8
+  bool per_row = false;  // kHc: every stream against the same columns
 };
 
 BIRKHOFF_HOST_DEVICE constexpr int AlignUp(int bytes, int to) { return (bytes + to - 1) / to * to; }
@@ -62,7 +62,8 @@ BIRKHOFF_HOST_DEVICE constexpr int OwnedTokens(int tile, int cluster) {
 // ---- forward
 
 struct ForwardSizes {
-  BIRKHOFF_HOST_DEVICE constexpr ForwardSizes(SinglePassGeometry geometry, SinglePassColumns columns)
+  BIRKHOFF_HOST_DEVICE constexpr ForwardSizes(SinglePassGeometry geometry,
+                                              SinglePassColumns columns)
       : threads(geometry.warps * 32),
         owned(OwnedTokens(kForwardTileTokens, geometry.cluster)),
         products((columns.per_row ? columns.streams : 1) * columns.tiles * 8),
@@ -71,7 +72,8 @@ struct ForwardSizes {
         // Rows of a warp's sums, 8 or 24 banks apart from each other.
         sum_pitch((sums + 7) / 16 * 16 + 8),
         // Rows of coefficients, 16 bytes that divide among the banks.
-        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 3) / 8 * 8 + 4),
+        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 3) / 8 * 8 +
+                          4),
         scale_pitch(AlignUp(columns.streams + 1, 4)) {
     const int rows = columns.per_row ? 1 : columns.streams;
     phi = rows * columns.tiles * 2 * geometry.warps * 32 * 8;
@@ -126,10 +128,11 @@ struct BackwardSizes {
                                                SinglePassColumns columns)
       : threads(geometry.warps * 32),
         owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
-        dots(AlignUp(columns.streams * columns.streams + columns.streams, 4) +
-             AlignUp(2 * columns.streams, 4)),
-        // Of a token: H_pre, H_post, H_res; H_post below; 1 / rms of u.
-        coefficient_pitch(AlignUp(3 * columns.streams + columns.streams * columns.streams + 1, 8) + 4),
+        dots(AlignUp(columns.streams * (columns.streams + 2) +
+                         columns.streams * (columns.streams + 1) / 2,
+                     2)),
+        // Of a token: H_pre, H_res; H_post below; 1 / rms of u.  16 bytes divide among the banks.
+        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 4) / 8 * 8 + 4),
         // Of a token: dproducts as pairs of bf16 (high, low); as fp16, high, then low; four floats.
         packet(columns.tiles * 16 + 4) {
     const int row = threads * 16;
@@ -154,8 +157,8 @@ struct BackwardSizes {
   int dots;               // floats of a token
   int coefficient_pitch;  // floats from token to token
   int packet;             // words of a token
-  // Bytes, in this order: 16 of scratch, phi, gamma, the stages, y's stages, parts, coefficients, packets,
-  // received, scratch, barriers.
+  // Bytes, in this order: 16 of scratch, phi, gamma, the stages, y's stages, parts, coefficients,
+  // packets, received, scratch, barriers.
   int phi = 0, gamma = 0, stage = 0, y_stage = 0, parts = 0, coefficients = 0, packets = 0;
   int received = 0, scratch = 0, total = 0;
 };

@@ -19,8 +19,8 @@ namespace birkhoff::cuda {
 
 // What the GPU says of a kernel: asked once, since asking takes as long as a launch.
 struct KernelResidence {
-  int clusters = 0;   // that the GPU holds at a time
-  int registers = 0;  // of a thread
+  int clusters = 0;     // that the GPU holds at a time
+  int registers = 0;    // of a thread
   int local_bytes = 0;  // of a thread: spills
 };
 
@@ -50,13 +50,14 @@ template <typename Args>
 absl::StatusOr<KernelResidence> AskResidence(SinglePassKernel<Args> kernel,
                                              const BoundaryConfig& config) {
   const void* function = reinterpret_cast<const void*>(kernel);
-  RETURN_IF_ERROR(ToStatus(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                config.shared_bytes),
-                           "single pass: shared memory"));
+  RETURN_IF_ERROR(
+      ToStatus(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    config.shared_bytes),
+               "single pass: shared memory"));
   if (config.geometry.cluster > 8) {
-    RETURN_IF_ERROR(ToStatus(
-        cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
-        "single pass: cluster size"));
+    RETURN_IF_ERROR(
+        ToStatus(cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
+                 "single pass: cluster size"));
   }
   cudaLaunchAttribute cluster;
   const cudaLaunchConfig_t launch = LaunchConfig(config, 1, &cluster, nullptr);

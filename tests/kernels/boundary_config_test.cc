@@ -44,8 +44,7 @@ TEST(BoundaryConfig, SaysWhyItStreams) {
   EXPECT_EQ(why(Desc(kForward, 2560, 1)), "streaming: n=1; need n >= 2, or a plain residual");
   EXPECT_EQ(why(Desc(kForward, 12288)), "streaming: C=12288; need C <= 8192");
   EXPECT_EQ(why(Desc(kBackward, 8192)), "streaming: C=8192; need C <= 5120");
-  EXPECT_EQ(why(Desc(BoundaryPass::kRecompute, 2560)),
-            "streaming: recompute is one pass as it is");
+  EXPECT_EQ(why(Desc(BoundaryPass::kRecompute, 2560)), "streaming: recompute is one pass as it is");
   desc = Desc(kForward, 2560);
   desc.dtype = DType::kFloat32;
   EXPECT_EQ(why(desc), "streaming: streams in fp32; need bf16");

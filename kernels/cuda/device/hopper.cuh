@@ -120,6 +120,7 @@ __device__ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
 
 // Among `threads` threads of the block, whole warps; id 1..15.
 __device__ inline void NamedBarrier(int id, int threads) {
+  __syncwarp();  // lanes must come together
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 __device__ inline int ClusterRank() {
@@ -129,9 +130,9 @@ __device__ inline int ClusterRank() {
 }
 // Among all threads of the cluster.
 __device__ inline void ClusterBarrier() {
-  asm volatile(
-      "barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
-          : "memory");
+  __syncwarp();
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
 }
 
 // A barrier in shared memory: a phase ends when ByteBarrierExpect was called once and as many bytes
@@ -145,10 +146,10 @@ __device__ inline void ByteBarriersReady() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 __device__ inline void ByteBarrierExpect(uint64_t* barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   SharedAddress(barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(barrier)),
+      "r"(bytes)
+      : "memory");
 }
 // Ends the kernel where the bytes never come, rather than hang.
 __device__ inline void ByteBarrierWait(uint64_t* barrier, int parity) {

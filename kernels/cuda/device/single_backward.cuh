@@ -1,7 +1,8 @@
-// The backward boundary in one pass over memory: 15 units of C at n = 4.  Warps own 32 channels of all
-// streams; tiles of 8 tokens lie in shared memory, where a lane's copies put what that lane reads.
+// The backward boundary in one pass over memory: 15 units of C at n = 4.  Warps own 32 channels of
+// all streams; tiles of 8 tokens lie in shared memory, where a lane's copies put what that lane
+// reads.
 //
-//   iteration i   dots of tile i                   fp32: dX'_i . x_j, dX'_i . y, g . x_j, u . x_j
+//   iteration i   dots of tile i                   dX'_i . x_j, dX'_i . y, g . x_j, x_i . x_j
 //                 sums of the warps, to the owner  in order of warps
 //                 tile i - 1 applied               dX, dy_below, and into registers dphi, dgamma
 //                 tile i + 2 starts to load
@@ -11,8 +12,8 @@
 //   dx_j = sum_i H_ij dX'_i + H_pre[j] du - norm x_j + dproducts phi^T
 //
 // fp32 but for the last term and dphi, which the tensor cores make: of phi in fp16 under a power of
-// two of the block's own, and dproducts as two fp16, or two bf16, beside each other: 22 and 16 bits.
-// Sinkhorn's gradient is three products of n x n numbers here (device/sinkhorn_basis.cuh).
+// two of the block's own, and dproducts as two fp16, or two bf16, beside each other: 22 and 16
+// bits. Sinkhorn's gradient is three products of n x n numbers here (device/sinkhorn_basis.cuh).
 #pragma once
 
 #include "kernels/cuda/device/gates.cuh"
@@ -21,7 +22,8 @@
 
 namespace birkhoff::cuda {
 
-// N streams, kTiles of 8 columns; kSinkhorn: or the identity, without logits.  kMerge: dy_below too.
+// N streams, kTiles of 8 columns; kSinkhorn: or the identity, without logits.  kMerge: dy_below
+// too.
 template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry>
 class SingleBackward {
  public:
@@ -29,11 +31,16 @@ class SingleBackward {
   static constexpr int kTile = kBackwardTileTokens;
   static constexpr int kCoefficients = 2 * N + N * N;
   static constexpr int kLogits = 2 * N + (kSinkhorn ? N * N : 0);
-  // Sums over channels: dX'_i . x_j [N, N], dX'_i . y [N]; g . x_j [N], u . x_j [N], where
-  // g = gamma dnorm.
-  static constexpr int kMixedDots = AlignUp(N * N + N, 4), kReadDots = AlignUp(2 * N, 4);
-  static constexpr int kDots = kMixedDots + kReadDots;
-  static_assert(kDots <= 32 && kCoefficients <= 32, "a lane has one of each at most");
+  // Sums over channels of a token: dX'_i . x_j [N, N], dX'_i . y [N], g . x_j [N], where
+  // g = gamma dnorm, and x_i . x_j, i <= j, row by row.
+  static constexpr int kOfY = N * N, kOfG = kOfY + N, kGram = kOfG + N;
+  static constexpr int kDots = AlignUp(kGram + N * (N + 1) / 2, 2);
+  __device__ static constexpr int GramOf(int i, int j) {
+    return i <= j ? kGram + i * N - i * (i - 1) / 2 + j - i : GramOf(j, i);
+  }
+  // What Apply needs of a token: H_pre, H_res, H_post below, 1 / rms of u.
+  static constexpr int kRes = N, kBelow = N + N * N, kInverse = kBelow + N;
+  static_assert(kCoefficients <= 32, "a lane has one of each at most");
   // Words of a packet (BackwardSizes): where fp16 begins, and the floats.
   static constexpr int kPacketHalves = 8 * kTiles, kPacketFloats = 16 * kTiles;
 
@@ -99,8 +106,8 @@ class SingleBackward {
            (sizes_.parts + turn % BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
   }
   __device__ uint32_t* Packets(int turn) const {
-    float* after = Parts() +
-                   (sizes_.parts + BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
+    float* after =
+        Parts() + (sizes_.parts + BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
     return reinterpret_cast<uint32_t*>(after) + turn % 2 * sizes_.packets / 4;
   }
   __device__ float* Received(int turn) const {
@@ -117,16 +124,15 @@ class SingleBackward {
 
   // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
   // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
-  // turned so that neither LoadTransposed meets a bank twice, nor an access to a half of every
-  // lane's slot (HalfOffset).
+  // turned so that neither LoadTransposed meets a bank twice, nor an access to every lane's slot,
+  // or to its q-th pair (PairOf).
   __device__ static int SlotOf(int token, int octet) { return 8 * octet + (token ^ (2 * octet)); }
   __device__ int Offset(int row) const {
     return (row * sizes_.threads + warp_ * 32 + SlotOf(g_, t_)) * 16;
   }
   static constexpr int kRowX = N, kRowDnorm = 2 * N;
-  // Lanes of odd t take the halves of their 8 channels the other way round.
-  __device__ int FirstOf(int half) const { return 4 * (half ^ (t_ & 1)); }
-  __device__ int HalfOffset(int half) const { return 2 * FirstOf(half); }
+  // The pair of its 8 channels that a lane takes as its q-th.
+  __device__ int PairOf(int q) const { return q ^ t_; }
   __device__ const float* Gamma() const {  // of this lane's 8 channels
     return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + warp_ * kWarpChannels +
            8 * t_;
@@ -147,48 +153,47 @@ class SingleBackward {
     CopyAsync16(stage + Offset(kRowDnorm), args_.dnorm + row + channel, there);
     CopyAsync16(YStage(turn) + Offset(0), args_.y + row + channel, there);
 
-    // H_pre, H_post, H_res; H_post below; 1 / rms of u.
-    constexpr int kWidth = kCoefficients + N + 1;
+    constexpr int kWidth = kInverse + 1;
     float* to = Coefficients(turn);
 #pragma unroll 1
     for (int i = thread_; i < kTile * kWidth; i += sizes_.threads) {
       const int64_t t = int64_t{Tile(turn)} * kTile + i / kWidth;
       const int k = i % kWidth;
-      const bool valid = t < args_.tokens;
-      const int64_t from = valid ? t : 0;
-      const float* source = args_.coefficients + from * kCoefficients + k;
-      if (k == kWidth - 1) source = args_.norm_inv_rms + from;
-      bool wanted = valid;
-      if (k >= kCoefficients && k < kWidth - 1) {
-        wanted = valid && kMerge;
-        source = kMerge ? args_.coefficients_below + from * kCoefficients + k - kCoefficients + N
-                        : args_.coefficients;
+      bool wanted = t < args_.tokens;
+      const int64_t from = wanted ? t : 0;
+      const float* source = args_.coefficients + from * kCoefficients + (k < kRes ? k : k + N);
+      if (k >= kBelow) {
+        if (k < kInverse) wanted = wanted && kMerge;
+        source = k < kInverse && kMerge
+                     ? args_.coefficients_below + from * kCoefficients + N + k - kBelow
+                     : args_.norm_inv_rms + from;
       }
       CopyAsync4(to + i / kWidth * sizes_.coefficient_pitch + k, source, wanted);
     }
   }
 
   // phi^T as the tensor cores' operand b: lane 4g + t holds rows (columns of phi) 8r + 2t and the
-  // next, and as its column g a channel so chosen that the product's columns 2t, 2t + 1 are the q-th
-  // pair of channels that the lane that gets them takes (FirstOf).  Words in the order (q, stream,
-  // r), kVector of them together.  Behind it gamma.
+  // next, and as its column g a channel so chosen that the product's columns 2t, 2t + 1 are the
+  // q-th pair of channels that the lane that gets them takes (PairOf).  Words in the order (q,
+  // stream, r), kVector of them together.  Behind it gamma.
   static constexpr int kWordsAtOnce = N * kTiles;  // of one q
   static constexpr int kVector = kWordsAtOnce % 4 == 0 ? 4 : 1;
   __device__ void LoadPhi() {
     const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
+    const int valid = args_.channels - first < width ? args_.channels - first : width;
     float largest = 0.0f;
-#pragma unroll 1
-    for (int i = thread_; i < N * width * args_.columns; i += int(blockDim.x)) {
-      const int column = i % args_.columns, c = first + i / args_.columns % width;
-      if (c < args_.channels) {
-        largest = fmaxf(largest, fabsf(Phi(i / args_.columns / width, c, column)));
+    for (int j = 0; j < N; ++j) {
+      const float* from = args_.projection + (int64_t{j} * args_.channels + first) * args_.columns;
+#pragma unroll 4
+      for (int i = thread_; i < valid * args_.columns; i += int(blockDim.x)) {
+        largest = fmaxf(largest, fabsf(from[i]));
       }
     }
     const float scale = BlockScale(largest, reinterpret_cast<float*>(shared_));
     inverse_scale_ = 1.0f / scale;
     uint32_t* words = reinterpret_cast<uint32_t*>(shared_ + 16);
     const int count = geometry_.warps * 4 * kWordsAtOnce * 32;
-#pragma unroll 1
+#pragma unroll 4
     for (int i = thread_; i < count; i += int(blockDim.x)) {
       const int lane = i / kVector % 32, block = i / kVector / 32;  // of kVector words a lane
       const int word = block % (kWordsAtOnce / kVector) * kVector + i % kVector;
@@ -196,7 +201,7 @@ class SingleBackward {
       const int warp = block / (kWordsAtOnce / kVector) / 4;
       const int j = word / kTiles, column = word % kTiles * 8 + 2 * (lane % 4);
       const int t = lane / 8;  // of the lane that gets the column
-      const int c = first + warp * kWarpChannels + 8 * t + 2 * (q ^ (t % 2 * 2)) + lane / 4 % 2;
+      const int c = first + warp * kWarpChannels + 8 * t + 2 * (q ^ t) + lane / 4 % 2;
       const bool there = c < args_.channels;
       const float low = there && column < args_.columns ? Phi(j, c, column) : 0.0f;
       const float high = there && column + 1 < args_.columns ? Phi(j, c, column + 1) : 0.0f;
@@ -244,92 +249,76 @@ class SingleBackward {
     StoreTotals(totals);
   }
 
-  // Two sweeps, since registers are short: of dX', then of dnorm and u.
+  // A product's rows are tokens of two streams (g, and g + 8), its columns tokens: of each 8 x 8
+  // the diagonal counts.  A lane's 8 channels are the tensor cores' in the order in which they
+  // come.
   __device__ void Dots(int turn) const {
     const unsigned char* stage = Stage(turn);
-    float mixed[kMixedDots] = {};
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {  // 4 of the lane's 8 channels
-      KeepOrder();
-      uint2 above[N], x[N];
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-        above[j] = *reinterpret_cast<const uint2*>(stage + Offset(j) + HalfOffset(half));
-        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + HalfOffset(half));
-      }
-      const uint2 y = *reinterpret_cast<const uint2*>(YStage(turn) + Offset(0) + HalfOffset(half));
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        float xs[N];
-#pragma unroll
-        for (int j = 0; j < N; ++j) xs[j] = Number(x[j], k);
-        const float out = Number(y, k);
-#pragma unroll
-        for (int i = 0; i < N; ++i) {
-          const float from = Number(above[i], k);
-#pragma unroll
-          for (int j = 0; j < N; ++j) mixed[i * N + j] = fmaf(from, xs[j], mixed[i * N + j]);
-          mixed[N * N + i] = fmaf(from, out, mixed[N * N + i]);
-        }
-      }
-    }
     float* to = Parts() + (warp_ * kTile + g_) * kDots;
-    StoreDots(mixed, to);
-
-    const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
-    float pre[N], read[kReadDots] = {};
+    uint32_t x[N][4], y[4];
 #pragma unroll
-    for (int j = 0; j < N; ++j) pre[j] = row[j];
+    for (int j = 0; j < N; ++j) Load(stage + Offset(kRowX + j), x[j]);
+    Load(YStage(turn) + Offset(0), y);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      KeepOrder();
-      uint2 x[N];
+    for (int i = 0; i < N; i += 2) {
+      const int next = i + 1 < N ? i + 1 : i;
+      uint32_t upper[4], lower[4];
+      Load(stage + Offset(i), upper);
+      Load(stage + Offset(next), lower);
 #pragma unroll
-      for (int j = 0; j < N; ++j) {
-        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + HalfOffset(half));
-      }
-      const uint2 dnorm =
-          *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half));
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        const float g = Gamma()[FirstOf(half) + k] * Number(dnorm, k);
-        float u = 0.0f;
-#pragma unroll
-        for (int j = 0; j < N; ++j) u = fmaf(pre[j], Number(x[j], k), u);
-#pragma unroll
-        for (int j = 0; j < N; ++j) {
-          read[j] = fmaf(g, Number(x[j], k), read[j]);
-          read[N + j] = fmaf(u, Number(x[j], k), read[N + j]);
-        }
+      for (int j = 0; j <= N; ++j) {
+        float d[4] = {};
+        Multiply(upper, lower, j < N ? x[j < N ? j : 0] : y, d);
+        StoreDiagonal(d, to + (j < N ? i * N + j : kOfY + i),
+                      to + (j < N ? next * N + j : kOfY + next));
       }
     }
-    StoreDots(read, to + kMixedDots);
-  }
-  // One of four bf16.
-  __device__ static float Number(const uint2& words, int k) {
-    const uint32_t word = k / 2 == 0 ? words.x : words.y;
-    return k % 2 == 0 ? LowBf16(word) : HighBf16(word);
-  }
-  // The sums over the four lanes of a token; each lane ends with a quarter of them.
-  template <int kCount>
-  __device__ void StoreDots(const float (&dots)[kCount], float* to) const {
-    float half[kCount / 2], quarter[kCount / 4];
-    const bool odd = t_ % 2 != 0, upper = t_ / 2 != 0;
 #pragma unroll
-    for (int k = 0; k < kCount / 2; ++k) {
-      half[k] = (odd ? dots[kCount / 2 + k] : dots[k]) +
-                ShuffleXor(odd ? dots[k] : dots[kCount / 2 + k], 1);
+    for (int i = 0; i < N; i += 2) {
+      const int next = i + 1 < N ? i + 1 : i;
+#pragma unroll
+      for (int j = i; j < N; ++j) {
+        float d[4] = {};
+        Multiply(x[i], x[next], x[j], d);
+        StoreDiagonal(d, to + GramOf(i, j), to + GramOf(next, j));
+      }
+    }
+    uint32_t dnorm[4], high[4], low[4];
+    Load(stage + Offset(kRowDnorm), dnorm);
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * q);
+      const float first = gamma.x * LowBf16(dnorm[q]), second = gamma.y * HighBf16(dnorm[q]);
+      high[q] = PackBf16(first, second);
+      low[q] = PackBf16(first - LowBf16(high[q]), second - HighBf16(high[q]));
     }
 #pragma unroll
-    for (int k = 0; k < kCount / 4; ++k) {
-      quarter[k] = (upper ? half[kCount / 4 + k] : half[k]) +
-                   ShuffleXor(upper ? half[k] : half[kCount / 4 + k], 2);
+    for (int j = 0; j < N; ++j) {
+      float d[4] = {};
+      Multiply(high, low, x[j], d);
+      const float both[4] = {d[0] + d[2], d[1] + d[3], 0.0f, 0.0f};
+      StoreDiagonal(both, to + kOfG + j, nullptr);
     }
-    to += (odd ? kCount / 2 : 0) + (upper ? kCount / 4 : 0);
-#pragma unroll
-    for (int k = 0; k < kCount / 4; ++k) to[k] = quarter[k];
   }
-
+  __device__ static void Load(const unsigned char* slot, uint32_t (&words)[4]) {
+    const uint4 all = *reinterpret_cast<const uint4*>(slot);
+    words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
+  }
+  // d: rows of `upper`, then of `lower`, times those of `columns`, over the warp's 32 channels.
+  __device__ static void Multiply(const uint32_t (&upper)[4], const uint32_t (&lower)[4],
+                                  const uint32_t (&columns)[4], float (&d)[4]) {
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+      const uint32_t a[4] = {upper[2 * m], lower[2 * m], upper[2 * m + 1], lower[2 * m + 1]};
+      MmaBf16(d, a, columns[2 * m], columns[2 * m + 1]);
+    }
+  }
+  // Element (g, g) of both halves; its lane stores it.
+  __device__ void StoreDiagonal(const float (&d)[4], float* upper, float* lower) const {
+    if (t_ != g_ / 2) return;
+    *upper = g_ % 2 == 0 ? d[0] : d[1];
+    if (lower != nullptr && lower != upper) *lower = g_ % 2 == 0 ? d[2] : d[3];
+  }
   __device__ void SendSums(int turn) const {
     constexpr int kPairs = kDots / 2;
 #pragma unroll 1
@@ -342,8 +331,8 @@ class SingleBackward {
         const float2 more = *reinterpret_cast<const float2*>(from + w * kTile * kDots);
         sum.x += more.x, sum.y += more.y;
       }
-      float* to = Received(turn) + (rank_ * sizes_.owned + token % sizes_.owned) * kDots +
-                  2 * (i % kPairs);
+      float* to =
+          Received(turn) + (rank_ * sizes_.owned + token % sizes_.owned) * kDots + 2 * (i % kPairs);
       Send8(to, token / sizes_.owned, sum.x, sum.y, SumsCome(turn));
     }
   }
@@ -360,59 +349,56 @@ class SingleBackward {
     }
     const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
     const float mean = floats[0], norm = floats[1], scale = floats[2] * inverse_scale_;
-    const float inverse = row[kCoefficients + N];
+    const float inverse = row[kInverse];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+    for (int q = 0; q < 4; ++q) {
       KeepOrder();
-      uint32_t dx[N][2], dy[2];
-      uint2 above[N], x[N];
+      const int at = 4 * PairOf(q);
+      float sums[N][2];
+      ThroughPhi(q, a, scale, sums);
+      uint32_t x[N];
+      float u[2] = {0.0f, 0.0f}, du[2];
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        above[j] = *reinterpret_cast<const uint2*>(stage + Offset(j) + HalfOffset(half));
-        x[j] = *reinterpret_cast<const uint2*>(stage + Offset(kRowX + j) + HalfOffset(half));
+        x[j] = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowX + j) + at);
+        u[0] = fmaf(row[j], LowBf16(x[j]), u[0]);
+        u[1] = fmaf(row[j], HighBf16(x[j]), u[1]);
       }
-      const uint2 dnorm = *reinterpret_cast<const uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half));
+      const uint32_t dnorm = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowDnorm) + at);
+      const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * PairOf(q));
 #pragma unroll
-      for (int pair = 0; pair < 2; ++pair) {
-        KeepOrder();
-        const int q = 2 * half + pair;
-        float sums[N][2];
-        ThroughPhi(q, a, scale, sums);
+      for (int e = 0; e < 2; ++e) {
+        const float in = e == 0 ? LowBf16(dnorm) : HighBf16(dnorm);
+        u[e] *= inverse;
+        totals.gamma[2 * q + e] = fmaf(in, u[e], totals.gamma[2 * q + e]);
+        du[e] = inverse * fmaf(e == 0 ? gamma.x : gamma.y, in, -u[e] * mean);
+      }
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int k = 2 * pair + e;
-          const float gamma = Gamma()[FirstOf(half) + k];
-          float u = 0.0f;
+      for (int j = 0; j < N; ++j) {
+        sums[j][0] = fmaf(-norm, LowBf16(x[j]), fmaf(row[j], du[0], sums[j][0]));
+        sums[j][1] = fmaf(-norm, HighBf16(x[j]), fmaf(row[j], du[1], sums[j][1]));
+      }
 #pragma unroll
-          for (int j = 0; j < N; ++j) u = fmaf(row[j], Number(x[j], k), u);
-          u *= inverse;
-          const float in = Number(dnorm, k);
-          totals.gamma[2 * q + e] = fmaf(in, u, totals.gamma[2 * q + e]);
-          const float du = inverse * fmaf(gamma, in, -u * mean);
+      for (int i = 0; i < N; ++i) {
+        const uint32_t above = *reinterpret_cast<const uint32_t*>(stage + Offset(i) + at);
 #pragma unroll
-          for (int j = 0; j < N; ++j) {
-            sums[j][e] = fmaf(-norm, Number(x[j], k), fmaf(row[j], du, sums[j][e]));
-          }
-#pragma unroll
-          for (int i = 0; i < N; ++i) {
-            const float from = Number(above[i], k);
-#pragma unroll
-            for (int j = 0; j < N; ++j) {
-              sums[j][e] = fmaf(row[2 * N + i * N + j], from, sums[j][e]);
-            }
-          }
+        for (int j = 0; j < N; ++j) {
+          sums[j][0] = fmaf(row[kRes + i * N + j], LowBf16(above), sums[j][0]);
+          sums[j][1] = fmaf(row[kRes + i * N + j], HighBf16(above), sums[j][1]);
         }
-#pragma unroll
-        for (int j = 0; j < N; ++j) dx[j][pair] = PackBf16(sums[j][0], sums[j][1]);
-        if constexpr (kMerge) dy[pair] = ThroughMerge(row, dx, pair);
       }
       // Over dX' and dnorm, which nobody else reads: registers are short.
+      float dy[2] = {0.0f, 0.0f};
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        *reinterpret_cast<uint2*>(stage + Offset(j) + HalfOffset(half)) = {dx[j][0], dx[j][1]};
+        const uint32_t dx = PackBf16(sums[j][0], sums[j][1]);
+        *reinterpret_cast<uint32_t*>(stage + Offset(j) + at) = dx;
+        // Of dX as it is stored: a stage that receives dX makes the same bits.
+        dy[0] = fmaf(row[kBelow + j], LowBf16(dx), dy[0]);
+        dy[1] = fmaf(row[kBelow + j], HighBf16(dx), dy[1]);
       }
       if constexpr (kMerge) {
-        *reinterpret_cast<uint2*>(stage + Offset(kRowDnorm) + HalfOffset(half)) = {dy[0], dy[1]};
+        *reinterpret_cast<uint32_t*>(stage + Offset(kRowDnorm) + at) = PackBf16(dy[0], dy[1]);
       }
     }
     StoreRows(turn);
@@ -449,17 +435,6 @@ class SingleBackward {
       sums[j][0] = (d[0] + d[2]) * scale;
       sums[j][1] = (d[1] + d[3]) * scale;
     }
-  }
-
-  // dy_below of dX as it is stored: a stage that receives dX makes the same bits.
-  __device__ static uint32_t ThroughMerge(const float* row, const uint32_t (&dx)[N][2], int q) {
-    float low = 0.0f, high = 0.0f;
-#pragma unroll
-    for (int j = 0; j < N; ++j) {
-      low = fmaf(row[kCoefficients + j], LowBf16(dx[j][q]), low);
-      high = fmaf(row[kCoefficients + j], HighBf16(dx[j][q]), high);
-    }
-    return PackBf16(low, high);
   }
 
   // dX and dy_below, from where Apply left them.
@@ -508,8 +483,8 @@ class SingleBackward {
 
   __device__ void StoreTotals(const Totals& totals) const {
     const int first = (rank_ * geometry_.warps + warp_) * kWarpChannels;
-    float* phi = args_.projection_partials +
-                 int64_t{Cluster()} * N * args_.channels * args_.columns;
+    float* phi =
+        args_.projection_partials + int64_t{Cluster()} * N * args_.channels * args_.columns;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
 #pragma unroll
@@ -533,8 +508,8 @@ class SingleBackward {
       sum += ShuffleXor(sum, 8);
       sum += ShuffleXor(sum, 16);
       if (g_ == 0 && inside_) {
-        args_.gamma_partials[int64_t{Cluster()} * args_.channels + channel_ + FirstOf(k / 4) +
-                             k % 4] = sum;
+        args_.gamma_partials[int64_t{Cluster()} * args_.channels + channel_ + 2 * PairOf(k / 2) +
+                             k % 2] = sum;
       }
     }
   }
@@ -575,11 +550,12 @@ class SingleBackward {
     const bool valid = token < args_.tokens;
     const int64_t from = valid ? token : 0;
     float* shared = Scratch();
-    float *dots = shared, *gates = shared + 32, *flows = shared + 64;
+    float *dots = shared, *gates = shared + 40, *flows = shared + 72;
     uint32_t* packet = reinterpret_cast<uint32_t*>(shared + 128);
 
     // What does not wait for the sums.
-    const float gate = lane < kCoefficients ? args_.coefficients[from * kCoefficients + lane] : 0.0f;
+    const float gate =
+        lane < kCoefficients ? args_.coefficients[from * kCoefficients + lane] : 0.0f;
     const float logit = lane < kLogits ? args_.logits[from * (kLogits + 1) + lane] : 0.0f;
     const float inverse_r = args_.logits[from * (kLogits + 1) + kLogits];
     const float inverse = args_.norm_inv_rms[from];
@@ -600,28 +576,32 @@ class SingleBackward {
       // This block's own sums have come: its warps are done with the packets of two turns ago.
       if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
     }
-    if (lane < kDots) {
-      const float* received = Received(turn) + own * kDots + lane;
+    for (int k = lane; k < kDots; k += 32) {
+      const float* received = Received(turn) + own * kDots + k;
       float sum = received[0];
       for (int peer = 1; peer < geometry_.cluster; ++peer) {
         sum += received[peer * sizes_.owned * kDots];
       }
-      dots[lane] = sum;
+      dots[k] = sum;
     }
     WarpBarrier();
 
     // Through the block's norm: mean over C of gamma dnorm u / rms.
     float read = 0.0f;
 #pragma unroll
-    for (int j = 0; j < N; ++j) read = fmaf(gates[j], dots[kMixedDots + j], read);
+    for (int j = 0; j < N; ++j) read = fmaf(gates[j], dots[kOfG + j], read);
     const float mean = inverse * read / float(args_.channels);
     float dgate = 0.0f;
     if (lane < N) {
-      const float dpre = inverse * fmaf(-inverse * mean, dots[kMixedDots + N + lane],
-                                        dots[kMixedDots + lane]);
+      float of_u = 0.0f;  // u . x_j
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        of_u = fmaf(gates[i], dots[i < lane ? GramOf(i, lane) : GramOf(lane, i)], of_u);
+      }
+      const float dpre = inverse * fmaf(-inverse * mean, of_u, dots[kOfG + lane]);
       dgate = dpre * gate * (1.0f - gate);
     } else if (lane < 2 * N) {
-      dgate = dots[N * N + lane - N] * gate * (1.0f - 0.5f * gate);
+      dgate = dots[kOfY + lane - N] * gate * (1.0f - 0.5f * gate);
     }
     if constexpr (kSinkhorn) {
       const float through = ThroughSinkhorn(entry, dots, gates + 2 * N, flows, basis);
@@ -671,8 +651,8 @@ class SingleBackward {
     return float(sum);
   }
 
-  // dproducts of the lane's column, as bf16 (high, low), and as fp16 high and low under the power of
-  // two that brings the largest to 2^10; then the floats.
+  // dproducts of the lane's column, as bf16 (high, low), and as fp16 high and low under the power
+  // of two that brings the largest to 2^10; then the floats.
   __device__ void WritePacket(float dproduct, float mean, float norm, uint32_t* packet) const {
     const int lane = thread_ % 32;
     float largest = fabsf(dproduct);

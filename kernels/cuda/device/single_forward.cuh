@@ -1,6 +1,6 @@
-// The forward boundary in one pass over memory: 10 units of C at a merge of n = 4.  A group of warps
-// owns a slice of the channels of a tile of 16 tokens, which a lane keeps in registers from the
-// merge to norm_out; what crosses channels goes through shared memory, then to the block of the
+// The forward boundary in one pass over memory: 10 units of C at a merge of n = 4.  A group of
+// warps owns a slice of the channels of a tile of 16 tokens, which a lane keeps in registers from
+// the merge to norm_out; what crosses channels goes through shared memory, then to the block of the
 // cluster that owns the token, and comes back as n + 1 numbers a token.
 //
 //   wait for the tile, start loading the next one
@@ -10,8 +10,8 @@
 //   the owner: 1 / r, logits, H_pre, 1 / rms of u    in order of blocks; u . u = H_pre G H_pre
 //   norm_out = gamma u / rms                         fp32, in the order of device/mix.cuh
 //
-// phi is rounded to fp16 under a power of two of the block's own (11 significant bits, as tf32); X is
-// exact in fp16 up to 65504; a warp that meets a larger one works under a power of two.
+// phi is rounded to fp16 under a power of two of the block's own (11 significant bits, as tf32); X
+// is exact in fp16 up to 65504; a warp that meets a larger one works under a power of two.
 #pragma once
 
 #include "kernels/cuda/device/gates.cuh"
@@ -27,8 +27,8 @@ class SingleForward {
  public:
   static constexpr SinglePassColumns kColumns = {N, kTiles, kPerRow};
   static constexpr int kTile = kForwardTileTokens;
-  static constexpr int kRows = kPerRow ? N : 1;      // rows of products of a token
-  static constexpr int kPhiRows = kPerRow ? 1 : N;   // streams with columns of their own
+  static constexpr int kRows = kPerRow ? N : 1;     // rows of products of a token
+  static constexpr int kPhiRows = kPerRow ? 1 : N;  // streams with columns of their own
   static constexpr int kGram = N * (N + 1) / 2;
   static constexpr int kCoefficients = 2 * N + N * N;
 
@@ -71,9 +71,7 @@ class SingleForward {
 
   // Tiles go round the groups of all clusters.
   __device__ int Tiles() const { return int((args_.tokens + kTile - 1) / kTile); }
-  __device__ int Workers() const {
-    return int(gridDim.x) / geometry_.cluster * geometry_.groups;
-  }
+  __device__ int Workers() const { return int(gridDim.x) / geometry_.cluster * geometry_.groups; }
   __device__ int Tile(int turn) const {
     const int first = int(blockIdx.x) / geometry_.cluster * geometry_.groups + group_;
     return first + turn * Workers();
@@ -130,35 +128,41 @@ class SingleForward {
   // phi as the tensor cores' operand b: lane 4g + t of tile z has columns 8z + g, and channels of
   // the lane's own 8 in the order in which Project pairs them.
   __device__ void LoadPhi() {
-    float* scratch = reinterpret_cast<float*>(shared_);
-    if constexpr (kTiles == 0) return;
-    const int first = rank_ * geometry_.warps * kWarpChannels;
-    const int width = geometry_.warps * kWarpChannels;
-    float largest = 0.0f;
-#pragma unroll 1
-    for (int i = int(threadIdx.x); i < kPhiRows * width * args_.columns; i += int(blockDim.x)) {
-      const int column = i % args_.columns, c = first + i / args_.columns % width;
-      const int j = i / args_.columns / width;
-      if (c < args_.channels) largest = fmaxf(largest, fabsf(Phi(j, c, column)));
-    }
-    const float scale = BlockScale(largest, scratch);
-    inverse_scale_ = 1.0f / scale;
-    uint2* words = reinterpret_cast<uint2*>(shared_ + 16);
-    const int count = geometry_.warps * kPhiRows * kTiles * 64;
-#pragma unroll 1
-    for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
-      const int lane = i % 32, m = i / 32 % 2, z = i / 64 % kTiles;
-      const int j = i / 64 / kTiles % kPhiRows, warp = i / 64 / kTiles / kPhiRows;
-      const int column = 8 * z + lane / 4;
-      const int c = first + warp * kWarpChannels + 8 * (lane % 4) + 4 * m;
-      float at[4];
+    if constexpr (kTiles > 0) {
+      const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
+      const int there = args_.channels - first < width ? args_.channels - first : width;
+      const float scale = BlockScale(LargestPhi(first, there), reinterpret_cast<float*>(shared_));
+      inverse_scale_ = 1.0f / scale;
+      uint2* words = reinterpret_cast<uint2*>(shared_ + 16);
+      const int count = geometry_.warps * kPhiRows * kTiles * 64;
+#pragma unroll 2
+      for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
+        const int lane = i % 32, m = i / 32 % 2, z = i / 64 % kTiles;
+        const int j = i / 64 / kTiles % kPhiRows, warp = i / 64 / kTiles / kPhiRows;
+        const int column = 8 * z + lane / 4;
+        const int c = first + warp * kWarpChannels + 8 * (lane % 4) + 4 * m;
+        float at[4];
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        const bool there = column < args_.columns && c + k < args_.channels;
-        at[k] = there ? Phi(j, c + k, column) * scale : 0.0f;
+        for (int k = 0; k < 4; ++k) {
+          const bool wanted = column < args_.columns && c + k < args_.channels;
+          at[k] = wanted ? Phi(j, c + k, column) * scale : 0.0f;
+        }
+        words[i] = {PackF16(at[0], at[1]), PackF16(at[2], at[3])};
       }
-      words[i] = {PackF16(at[0], at[1]), PackF16(at[2], at[3])};
     }
+  }
+  // Of this thread's share of channels first .. first + there - 1: rows of them are contiguous.
+  __device__ float LargestPhi(int first, int there) const {
+    float largest = 0.0f;
+    const int rows = kPerRow ? args_.columns : N, each = kPerRow ? 1 : args_.columns;
+    for (int row = 0; row < rows; ++row) {
+      const float* from = args_.projection + (int64_t{row} * args_.channels + first) * each;
+#pragma unroll 4
+      for (int i = int(threadIdx.x); i < there * each; i += int(blockDim.x)) {
+        largest = fmaxf(largest, fabsf(from[i]));
+      }
+    }
+    return largest;
   }
   __device__ float Phi(int j, int c, int column) const {
     const int64_t at = kPerRow ? int64_t{column} * args_.channels + c
@@ -210,8 +214,7 @@ class SingleForward {
   }
 
   // In the order of device/mix.cuh's Merge: the same bits as the streaming kernels.
-  __device__ static void MergeToken(const float* row, const uint32_t (&y)[4],
-                                    uint32_t (&x)[N][4]) {
+  __device__ static void MergeToken(const float* row, const uint32_t (&y)[4], uint32_t (&x)[N][4]) {
     float h[N + N * N];
 #pragma unroll
     for (int k = 0; k < N + N * N; ++k) h[k] = row[N + k];
@@ -282,9 +285,9 @@ class SingleForward {
 
   // The products once more, of X as it was stored, under a power of two that brings the warp's
   // largest number below 2^15.  Rare: it need not be fast, and must not cost the others registers.
-  __device__ __noinline__ static void ProjectScaled(const SingleForwardArgs& args,
-                                                    const uint2* phi, int64_t token, int channel,
-                                                    float inverse_scale, float* at, int pitch) {
+  __device__ __noinline__ static void ProjectScaled(const SingleForwardArgs& args, const uint2* phi,
+                                                    int64_t token, int channel, float inverse_scale,
+                                                    float* at, int pitch) {
     uint32_t x[2][N][4] = {};
     float largest = 0.0f;
     for (int i = 0; i < 2 * N * 4; ++i) {
@@ -377,7 +380,8 @@ class SingleForward {
         const float2 more = *reinterpret_cast<const float2*>(from + w * stride);
         sum.x += more.x, sum.y += more.y;
       }
-      float* to = Received() + (rank_ * sizes_.owned + token % sizes_.owned) * sizes_.sums + 2 * pair;
+      float* to =
+          Received() + (rank_ * sizes_.owned + token % sizes_.owned) * sizes_.sums + 2 * pair;
       Send8(to, token / sizes_.owned, sum.x, sum.y, Barriers());
     }
   }
@@ -401,7 +405,8 @@ class SingleForward {
       float* row = Received() + own * sizes_.sums;
       for (int k = lane; k < sizes_.products + kGram; k += 32) {
         float sum = row[k];
-        for (int from = 1; from < cluster; ++from) sum += row[from * sizes_.owned * sizes_.sums + k];
+        for (int from = 1; from < cluster; ++from)
+          sum += row[from * sizes_.owned * sizes_.sums + k];
         row[k] = sum;
       }
       WarpBarrier();

@@ -4,8 +4,8 @@
 // step back is plain: with g_i = sum_j H_ij dH_ij,
 //   F_ij = H_ij (dH_ij - g_i)         dlogits so far
 //   f_j  = sum_i F_ij                 what is left over for log b; the f_j sum to 0
-// and all earlier half steps are linear in f.  So dlogits = F + sum_{k < N - 1} f_k B_k, where B_k is
-// what they make of f = e_k - e_{N-1}: N - 1 matrices a token, made of the logits alone.
+// and all earlier half steps are linear in f.  So dlogits = F + sum_{k < N - 1} f_k B_k, where B_k
+// is what they make of f = e_k - e_{N-1}: N - 1 matrices a token, made of the logits alone.
 #pragma once
 
 #include <cmath>
@@ -54,7 +54,8 @@ struct LogarithmicScaling {
   }
 };
 
-// Where a thread keeps the scalings a that each iteration begins with: (t, i) at [(t N + i) stride].
+// Where a thread keeps the scalings a that each iteration begins with: (t, i) at [(t N + i)
+// stride].
 struct ScalingHistory {
   int stride = 0;
   double* at = nullptr;

@@ -1,8 +1,8 @@
 // Kernels of the GPU on the CPU, to the letter of their index arithmetic and of their barriers: a
 // thread is a fiber, a cluster's fibers take turns, and the functions of device/hopper.cuh do what
 // Hopper's instructions do.  Slow, and blind for races that only true concurrency shows; a barrier
-// that nobody opens is found, and so is a read of shared memory that nobody wrote (it is NaN) or that
-// a copy has not reached yet (copies arrive as late as they may, or as early).
+// that nobody opens is found, and so is a read of shared memory that nobody wrote (it is NaN) or
+// that a copy has not reached yet (copies arrive as late as they may, or as early).
 //
 // Include this before any header of kernels/cuda/device.
 #pragma once
@@ -250,7 +250,7 @@ inline void Settle(ByteBarrier& barrier) {
 
 inline float FromF16(uint16_t bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  float value = exponent == 31 ? (fraction != 0 ? std::nanf("") : HUGE_VALF)
+  float value = exponent == 31  ? (fraction != 0 ? std::nanf("") : HUGE_VALF)
                 : exponent == 0 ? std::ldexp(float(fraction), -24)
                                 : std::ldexp(float(fraction + 1024), exponent - 25);
   return (bits >> 15) != 0 ? -value : value;
@@ -262,7 +262,7 @@ inline uint16_t ToF16(float value) {
   if (size >= 65520.0f) return sign | 0x7c00;
   int exponent;
   std::frexp(size, &exponent);
-  const int unit = exponent - 11 < -24 ? -24 : exponent - 11;  // of the last place
+  const int unit = exponent - 11 < -24 ? -24 : exponent - 11;       // of the last place
   const auto count = int(std::nearbyint(std::ldexp(size, -unit)));  // 0 .. 2048
   if (count < 1024) return sign | uint16_t(count);                  // subnormal
   const int up = count == 2048 ? 1 : 0;

@@ -50,8 +50,9 @@ struct Saved {
 };
 
 template <int N, int kTiles, bool kSinkhorn>
-Gradients Run(const BoundaryProblem& p, const Saved& saved, const cuda::SinglePassGeometry& geometry,
-              bool late_copies, bool equal_streams, int clusters) {
+Gradients Run(const BoundaryProblem& p, const Saved& saved,
+              const cuda::SinglePassGeometry& geometry, bool late_copies, bool equal_streams,
+              int clusters) {
   const BoundaryShape& shape = p.shape;
   const float nan = std::nanf("");
   Gradients out;
