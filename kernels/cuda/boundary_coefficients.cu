@@ -267,14 +267,8 @@ absl::Status BackCoefficients(const BoundaryShape& shape,
     }
   });
   RETURN_IF_ERROR(LaunchStatus("coefficients backward"));
-  return AddCoefficientSums(shape, gradients, work.sums, blocks, stream);
-}
-
-absl::Status AddCoefficientSums(const BoundaryShape& shape,
-                                const BoundaryGradients<float>& gradients, const float* sums,
-                                int64_t rows, StreamHandle stream) {
   AddSumsKernel<<<unsigned(3 + BiasElements(shape)), kSumThreads, 0, stream>>>(
-      sums, rows, gradients.alpha, gradients.bias);
+      work.sums, blocks, gradients.alpha, gradients.bias);
   return LaunchStatus("AddSumsKernel");
 }
 

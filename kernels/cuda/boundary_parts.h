@@ -101,11 +101,6 @@ absl::Status BackCoefficients(const BoundaryShape& shape,
                               const float* logits, bool equal_streams,
                               const BoundaryWorkspace& work, StreamHandle stream);
 
-// alpha and bias += the sums of `rows` rows of 3 + bias numbers, in double, in a fixed order.
-absl::Status AddCoefficientSums(const BoundaryShape& shape,
-                                const BoundaryGradients<float>& gradients, const float* sums,
-                                int64_t rows, StreamHandle stream);
-
 // dX (and dy_below of a merge) from work.mean, work.dproducts and work.norm; adds to the gradients
 // of projection and gamma.
 template <typename T>

@@ -80,6 +80,86 @@ absl::Status FormBasis(const BoundaryBackwardArgs<bf16>& args, float* basis, Str
   return LaunchStatus("BasisKernel");
 }
 
+constexpr int kSumThreads = 256;
+
+// What clusters and blocks added up.
+struct PartialSums {
+  int64_t clusters = 0;
+  int64_t projection_elements = 0, channels = 0;  // multiples of 4
+  const float* projection = nullptr;              // [clusters, projection_elements]
+  const float* gamma = nullptr;                   // [clusters, channels]
+  float* dprojection = nullptr;
+  float* dgamma = nullptr;
+  int64_t blocks = 0;
+  int columns = 0;
+  const float* sums = nullptr;  // [blocks, 3 + columns]
+  float* dalpha = nullptr;
+  float* dbias = nullptr;
+};
+
+__device__ void AddFour(const float* partials, int64_t count, int64_t elements, int64_t i,
+                        float* sums) {
+  float4 sum = {};
+#pragma unroll 4
+  for (int64_t k = 0; k < count; ++k) {
+    const float4 part = *reinterpret_cast<const float4*>(partials + k * elements + i);
+    sum.x += part.x, sum.y += part.y, sum.z += part.z, sum.w += part.w;
+  }
+  sums[i] += sum.x, sums[i + 1] += sum.y, sums[i + 2] += sum.z, sums[i + 3] += sum.w;
+}
+
+// A thread owns four elements of dprojection or dgamma and adds the clusters in order; the last
+// blocks own one element of dalpha or dbias each: thread k takes every 256th row, in double, then a
+// fixed tree.  grid: BlocksOf; shared: one double a thread.
+__global__ __launch_bounds__(kSumThreads) void AddSumsKernel(PartialSums args,
+                                                             int64_t flat_blocks) {
+  __shared__ double partial[kSumThreads];
+  if (int64_t{blockIdx.x} < flat_blocks) {
+    const int64_t i = 4 * (int64_t{blockIdx.x} * kSumThreads + threadIdx.x);
+    const int64_t of_gamma = i - args.projection_elements;
+    if (of_gamma < 0) {
+      AddFour(args.projection, args.clusters, args.projection_elements, i, args.dprojection);
+    } else if (of_gamma < args.channels) {
+      AddFour(args.gamma, args.clusters, args.channels, of_gamma, args.dgamma);
+    }
+    return;
+  }
+  const int value = int(int64_t{blockIdx.x} - flat_blocks), values = 3 + args.columns;
+  double sum = 0.0;
+  for (int64_t b = threadIdx.x; b < args.blocks; b += kSumThreads) {
+    sum += args.sums[b * values + value];
+  }
+  partial[threadIdx.x] = sum;
+  for (int half = kSumThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (int(threadIdx.x) < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+  }
+  if (threadIdx.x > 0) return;
+  float* out = value < 3 ? args.dalpha + value : args.dbias + value - 3;
+  *out += float(partial[0]);
+}
+
+absl::Status AddSums(const BoundaryBackwardArgs<bf16>& args, const BoundaryWorkspace& work,
+                     int64_t clusters, int cluster, StreamHandle stream) {
+  const PartialSums sums = {.clusters = clusters,
+                            .projection_elements = ProjectionElements(args.shape),
+                            .channels = args.shape.channels,
+                            .projection = work.projection,
+                            .gamma = work.gamma,
+                            .dprojection = args.gradients.projection,
+                            .dgamma = args.gradients.gamma,
+                            .blocks = clusters * cluster,
+                            .columns = ProjectionColumns(args.shape),
+                            .sums = work.sums,
+                            .dalpha = args.gradients.alpha,
+                            .dbias = args.gradients.bias};
+  const int64_t fours = (sums.projection_elements + sums.channels) / 4;
+  const int64_t flat_blocks = (fours + kSumThreads - 1) / kSumThreads;
+  AddSumsKernel<<<unsigned(flat_blocks + 3 + sums.columns), kSumThreads, 0, stream>>>(sums,
+                                                                                      flat_blocks);
+  return LaunchStatus("AddSumsKernel");
+}
+
 template <int N, int kTiles, bool kSinkhorn, bool kMerge>
 SinglePassKernel<SingleBackwardArgs> KernelOf(const SinglePassGeometry& geometry) {
   if constexpr (N == 4 && kSinkhorn) {  // the shapes that pay most
@@ -162,12 +242,7 @@ absl::StatusOr<bool> SinglePassBackward(const BoundaryBackwardArgs<bf16>& args,
   }
   ASSIGN_OR_RETURN(const int64_t clusters,
                    LaunchClusters(kernel, config, ArgsOf(args, config, work), stream));
-  const BoundaryGradients<float> gradients = FloatGradients(args.gradients);
-  RETURN_IF_ERROR(AddCoefficientSums(args.shape, gradients, work.sums,
-                                     clusters * config.geometry.cluster, stream));
-  RETURN_IF_ERROR(AddPartials(work.gamma, clusters, args.shape.channels, gradients.gamma, stream));
-  RETURN_IF_ERROR(AddPartials(work.projection, clusters, ProjectionElements(args.shape),
-                              gradients.projection, stream));
+  RETURN_IF_ERROR(AddSums(args, work, clusters, config.geometry.cluster, stream));
   return true;
 }
 

@@ -190,6 +190,7 @@ struct SingleBackwardArgs {
   float* projection_partials = nullptr;  // [clusters, N C, columns]
   float* gamma_partials = nullptr;       // [clusters, C]
   float* sums = nullptr;                 // [blocks, 3 + columns]: alpha, bias
+  uint32_t zero = 0;                     // stays 0; device/hopper.cuh, Placed
 };
 
 }  // namespace birkhoff::cuda

@@ -73,6 +73,22 @@ __device__ inline float HighBf16Anew(uint32_t word) {
 __device__ inline uint32_t FloatBits(float value) { return __float_as_uint(value); }
 __device__ inline float BitsFloat(uint32_t bits) { return __uint_as_float(bits); }
 
+// *to = value where `wanted`, in shared memory, without a branch.  The compiler does not see the
+// store: read it behind a barrier.
+__device__ inline void StoreIf(bool wanted, float* to, float value) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %2, 0;\n@p st.shared.f32 [%0], %1;\n}" ::"r"(
+                   SharedAddress(to)),
+               "f"(value), "r"(uint32_t(wanted)));
+}
+
+// `word`, where `zero` is 0 and the compiler does not know it: a register of its own for an operand
+// of the tensor cores, which wants four in a row, filled once rather than for every product.
+__device__ inline uint32_t Placed(uint32_t word, uint32_t zero) {
+  uint32_t placed;
+  asm volatile("xor.b32 %0, %1, %2;" : "=r"(placed) : "r"(word), "r"(zero));
+  return placed;
+}
+
 // ---- warps
 
 __device__ inline float ShuffleXor(float value, int lanes) {
@@ -106,6 +122,12 @@ __device__ inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b
       "{%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0));
 }
 // Four 8 x 8 matrices of 16-bit elements, transposed: lane l gives the address of row l % 8 of
 // matrix l / 8, and gets rows 2t, 2t + 1 of column g of each.

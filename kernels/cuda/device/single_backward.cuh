@@ -36,7 +36,8 @@ class SingleBackward {
   static constexpr int kOfY = N * N, kOfG = kOfY + N, kGram = kOfG + N;
   static constexpr int kDots = AlignUp(kGram + N * (N + 1) / 2, 2);
   __device__ static constexpr int GramOf(int i, int j) {
-    return i <= j ? kGram + i * N - i * (i - 1) / 2 + j - i : GramOf(j, i);
+    const int row = i < j ? i : j, column = i < j ? j : i;
+    return kGram + row * N - row * (row - 1) / 2 + column - row;
   }
   // What Apply needs of a token: H_pre, H_res, H_post below, 1 / rms of u.
   static constexpr int kRes = N, kBelow = N + N * N, kInverse = kBelow + N;
@@ -265,10 +266,11 @@ class SingleBackward {
       uint32_t upper[4], lower[4];
       Load(stage + Offset(i), upper);
       Load(stage + Offset(next), lower);
+      const Rows rows = BothOf(upper, lower);
 #pragma unroll
       for (int j = 0; j <= N; ++j) {
         float d[4] = {};
-        Multiply(upper, lower, j < N ? x[j < N ? j : 0] : y, d);
+        Multiply(rows, j < N ? x[j < N ? j : 0] : y, d);
         StoreDiagonal(d, to + (j < N ? i * N + j : kOfY + i),
                       to + (j < N ? next * N + j : kOfY + next));
       }
@@ -276,10 +278,11 @@ class SingleBackward {
 #pragma unroll
     for (int i = 0; i < N; i += 2) {
       const int next = i + 1 < N ? i + 1 : i;
+      const Rows rows = BothOf(x[i], x[next]);
 #pragma unroll
       for (int j = i; j < N; ++j) {
         float d[4] = {};
-        Multiply(x[i], x[next], x[j], d);
+        Multiply(rows, x[j], d);
         StoreDiagonal(d, to + GramOf(i, j), to + GramOf(next, j));
       }
     }
@@ -292,33 +295,43 @@ class SingleBackward {
       high[q] = PackBf16(first, second);
       low[q] = PackBf16(first - LowBf16(high[q]), second - HighBf16(high[q]));
     }
+    const Rows rows = BothOf(high, low);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       float d[4] = {};
-      Multiply(high, low, x[j], d);
+      Multiply(rows, x[j], d);
       const float both[4] = {d[0] + d[2], d[1] + d[3], 0.0f, 0.0f};
-      StoreDiagonal(both, to + kOfG + j, nullptr);
+      StoreDiagonal(both, to + kOfG + j, to + kOfG + j);
     }
   }
   __device__ static void Load(const unsigned char* slot, uint32_t (&words)[4]) {
     const uint4 all = *reinterpret_cast<const uint4*>(slot);
     words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
   }
-  // d: rows of `upper`, then of `lower`, times those of `columns`, over the warp's 32 channels.
-  __device__ static void Multiply(const uint32_t (&upper)[4], const uint32_t (&lower)[4],
-                                  const uint32_t (&columns)[4], float (&d)[4]) {
+  // An operand a of 16 rows and 32 channels: two streams, or two parts of one.
+  struct Rows {
+    uint32_t at[2][4];
+  };
+  __device__ Rows BothOf(const uint32_t (&upper)[4], const uint32_t (&lower)[4]) const {
+    Rows rows;
 #pragma unroll
-    for (int m = 0; m < 2; ++m) {
-      const uint32_t a[4] = {upper[2 * m], lower[2 * m], upper[2 * m + 1], lower[2 * m + 1]};
-      MmaBf16(d, a, columns[2 * m], columns[2 * m + 1]);
+    for (int k = 0; k < 4; ++k) {
+      rows.at[k / 2][k % 2 * 2] = Placed(upper[k], args_.zero);
+      rows.at[k / 2][k % 2 * 2 + 1] = Placed(lower[k], args_.zero);
     }
+    return rows;
+  }
+  __device__ static void Multiply(const Rows& rows, const uint32_t (&columns)[4], float (&d)[4]) {
+    MmaBf16(d, rows.at[0], columns[0], columns[1]);
+    MmaBf16(d, rows.at[1], columns[2], columns[3]);
   }
   // Element (g, g) of both halves; its lane stores it.
   __device__ void StoreDiagonal(const float (&d)[4], float* upper, float* lower) const {
-    if (t_ != g_ / 2) return;
-    *upper = g_ % 2 == 0 ? d[0] : d[1];
-    if (lower != nullptr && lower != upper) *lower = g_ % 2 == 0 ? d[2] : d[3];
+    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
+    StoreIf(mine, upper, odd ? d[1] : d[0]);
+    if (lower != upper) StoreIf(mine, lower, odd ? d[3] : d[2]);
   }
+
   __device__ void SendSums(int turn) const {
     constexpr int kPairs = kDots / 2;
 #pragma unroll 1
@@ -350,6 +363,8 @@ class SingleBackward {
     const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
     const float mean = floats[0], norm = floats[1], scale = floats[2] * inverse_scale_;
     const float inverse = row[kInverse];
+    float pre[N];
+    LoadRow(row, pre);
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
       KeepOrder();
@@ -361,8 +376,8 @@ class SingleBackward {
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         x[j] = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowX + j) + at);
-        u[0] = fmaf(row[j], LowBf16(x[j]), u[0]);
-        u[1] = fmaf(row[j], HighBf16(x[j]), u[1]);
+        u[0] = fmaf(pre[j], LowBf16(x[j]), u[0]);
+        u[1] = fmaf(pre[j], HighBf16(x[j]), u[1]);
       }
       const uint32_t dnorm = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowDnorm) + at);
       const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * PairOf(q));
@@ -375,27 +390,30 @@ class SingleBackward {
       }
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        sums[j][0] = fmaf(-norm, LowBf16(x[j]), fmaf(row[j], du[0], sums[j][0]));
-        sums[j][1] = fmaf(-norm, HighBf16(x[j]), fmaf(row[j], du[1], sums[j][1]));
+        sums[j][0] = fmaf(-norm, LowBf16(x[j]), fmaf(pre[j], du[0], sums[j][0]));
+        sums[j][1] = fmaf(-norm, HighBf16(x[j]), fmaf(pre[j], du[1], sums[j][1]));
       }
 #pragma unroll
       for (int i = 0; i < N; ++i) {
         const uint32_t above = *reinterpret_cast<const uint32_t*>(stage + Offset(i) + at);
+        float res[N];
+        LoadRow(row + kRes + i * N, res);
 #pragma unroll
         for (int j = 0; j < N; ++j) {
-          sums[j][0] = fmaf(row[kRes + i * N + j], LowBf16(above), sums[j][0]);
-          sums[j][1] = fmaf(row[kRes + i * N + j], HighBf16(above), sums[j][1]);
+          sums[j][0] = fmaf(res[j], LowBf16(above), sums[j][0]);
+          sums[j][1] = fmaf(res[j], HighBf16(above), sums[j][1]);
         }
       }
       // Over dX' and dnorm, which nobody else reads: registers are short.
-      float dy[2] = {0.0f, 0.0f};
+      float dy[2] = {0.0f, 0.0f}, below[N];
+      LoadRow(row + kBelow, below);
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         const uint32_t dx = PackBf16(sums[j][0], sums[j][1]);
         *reinterpret_cast<uint32_t*>(stage + Offset(j) + at) = dx;
         // Of dX as it is stored: a stage that receives dX makes the same bits.
-        dy[0] = fmaf(row[kBelow + j], LowBf16(dx), dy[0]);
-        dy[1] = fmaf(row[kBelow + j], HighBf16(dx), dy[1]);
+        dy[0] = fmaf(below[j], LowBf16(dx), dy[0]);
+        dy[1] = fmaf(below[j], HighBf16(dx), dy[1]);
       }
       if constexpr (kMerge) {
         *reinterpret_cast<uint32_t*>(stage + Offset(kRowDnorm) + at) = PackBf16(dy[0], dy[1]);
@@ -403,6 +421,17 @@ class SingleBackward {
     }
     StoreRows(turn);
     AddPhi(turn, totals);
+  }
+
+  // N of a token's coefficients.
+  __device__ static void LoadRow(const float* from, float (&to)[N]) {
+    if constexpr (N == 4) {
+      const float4 all = *reinterpret_cast<const float4*>(from);
+      to[0] = all.x, to[1] = all.y, to[2] = all.z, to[3] = all.w;
+    } else {
+#pragma unroll
+      for (int j = 0; j < N; ++j) to[j] = from[j];
+    }
   }
 
   // dproducts phi^T of the lane's token, channels 2q, 2q + 1 of its 8, all streams.
@@ -474,9 +503,11 @@ class SingleBackward {
       LoadTransposed(words, x + j * sizes_.threads * 16);
 #pragma unroll
       for (int p = 0; p < 2; ++p) {
-        const uint32_t a[4] = {words[2 * p], words[2 * p + 1], words[2 * p], words[2 * p + 1]};
 #pragma unroll
-        for (int z = 0; z < kTiles; ++z) MmaBf16(totals.phi[j][p][z], a, high[z], low[z]);
+        for (int z = 0; z < kTiles; ++z) {
+          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], high[z]);
+          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], low[z]);
+        }
       }
     }
   }
@@ -596,7 +627,7 @@ class SingleBackward {
       float of_u = 0.0f;  // u . x_j
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        of_u = fmaf(gates[i], dots[i < lane ? GramOf(i, lane) : GramOf(lane, i)], of_u);
+        of_u = fmaf(gates[i], dots[GramOf(i, lane)], of_u);
       }
       const float dpre = inverse * fmaf(-inverse * mean, of_u, dots[kOfG + lane]);
       dgate = dpre * gate * (1.0f - gate);

@@ -360,6 +360,11 @@ inline float HighBf16(uint32_t word) { return BitsFloat(word & 0xffff0000u); }
 inline float LowBf16Anew(uint32_t word) { return LowBf16(word); }
 inline float HighBf16Anew(uint32_t word) { return HighBf16(word); }
 
+inline uint32_t Placed(uint32_t word, uint32_t zero) { return word ^ zero; }
+inline void StoreIf(bool wanted, float* to, float value) {
+  if (wanted) *to = value;
+}
+
 template <typename T>
 T ShuffleXor(T value, int lanes) {
   return emulation::Together<T>(value, [&](const T* in, T* out) {
@@ -388,6 +393,9 @@ inline void MmaF16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
 }
 inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}}, true, false);
+}
+inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a0, a1, 0, 0}, {b0, 0}}, true, true);
 }
 inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
   struct Words {
