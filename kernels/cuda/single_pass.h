@@ -119,6 +119,7 @@ struct SingleForwardArgs {
   float* logits = nullptr;
   bf16* norm_out = nullptr;
   float* norm_inv_rms = nullptr;
+  uint32_t zero = 0;  // stays 0; device/hopper.cuh, Placed
 };
 
 // ---- backward
@@ -128,11 +129,12 @@ struct BackwardSizes {
                                                SinglePassColumns columns)
       : threads(geometry.warps * 32),
         owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
-        dots(AlignUp(columns.streams * (columns.streams + 2) +
-                         columns.streams * (columns.streams + 1) / 2,
-                     2)),
+        dots(AlignUp(
+            columns.streams * (columns.streams + 2) + columns.streams * (columns.streams + 1) / 2,
+            2)),
         // Of a token: H_pre, H_res; H_post below; 1 / rms of u.  16 bytes divide among the banks.
-        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 4) / 8 * 8 + 4),
+        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 4) / 8 * 8 +
+                          4),
         // Of a token: dproducts as pairs of bf16 (high, low); as fp16, high, then low; four floats.
         packet(columns.tiles * 16 + 4) {
     const int row = threads * 16;
@@ -190,7 +192,7 @@ struct SingleBackwardArgs {
   float* projection_partials = nullptr;  // [clusters, N C, columns]
   float* gamma_partials = nullptr;       // [clusters, C]
   float* sums = nullptr;                 // [blocks, 3 + columns]: alpha, bias
-  uint32_t zero = 0;                     // stays 0; device/hopper.cuh, Placed
+  uint32_t zero = 0;                     // as above
 };
 
 }  // namespace birkhoff::cuda

@@ -38,6 +38,13 @@ __device__ inline void CopyWait() {
 // Keeps the compiler from moving loads and stores across: what is loaded early takes registers.
 __device__ inline void KeepOrder() { asm volatile("" ::: "memory"); }
 
+// 16 bytes to global memory, in one piece wherever the registers lie.
+__device__ inline void Store16(void* to, uint4 words) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(words.x), "r"(words.y),
+               "r"(words.z), "r"(words.w)
+               : "memory");
+}
+
 // ---- numbers
 
 // Two floats rounded to nearest even, `low` in the lower half.

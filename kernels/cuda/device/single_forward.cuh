@@ -5,7 +5,7 @@
 //
 //   wait for the tile, start loading the next one
 //   X = H_res x + H_post y, rounded, stored          fp32, in the order of device/mix.cuh
-//   X phi and the Gram matrix of the streams         tensor cores (fp16, fp32 sums); fp32
+//   X phi and the Gram matrix of the streams         tensor cores (fp16, bf16), fp32 sums
 //   sums of the warps, to the token's owner          in order of warps
 //   the owner: 1 / r, logits, H_pre, 1 / rms of u    in order of blocks; u . u = H_pre G H_pre
 //   norm_out = gamma u / rms                         fp32, in the order of device/mix.cuh
@@ -202,8 +202,8 @@ class SingleForward {
         bf16* to = args_.x + token * N * args_.channels + channel_;
 #pragma unroll
         for (int j = 0; j < N; ++j) {
-          *reinterpret_cast<uint4*>(to + j * args_.channels) = {x[half][j][0], x[half][j][1],
-                                                                x[half][j][2], x[half][j][3]};
+          Store16(to + j * args_.channels,
+                  {x[half][j][0], x[half][j][1], x[half][j][2], x[half][j][3]});
         }
       }
     }
@@ -332,37 +332,29 @@ class SingleForward {
     }
     return zero == 0.0f;
   }
+  // x_i . x_j of tokens g and g + 8: the diagonals of products of tokens with tokens.
   __device__ void GramSums(const Lanes& x, float* part) const {
-    float gram[2][kGram] = {};
+    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
+    float* to = part + g_ * sizes_.sum_pitch + sizes_.products;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+    for (int i = 0, k = 0; i < N; ++i) {
+      uint32_t rows[2][4];
 #pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        float low[N], high[N];
+      for (int m = 0; m < 2; ++m) {
 #pragma unroll
-        for (int j = 0; j < N; ++j) {
-          low[j] = LowBf16Anew(x[half][j][q]);
-          high[j] = HighBf16Anew(x[half][j][q]);
-        }
-#pragma unroll
-        for (int i = 0, k = 0; i < N; ++i) {
-#pragma unroll
-          for (int j = i; j < N; ++j, ++k) {
-            gram[half][k] = fmaf(low[i], low[j], gram[half][k]);
-            gram[half][k] = fmaf(high[i], high[j], gram[half][k]);
-          }
-        }
+        for (int r = 0; r < 4; ++r) rows[m][r] = Placed(x[r % 2][i][2 * m + r / 2], args_.zero);
       }
-    }
-    // Lanes of even t finish token g, of odd t token g + 8.
-    const bool odd = t_ % 2 != 0;
-    float* at = part + (g_ + (odd ? 8 : 0)) * sizes_.sum_pitch + sizes_.products;
 #pragma unroll
-    for (int k = 0; k < kGram; ++k) {
-      float sum = odd ? gram[1][k] : gram[0][k];
-      sum += ShuffleXor(odd ? gram[0][k] : gram[1][k], 1);
-      sum += ShuffleXor(sum, 2);
-      if (t_ < 2) at[k] = sum;
+      for (int j = i; j < N; ++j, ++k) {
+        float upper[4] = {}, lower[4] = {};
+#pragma unroll
+        for (int m = 0; m < 2; ++m) {
+          MmaBf16(upper, rows[m], x[0][j][2 * m], x[0][j][2 * m + 1]);
+          MmaBf16(lower, rows[m], x[1][j][2 * m], x[1][j][2 * m + 1]);
+        }
+        StoreIf(mine, to + k, odd ? upper[1] : upper[0]);
+        StoreIf(mine, to + k + 8 * sizes_.sum_pitch, odd ? lower[3] : lower[2]);
+      }
     }
   }
 
@@ -535,8 +527,7 @@ class SingleForward {
         out[q] = PackBf16(__fmul_rn(__fmul_rn(low, inverse), gamma[2 * q]),
                           __fmul_rn(__fmul_rn(high, inverse), gamma[2 * q + 1]));
       }
-      *reinterpret_cast<uint4*>(args_.norm_out + token * args_.channels + channel_) = {
-          out[0], out[1], out[2], out[3]};
+      Store16(args_.norm_out + token * args_.channels + channel_, {out[0], out[1], out[2], out[3]});
     }
   }
 

@@ -345,6 +345,10 @@ void CopyWait() {
 }
 
 inline void KeepOrder() {}
+inline void Store16(void* to, uint4 words) {
+  BIRKHOFF_CHECK(reinterpret_cast<uintptr_t>(to) % 16 == 0, "not aligned");
+  std::memcpy(to, &words, 16);
+}
 
 inline uint32_t PackBf16(float low, float high) {
   return uint32_t{ToBf16(low).bits} | uint32_t{ToBf16(high).bits} << 16;
