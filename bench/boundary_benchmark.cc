@@ -54,11 +54,19 @@ class Buffer {
   T* data_ = nullptr;
 };
 
-// N(mean, scale^2), drawn once for a stretch and repeated: 2^20 + 7 numbers line up with no row.
-std::vector<float> Stretch(uint64_t seed, double scale, double mean) {
-  Rng rng(seed);
-  std::vector<float> values((1 << 20) + 7);
-  for (float& value : values) value = float(mean + scale * rng.Normal());
+// N(mean, scale^2): one stretch, drawn once, from another place for each seed; its length lines up
+// with no row.
+std::vector<float> Stretch(int seed, double scale, double mean) {
+  static const std::vector<float> drawn = [] {
+    Rng rng(1);
+    std::vector<float> values((1 << 20) + 7);
+    for (float& value : values) value = float(rng.Normal());
+    return values;
+  }();
+  std::vector<float> values(drawn.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = float(mean + scale * drawn[(i + size_t(seed) * 65537) % drawn.size()]);
+  }
   return values;
 }
 template <typename T>
@@ -69,10 +77,10 @@ void Upload(const std::vector<T>& stretch, const Buffer<T>& to) {
                       cudaMemcpyHostToDevice));
   }
 }
-void Draw(const Buffer<float>& to, uint64_t seed, double scale, double mean = 0.0) {
+void Draw(const Buffer<float>& to, int seed, double scale, double mean = 0.0) {
   Upload(Stretch(seed, scale, mean), to);
 }
-void Draw(const Buffer<bf16>& to, uint64_t seed) {
+void Draw(const Buffer<bf16>& to, int seed) {
   std::vector<bf16> values;
   for (const float value : Stretch(seed, 1.0, 0.0)) values.push_back(ToBf16(value));
   Upload(values, to);

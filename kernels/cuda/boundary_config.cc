@@ -8,8 +8,7 @@
 namespace birkhoff::cuda {
 namespace {
 
-constexpr int kSharedBytes = 227 * 1024;  // that a block of Hopper may have
-constexpr int kMostCluster = 16;          // beyond 8 by the kernel's own wish
+constexpr int kMostCluster = 16;  // beyond 8 by the kernel's own wish
 // Threads of a group at which a lane still has the registers that it needs: two groups of 10 warps
 // forward; backward 10 warps and the one that finishes.
 constexpr int kUsualWarps = 10;
@@ -94,10 +93,10 @@ BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t mos
     return forward ? ForwardSizes(geometry, config.columns).total
                    : BackwardSizes(geometry, config.columns).total;
   };
-  while (shared() > kSharedBytes && geometry.groups > 1) --geometry.groups;
-  if (shared() > kSharedBytes) {
+  while (shared() > kMostSharedBytes && geometry.groups > 1) --geometry.groups;
+  if (shared() > kMostSharedBytes) {
     return Streaming(absl::StrCat("C=", shape.channels, " takes ", shared(),
-                                  " bytes of shared memory; need <= ", kSharedBytes));
+                                  " bytes of shared memory; need <= ", kMostSharedBytes));
   }
   config.shared_bytes = shared();
   config.tile_tokens = forward ? kForwardTileTokens : kBackwardTileTokens;

@@ -18,6 +18,8 @@ enum class BoundaryPath { kChosen, kStreaming, kSinglePass };
 // What kChosen is: the one line that makes the single-pass kernels the default.
 inline constexpr BoundaryPath kChosenPath = BoundaryPath::kStreaming;
 
+inline constexpr int kMostSharedBytes = 227 * 1024;  // that a block of Hopper may have
+
 struct BoundaryDesc {
   BoundaryPass pass = BoundaryPass::kForward;
   BoundaryShape shape = {};

@@ -50,10 +50,10 @@ template <typename Args>
 absl::StatusOr<KernelResidence> AskResidence(SinglePassKernel<Args> kernel,
                                              const BoundaryConfig& config) {
   const void* function = reinterpret_cast<const void*>(kernel);
-  RETURN_IF_ERROR(
-      ToStatus(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    config.shared_bytes),
-               "single pass: shared memory"));
+  // A kernel serves configurations of several sizes, so it may have all there is.
+  RETURN_IF_ERROR(ToStatus(
+      cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes),
+      "single pass: shared memory"));
   if (config.geometry.cluster > 8) {
     RETURN_IF_ERROR(
         ToStatus(cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
