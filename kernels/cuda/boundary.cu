@@ -163,8 +163,8 @@ absl::Status RunReadNorm(BoundaryForwardArgs<T> args, StreamHandle stream) {
 absl::StatusOr<BoundaryConfig> ForwardConfig(const BoundaryForwardArgs<bf16>& args,
                                              BoundaryPath path) {
   ASSIGN_OR_RETURN(const int capability, ComputeCapability());
-  const bool aligned = MovesPacks(args.shape.channels,
-                                  {args.x, args.source.x, args.source.y, args.norm_out});
+  const bool aligned = MovesPacks(args.shape.channels, {args.x, args.source.x, args.source.y,
+                                                        args.source.coefficients, args.norm_out});
   return ConfigOf({.pass = BoundaryPass::kForward,
                    .shape = args.shape,
                    .source = args.source.kind,
@@ -242,8 +242,7 @@ template absl::Status BoundaryForward(const BoundaryForwardArgs<float>&, StreamH
 template absl::Status BoundaryForward(const BoundaryForwardArgs<bf16>&, StreamHandle);
 template absl::Status BoundaryForward(const BoundaryForwardArgs<float>&, StreamHandle,
                                       BoundaryPath);
-template absl::Status BoundaryForward(const BoundaryForwardArgs<bf16>&, StreamHandle,
-                                      BoundaryPath);
+template absl::Status BoundaryForward(const BoundaryForwardArgs<bf16>&, StreamHandle, BoundaryPath);
 template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<float>&, StreamHandle);
 template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<bf16>&, StreamHandle);
 

@@ -276,8 +276,9 @@ absl::Status RunSuffix(const BoundaryBackwardArgs<T>& args, StreamHandle stream)
 absl::StatusOr<BoundaryConfig> BackwardConfig(const BoundaryBackwardArgs<bf16>& args,
                                               BoundaryPath path) {
   ASSIGN_OR_RETURN(const int capability, ComputeCapability());
-  const bool aligned = MovesPacks(args.shape.channels, {args.dx_above, args.x, args.y, args.dnorm,
-                                                        args.dx, args.dy_below});
+  const bool aligned =
+      MovesPacks(args.shape.channels, {args.dx_above, args.x, args.y, args.dnorm, args.coefficients,
+                                       args.coefficients_below, args.dx, args.dy_below});
   return ConfigOf({.pass = BoundaryPass::kBackward,
                    .shape = args.shape,
                    .source = args.source,

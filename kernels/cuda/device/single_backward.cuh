@@ -154,22 +154,29 @@ class SingleBackward {
     CopyAsync16(stage + Offset(kRowDnorm), args_.dnorm + row + channel, there);
     CopyAsync16(YStage(turn) + Offset(0), args_.y + row + channel, there);
 
-    constexpr int kWidth = kInverse + 1;
+    // Pieces of 16 bytes at n = 4, else single numbers.
+    constexpr int kPiece = N == 4 ? 4 : 1, kPieces = kInverse / kPiece + 1;
     float* to = Coefficients(turn);
 #pragma unroll 1
-    for (int i = thread_; i < kTile * kWidth; i += sizes_.threads) {
-      const int64_t t = int64_t{Tile(turn)} * kTile + i / kWidth;
-      const int k = i % kWidth;
-      bool wanted = t < args_.tokens;
-      const int64_t from = wanted ? t : 0;
+    for (int i = thread_; i < kTile * kPieces; i += sizes_.threads) {
+      const int64_t t = int64_t{Tile(turn)} * kTile + i / kPieces;
+      const int k = i % kPieces * kPiece;
+      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
+      const bool valid = t < args_.tokens;
+      const int64_t from = valid ? t : 0;
       const float* source = args_.coefficients + from * kCoefficients + (k < kRes ? k : k + N);
-      if (k >= kBelow) {
-        if (k < kInverse) wanted = wanted && kMerge;
-        source = k < kInverse && kMerge
-                     ? args_.coefficients_below + from * kCoefficients + N + k - kBelow
-                     : args_.norm_inv_rms + from;
+      if (kMerge && k >= kBelow) {
+        source = args_.coefficients_below + from * kCoefficients + N + k - kBelow;
       }
-      CopyAsync4(to + i / kWidth * sizes_.coefficient_pitch + k, source, wanted);
+      if (k == kInverse) {
+        CopyAsync4(at, args_.norm_inv_rms + from, valid);
+      } else if (kMerge || k < kBelow) {
+        if constexpr (N == 4) {
+          CopyAsync16(at, source, valid);
+        } else {
+          CopyAsync4(at, source, valid);
+        }
+      }
     }
   }
 
@@ -363,8 +370,10 @@ class SingleBackward {
     const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
     const float mean = floats[0], norm = floats[1], scale = floats[2] * inverse_scale_;
     const float inverse = row[kInverse];
-    float pre[N];
+    float pre[N], scaled[N];  // H_pre, and over rms: u comes normalised
     LoadRow(row, pre);
+#pragma unroll
+    for (int j = 0; j < N; ++j) scaled[j] = pre[j] * inverse;
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
       KeepOrder();
@@ -376,15 +385,14 @@ class SingleBackward {
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         x[j] = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowX + j) + at);
-        u[0] = fmaf(pre[j], LowBf16(x[j]), u[0]);
-        u[1] = fmaf(pre[j], HighBf16(x[j]), u[1]);
+        u[0] = fmaf(scaled[j], LowBf16(x[j]), u[0]);
+        u[1] = fmaf(scaled[j], HighBf16(x[j]), u[1]);
       }
       const uint32_t dnorm = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowDnorm) + at);
       const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * PairOf(q));
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const float in = e == 0 ? LowBf16(dnorm) : HighBf16(dnorm);
-        u[e] *= inverse;
         totals.gamma[2 * q + e] = fmaf(in, u[e], totals.gamma[2 * q + e]);
         du[e] = inverse * fmaf(e == 0 ? gamma.x : gamma.y, in, -u[e] * mean);
       }

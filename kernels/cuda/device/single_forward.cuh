@@ -109,18 +109,24 @@ class SingleForward {
     if constexpr (kMerge) PrefetchCoefficients(tile, slot);
   }
 
+  // Of n = 4, whose rows are pieces of 16 bytes, H_post and H_res alone.
   __device__ void PrefetchCoefficients(int tile, int slot) const {
+    constexpr int kPiece = N == 4 ? 4 : 1, kFirst = N == 4 ? 4 : 0;
+    constexpr int kPieces = (kCoefficients - kFirst) / kPiece;
     float* to = Coefficients() + slot * kTile * sizes_.coefficient_pitch;
 #pragma unroll 1
-    for (int i = thread_; i < kTile * kCoefficients; i += sizes_.threads) {
-      const int64_t token = int64_t{tile} * kTile + i / kCoefficients;
-      const int k = i % kCoefficients;
-      float* at = to + i / kCoefficients * sizes_.coefficient_pitch + k;
+    for (int i = thread_; i < kTile * kPieces; i += sizes_.threads) {
+      const int64_t token = int64_t{tile} * kTile + i / kPieces;
+      const int k = kFirst + i % kPieces * kPiece;
+      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
       const bool there = token < args_.tokens;
-      if (args_.coefficients_below == nullptr) {
+      const float* from = args_.coefficients_below + (there ? token * kCoefficients + k : 0);
+      if constexpr (N == 4) {
+        CopyAsync16(at, from, there);
+      } else if (args_.coefficients_below == nullptr) {
         *at = there ? 1.0f : 0.0f;
       } else {
-        CopyAsync4(at, args_.coefficients_below + (there ? token * kCoefficients + k : 0), there);
+        CopyAsync4(at, from, there);
       }
     }
   }
@@ -216,8 +222,16 @@ class SingleForward {
   // In the order of device/mix.cuh's Merge: the same bits as the streaming kernels.
   __device__ static void MergeToken(const float* row, const uint32_t (&y)[4], uint32_t (&x)[N][4]) {
     float h[N + N * N];
+    if constexpr (N == 4) {
 #pragma unroll
-    for (int k = 0; k < N + N * N; ++k) h[k] = row[N + k];
+      for (int k = 0; k < N + N * N; k += 4) {
+        const float4 four = *reinterpret_cast<const float4*>(row + N + k);
+        h[k] = four.x, h[k + 1] = four.y, h[k + 2] = four.z, h[k + 3] = four.w;
+      }
+    } else {
+#pragma unroll
+      for (int k = 0; k < N + N * N; ++k) h[k] = row[N + k];
+    }
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
       uint32_t out[N];
