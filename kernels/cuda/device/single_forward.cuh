@@ -185,6 +185,9 @@ class SingleForward {
     NamedBarrier(1 + group_, sizes_.threads);
     SendSums();
     if (warp_ == geometry_.warps - 1) FinishTile(args_, shared_, tile, parity);
+    if constexpr (kMerge) {
+      if (warp_ == 0 && args_.prefix != nullptr) MultiplyPrefix(args_, shared_, tile);
+    }
     ByteBarrierWait(Barriers() + 1, parity);
     WriteNorm(tile, x);
   }
@@ -398,36 +401,41 @@ class SingleForward {
                                                  unsigned char* shared, int tile, int parity) {
     SingleForward(args, shared).Finish(tile, parity);
   }
-  // Lanes share the columns of a token, then each makes all that the token needs.
+  // Half a warp a token: lanes share its columns, then each makes all that it needs.
+  static constexpr int kShare = 16;
   __device__ void Finish(int tile, int parity) const {
-    const int lane = int(threadIdx.x) % 32, cluster = geometry_.cluster;
+    const int lane = int(threadIdx.x) % kShare, cluster = geometry_.cluster;
     uint64_t* barriers = Barriers();
-    if (lane == 0) {
+    if (threadIdx.x % 32 == 0) {
       ByteBarrierExpect(barriers, cluster * OwnedHere() * sizes_.sums * 4);
       ByteBarrierExpect(barriers + 1, kTile * sizes_.scale_pitch * 4);
     }
     ByteBarrierWait(barriers, parity);
-    for (int own = 0; own < OwnedHere(); ++own) {
-      float* row = Received() + own * sizes_.sums;
-      for (int k = lane; k < sizes_.products + kGram; k += 32) {
+    for (int first = 0; first < OwnedHere(); first += 2) {
+      const int own = first + int(threadIdx.x) % 32 / kShare;
+      const bool here = own < OwnedHere();
+      float* row = Received() + (here ? own : first) * sizes_.sums;
+      for (int k = lane; here && k < sizes_.products + kGram; k += kShare) {
         float sum = row[k];
-        for (int from = 1; from < cluster; ++from)
+        for (int from = 1; from < cluster; ++from) {
           sum += row[from * sizes_.owned * sizes_.sums + k];
+        }
         row[k] = sum;
       }
       WarpBarrier();
       const int local = rank_ * sizes_.owned + own;
       const int64_t token = int64_t{tile} * kTile + local;
+      const bool kept = here && token < args_.tokens;
       float weight[N];
-      FinishProducts(row, token, weight);
+      FinishProducts(row, token, kept, weight);
       const float inverse = InverseRms(row + sizes_.products, weight);
-      if (lane == 0 && token < args_.tokens) args_.norm_inv_rms[token] = inverse;
+      if (lane == 0 && kept) args_.norm_inv_rms[token] = inverse;
       float out[8] = {};
 #pragma unroll
       for (int j = 0; j < N; ++j) out[j] = weight[j];
       out[N] = inverse;
       float* to = Scales() + local * sizes_.scale_pitch;
-      for (int peer = lane; peer < cluster; peer += 32) {
+      for (int peer = lane; here && peer < cluster; peer += kShare) {
 #pragma unroll
         for (int k = 0; k < (N + 4) / 4 * 4; k += 4) {
           Send16(to + k, peer,
@@ -437,17 +445,14 @@ class SingleForward {
         }
       }
     }
-    if constexpr (kMerge) {
-      if (args_.prefix != nullptr) MultiplyPrefix(tile);
-    }
     WarpBarrier();
   }
 
   // Products and sums of squares -> logits, stored, and the weights of the streams in u.
-  __device__ void FinishProducts(const float* row, int64_t token, float (&weight)[N]) const {
-    const int lane = int(threadIdx.x) % 32;
+  __device__ void FinishProducts(const float* row, int64_t token, bool there,
+                                 float (&weight)[N]) const {
+    const int lane = int(threadIdx.x) % kShare;
     const float* gram = row + sizes_.products;
-    const bool there = token < args_.tokens;
     if constexpr (kTiles == 0) {
 #pragma unroll
       for (int j = 0; j < N; ++j) weight[j] = 1.0f;
@@ -467,7 +472,7 @@ class SingleForward {
       for (int j = 0, k = 0; j < N; k += N - j, ++j) squares += gram[k];
       const float inverse = Inverse(squares / float(N * args_.channels));
       float* out = args_.logits + token * (args_.columns + 1);
-      for (int k = lane; there && k <= args_.columns; k += 32) {
+      for (int k = lane; there && k <= args_.columns; k += kShare) {
         out[k] = k == args_.columns ? inverse : row[k] * inverse;
       }
 #pragma unroll
@@ -491,26 +496,31 @@ class SingleForward {
     return 1.0f / sqrtf(mean + args_.norm_eps);
   }
 
-  // P of this block's tokens: a lane an entry, in double, read before any is written.
-  __device__ void MultiplyPrefix(int tile) const {
+  // P of this block's tokens: a lane an entry of a few tokens, in double, all read before any is
+  // written.  A call, for the sake of registers, by a warp that would wait.
+  __device__ __noinline__ static void MultiplyPrefix(const SingleForwardArgs& args,
+                                                     unsigned char* shared, int tile) {
+    const SingleForward self(args, shared);
+    constexpr int kEntries = N * N, kTokens = 32 / kEntries;
     const int lane = int(threadIdx.x) % 32;
-    for (int own = 0; own < OwnedHere(); ++own) {
-      const int64_t token = int64_t{tile} * kTile + rank_ * sizes_.owned + own;
-      if (token >= args_.tokens) return;
-      const float* below = args_.prefix_below + token * N * N;
+    for (int first = 0; first < self.OwnedHere(); first += kTokens) {
+      const int own = first + lane / kEntries, entry = lane % kEntries;
+      const int64_t token = int64_t{tile} * kTile + self.rank_ * self.sizes_.owned + own;
+      const bool mine = lane < kTokens * kEntries && own < self.OwnedHere() && token < args.tokens;
       double sum = 0.0;
-      if (lane < N * N) {
+      if (mine) {
+        const float* below = args.prefix_below + token * kEntries + entry % N;
 #pragma unroll
         for (int m = 0; m < N; ++m) {
           float h = 1.0f;
-          if (args_.coefficients_below != nullptr) {
-            h = args_.coefficients_below[token * kCoefficients + 2 * N + lane / N * N + m];
+          if (args.coefficients_below != nullptr) {
+            h = args.coefficients_below[token * kCoefficients + 2 * N + entry / N * N + m];
           }
-          sum = fma(double(h), double(below[m * N + lane % N]), sum);
+          sum = fma(double(h), double(below[m * N]), sum);
         }
       }
       WarpBarrier();
-      if (lane < N * N) args_.prefix[token * N * N + lane] = float(sum);
+      if (mine) args.prefix[token * kEntries + entry] = float(sum);
     }
   }
 
