@@ -163,8 +163,9 @@ absl::Status RunReadNorm(BoundaryForwardArgs<T> args, StreamHandle stream) {
 absl::StatusOr<BoundaryConfig> ForwardConfig(const BoundaryForwardArgs<bf16>& args,
                                              BoundaryPath path) {
   ASSIGN_OR_RETURN(const int capability, ComputeCapability());
-  const bool aligned = MovesPacks(args.shape.channels, {args.x, args.source.x, args.source.y,
-                                                        args.source.coefficients, args.norm_out});
+  const bool aligned = MovesPacks(args.shape.channels,
+                                  {args.x, args.source.x, args.source.y, args.source.coefficients,
+                                   args.parameters.projection, args.norm_out});
   return ConfigOf({.pass = BoundaryPass::kForward,
                    .shape = args.shape,
                    .source = args.source.kind,

@@ -31,6 +31,19 @@ __device__ inline float PowerBelow(float largest, int exponent) {
   return BitsFloat(uint32_t(want + 127) << 23);
 }
 
+// The largest size among `count` numbers, a multiple of 4, as far as this thread of the block
+// looks; `from` is 16-byte aligned.
+__device__ inline float LargestOf(const float* from, int count) {
+  float largest = 0.0f;
+#pragma unroll 4
+  for (int i = 4 * int(threadIdx.x); i < count; i += 4 * int(blockDim.x)) {
+    const float4 four = *reinterpret_cast<const float4*>(from + i);
+    largest = fmaxf(fmaxf(largest, fmaxf(fabsf(four.x), fabsf(four.y))),
+                    fmaxf(fabsf(four.z), fabsf(four.w)));
+  }
+  return largest;
+}
+
 // The power of two for the largest of all the block's values.  Scratch: one float in shared memory.
 __device__ inline float BlockScale(float largest, float* scratch) {
   int* shared = reinterpret_cast<int*>(scratch);

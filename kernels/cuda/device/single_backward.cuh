@@ -192,16 +192,13 @@ class SingleBackward {
     float largest = 0.0f;
     for (int j = 0; j < N; ++j) {
       const float* from = args_.projection + (int64_t{j} * args_.channels + first) * args_.columns;
-#pragma unroll 4
-      for (int i = thread_; i < valid * args_.columns; i += int(blockDim.x)) {
-        largest = fmaxf(largest, fabsf(from[i]));
-      }
+      largest = fmaxf(largest, LargestOf(from, valid * args_.columns));
     }
     const float scale = BlockScale(largest, reinterpret_cast<float*>(shared_));
     inverse_scale_ = 1.0f / scale;
     uint32_t* words = reinterpret_cast<uint32_t*>(shared_ + 16);
     const int count = geometry_.warps * 4 * kWordsAtOnce * 32;
-#pragma unroll 4
+#pragma unroll 8
     for (int i = thread_; i < count; i += int(blockDim.x)) {
       const int lane = i / kVector % 32, block = i / kVector / 32;  // of kVector words a lane
       const int word = block % (kWordsAtOnce / kVector) * kVector + i % kVector;

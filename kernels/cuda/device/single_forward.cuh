@@ -141,7 +141,7 @@ class SingleForward {
       inverse_scale_ = 1.0f / scale;
       uint2* words = reinterpret_cast<uint2*>(shared_ + 16);
       const int count = geometry_.warps * kPhiRows * kTiles * 64;
-#pragma unroll 2
+#pragma unroll 4
       for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
         const int lane = i % 32, m = i / 32 % 2, z = i / 64 % kTiles;
         const int j = i / 64 / kTiles % kPhiRows, warp = i / 64 / kTiles / kPhiRows;
@@ -163,10 +163,7 @@ class SingleForward {
     const int rows = kPerRow ? args_.columns : N, each = kPerRow ? 1 : args_.columns;
     for (int row = 0; row < rows; ++row) {
       const float* from = args_.projection + (int64_t{row} * args_.channels + first) * each;
-#pragma unroll 4
-      for (int i = int(threadIdx.x); i < there * each; i += int(blockDim.x)) {
-        largest = fmaxf(largest, fabsf(from[i]));
-      }
+      largest = fmaxf(largest, LargestOf(from, there * each));
     }
     return largest;
   }
