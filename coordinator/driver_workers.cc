@@ -21,7 +21,7 @@ absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
   absl::Status status;
   Aftermath aftermath;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     status = HandleLocked(message, link);
     aftermath = TakeAftermath();
   }
@@ -43,6 +43,7 @@ void Driver::Disconnected(WorkerLink* link) {
 }
 
 absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link) {
+  MakeUpForGap(clock_.Now());  // before anybody's lease or grace begins anew
   if (const Hello* hello = std::get_if<Hello>(&message.payload)) {
     return OnHello(message, *hello, link);
   }
@@ -133,8 +134,8 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   if constexpr (std::is_same_v<Said, StepDone>) {
     record->progress.SawStep(absl::Seconds(said.report.step_seconds));
     // All ranks see the same step; the history keeps rank 0's word.
-    record->metrics.memory.resize(record->job.ranks().size());
-    record->metrics.memory[rank] = {message.worker, said.report.memory_bytes};
+    record->meter.Heard(record->job, rank, said.report);
+    if (!record->meter.knows_memory()) record->meter.Holds(record->job, PlanOf(*record).get());
     if (rank != 0) return absl::OkStatus();
   }
   absl::Status status = absl::OkStatus();

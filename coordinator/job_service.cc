@@ -77,6 +77,7 @@ class Service final : public JobService, private v1::JobService::CallbackService
   Service(Coordinator& coordinator, std::string version)
       : coordinator_(coordinator), version_(std::move(version)), watches_(coordinator) {}
   grpc::Service* service() override { return this; }
+  void EndWatches() override { watches_.Close(); }
 
  private:
   grpc::ServerUnaryReactor* CreateJob(grpc::CallbackServerContext* context,
@@ -87,6 +88,9 @@ class Service final : public JobService, private v1::JobService::CallbackService
   absl::Status Create(const v1::CreateJobRequest& request, v1::CreateJobResponse& response) {
     SubmitRequest submit;
     ASSIGN_OR_RETURN(submit.spec, SpecOf(request));
+    std::vector<Problem> problems;
+    CheckText("output_directory", request.output_directory(), &problems);
+    RETURN_IF_ERROR(BadRequest(problems));
     submit.changes.assign(request.changes().begin(), request.changes().end());
     submit.init_from = request.init_from();
     RETURN_IF_ERROR(BadRequest(CheckBeginning(submit)));

@@ -10,11 +10,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "birkhoff/v1/worker_service.grpc.pb.h"
+#include "core/base/clock.h"
 #include "core/base/guarded.h"
 #include "core/base/printable.h"
 #include "core/base/status_macros.h"
+#include "core/base/steady_wait.h"
 #include "core/net/bounds.h"
 #include "core/net/convert.h"
 #include "core/net/status.h"
@@ -33,28 +34,36 @@ class Streams {
     {
       absl::MutexLock lock(&mutex_);
       closing_ = true;
+      wake_.Notify();
     }
     heart_.join();
   }
   const WorkerServiceLimits& limits() const { return limits_; }
-  // False: there are too many.
-  bool Add(Stream* stream) {
+  // Not OK: why the stream must end.
+  absl::Status Add(Stream* stream) {
     absl::MutexLock lock(&mutex_);
-    streams_[stream] = absl::Now();
-    return streams_.size() <= limits_.streams;
+    streams_[stream] = clock_.Now();
+    if (closed_) return Stopping();
+    if (streams_.size() <= limits_.streams) return absl::OkStatus();
+    return absl::ResourceExhaustedError("too many workers are connected");
   }
+  void Close();
   void Remove(Stream* stream) {
     absl::MutexLock lock(&mutex_);
     streams_.erase(stream);
   }
 
  private:
+  static absl::Status Stopping() { return absl::UnavailableError("the coordinator is stopping"); }
   void Beat();
 
   const WorkerServiceLimits limits_;
   absl::Mutex mutex_;
-  std::map<Stream*, absl::Time> streams_ ABSL_GUARDED_BY(mutex_);  // and when each began
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  const SystemClock clock_;
+  std::map<Stream*, Instant> streams_ ABSL_GUARDED_BY(mutex_);  // and when each began
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;                 // no more streams
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;                // no more heart
+  SteadyWait wake_;
   std::thread heart_;
 };
 
@@ -65,10 +74,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
  public:
   Stream(Coordinator& coordinator, Streams& streams, grpc::CallbackServerContext& context)
       : coordinator_(coordinator), streams_(streams), context_(context) {
-    if (streams_.Add(this)) {
+    const absl::Status added = streams_.Add(this);
+    if (added.ok()) {
       StartRead(&request_);
     } else {
-      End(absl::ResourceExhaustedError("too many workers are connected"));
+      End(added);
     }
   }
 
@@ -92,6 +102,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
     absl::MutexLock lock(&mutex_);
     if (greeted_) return;
     EndLocked(absl::DeadlineExceededError("no Hello has come"));
+  }
+
+  void End(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    EndLocked(status);
   }
 
   void OnReadDone(bool ok) override {
@@ -138,10 +153,6 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
     writing_ = true;
     StartWrite(&response_);
   }
-  void End(const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
-    EndLocked(status);
-  }
   void EndLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!std::exchange(ended_, true)) Finish(ToGrpc(status));
   }
@@ -160,12 +171,18 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
       false;  // has said something, Hello first or it is refused
 };
 
+void Streams::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+  for (const auto& [stream, begin] : streams_) stream->End(Stopping());
+}
+
 void Streams::Beat() {
   absl::MutexLock lock(&mutex_);
   const auto closing = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; };
-  while (!mutex_.AwaitWithTimeout(absl::Condition(&closing), limits_.greeting / 4)) {
+  while (!wake_.For(mutex_, limits_.greeting / 4, closing)) {
     for (const auto& [stream, begin] : streams_) {
-      if (absl::Now() - begin >= limits_.greeting) stream->EndUnlessGreeted();
+      if (clock_.Now() - begin >= limits_.greeting) stream->EndUnlessGreeted();
     }
   }
 }
@@ -175,6 +192,7 @@ class Service final : public WorkerService, private v1::WorkerService::CallbackS
   Service(Coordinator& coordinator, const WorkerServiceLimits& limits)
       : coordinator_(coordinator), streams_(limits) {}
   grpc::Service* service() override { return this; }
+  void EndStreams() override { streams_.Close(); }
 
  private:
   grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* Connect(

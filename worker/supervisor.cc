@@ -17,6 +17,7 @@
 #include "core/base/log.h"
 #include "core/base/printable.h"
 #include "core/base/rng.h"
+#include "core/base/steady_wait.h"
 #include "worker/allowed_paths.h"
 #include "worker/rank_child.h"
 #include "worker/shutdown_signals.h"
@@ -35,12 +36,13 @@ class Inbox {
   void Push(AgentEvent event) {
     absl::MutexLock lock(&mutex_);
     events_.push_back(std::move(event));
+    pushed_.Notify();
   }
   // Empty after `timeout`.
   std::optional<AgentEvent> Pop(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
     const auto filled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !events_.empty(); };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&filled), timeout)) return std::nullopt;
+    if (!pushed_.For(mutex_, timeout, filled)) return std::nullopt;
     AgentEvent event = std::move(events_.front());
     events_.pop_front();
     return event;
@@ -48,6 +50,7 @@ class Inbox {
 
  private:
   absl::Mutex mutex_;
+  SteadyWait pushed_;
   std::deque<AgentEvent> events_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -59,12 +62,23 @@ class Supervisor {
         agent_(options.agent),
         incarnation_(static_cast<uint64_t>(absl::ToUnixNanos(clock.WallTime()))),
         jitter_(incarnation_, options.agent.resources.name),
-        reconnect_at_(clock.Now()) {}
+        reconnect_at_(clock.Now()),
+        health_(clock) {}
 
   ExitCode Run() {
     const ShutdownSignals signals;
     int seen = 0;
+    const auto endpoint = HealthEndpoint::Start(options_.health, health_);
+    if (!endpoint.ok()) {
+      Log(std::string(endpoint.status().message()));
+      return ExitCodeOf(endpoint.status());
+    }
+    if (const std::string http = (*endpoint)->http_address(); !http.empty()) {
+      Log(absl::StrCat("health on http://", http, "/readyz"));
+    }
+    health_.SetReady(absl::UnavailableError("not registered with the coordinator"));
     while (!left_.has_value()) {
+      health_.Beat();
       if (stream_ == nullptr && clock_.Now() >= reconnect_at_) Connect();
       const std::optional<AgentEvent> event = inbox_.Pop(PollInterval());
       if (event.has_value()) {
@@ -93,9 +107,15 @@ class Supervisor {
 
   void Take(const AgentEvent& event) {
     if (const auto* heard = std::get_if<AgentHeard>(&event)) {
-      if (std::holds_alternative<Welcome>(heard->message)) backoff_ = kFirstBackoff;
+      if (std::holds_alternative<Welcome>(heard->message)) {
+        backoff_ = kFirstBackoff;
+        health_.SetReady(absl::OkStatus());
+      }
     } else if (std::holds_alternative<AgentDisconnected>(event)) {
+      health_.SetReady(absl::UnavailableError("the coordinator is away"));
       Disconnect();
+    } else if (std::holds_alternative<AgentShutdown>(event)) {
+      health_.SetStopping();
     } else if (std::holds_alternative<AgentRankGone>(event)) {
       child_.reset();
     }
@@ -188,6 +208,7 @@ class Supervisor {
   Rng jitter_;
   Instant reconnect_at_;
   absl::Duration backoff_ = kFirstBackoff;
+  Health health_;
   Inbox inbox_;
   std::unique_ptr<CoordinatorStream> stream_;  // null: not connected
   std::unique_ptr<RankChild> child_;           // null: no rank

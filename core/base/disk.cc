@@ -133,7 +133,25 @@ absl::StatusOr<int64_t> SizeOf(const std::string& path, int fd) {
   if (S_ISFIFO(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": is a pipe; need a file"));
   }
+  if (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) {  // perhaps without an end
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a device; need a file"));
+  }
   return static_cast<int64_t>(info.st_size);
+}
+
+// To the end, wherever that is: files of /proc say that their size is 0.
+absl::StatusOr<std::string> ReadToEnd(const std::string& path, int fd) {
+  constexpr size_t kPiece = 1 << 16;
+  std::string bytes;
+  while (true) {
+    const size_t before = bytes.size();
+    bytes.resize(before + kPiece);
+    const ssize_t got = ::read(fd, bytes.data() + before, kPiece);
+    bytes.resize(before + static_cast<size_t>(std::max<ssize_t>(0, got)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return DiskError(path, "read", errno);
+    if (got == 0) return bytes;
+  }
 }
 
 // Of a file that has a size.  Without waiting: a pipe has no writer perhaps, and SizeOf refuses it.
@@ -181,7 +199,7 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> PosixDisk::OpenRead(const std::str
 absl::StatusOr<std::string> PosixDisk::Read(const std::string& path) {
   ASSIGN_OR_RETURN(const Descriptor fd, OpenSized(path));
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
-  return ReadFrom(path, fd.get(), 0, size);
+  return size == 0 ? ReadToEnd(path, fd.get()) : ReadFrom(path, fd.get(), 0, size);
 }
 
 absl::StatusOr<std::string> PosixDisk::ReadRange(const std::string& path, int64_t offset,

@@ -324,6 +324,10 @@ TEST_F(AgentTest, LeavesAtOnceWhenAskedWithoutARank) {
   EXPECT_THAT(On(AgentShutdown{}), ElementsAre("leave 0: asked to leave"));
 }
 
+TEST_F(AgentOnceTest, LeavesWith75WhenItsJobHasNotEnded) {
+  EXPECT_THAT(On(AgentShutdown{}), ElementsAre("leave 75: asked to leave"));
+}
+
 TEST_F(AgentTest, StopsCleanlyAtTheFirstShutdownAndKillsAtTheSecond) {
   Run();
   EXPECT_THAT(On(AgentShutdown{}), ElementsAre("tell stop 1"));
