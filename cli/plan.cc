@@ -101,7 +101,8 @@ void AddPlan(CLI::App& app, Program& program) {
                    "Device of each worker; by default what the job asks for, or cpu")
       ->check(CLI::IsMember({"cpu", "cuda"}));
   verb->add_option("--memory-bytes", options->memory_bytes,
-                   "Memory of each worker (of its GPU with cuda); 0: no limit is checked");
+                   "Memory of each worker (of its GPU with cuda); 0: no limit is checked")
+      ->check(CLI::Range(0.0, 1e18));
   verb->callback([options, &program] {
     program.chosen = [options, &program] {
       return Finish(program.console, ShowPlan(*options, program));

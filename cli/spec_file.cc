@@ -44,6 +44,20 @@ void MakePathsAbsolute(JobSpec* spec) {
   if (IsFile(spec->data.tokenizer)) spec->data.tokenizer = AbsolutePath(spec->data.tokenizer);
 }
 
+// A pipe too, to its end: <(command) in a shell, /dev/stdin.
+absl::StatusOr<std::string> ReadJobFile(Disk& disk, const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_fifo(path, ignored)) return disk.Read(path);
+  ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> pipe, disk.OpenRead(path));
+  std::string text;
+  while (text.size() <= kMaxSpecBytes) {
+    ASSIGN_OR_RETURN(const std::string more, pipe->Read(kMaxSpecBytes));
+    if (more.empty()) break;
+    text += more;
+  }
+  return text;
+}
+
 std::string PrepareRemedy(const JobSpec& spec, const std::string& path) {
   if (spec.data.tokenizer == kNoTokenizer) return "data.tokenizer none: it is made elsewhere";
   return absl::StrCat("prepare it with: birkhoff data tokenize --input TEXT --tokenizer ",
@@ -94,7 +108,7 @@ absl::StatusOr<int> CountPieces(Disk& disk, const std::string& path) {
 }
 
 std::vector<Problem> ReadSpecFile(const SpecFile& file, Disk& disk, JobSpec* spec) {
-  const absl::StatusOr<std::string> text = disk.Read(file.path);
+  const absl::StatusOr<std::string> text = ReadJobFile(disk, file.path);
   if (!text.ok()) {
     return {{file.path, std::string(text.status().message()), "a job file that can be read",
              "configs/ has examples"}};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -12,8 +13,11 @@
 #include "coordinator/metrics.h"
 #include "coordinator/worker_service.h"
 #include "core/base/status_macros.h"
+#include "core/base/steady_wait.h"
 #include "core/base/version.h"
 #include "core/net/metrics_endpoint.h"
+#include "core/net/process_metrics.h"
+#include "core/net/rpc_metrics.h"
 #include "core/net/self_probe.h"
 #include "core/net/server.h"
 #include "core/plan/compile.h"
@@ -33,6 +37,7 @@ class Ticker {
     {
       absl::MutexLock lock(&mutex_);
       stopping_ = true;
+      stopped_.Notify();
     }
     thread_.join();
   }
@@ -41,7 +46,7 @@ class Ticker {
   void Run(Coordinator& coordinator, RpcServer& server, absl::Duration interval) {
     absl::MutexLock lock(&mutex_);
     const auto stopping = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; };
-    while (!mutex_.AwaitWithTimeout(absl::Condition(&stopping), interval)) {
+    while (!stopped_.For(mutex_, interval, stopping)) {
       // The coordinator has logged what is wrong; the next tick tries again.
       coordinator.Tick().IgnoreError();
       const absl::Status store = coordinator.StoreStatus();
@@ -53,6 +58,7 @@ class Ticker {
 
   Health& health_;
   absl::Mutex mutex_;
+  SteadyWait stopped_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
@@ -69,6 +75,11 @@ class RunningDaemon final : public Daemon {
           " is not allowed; need at least two heartbeats, ",
           absl::ToDoubleSeconds(2 * options_.heartbeat), " (or lower --heartbeat-seconds)"));
     }
+    if (options_.metrics_series_per_job < MetricsOptions::kFewestSeriesPerJob) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--metrics-series-per-job: ", options_.metrics_series_per_job,
+                       " is not allowed; need at least ", MetricsOptions::kFewestSeriesPerJob));
+    }
     // Before the store, which may take long to replay.
     ASSIGN_OR_RETURN(health_endpoint_, HealthEndpoint::Start(options_.health, health_));
     ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
@@ -80,11 +91,14 @@ class RunningDaemon final : public Daemon {
     ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
     jobs_ = JobService::New(*coordinator_, kVersion);
     workers_ = WorkerService::New(*coordinator_);
+    const std::shared_ptr<RpcMetrics> calls = RpcMetrics::New();
     ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext,
-                                                options_.max_connections},
+                                                options_.max_connections, calls},
                                                {jobs_->service(), workers_->service()}));
     if (!options_.metrics_listen.empty()) {
-      metrics_ = NewCoordinatorMetrics(*coordinator_);
+      const MetricsOptions shown = {kVersion, options_.metrics_series_per_job};
+      metrics_ = {NewCoordinatorMetrics(*coordinator_, shown), calls->collectable(),
+                  NewProcessMetrics()};
       ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
                                                          options_.allow_plaintext));
     }
@@ -138,7 +152,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<JobService> jobs_;
   std::unique_ptr<WorkerService> workers_;
-  std::shared_ptr<prometheus::Collectable> metrics_;
+  std::vector<std::shared_ptr<prometheus::Collectable>> metrics_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<SelfProbe> probe_;

@@ -17,6 +17,7 @@ struct DaemonOptions {
   std::string listen = "127.0.0.1:7443";          // gRPC; port 0: ephemeral
   std::string metrics_listen = "127.0.0.1:9464";  // empty: no metrics endpoint; port 0: ephemeral
   HealthListen health;                            // as a default nowhere
+  int64_t metrics_series_per_job = 1000;          // at most; 100 at least
   std::string store_path = "birkhoff.db";         // ":memory:" keeps nothing
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(5);            // a worker silent for this long is dead

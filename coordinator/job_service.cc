@@ -88,6 +88,9 @@ class Service final : public JobService, private v1::JobService::CallbackService
   absl::Status Create(const v1::CreateJobRequest& request, v1::CreateJobResponse& response) {
     SubmitRequest submit;
     ASSIGN_OR_RETURN(submit.spec, SpecOf(request));
+    std::vector<Problem> problems;
+    CheckText("output_directory", request.output_directory(), &problems);
+    RETURN_IF_ERROR(BadRequest(problems));
     submit.changes.assign(request.changes().begin(), request.changes().end());
     submit.init_from = request.init_from();
     RETURN_IF_ERROR(BadRequest(CheckBeginning(submit)));

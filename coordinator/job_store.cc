@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <fstream>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -250,11 +251,39 @@ class SqliteStore final : public JobStore {
   Database database_ ABSL_GUARDED_BY(mutex_);
 };
 
+// A file of somebody else's is not written into.
+absl::Status NotOurs(const std::string& path) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "job store ", path, " is a file of another kind; need a new file, or one of birkhoffd's"));
+}
+
+absl::Status CheckStorePath(const std::string& path) {
+  if (path.empty()) {
+    return absl::InvalidArgumentError(
+        "job store: nothing is no place to keep jobs in; need the path of a file (--store)");
+  }
+  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  std::ifstream file(path, std::ios::binary);
+  std::string head(kMagic.size(), '\0');
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  const bool empty = !file.is_open() || file.gcount() == 0;  // SQLite says what it thinks of that
+  return empty || head == kMagic ? absl::OkStatus() : NotOurs(path);
+}
+
+// Of a database without a version: it is new, or another program's.
+absl::Status CheckIsNew(sqlite3* database, const std::string& path) {
+  ASSIGN_OR_RETURN(Statement select,
+                   Statement::Prepare(database, "SELECT COUNT(*) FROM sqlite_master"));
+  RETURN_IF_ERROR(select.Next().status());
+  return select.Integer(0) == 0 ? absl::OkStatus() : NotOurs(path);
+}
+
 absl::Status CheckVersion(sqlite3* database, const std::string& path) {
   ASSIGN_OR_RETURN(Statement select, Statement::Prepare(database, "PRAGMA user_version"));
   RETURN_IF_ERROR(select.Next().status());
   const int64_t version = select.Integer(0);
-  if (version == 0 || version == kFormatVersion) return absl::OkStatus();
+  if (version == kFormatVersion) return absl::OkStatus();
+  if (version == 0) return CheckIsNew(database, path);
   return absl::FailedPreconditionError(
       absl::StrCat("job store ", path, " has format ", version, "; this release reads format ",
                    kFormatVersion, ": use the release that wrote it, or another --store"));
@@ -264,9 +293,9 @@ absl::Status Prepare(sqlite3* database, const std::string& path) {
   sqlite3_extended_result_codes(database, 1);
   sqlite3_limit(database, SQLITE_LIMIT_LENGTH, kLargestValueBytes);
   sqlite3_busy_timeout(database, kBusyMilliseconds);
+  RETURN_IF_ERROR(CheckVersion(database, path));  // before anything is written
   RETURN_IF_ERROR(Execute(database, "PRAGMA journal_mode = WAL"));
   RETURN_IF_ERROR(Execute(database, "PRAGMA synchronous = FULL"));
-  RETURN_IF_ERROR(CheckVersion(database, path));
   RETURN_IF_ERROR(Execute(database, "BEGIN EXCLUSIVE"));
   RETURN_IF_ERROR(Execute(database, kSchema));
   RETURN_IF_ERROR(
@@ -277,6 +306,7 @@ absl::Status Prepare(sqlite3* database, const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(const std::string& path) {
+  RETURN_IF_ERROR(CheckStorePath(path));
   const auto in_use = [&path] {
     return absl::FailedPreconditionError(
         absl::StrCat("job store ", path, " is in use by another coordinator"));

@@ -3,9 +3,11 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/daemon.h"
@@ -35,6 +37,8 @@ int Main(int argc, char** argv) {
                  "address of /livez, /readyz and /startupz; empty: none; port 0: any free one");
   app.add_option("--health-grpc-listen", options.health.grpc,
                  "address of grpc.health.v1 alone; empty: none (that of --listen has it too)");
+  app.add_option("--metrics-series-per-job", options.metrics_series_per_job,
+                 "at most; beyond it single sub-layers and workers are left out");
   app.add_option("--store", options.store_path, "SQLite file of jobs and their history");
   app.add_option("--heartbeat-seconds", heartbeat, "between a worker's heartbeats")
       ->check(CLI::Range(0.01, 3600.0));
@@ -55,6 +59,12 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
+  }
+  for (const auto& [flag, seconds] :
+       {std::pair{"heartbeat", heartbeat}, std::pair{"lease", lease}}) {
+    if (std::isfinite(seconds)) continue;  // the ranges above let NaN pass
+    std::fprintf(stderr, "--%s-seconds: not a number; need seconds\n", flag);
+    return static_cast<int>(ExitCode::kBadSpec);
   }
   options.heartbeat = absl::Seconds(heartbeat);
   options.lease = absl::Seconds(lease);

@@ -10,11 +10,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
 #include "birkhoff/v1/worker_service.grpc.pb.h"
+#include "core/base/clock.h"
 #include "core/base/guarded.h"
 #include "core/base/printable.h"
 #include "core/base/status_macros.h"
+#include "core/base/steady_wait.h"
 #include "core/net/bounds.h"
 #include "core/net/convert.h"
 #include "core/net/status.h"
@@ -33,6 +34,7 @@ class Streams {
     {
       absl::MutexLock lock(&mutex_);
       closing_ = true;
+      wake_.Notify();
     }
     heart_.join();
   }
@@ -40,7 +42,7 @@ class Streams {
   // Not OK: why the stream must end.
   absl::Status Add(Stream* stream) {
     absl::MutexLock lock(&mutex_);
-    streams_[stream] = absl::Now();
+    streams_[stream] = clock_.Now();
     if (closed_) return Stopping();
     if (streams_.size() <= limits_.streams) return absl::OkStatus();
     return absl::ResourceExhaustedError("too many workers are connected");
@@ -57,9 +59,11 @@ class Streams {
 
   const WorkerServiceLimits limits_;
   absl::Mutex mutex_;
-  std::map<Stream*, absl::Time> streams_ ABSL_GUARDED_BY(mutex_);  // and when each began
-  bool closed_ ABSL_GUARDED_BY(mutex_) = false;                    // no more streams
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;                   // no more heart
+  const SystemClock clock_;
+  std::map<Stream*, Instant> streams_ ABSL_GUARDED_BY(mutex_);  // and when each began
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;                 // no more streams
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;                // no more heart
+  SteadyWait wake_;
   std::thread heart_;
 };
 
@@ -176,9 +180,9 @@ void Streams::Close() {
 void Streams::Beat() {
   absl::MutexLock lock(&mutex_);
   const auto closing = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; };
-  while (!mutex_.AwaitWithTimeout(absl::Condition(&closing), limits_.greeting / 4)) {
+  while (!wake_.For(mutex_, limits_.greeting / 4, closing)) {
     for (const auto& [stream, begin] : streams_) {
-      if (absl::Now() - begin >= limits_.greeting) stream->EndUnlessGreeted();
+      if (clock_.Now() - begin >= limits_.greeting) stream->EndUnlessGreeted();
     }
   }
 }

@@ -225,13 +225,15 @@ absl::StatusOr<CheckpointCommitted> Checkpointer::CommitDirectory(const CommitCh
   Manifest manifest = NewManifest(assignment, *parts_.data, parts_.origin, progress);
   const std::string partial = absl::StrCat(
       root_, "/", PartialCheckpointName(commit.step, assignment.job, assignment.attempt));
+  // A newer attempt, or another job, may have come while this one was cut off, and have removed
+  // its parts: nothing is damaged then.
+  if (parts_.owner != nullptr) RETURN_IF_ERROR(parts_.owner->Check());
   for (const Shard& shard : commit.shards) {
     RETURN_IF_ERROR(
         AddShard(*parts_.disk, partial, shard.file, {shard.bytes, shard.checksum}, manifest));
   }
   if (parts_.before_commit) RETURN_IF_ERROR(parts_.before_commit());
-  // A newer attempt, or another job, may have come while this one was cut off.
-  if (parts_.owner != nullptr) RETURN_IF_ERROR(parts_.owner->Check());
+  if (parts_.owner != nullptr) RETURN_IF_ERROR(parts_.owner->Check());  // or meanwhile
   ASSIGN_OR_RETURN(const std::string checksum,
                    CommitCheckpointDirectory(*parts_.disk, root_, manifest));
   // What is over is only room on the disk: the commit stands without it.

@@ -64,7 +64,8 @@ int Main(int argc, char** argv) {
       ->envname("POD_IP");
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
   app.add_option("--memory-bytes", memory_bytes,
-                 "memory of the CPU that this worker may use; default all of the machine's");
+                 "memory of the CPU that this worker may use; default all of the machine's")
+      ->check(CLI::Range(0.0, 1e18));
   app.add_option("--allow-path", allowed_paths,
                  "a directory that jobs may read and write, given once for each; default all");
   app.add_option("--orphan-limit", orphan_limit,

@@ -17,6 +17,7 @@
 #include "core/base/log.h"
 #include "core/base/printable.h"
 #include "core/base/rng.h"
+#include "core/base/steady_wait.h"
 #include "worker/allowed_paths.h"
 #include "worker/rank_child.h"
 #include "worker/shutdown_signals.h"
@@ -35,12 +36,13 @@ class Inbox {
   void Push(AgentEvent event) {
     absl::MutexLock lock(&mutex_);
     events_.push_back(std::move(event));
+    pushed_.Notify();
   }
   // Empty after `timeout`.
   std::optional<AgentEvent> Pop(absl::Duration timeout) {
     absl::MutexLock lock(&mutex_);
     const auto filled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !events_.empty(); };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&filled), timeout)) return std::nullopt;
+    if (!pushed_.For(mutex_, timeout, filled)) return std::nullopt;
     AgentEvent event = std::move(events_.front());
     events_.pop_front();
     return event;
@@ -48,6 +50,7 @@ class Inbox {
 
  private:
   absl::Mutex mutex_;
+  SteadyWait pushed_;
   std::deque<AgentEvent> events_ ABSL_GUARDED_BY(mutex_);
 };
 

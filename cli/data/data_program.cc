@@ -2,6 +2,7 @@
 #include "cli/data/data_program.h"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "cli/data/inspect.h"
@@ -39,8 +40,10 @@ void AddTokenize(CLI::App& app, TokenizeOptions& options, std::string& format) {
   verb->add_option("--input", options.inputs,
                    "Text files, each one document, or folders of them; gzip too")
       ->required();
-  verb->add_flag("--jsonl", options.jsonl, "Inputs hold one JSON object per line, each a document");
-  verb->add_option("--field", options.field, "Field of a JSONL object that holds the text");
+  CLI::Option* jsonl = verb->add_flag("--jsonl", options.jsonl,
+                                      "Inputs hold one JSON object per line, each a document");
+  verb->add_option("--field", options.field, "Field of a JSONL object that holds the text")
+      ->needs(jsonl);
   verb->add_option("--tokenizer", options.tokenizer, "bytes, or a SentencePiece .model");
   verb->add_option("--output", options.output, "Path of the token file, without extension")
       ->required();
@@ -64,7 +67,8 @@ void AddInspect(CLI::App& app, InspectOptions& options) {
   CLI::App* verb = app.add_subcommand("inspect", "Show what a token file holds");
   verb->add_option("path", options.path, "Token file, with or without .bin")->required();
   verb->add_option("--tokenizer", options.tokenizer, "Show the tokens as text too");
-  verb->add_option("--vocab-size", options.vocab_size, "Check that every token is below this");
+  verb->add_option("--vocab-size", options.vocab_size, "Check that every token is below this")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
   verb->add_option("--first", options.first, "First token to show");
   verb->add_option("--count", options.count, "Tokens to show");
   verb->add_option("-o,--output", options.output, "json: one JSON object")

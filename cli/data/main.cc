@@ -4,8 +4,15 @@
 #include <iostream>
 
 #include "cli/data/data_program.h"
+#include "core/base/exit_status.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+int Main(int argc, char** argv) {
   const birkhoff::Console console = {&std::cout, &std::cerr, ::isatty(STDERR_FILENO) == 1, ""};
   return birkhoff::RunDataProgram(argc, argv, console);
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return birkhoff::RunMain("birkhoff data", Main, argc, argv); }

@@ -2,6 +2,7 @@
 #include "cli/data/tokenize.h"
 
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -62,10 +63,23 @@ class Outputs {
   Outputs(const TokenizeOptions& options, Disk& disk, const Tokenizer& tokenizer)
       : options_(options), disk_(disk), tokenizer_(tokenizer) {}
 
+  // Of an input: it is not what is about to be replaced.
+  absl::Status CheckIsNone(const std::string& input) const {
+    for (const std::string& path : Paths()) {
+      std::error_code ignored;
+      if (!std::filesystem::equivalent(input, path, ignored)) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat(input, ": is an input and an output; give another --output"));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Open() {
     const bool split = options_.validation_share > 0.0;
-    for (const char* suffix : {split ? "-train" : "", split ? "-val" : ""}) {
-      RETURN_IF_ERROR(CheckFree(suffix));
+    for (const std::string& path : Paths()) {
+      if (options_.force || disk_.KindOf(path) == FileKind::kNone) continue;
+      return absl::AlreadyExistsError(
+          absl::StrCat(path, ": is there; give another --output, or --force to replace it"));
     }
     ASSIGN_OR_RETURN(train_, NewWriter(split ? "-train" : ""));
     if (!split) return absl::OkStatus();
@@ -113,14 +127,10 @@ class Outputs {
   int64_t documents() const { return documents_; }
 
  private:
-  absl::Status CheckFree(const std::string& suffix) const {
-    const TokenPaths paths = TokenPathsOf(TokenPathsOf(options_.output).stem + suffix);
-    for (const std::string& path : {paths.bin, paths.idx}) {
-      if (options_.force || disk_.KindOf(path) == FileKind::kNone) continue;
-      return absl::AlreadyExistsError(
-          absl::StrCat(path, ": is there; give another --output, or --force to replace it"));
-    }
-    return absl::OkStatus();
+  std::vector<std::string> Paths() const {
+    const std::string stem = TokenPathsOf(options_.output).stem;
+    if (options_.validation_share <= 0.0) return {stem + ".bin", stem + ".idx"};
+    return {stem + "-train.bin", stem + "-train.idx", stem + "-val.bin", stem + "-val.idx"};
   }
 
   absl::StatusOr<std::unique_ptr<TokenWriter>> NewWriter(const std::string& suffix) {
@@ -165,14 +175,20 @@ absl::Status AddInput(const TokenizeOptions& options, const std::string& path, D
 }  // namespace
 
 absl::Status Tokenize(const TokenizeOptions& options, Disk& disk, const Console& console) {
-  if (options.validation_share < 0.0 || options.validation_share > 0.5) {
+  if (!(options.validation_share >= 0.0 && options.validation_share <= 0.5)) {  // NaN neither
     return absl::InvalidArgumentError(absl::StrCat("--validation-share: ", options.validation_share,
                                                    " is not allowed; need 0 to 0.5"));
+  }
+  const std::string stem = TokenPathsOf(options.output).stem;
+  if (stem.empty() || stem.back() == '/') {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--output: '", options.output, "' is not allowed; need the name of a file that is made"));
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    LoadTokenizer(disk, options.tokenizer));
   ASSIGN_OR_RETURN(const std::vector<std::string> inputs, FilesBelow(options.inputs));
   Outputs outputs(options, disk, *tokenizer);
+  for (const std::string& input : inputs) RETURN_IF_ERROR(outputs.CheckIsNone(input));
   RETURN_IF_ERROR(outputs.Open());
   for (size_t i = 0; i < inputs.size(); ++i) {
     RETURN_IF_ERROR(AddInput(options, inputs[i], disk, &outputs));

@@ -32,13 +32,12 @@ absl::Status DiskError(absl::string_view path, absl::string_view action, int err
 }
 
 bool IsDiskTrouble(const absl::Status& status) {
-  return status.GetPayload(kDisk).has_value() &&
-         (MayPass(status) || absl::IsDeadlineExceeded(status));
+  return status.GetPayload(kDisk).has_value() && MayPass(status);
 }
 
 bool MayPass(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) ||
-         absl::IsUnavailable(status);
+         absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
 namespace {
@@ -134,7 +133,25 @@ absl::StatusOr<int64_t> SizeOf(const std::string& path, int fd) {
   if (S_ISFIFO(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": is a pipe; need a file"));
   }
+  if (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) {  // perhaps without an end
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a device; need a file"));
+  }
   return static_cast<int64_t>(info.st_size);
+}
+
+// To the end, wherever that is: files of /proc say that their size is 0.
+absl::StatusOr<std::string> ReadToEnd(const std::string& path, int fd) {
+  constexpr size_t kPiece = 1 << 16;
+  std::string bytes;
+  while (true) {
+    const size_t before = bytes.size();
+    bytes.resize(before + kPiece);
+    const ssize_t got = ::read(fd, bytes.data() + before, kPiece);
+    bytes.resize(before + static_cast<size_t>(std::max<ssize_t>(0, got)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return DiskError(path, "read", errno);
+    if (got == 0) return bytes;
+  }
 }
 
 // Of a file that has a size.  Without waiting: a pipe has no writer perhaps, and SizeOf refuses it.
@@ -182,7 +199,7 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> PosixDisk::OpenRead(const std::str
 absl::StatusOr<std::string> PosixDisk::Read(const std::string& path) {
   ASSIGN_OR_RETURN(const Descriptor fd, OpenSized(path));
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path, fd.get()));
-  return ReadFrom(path, fd.get(), 0, size);
+  return size == 0 ? ReadToEnd(path, fd.get()) : ReadFrom(path, fd.get(), 0, size);
 }
 
 absl::StatusOr<std::string> PosixDisk::ReadRange(const std::string& path, int64_t offset,
@@ -292,6 +309,13 @@ std::string ParentOf(const std::string& path) {
 
 namespace {
 
+absl::Status WriteNew(Disk& disk, const std::string& path, std::string_view bytes) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, disk.CreateNew(path));
+  RETURN_IF_ERROR(file->Append(bytes));
+  RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
 // Absolute, without links as far as the names exist, without "." and "..".
 std::filesystem::path Resolved(const std::string& path) {
   std::error_code error;
@@ -311,12 +335,11 @@ bool LiesWithin(const std::string& path, const std::string& directory) {
 absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes) {
   const std::string fresh = absl::StrCat(path, ".new");
   RETURN_IF_ERROR(disk.RemoveFile(fresh));
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.CreateNew(fresh));
-  RETURN_IF_ERROR(file->Append(bytes));
-  RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Close());
-  RETURN_IF_ERROR(disk.Rename(fresh, path));
-  return disk.SyncDirectory(ParentOf(path));
+  absl::Status status = WriteNew(disk, fresh, bytes);
+  if (status.ok()) status = disk.Rename(fresh, path);
+  if (status.ok()) return disk.SyncDirectory(ParentOf(path));
+  disk.RemoveFile(fresh).IgnoreError();  // half a file only takes the room that others need
+  return status;
 }
 
 }  // namespace birkhoff

@@ -1,5 +1,9 @@
 #include "core/base/exit_status.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <string>
@@ -97,6 +101,22 @@ absl::Status WithExitCode(absl::Status status, ExitCode code) {
   return status;
 }
 
+namespace {
+
+// A file that is too large is an error like others, not the end of the process (`ulimit -f`).  And
+// no file may get the number of a standard stream that was closed before: what is printed would be
+// written into it.  These ones cannot be written, so that whoever prints finds out.
+void PrepareProcess() {
+  ::signal(SIGXFSZ, SIG_IGN);
+  for (int fd = ::open("/dev/null", O_RDONLY); fd >= 0; fd = ::open("/dev/null", O_RDONLY)) {
+    if (fd <= STDERR_FILENO) continue;
+    ::close(fd);
+    return;
+  }
+}
+
+}  // namespace
+
 absl::Status Reworded(const absl::Status& status, absl::string_view message) {
   absl::Status reworded(status.code(), message);
   status.ForEachPayload([&reworded](absl::string_view key, const absl::Cord& payload) {
@@ -106,6 +126,7 @@ absl::Status Reworded(const absl::Status& status, absl::string_view message) {
 }
 
 int RunMain(const char* program, int (*run)(int, char**), int argc, char** argv) noexcept {
+  PrepareProcess();
   try {
     return run(argc, argv);
   } catch (...) {

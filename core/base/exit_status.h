@@ -27,7 +27,8 @@ absl::Status WithExitCode(absl::Status status, ExitCode code);
 // The same status in other words, with all that it carries; OK stays OK.
 absl::Status Reworded(const absl::Status& status, absl::string_view message);
 
-// Runs a program; what it throws is told on stderr and becomes its exit code.
+// Runs a program; what it throws is told on stderr and becomes its exit code.  Before: signals and
+// standard streams are such that a full quota or a closed stream is an error, and no more.
 int RunMain(const char* program, int (*run)(int, char**), int argc, char** argv) noexcept;
 
 }  // namespace birkhoff

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -61,14 +62,23 @@ absl::StatusOr<std::string> ReadHeaderBytes(Disk& disk, const std::string& path,
   return disk.ReadRange(path, 0, kLengthBytes + static_cast<int64_t>(length));
 }
 
+// A count of bytes.  Throws where it is none: sums of these never overflow.
+int64_t Bytes(const Json& number) {
+  constexpr uint64_t kMost = uint64_t{1} << 60;
+  if (!number.is_number_unsigned() || number.get<uint64_t>() > kMost) {
+    throw std::out_of_range(absl::StrCat("data_offsets hold ", number.dump()));
+  }
+  return static_cast<int64_t>(number.get<uint64_t>());
+}
+
 // One entry of the header.  Throws what the JSON library throws.
 StoredTensorInfo ParseTensor(const Json& entry, int64_t data_begin) {
   StoredTensorInfo info;
   info.dtype = entry.at("dtype").get<std::string>();
   info.shape = entry.at("shape").get<std::vector<int64_t>>();
-  const auto offsets = entry.at("data_offsets").get<std::vector<int64_t>>();
-  info.offset = data_begin + offsets.at(0);
-  info.bytes = offsets.at(1) - offsets.at(0);
+  const Json& offsets = entry.at("data_offsets");
+  info.offset = data_begin + Bytes(offsets.at(0));
+  info.bytes = Bytes(offsets.at(1)) - Bytes(offsets.at(0));
   return info;
 }
 

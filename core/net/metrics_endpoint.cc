@@ -33,7 +33,7 @@ class ExposerEndpoint final : public MetricsEndpoint {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
-    const std::string& listen, const std::shared_ptr<prometheus::Collectable>& source,
+    const std::string& listen, const std::vector<std::shared_ptr<prometheus::Collectable>>& sources,
     bool allow_plaintext) {
   RETURN_IF_ERROR(CheckListenAddress("--metrics-listen", listen));
   if (!IsLoopback(listen) && !allow_plaintext) {
@@ -46,7 +46,7 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
     auto exposer = std::make_unique<prometheus::Exposer>(
         std::vector<std::string>{"listening_ports", listen, "num_threads", "8",
                                  "request_timeout_ms", "2000", "linger_timeout_ms", "100"});
-    exposer->RegisterCollectable(source);
+    for (const auto& source : sources) exposer->RegisterCollectable(source);
     const std::string address =
         absl::StrCat(listen.substr(0, listen.rfind(':')), ":", exposer->GetListeningPorts().at(0));
     return std::make_unique<ExposerEndpoint>(std::move(exposer), address);

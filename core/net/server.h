@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/net/rpc_metrics.h"
 
 namespace grpc {
 class Service;
@@ -20,6 +21,7 @@ struct ServerOptions {
   bool allow_plaintext = false;  // needed where `listen` is not a loopback address
   // TCP connections at a time; more are closed as they come.  0: MostConnections().
   int max_connections = 0;
+  std::shared_ptr<RpcMetrics> metrics = nullptr;  // counts the calls; may be null
 };
 
 class RpcServer {

@@ -63,6 +63,7 @@ std::string Shown(const YAML::Node& node) {
       return "a mapping";
     case YAML::NodeType::Scalar: {
       const std::string& text = node.Scalar();
+      if (text.empty()) return "an empty text";
       return text.size() <= kMaxShown ? text : absl::StrCat(text.substr(0, kMaxShown), "...");
     }
     case YAML::NodeType::Undefined:
@@ -144,10 +145,15 @@ class Loader {
         Refuse(shown_path, absl::StrCat("the key ", Shown(entry.first)), "names as keys");
         continue;
       }
-      const std::string key = Shown(entry.first);
+      const std::string key = entry.first.Scalar().empty() ? "" : Shown(entry.first);
       const std::string child = path.empty() ? key : absl::StrCat(path, ".", key);
-      if (!seen.insert(key).second) {
+      if (key.empty()) {
+        Refuse(shown_path, "an empty key", "names as keys");
+      } else if (!seen.insert(key).second) {
         Refuse(child, "a second value", "each key once", "remove one of the two");
+      } else if (key.find('.') != std::string::npos) {
+        Refuse(child, Shown(entry.second), "sections that hold their fields",
+               "data: {train: PATH}, not data.train: PATH; dots are for --set");
       } else if (FindField(child) == nullptr && !IsSection(child)) {
         RefuseUnknown(child, entry.second);
       } else {
@@ -167,7 +173,7 @@ class Loader {
             [&](const TextField& kind) { return ReadText(node, &kind.at(*spec_)); },
             [&](const ChoiceField& kind) { return ReadChoice(node, kind); },
             [&](const RecomputeField& kind) { return ReadRecompute(node, &kind.at(*spec_)); },
-            [&](const RealsField& kind) { return ReadReals(node, &kind.at(*spec_)); },
+            [&](const RealsField& kind) { return ReadReals(node, field, &kind.at(*spec_)); },
             [&](const SourcesField& kind) { return ReadSources(node, field, &kind.at(*spec_)); },
         },
         field.kind);
@@ -208,14 +214,24 @@ class Loader {
     return true;
   }
 
-  static bool ReadReals(const YAML::Node& node, std::vector<double>* out) {
-    if (!node.IsSequence() || node.size() > kMaxListItems) return false;
+  // False: not a list.  Items that are wrong are refused here, each with its own path.
+  bool ReadReals(const YAML::Node& node, const Field& field, std::vector<double>* out) {
+    if (!node.IsSequence()) return false;
+    if (!IsShort(node, field)) return true;
     std::vector<double> values;
-    for (const YAML::Node& item : node) {
-      if (!ReadReal(item, &values.emplace_back())) return false;
+    for (size_t i = 0; i < node.size(); ++i) {
+      if (ReadReal(node[i], &values.emplace_back())) continue;
+      Refuse(absl::StrCat(field.path, "[", i, "]"), Shown(node[i]), "a finite number");
     }
     *out = std::move(values);
     return true;
+  }
+
+  bool IsShort(const YAML::Node& node, const Field& field) {
+    if (node.size() <= kMaxListItems) return true;
+    Refuse(std::string(field.path), absl::StrCat(node.size(), " items"),
+           absl::StrCat("at most ", kMaxListItems));
+    return false;
   }
 
   // False: not a path or a list.  Items that are wrong are refused here, each with its own path.
@@ -223,7 +239,9 @@ class Loader {
     std::vector<WeightedPath> sources;
     if (node.IsScalar()) {
       sources.push_back({node.Scalar(), 1.0});
-    } else if (node.IsSequence() && node.size() <= kMaxListItems) {
+    } else if (node.IsSequence() && !IsShort(node, field)) {
+      return true;
+    } else if (node.IsSequence()) {
       for (size_t i = 0; i < node.size(); ++i) {
         ReadSource(node[i], absl::StrCat(field.path, "[", i, "]"), &sources.emplace_back());
       }

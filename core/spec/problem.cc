@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/printable.h"
 
 namespace birkhoff {
 
@@ -10,7 +11,7 @@ std::string ProblemToString(const Problem& problem) {
   std::string text = absl::StrCat(problem.field, ": ", problem.value, " is not allowed");
   if (!problem.allowed.empty()) absl::StrAppend(&text, "; need ", problem.allowed);
   if (!problem.remedy.empty()) absl::StrAppend(&text, " (", problem.remedy, ")");
-  return text;
+  return Printable(text);  // keys, values and paths are somebody else's
 }
 
 absl::Status ProblemsToStatus(const std::vector<Problem>& problems) {

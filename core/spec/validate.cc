@@ -60,19 +60,6 @@ void CheckName(const JobSpec& spec, Problems* problems) {
   problems->push_back({"name", FieldValue(field, spec), AllowedValues(field), ""});
 }
 
-// Paths go into messages, logs and file names: no line breaks or escapes, and no end.
-void CheckText(const std::string& field, const std::string& text, Problems* problems) {
-  const bool control = std::any_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
-  if (text.size() > kMaxTextBytes) {
-    problems->push_back({field, absl::StrCat("a text of ", text.size(), " bytes"),
-                         absl::StrCat("at most ", kMaxTextBytes), ""});
-  } else if (control) {
-    problems->push_back({field, Printable(text), "a text without control characters", ""});
-  }
-}
-
 void CheckTexts(const JobSpec& spec, Problems* problems) {
   JobSpec copy = spec;
   for (const Field& field : Fields()) {
@@ -325,6 +312,18 @@ void CheckParallelism(const JobSpec& spec, Problems* problems) {
 }
 
 }  // namespace
+
+void CheckText(const std::string& field, const std::string& text, std::vector<Problem>* problems) {
+  const bool control = std::any_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+  if (text.size() > kMaxTextBytes) {
+    problems->push_back({field, absl::StrCat("a text of ", text.size(), " bytes"),
+                         absl::StrCat("at most ", kMaxTextBytes), ""});
+  } else if (control) {
+    problems->push_back({field, Printable(text), "a text without control characters", ""});
+  }
+}
 
 Problems CheckSpecBytes(size_t bytes) {
   if (bytes <= kMaxSpecBytes) return {};

@@ -24,6 +24,9 @@ inline constexpr size_t kMaxOverrides = 1024;
 inline constexpr size_t kMaxListItems = 4096;  // of data.train and the like
 inline constexpr size_t kMaxTextBytes = 4096;  // of a path
 std::vector<Problem> CheckSpecBytes(size_t bytes);
+// A path, also outside of a spec.  Paths go into messages, logs and file names: no line breaks or
+// escapes, and no end.
+void CheckText(const std::string& field, const std::string& text, std::vector<Problem>* problems);
 
 // Tokens of the bytes tokenizer: 256 bytes and the end of a document.
 inline constexpr int kBytesVocabulary = 257;

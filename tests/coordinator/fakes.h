@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <new>
 #include <string>
@@ -32,6 +33,7 @@ class MemoryStore final : public JobStore {
   absl::Status Check() const override { return check_; }
   absl::Status Append(const std::vector<StoredEvent>& events) override {
     if (std::exchange(throw_, false)) throw std::bad_alloc();
+    if (on_append_) on_append_();
     if (const absl::Status refusal = std::exchange(refusal_, {}); !refusal.ok()) return refusal;
     if (appends_left_ == 0) return absl::UnavailableError("the disk is full");
     --appends_left_;
@@ -77,6 +79,7 @@ class MemoryStore final : public JobStore {
     return found->second;
   }
 
+  void OnAppend(std::function<void()> on_append) { on_append_ = std::move(on_append); }
   void SetCheck(absl::Status check) { check_ = std::move(check); }
   void ThrowAtNextAppend() { throw_ = true; }
   void RefuseNextAppend(absl::Status refusal) { refusal_ = std::move(refusal); }
@@ -98,6 +101,7 @@ class MemoryStore final : public JobStore {
   std::vector<StoredEvent>& damage() { return events_; }
 
  private:
+  std::function<void()> on_append_;  // null: nothing
   bool throw_ = false;
   absl::Status check_;
   absl::Status refusal_;

@@ -303,6 +303,55 @@ TEST_F(OddDaysTest, AGraceLastsLongerByTheStallToo) {
   EXPECT_THAT(link(0).Of<AbortAttempt>(), IsEmpty()) << "its checkpoint may wait to be read";
 }
 
+// The words of a worker may be read before the first tick; what begins then begins after the stall.
+TEST_F(OddDaysTest, WhoDiesAfterAStallIsMissedAfterALease) {
+  Train();
+  clock_.Advance(absl::Hours(1));
+  for (const int worker : {0, 1}) ASSERT_TRUE(Say(worker, Heartbeat{}).ok());
+  Pass(absl::Seconds(4));
+  EXPECT_EQ(View().state, JobState::kRunning);
+  Pass(absl::Seconds(2));
+  EXPECT_EQ(View().state, JobState::kRecovering);
+  EXPECT_THAT(View().reason.sentence, HasSubstr("was silent for 5s"));
+}
+
+TEST_F(OddDaysTest, AGraceThatBeginsAfterAStallIsNoLonger) {
+  Train();
+  clock_.Advance(absl::Hours(1));
+  ASSERT_TRUE(coordinator_->Cancel("jobs/tiny").ok());
+  for (int second = 0; second < 75; ++second) {
+    for (const int worker : {0, 1}) ASSERT_TRUE(Say(worker, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  EXPECT_EQ(View().state, JobState::kCancelled) << "after 60 s for the stop and 10 s for the abort";
+}
+
+// Two jobs whose workers are gone: the first one's appends take longer than the second's grace.
+TEST_F(OddDaysTest, WhatTheStoreTakesForOneJobIsNotTheGraceOfAnother) {
+  for (const int worker : {0, 1, 2, 3}) ASSERT_TRUE(Greet(worker).ok());
+  for (const char* name : {"one", "two"}) {
+    ASSERT_TRUE(Submit("", name).ok());
+    const std::string job = absl::StrCat("jobs/", name);
+    const int first = name == std::string("one") ? 0 : 2;
+    for (const int rank : {0, 1}) {
+      RankReady ready = Ready(1, rank);
+      ready.job = job;
+      ASSERT_TRUE(Say(first + rank, ready).ok());
+    }
+    ASSERT_EQ(View(job).state, JobState::kRunning);
+  }
+  ASSERT_TRUE(coordinator_->Cancel("jobs/two").ok());
+  for (int second = 0; second < 4; ++second) {
+    for (const int worker : {2, 3}) ASSERT_TRUE(Say(worker, Heartbeat{}).ok());
+    Pass(absl::Seconds(1));
+  }
+  store_.OnAppend([this] { clock_.Advance(absl::Seconds(100)); });
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(coordinator_->Tick().ok());
+  ASSERT_EQ(View("jobs/one").state, JobState::kRecovering);
+  EXPECT_THAT(link(2).Of<AbortAttempt>(), IsEmpty()) << "its checkpoint may wait to be read";
+}
+
 // Item 24.
 class StandStillTest : public OddDaysTest {
  protected:
@@ -402,6 +451,22 @@ TEST_F(StandStillTest, ARestartOfTheCoordinatorGivesTheWholeTimeAnew) {
   EXPECT_EQ(View().restarts, 1) << View().reason.sentence;
   Restart();
   EXPECT_EQ(View().restarts, 1) << "it stands in the log";
+}
+
+// Item 28: whatever was lost on the way before.
+TEST_F(StandStillTest, ARankThatNobodyWantsHearsSoAtItsNextHeartbeat) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  ASSERT_TRUE(Say(1, Exited(1, 1, ExitCode::kInfrastructure)).ok());
+  link(0).Take();  // the abort, which the worker never gets
+  Hang(absl::Seconds(1));
+  EXPECT_THAT(link(0).Of<AbortAttempt>(), IsEmpty()) << "it is waited for";
+  EXPECT_THAT(link(1).Of<AbortAttempt>(), SizeIs(1)) << "it has ended, and must not say otherwise";
+  Pass(absl::Seconds(4));
+  Hang(absl::Seconds(6));  // given up after ten seconds
+  link(0).Take();
+  Hang(absl::Seconds(1));
+  EXPECT_THAT(link(0).Of<AbortAttempt>(), SizeIs(1));
 }
 
 TEST_F(StandStillTest, WordsOfAnotherAttemptAreNoMove) {

@@ -1,14 +1,17 @@
 """kill -9 of every kind of process, at any moment: the training ends with the same bits.
 
 One run without faults is the measure; every other one must leave the same tensors in its last
-checkpoint and the same numbers in metrics.jsonl, each step once.
+checkpoint and the same numbers in metrics.jsonl, each step once.  BIRKHOFF_KILLS says how many
+faults the random mix has, BIRKHOFF_SEED which.
 """
 import fcntl
 import os
 import pathlib
+import random
 import shutil
 import signal
 import tempfile
+import time
 import unittest
 import unittest.mock
 import uuid
@@ -18,8 +21,11 @@ import grpc
 import programs
 from programs import wait_for
 
+KILLS = int(os.environ.get("BIRKHOFF_KILLS", "6"))
+SEED = int(os.environ.get("BIRKHOFF_SEED", "1"))
 STEPS = 60
-CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "memory_bytes"}
+MIX_STEPS = 50 * KILLS
+CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "exposed_transfer", "memory_bytes"}
 IMPATIENT = ["--heartbeat-seconds", "0.2", "--lease-seconds", "1.5"]
 RESTLESS = ["--progress-limit", "3"]
 SPEC = """
@@ -34,9 +40,9 @@ checkpoint: {{interval: 10, keep_last: 2}}
 """
 
 
-def result_of(output):
+def result_of(output, steps=STEPS):
     """What must not depend on faults: the tensors at the end, and every row but its times."""
-    final = pathlib.Path(output) / "checkpoints" / f"step-{STEPS:08}"
+    final = pathlib.Path(output) / "checkpoints" / f"step-{steps:08}"
     tensors = {path.name: path.read_bytes() for path in sorted(final.glob("*.safetensors"))}
     rows = [{key: value for key, value in row.items() if key not in CLOCKED}
             for row in programs.rows(output)]
@@ -51,15 +57,19 @@ class KillTest(unittest.TestCase):
         programs.import_stubs(programs.make_stubs(cls.root, programs.bash_command()))
         cls.yaml = SPEC.format(data=programs.make_text(cls.root), steps=STEPS)
         (cls.root / "job.yaml").write_text(cls.yaml)
-        output = cls.root / "undisturbed"
-        run = cls.start_run(output)
-        if run.wait() != 0:
-            raise AssertionError(run.said())
-        cls.measure = result_of(output)
+        cls.measure = cls.undisturbed(STEPS)
 
     @classmethod
-    def start_run(cls, output):
-        words = [programs.BIN / "birkhoff", "run", cls.root / "job.yaml", "--out", output]
+    def undisturbed(cls, steps):
+        output = cls.root / f"undisturbed-{steps}"
+        run = cls.start_run(output, ["--set", f"training.steps={steps}"])
+        if run.process.wait(300) != 0:
+            raise AssertionError(run.said())
+        return result_of(output, steps)
+
+    @classmethod
+    def start_run(cls, output, more=()):
+        words = [programs.BIN / "birkhoff", "run", cls.root / "job.yaml", "--out", output, *more]
         run = programs.Program(words, cls.root / f"{output.name}.log", cls.root)
         cls.addClassCleanup(run.kill)
         return run
@@ -124,12 +134,13 @@ class KillTest(unittest.TestCase):
         self.expect_same_result()
         return events
 
-    def expect_same_result(self):
-        tensors, rows = result_of(self.output)
-        self.assertEqual([row["step"] for row in rows], list(range(1, STEPS + 1)))
-        self.assertEqual(rows, self.measure[1])
+    def expect_same_result(self, measure=None, steps=STEPS):
+        measure = measure or self.measure
+        tensors, rows = result_of(self.output, steps)
+        self.assertEqual([row["step"] for row in rows], list(range(1, steps + 1)))
+        self.assertEqual(rows, measure[1])
         self.assertEqual(sorted(tensors), ["rank-00000.safetensors", "rank-00001.safetensors"])
-        for name, expected in self.measure[0].items():
+        for name, expected in measure[0].items():
             self.assertTrue(tensors[name] == expected, f"{name} differs")
 
     def test_same_bits_when_a_rank_is_killed(self):
@@ -266,6 +277,76 @@ class KillTest(unittest.TestCase):
         for name in list(cluster.workers):
             cluster.start_worker(name)
         self.expect_success(cluster, attempts=2)
+
+    def test_same_bits_after_any_mix_of_kills(self):
+        """kill -9, or SIGSTOP and later SIGCONT, of ranks, supervisors and the coordinator."""
+        measure = self.undisturbed(MIX_STEPS)
+        draw = random.Random(SEED)
+        cluster = programs.Cluster(self.directory, workers=3, flags=IMPATIENT)
+        self.addCleanup(cluster.close)
+        self.create(cluster, overrides=[f"training.steps={MIX_STEPS}"])
+        done = []
+        for step in sorted(draw.randrange(1, MIX_STEPS - 50) for _ in range(KILLS)):
+            if draw.random() < 0.75:  # else while the attempt before is still being lost, or begins
+                self.wait_for_step(step)
+            self.pass_time(draw.uniform(0, 0.3))
+            self.assertLess(programs.last_step(self.output), MIX_STEPS, f"over too soon: {done}")
+            done.append(self.disturb(cluster, draw))
+        from birkhoff.v1 import job_pb2
+        events = self.watch_to_end(cluster)
+        last = events[-1].state_changed
+        story = f"seed {SEED}: {done}: {last.reason.sentence}"
+        self.assertEqual(last.state, job_pb2.Job.STATE_SUCCEEDED, story)
+        self.assertEqual([event.event_id for event in events], list(range(1, len(events) + 1)))
+        self.expect_same_result(measure, MIX_STEPS)
+        kinds = {kind: sum(1 for one in done if one.startswith(kind)) for kind in ("kill", "stop")}
+        print(f"figure mix of {len(done)} faults, {kinds}, seed {SEED}: "
+              f"{events[-1].attempt} attempts, {MIX_STEPS} steps, the same bits")
+
+    def pass_time(self, seconds):
+        """For so long, or until ten steps have been taken, so that a fast machine is not done."""
+        end, step = time.monotonic() + seconds, programs.last_step(self.output) + 10
+        wait_for(lambda: time.monotonic() > end or programs.last_step(self.output) > step, "time")
+
+    def disturb(self, cluster, draw):
+        """One fault; says which.  What was killed is started anew, what was stopped goes on."""
+        stop = draw.random() < 0.3
+        pause = draw.uniform(0.1, 3.5) if stop else 0  # leases last 1.5 s
+        victim = draw.choice(["rank", "rank", "supervisor", "supervisor", "coordinator"])
+        name = draw.choice(sorted(cluster.workers))
+        if victim == "rank":
+            name, pid = wait_for(lambda: self.any_rank(cluster, draw), "a rank")
+        elif victim == "supervisor":
+            pid = cluster.workers[name].pid
+        else:
+            name, pid = "birkhoffd", cluster.daemon.pid
+        if stop:
+            self.send(pid, signal.SIGSTOP)
+            self.pass_time(pause)
+            self.send(pid, signal.SIGCONT)
+            return f"stop {victim} {name} for {pause:.1f} s"
+        if victim == "rank":
+            self.send(pid, signal.SIGKILL)
+        elif victim == "supervisor":
+            cluster.workers[name].kill()
+            cluster.start_worker(name)
+        else:
+            cluster.daemon.kill()
+            cluster.start_daemon()
+        return f"kill {victim} {name}"
+
+    @staticmethod
+    def any_rank(cluster, draw):
+        ranks = [(name, cluster.rank_of(name)) for name in sorted(cluster.workers)]
+        ranks = [(name, pid) for name, pid in ranks if pid is not None]
+        return draw.choice(ranks) if ranks else None
+
+    @staticmethod
+    def send(pid, number):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass  # it has ended since it was looked up
 
     def test_run_resumes_after_kill_9(self):
         run = self.start_run(self.output)

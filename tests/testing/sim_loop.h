@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <utility>
@@ -51,6 +52,41 @@ class SimLoop {
   SimClock clock_;
   std::map<std::pair<Instant, int64_t>, Action> events_;
   int64_t next_sequence_ = 0;
+};
+
+// What things pass in order, at once while it is open, later while it is shut.  The loop must
+// outlive it, and it its loop's events.
+class SimGate {
+ public:
+  explicit SimGate(SimLoop& loop) : loop_(loop) {}
+
+  void ShutUntil(Instant until) { until_ = std::max(until_, until); }
+  void Open() {
+    until_ = loop_.Now();
+    loop_.At(until_, [this] { Drain(); });
+  }
+  bool open() const { return loop_.Now() >= until_; }
+  Instant until() const { return until_; }
+  void Pass(SimLoop::Action action) {
+    if (open() && waiting_.empty()) return action();
+    waiting_.push_back(std::move(action));
+    if (waiting_.size() == 1) loop_.At(until_, [this] { Drain(); });
+  }
+
+ private:
+  void Drain() {
+    while (open() && !waiting_.empty()) {
+      // It may shut the gate again, and others may come meanwhile.
+      const SimLoop::Action next = waiting_.front();
+      next();
+      waiting_.pop_front();
+    }
+    if (!waiting_.empty()) loop_.At(until_, [this] { Drain(); });
+  }
+
+  SimLoop& loop_;
+  Instant until_;
+  std::deque<SimLoop::Action> waiting_;
 };
 
 }  // namespace birkhoff::testing

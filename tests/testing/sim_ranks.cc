@@ -88,7 +88,9 @@ void SimRank::AwaitWord(int64_t step) {
   const auto said = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return std::ranges::any_of(outbox_, [step](const WorkerPayload& payload) {
       const auto* word = std::get_if<Said>(&payload);
-      return word != nullptr && word->step == step;
+      const auto* failed = std::get_if<CheckpointFailed>(&payload);
+      return (word != nullptr && word->step == step) ||
+             (failed != nullptr && failed->step == step);  // a later attempt has taken over
     });
   };
   EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&said), kLongestWrite))

@@ -409,7 +409,7 @@ TEST_F(AgentTest, HeartbeatsSayWhatTheRankIsAt) {
 TEST_F(AgentTest, ShortensWhatARankIsAt) {
   Run();
   Say(Heartbeat{RankActivity{"jobs/j", 1, 1, 7, std::string(100'000, 'x'), {}, ""}});
-  EXPECT_LT(TickAfter(absl::Seconds(1))[0].size(), 4200u);
+  EXPECT_LT(TickAfter(absl::Seconds(1))[0].size(), 16500u);
 }
 
 // Item 28: nobody wants a rank any more whose coordinator does not come back.

@@ -340,6 +340,26 @@ TEST_F(CheckpointerTest, AnAttemptThatWasTakenOverCommitsNothing) {
   EXPECT_THAT(*ListCheckpoints(disk_, root), SizeIs(0));
 }
 
+// The next attempt sweeps what earlier ones have left: that is no damage.
+TEST_F(CheckpointerTest, AnAttemptThatWasTakenOverSaysSoWhereItsPartsAreGone) {
+  const std::string root = "/out/checkpoints";
+  const auto owner = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 3});
+  checkpointer_ = *Checkpointer::Create({.assignment = &assignment_,
+                                         .store = store_.get(),
+                                         .device = device_.get(),
+                                         .disk = &disk_,
+                                         .listener = &listener_,
+                                         .data = &data_,
+                                         .owner = owner.get()});
+  const ShardDurable shard = Write(5);
+  const auto next = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 4});
+  disk_.RemoveTree(absl::StrCat(root, "/", PartialCheckpointName(5, "jobs/test", 3)));
+  checkpointer_->Commit(CommitOf(shard));
+  const absl::Status status = Finish();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << status;
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("attempt 4 of jobs/test"));
+}
+
 TEST_F(CheckpointerTest, FinishEndsWhenTheAttemptIsOver) {
   Write(5);  // never committed
   EXPECT_EQ(checkpointer_->Finish([] { return absl::AbortedError("over"); }),
@@ -423,6 +443,7 @@ TEST_F(MetricsFileTest, RowsWaitWhileTheDiskIsFull) {
   disk_.SetCapacity(disk_.NumBytes() + 10);
   for (const int64_t step : {2, 3}) EXPECT_TRUE(file->Append(ReportOf(step)).ok());
   EXPECT_TRUE(IsDiskTrouble(file->Flush())) << "no checkpoint counts without its rows";
+  EXPECT_FALSE(disk_.Exists("/out/metrics.jsonl.new")) << "it would take room";
   disk_.SetCapacity(-1);
   EXPECT_TRUE(file->Append(ReportOf(4)).ok());
   EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4));
