@@ -17,10 +17,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "coordinator/fleet_metrics.h"
 #include "coordinator/job.h"
 #include "coordinator/job_event.h"
 #include "coordinator/job_store.h"
-#include "coordinator/step_window.h"
 #include "core/base/clock.h"
 #include "core/plan/messages.h"
 #include "core/plan/plan.h"
@@ -129,37 +129,6 @@ struct ListRequest {
 struct JobPage {
   std::vector<JobView> jobs;    // newest first
   std::string next_page_token;  // empty: that was all
-};
-
-// What the metrics endpoint shows of one job.
-struct JobMetrics {
-  std::string job;
-  JobState state = JobState::kQueued;
-  int restarts = 0;
-  std::optional<StepReport> last_step;
-  absl::Time last_step_time = absl::InfinitePast();        // none since this process started
-  absl::Time last_checkpoint_time = absl::InfinitePast();  // none yet
-  int64_t tokens_total = 0;
-  int64_t times_above_bound = 0;               // the gain has gone above stability.max_gain
-  std::optional<StepMaxima> window;            // over metrics_window; empty: no step in it
-  std::vector<uint64_t> step_seconds_buckets;  // cumulative, by kStepSecondsBounds, then +Inf
-  double step_seconds_sum = 0.0;
-  struct Memory {
-    std::string worker;
-    int64_t bytes = 0;
-  };
-  std::vector<Memory> memory;
-};
-// Upper bounds of the step duration histogram, in seconds.
-inline constexpr double kStepSecondsBounds[] = {0.001, 0.003, 0.01, 0.03, 0.1,  0.3,
-                                                1.0,   3.0,   10.0, 30.0, 100.0};
-struct FleetMetrics {
-  std::vector<JobMetrics> jobs;  // living, or over for less than 15 minutes
-  int workers_idle = 0;
-  int workers_busy = 0;
-  int workers_lost = 0;
-  int queue_length = 0;
-  bool store_refuses = false;
 };
 
 struct CoordinatorOptions {

@@ -9,12 +9,15 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/coordinator.h"
+#include "core/net/health_endpoint.h"
 
 namespace birkhoff {
 
 struct DaemonOptions {
   std::string listen = "127.0.0.1:7443";          // gRPC; port 0: ephemeral
   std::string metrics_listen = "127.0.0.1:9464";  // empty: no metrics endpoint; port 0: ephemeral
+  HealthListen health;                            // as a default nowhere
+  int64_t metrics_series_per_job = 1000;          // at most; 100 at least
   std::string store_path = "birkhoff.db";         // ":memory:" keeps nothing
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(5);            // a worker silent for this long is dead
@@ -36,7 +39,10 @@ class Daemon {
   virtual Coordinator& coordinator() = 0;
   virtual std::string address() const = 0;  // "127.0.0.1:43211"
   virtual std::string metrics_address() const = 0;
-  virtual void Shutdown(absl::Duration grace) = 0;  // health NOT_SERVING, drain, stop
+  virtual const HealthEndpoint& health() const = 0;
+  // Not ready any more; watchers and workers are told to come back; calls get `grace` to end.  The
+  // store is closed when the daemon goes.
+  virtual void Shutdown(absl::Duration grace) = 0;
 };
 
 }  // namespace birkhoff

@@ -91,7 +91,10 @@ absl::Status Driver::Replay() {
   ASSIGN_OR_RETURN(const std::vector<StoredEvent> events, store_.ReadForReplay());
   absl::MutexLock lock(&mutex_);
   for (const StoredEvent& stored : events) RETURN_IF_ERROR(ReplayEvent(stored));
-  for (const auto& [name, record] : jobs_) Reindex(*record);
+  for (const auto& [name, record] : jobs_) {
+    Reindex(*record);
+    record->meter.Begin(clock_.Now(), record->job);
+  }
   ExpectWorkers();
   last_tick_ = started_ = clock_.Now();
   return absl::OkStatus();
@@ -112,6 +115,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
                                             stored.kind, ") does not fit: ", status.message()));
   }
   record->update_time = absl::FromUnixNanos(stored.wall_ns);
+  record->meter.Replayed(record->update_time, event);
   record->last_id = record->durable_id = std::max(record->last_id, stored.id);
   // As long ago as the clocks of two processes can say.
   record->over_since = clock_.Now() + (record->update_time - clock_.WallTime());
@@ -150,7 +154,7 @@ absl::StatusOr<JobView> Driver::Submit(const SubmitRequest& request) {
   absl::StatusOr<JobView> view;
   Aftermath aftermath;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     view = SubmitLocked(request);
     aftermath = TakeAftermath();
   }
@@ -273,7 +277,7 @@ absl::StatusOr<JobView> Driver::Cancel(const std::string& name) {
   absl::StatusOr<JobView> view;
   Aftermath aftermath;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     ASSIGN_OR_RETURN(JobRecord * record, FindJob(name));
     MakeUpForGap(clock_.Now());
     const absl::Status status = Apply(*record, CancelRequested{});
@@ -412,7 +416,10 @@ absl::Status Driver::Apply(JobRecord& record, const JobEvent& event) {
 // A refusal shows in the log, the metrics and the health until the store takes events again; what
 // only damage explains shows for good.
 absl::Status Driver::AppendToStore(const std::vector<StoredEvent>& events) {
+  const Instant began = clock_.Now();
   const absl::Status status = store_.Append(events);
+  store_commits_.Observe(absl::ToDoubleSeconds(clock_.Now() - began));
+  store_refusals_ += status.ok() ? 0 : 1;
   NoteStore(status);
   return status;
 }
@@ -438,13 +445,15 @@ void Driver::Reindex(JobRecord& record) {
   if (const std::string& id = job.request().request_id; !id.empty()) by_request_[id] = &record;
   const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
   const std::pair<int, int64_t> place{-job.request().priority, record.sequence};
-  if (record.queue.has_value()) {
+  const bool waited = record.queue.has_value();
+  if (waited) {
     const auto queue = queues_.find(*record.queue);
     queue->second.erase(place);
     if (queue->second.empty()) queues_.erase(queue);
   }
   record.queue.reset();
   if (waits) {
+    if (!waited) record.waits_since = record.update_time;
     record.queue = {static_cast<int>(DeviceOf(job)), NumRanks(job.spec())};
     queues_[*record.queue][place] = &record;
   }

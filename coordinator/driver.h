@@ -20,6 +20,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/held_lock.h"
+#include "coordinator/job_meter.h"
 #include "coordinator/progress_watch.h"
 #include "coordinator/queue.h"
 #include "coordinator/worker_registry.h"
@@ -35,7 +37,7 @@ struct Watcher {
 // Everything the driver keeps of one job.
 struct JobRecord {
   JobRecord(Job initial, const CoordinatorOptions& options)
-      : job(std::move(initial)), progress(options.progress_limit), window(options.metrics_window) {}
+      : job(std::move(initial)), progress(options.progress_limit), meter(options.metrics_window) {}
 
   Job job;
   ProgressWatch progress;  // of the latest attempt
@@ -43,6 +45,7 @@ struct JobRecord {
   int64_t sequence = 0;    // order of creation
   // That it waits in, by device and number of workers; empty: it does not wait for workers.
   std::optional<std::pair<int, int>> queue;
+  absl::Time waits_since;               // while it waits
   std::optional<Instant> told_waiting;  // when watchers were told last why it waits
   absl::Time create_time;
   absl::Time update_time;
@@ -55,8 +58,7 @@ struct JobRecord {
   std::map<std::string, int64_t> no_room;  // QueuedJob::no_room
   Instant deferred_until;                  // no plan is tried before
   Instant over_since;                      // while the job is over
-  StepWindow window;
-  JobMetrics metrics;  // histogram, times and memory; the rest is filled in when asked for
+  JobMeter meter;
 };
 
 // The workers that the job may run on now: those of the device that it began with.
@@ -139,8 +141,8 @@ class Driver final : public Coordinator {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnHello(const WorkerMessage& message, const Hello& hello, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat,
+                           WorkerLink* link) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   template <typename Said>
@@ -185,6 +187,10 @@ class Driver final : public Coordinator {
   const Planner planner_;
 
   mutable absl::Mutex mutex_;
+  // How long changes of the state and scrapes hold the mutex.
+  mutable Histogram lock_held_ ABSL_GUARDED_BY(mutex_){kLockSecondsBounds};
+  Histogram store_commits_ ABSL_GUARDED_BY(mutex_){kStoreSecondsBounds};
+  uint64_t store_refusals_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, std::unique_ptr<JobRecord>> jobs_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, JobRecord*> by_sequence_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, JobRecord*> by_request_ ABSL_GUARDED_BY(mutex_);    // by request id

@@ -25,16 +25,6 @@ std::string ShapeOf(const ClusterSpec& cluster) {
   return shape;
 }
 
-void CountStep(const StepReport& report, JobMetrics* metrics) {
-  metrics->step_seconds_buckets.resize(std::size(kStepSecondsBounds) + 1);
-  for (size_t i = 0; i < std::size(kStepSecondsBounds); ++i) {
-    if (report.step_seconds <= kStepSecondsBounds[i]) ++metrics->step_seconds_buckets[i];
-  }
-  ++metrics->step_seconds_buckets.back();
-  metrics->step_seconds_sum += report.step_seconds;
-  metrics->tokens_total = std::max(metrics->tokens_total, report.total_tokens);
-}
-
 // How long the planner is left alone after it failed for another reason than the workers' room.
 constexpr absl::Duration kPlanRetry = absl::Seconds(10);
 
@@ -64,14 +54,7 @@ DeviceKind DeviceOf(const Job& job) {
 }
 
 void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) {
-  if (const auto* step = std::get_if<StepDone>(&event)) {
-    CountStep(step->report, &record.metrics);
-    record.window.Add(clock_.Now(), step->report);
-    record.metrics.last_step_time = clock_.WallTime();
-  }
-  if (std::holds_alternative<CheckpointCommitted>(event)) {
-    record.metrics.last_checkpoint_time = clock_.WallTime();
-  }
+  record.meter.Took(clock_.Now(), clock_.WallTime(), event, record.job);
   if (const auto* failed = std::get_if<CheckpointFailed>(&event)) {
     aftermath_.lines.push_back(absl::StrCat(record.job.name(), " checkpoint of step ", failed->step,
                                             " failed on rank ", failed->rank, ": ",
@@ -83,7 +66,6 @@ void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) 
   }
   if (std::holds_alternative<AttemptPlaced>(event)) {
     record.meets.clear();
-    record.metrics.memory.clear();
     WatchAttempt(record);
   }
   const Job& job = record.job;
@@ -103,7 +85,7 @@ absl::Status Driver::TickNow() {
   absl::Status status;
   Aftermath aftermath;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     // One instant for all: what one job's append takes is not another one's grace.
     const Instant now = clock_.Now();
     MakeUpForGap(now);
@@ -222,7 +204,7 @@ void Driver::Complain(std::string line) {
 absl::StatusOr<bool> Driver::PlaceOne() {
   std::optional<PlanTask> task;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     if (scheduling_) return false;
     task = NextTask();
     if (!task.has_value()) return false;
@@ -239,7 +221,7 @@ absl::StatusOr<bool> Driver::PlaceOne() {
   Aftermath aftermath;
   absl::Status placed;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     placed = Place(*task, plan);
     aftermath = TakeAftermath();
   }
@@ -420,27 +402,24 @@ std::shared_ptr<const Plan> Driver::PlanOf(JobRecord& record) {
 }
 
 FleetMetrics Driver::Metrics() const {
-  absl::MutexLock lock(&mutex_);
+  HeldLock lock(&mutex_, clock_, &lock_held_);
   FleetMetrics fleet;
   fleet.store_refuses = !store_status_.ok();
+  fleet.store_commit_seconds = store_commits_;
+  fleet.store_refusals = store_refusals_;
+  fleet.lock_held_seconds = lock_held_;
+  for (const auto& [name, record] : unwritten_) {
+    fleet.unwritten_events += static_cast<int64_t>(record->pending.size());
+  }
   for (const auto& [name, record] : jobs_) {
     const Job& job = record->job;
-    const bool waits = job.state() == JobState::kQueued || job.state() == JobState::kRecovering;
-    if (waits) ++fleet.queue_length;
+    if (record->queue.has_value()) {
+      ++fleet.queue_length;
+      fleet.waits_since = std::min(fleet.waits_since, record->waits_since);
+    }
     const bool old =
         IsOver(job.state()) && clock_.Now() - record->over_since >= options_.metrics_retention;
-    if (old) continue;
-    JobMetrics& metrics = fleet.jobs.emplace_back(record->metrics);
-    metrics.job = name;
-    metrics.state = job.state();
-    metrics.restarts = job.restarts();
-    metrics.last_step = job.last_step();
-    metrics.times_above_bound = job.times_above_bound();
-    metrics.window = record->window.Largest(clock_.Now());
-    // After a restart of this process the steps before it count too.
-    if (metrics.last_step.has_value()) {
-      metrics.tokens_total = std::max(metrics.tokens_total, metrics.last_step->total_tokens);
-    }
+    if (!old) fleet.jobs.push_back(record->meter.Read(clock_.Now(), job));
   }
   for (const auto& [name, worker] : registry_.workers()) {
     ++(worker.lost          ? fleet.workers_lost

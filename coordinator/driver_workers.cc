@@ -21,7 +21,7 @@ absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
   absl::Status status;
   Aftermath aftermath;
   {
-    absl::MutexLock lock(&mutex_);
+    HeldLock lock(&mutex_, clock_, &lock_held_);
     status = HandleLocked(message, link);
     aftermath = TakeAftermath();
   }
@@ -62,7 +62,7 @@ absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link
       Overloaded{
           [](const Hello&) { return absl::OkStatus(); },
           [&](const Heartbeat& m)
-              ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnHeartbeat(message, m); },
+              ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnHeartbeat(message, m, link); },
           [&](const Meet& m) ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnMeet(message, m, link); },
           [&](const CheckpointCommitted& m)
               ABSL_NO_THREAD_SAFETY_ANALYSIS { return OnEvent(message, m, 0, link); },
@@ -134,8 +134,8 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   if constexpr (std::is_same_v<Said, StepDone>) {
     record->progress.SawStep(absl::Seconds(said.report.step_seconds));
     // All ranks see the same step; the history keeps rank 0's word.
-    record->metrics.memory.resize(record->job.ranks().size());
-    record->metrics.memory[rank] = {message.worker, said.report.memory_bytes};
+    record->meter.Heard(record->job, rank, said.report);
+    if (!record->meter.knows_memory()) record->meter.Holds(record->job, PlanOf(*record).get());
     if (rank != 0) return absl::OkStatus();
   }
   absl::Status status = absl::OkStatus();
@@ -155,12 +155,17 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
   return refused ? absl::UnavailableError(status.message()) : absl::OkStatus();
 }
 
-// A rank of an attempt that is over hears so when it speaks; this is no word of it.
-absl::Status Driver::OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat) {
+// A rank that nobody waits for any more hears so, whatever was lost on the way before.
+absl::Status Driver::OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat,
+                                 WorkerLink* link) {
   if (!heartbeat.activity.has_value()) return absl::OkStatus();
   const RankActivity& activity = *heartbeat.activity;
   JobRecord* record = RecordOfRank(message, activity.job, activity.attempt, activity.rank);
-  if (record != nullptr) record->progress.Heard(clock_.Now(), activity);
+  if (record == nullptr || record->job.ranks()[activity.rank].gone) {
+    AnswerStale(activity.job, activity.attempt, link);
+  } else {
+    record->progress.Heard(clock_.Now(), activity);
+  }
   return absl::OkStatus();
 }
 

@@ -153,8 +153,8 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const RankReady& event) {
           ? absl::StrCat("attempt ", attempt_, " trains on from the checkpoint of step ",
                          event.resumed_step)
           : absl::StrCat("attempt ", attempt_, " trains from the beginning");
-  if (!event.notice.empty()) absl::StrAppend(&sentence, "; ", event.notice);
   if (!event.note.empty()) absl::StrAppend(&sentence, "; passed over: ", event.note);
+  if (!event.notice.empty()) absl::StrAppend(&sentence, "; ", event.notice);
   Enter(JobState::kRunning, "TRAINING", std::move(sentence));
   return Effects{};
 }

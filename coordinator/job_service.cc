@@ -77,6 +77,7 @@ class Service final : public JobService, private v1::JobService::CallbackService
   Service(Coordinator& coordinator, std::string version)
       : coordinator_(coordinator), version_(std::move(version)), watches_(coordinator) {}
   grpc::Service* service() override { return this; }
+  void EndWatches() override { watches_.Close(); }
 
  private:
   grpc::ServerUnaryReactor* CreateJob(grpc::CallbackServerContext* context,

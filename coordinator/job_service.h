@@ -20,6 +20,7 @@ class JobService {
   static std::unique_ptr<JobService> New(Coordinator& coordinator, std::string version);
   virtual ~JobService() = default;
   virtual grpc::Service* service() = 0;
+  virtual void EndWatches() = 0;  // with UNAVAILABLE: watchers go on at the next coordinator
 };
 
 }  // namespace birkhoff

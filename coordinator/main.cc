@@ -28,10 +28,17 @@ void RaiseDescriptorLimit() {
 int Main(int argc, char** argv) {
   CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
   DaemonOptions options;
+  options.health.http = "127.0.0.1:8081";
   double heartbeat = 1.0, lease = 5.0, progress_limit = 1200.0;
   app.add_option("--listen", options.listen, "gRPC address; port 0: any free one");
   app.add_option("--metrics-listen", options.metrics_listen,
                  "address of /metrics; empty: none; port 0: any free one");
+  app.add_option("--health-listen", options.health.http,
+                 "address of /livez, /readyz and /startupz; empty: none; port 0: any free one");
+  app.add_option("--health-grpc-listen", options.health.grpc,
+                 "address of grpc.health.v1 alone; empty: none (that of --listen has it too)");
+  app.add_option("--metrics-series-per-job", options.metrics_series_per_job,
+                 "at most; beyond it single sub-layers and workers are left out");
   app.add_option("--store", options.store_path, "SQLite file of jobs and their history");
   app.add_option("--heartbeat-seconds", heartbeat, "between a worker's heartbeats")
       ->check(CLI::Range(0.01, 3600.0));
@@ -91,6 +98,9 @@ int Main(int argc, char** argv) {
   std::printf("birkhoffd: grpc on %s\n", (*daemon)->address().c_str());
   if (const std::string metrics = (*daemon)->metrics_address(); !metrics.empty()) {
     std::printf("birkhoffd: metrics on http://%s/metrics\n", metrics.c_str());
+  }
+  if (const std::string health = (*daemon)->health().http_address(); !health.empty()) {
+    std::printf("birkhoffd: health on http://%s/readyz\n", health.c_str());
   }
   std::fflush(stdout);
   int signal = 0;

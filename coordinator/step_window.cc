@@ -13,11 +13,24 @@ double OrInfinity(double value) {
 
 }  // namespace
 
+double SinkhornResidual(const GainReport& gain) {
+  double largest = 0.0;
+  for (const auto* gains : {&gain.single_forward_by_sublayer, &gain.single_backward_by_sublayer}) {
+    for (const double value : *gains) {
+      const double distance = std::abs(value - 1.0);
+      if (!std::isfinite(distance)) return distance;
+      largest = std::max(largest, distance);
+    }
+  }
+  return largest;
+}
+
 void StepWindow::Add(Instant now, const StepReport& report) {
   while (!entries_.empty() && now - entries_.front().time >= length_) entries_.pop_front();
-  entries_.push_back({now,
-                      {OrInfinity(report.loss), OrInfinity(report.grad_norm),
-                       OrInfinity(report.gain.forward), OrInfinity(report.gain.backward)}});
+  entries_.push_back(
+      {now,
+       {OrInfinity(report.loss), OrInfinity(report.grad_norm), OrInfinity(report.gain.forward),
+        OrInfinity(report.gain.backward), OrInfinity(SinkhornResidual(report.gain))}});
 }
 
 std::optional<StepMaxima> StepWindow::Largest(Instant now) const {
@@ -29,6 +42,7 @@ std::optional<StepMaxima> StepWindow::Largest(Instant now) const {
     largest->grad_norm = std::max(largest->grad_norm, values.grad_norm);
     largest->gain_forward = std::max(largest->gain_forward, values.gain_forward);
     largest->gain_backward = std::max(largest->gain_backward, values.gain_backward);
+    largest->sinkhorn_residual = std::max(largest->sinkhorn_residual, values.sinkhorn_residual);
   }
   return largest;
 }

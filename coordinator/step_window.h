@@ -17,7 +17,12 @@ struct StepMaxima {
   double grad_norm = 0.0;
   double gain_forward = 0.0;  // composite, as GainReport::forward
   double gain_backward = 0.0;
+  double sinkhorn_residual = 0.0;
 };
+
+// The largest distance from 1 of a row or column sum of a sub-layer's H_res: of each token's worst,
+// in the mean over tokens.  What is left of the constraint of mHC; of HC it says nothing.
+double SinkhornResidual(const GainReport& gain);
 
 class StepWindow {
  public:

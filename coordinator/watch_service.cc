@@ -48,6 +48,13 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse>
     if (!status.ok()) End(status);
   }
 
+  // Once what is being written is out.
+  void Close() {
+    absl::MutexLock lock(&mutex_);
+    closing_ = true;
+    if (!writing_) EndAtClose();
+  }
+
   void OnWriteDone(bool ok) override {
     {
       absl::MutexLock lock(&mutex_);
@@ -69,6 +76,10 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse>
  private:
   absl::Status WriteNext(bool beat) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_ || finished_) return absl::OkStatus();
+    if (closing_) {
+      EndAtClose();
+      return absl::OkStatus();
+    }
     if (events_.empty()) RETURN_IF_ERROR(Refill());
     if (!events_.empty()) {
       WriteEvent();
@@ -107,6 +118,9 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse>
     writing_ = true;
     StartWrite(&response_);
   }
+  void EndAtClose() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    End(absl::UnavailableError("the coordinator is stopping; watch on after your last event"));
+  }
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (std::exchange(finished_, true)) return;
     grpc::ServerWriteReactor<v1::WatchJobResponse>::Finish(ToGrpc(status));
@@ -122,6 +136,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchJobResponse>
   v1::WatchJobResponse response_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 WatchHub::WatchHub(Coordinator& coordinator)
@@ -141,9 +156,16 @@ grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchHub::Watch(
   {
     absl::MutexLock lock(&mutex_);
     reactors_.insert(reactor);
+    if (closed_) reactor->Close();
   }
   reactor->Start();
   return reactor;
+}
+
+void WatchHub::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+  for (WatchReactor* reactor : reactors_) reactor->Close();
 }
 
 void WatchHub::Remove(WatchReactor* reactor) {

@@ -22,6 +22,9 @@ class WatchHub {
   explicit WatchHub(Coordinator& coordinator);
   ~WatchHub();  // all calls must have ended
 
+  // Ends all calls, and those that come later, with UNAVAILABLE: whoever watches goes on elsewhere.
+  void Close();
+
   // The reactor deletes itself when its call has ended.
   grpc::ServerWriteReactor<v1::WatchJobResponse>* Watch(const v1::WatchJobRequest& request);
 
@@ -33,7 +36,8 @@ class WatchHub {
   Coordinator& coordinator_;
   absl::Mutex mutex_;
   std::set<WatchReactor*> reactors_ ABSL_GUARDED_BY(mutex_);
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;   // no more calls
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;  // no more heart
   std::thread heart_;
 };
 

@@ -34,31 +34,36 @@ class Streams {
     {
       absl::MutexLock lock(&mutex_);
       closing_ = true;
-      closed_.Notify();
+      wake_.Notify();
     }
     heart_.join();
   }
   const WorkerServiceLimits& limits() const { return limits_; }
-  // False: there are too many.
-  bool Add(Stream* stream) {
+  // Not OK: why the stream must end.
+  absl::Status Add(Stream* stream) {
     absl::MutexLock lock(&mutex_);
     streams_[stream] = clock_.Now();
-    return streams_.size() <= limits_.streams;
+    if (closed_) return Stopping();
+    if (streams_.size() <= limits_.streams) return absl::OkStatus();
+    return absl::ResourceExhaustedError("too many workers are connected");
   }
+  void Close();
   void Remove(Stream* stream) {
     absl::MutexLock lock(&mutex_);
     streams_.erase(stream);
   }
 
  private:
+  static absl::Status Stopping() { return absl::UnavailableError("the coordinator is stopping"); }
   void Beat();
 
   const WorkerServiceLimits limits_;
   absl::Mutex mutex_;
   const SystemClock clock_;
   std::map<Stream*, Instant> streams_ ABSL_GUARDED_BY(mutex_);  // and when each began
-  SteadyWait closed_;
-  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;                 // no more streams
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;                // no more heart
+  SteadyWait wake_;
   std::thread heart_;
 };
 
@@ -69,10 +74,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
  public:
   Stream(Coordinator& coordinator, Streams& streams, grpc::CallbackServerContext& context)
       : coordinator_(coordinator), streams_(streams), context_(context) {
-    if (streams_.Add(this)) {
+    const absl::Status added = streams_.Add(this);
+    if (added.ok()) {
       StartRead(&request_);
     } else {
-      End(absl::ResourceExhaustedError("too many workers are connected"));
+      End(added);
     }
   }
 
@@ -96,6 +102,11 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
     absl::MutexLock lock(&mutex_);
     if (greeted_) return;
     EndLocked(absl::DeadlineExceededError("no Hello has come"));
+  }
+
+  void End(const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    EndLocked(status);
   }
 
   void OnReadDone(bool ok) override {
@@ -142,10 +153,6 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
     writing_ = true;
     StartWrite(&response_);
   }
-  void End(const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
-    EndLocked(status);
-  }
   void EndLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!std::exchange(ended_, true)) Finish(ToGrpc(status));
   }
@@ -164,10 +171,16 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
       false;  // has said something, Hello first or it is refused
 };
 
+void Streams::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+  for (const auto& [stream, begin] : streams_) stream->End(Stopping());
+}
+
 void Streams::Beat() {
   absl::MutexLock lock(&mutex_);
   const auto closing = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; };
-  while (!closed_.For(mutex_, limits_.greeting / 4, closing)) {
+  while (!wake_.For(mutex_, limits_.greeting / 4, closing)) {
     for (const auto& [stream, begin] : streams_) {
       if (clock_.Now() - begin >= limits_.greeting) stream->EndUnlessGreeted();
     }
@@ -179,6 +192,7 @@ class Service final : public WorkerService, private v1::WorkerService::CallbackS
   Service(Coordinator& coordinator, const WorkerServiceLimits& limits)
       : coordinator_(coordinator), streams_(limits) {}
   grpc::Service* service() override { return this; }
+  void EndStreams() override { streams_.Close(); }
 
  private:
   grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* Connect(

@@ -27,6 +27,9 @@ class WorkerService {
                                             const WorkerServiceLimits& limits = {});
   virtual ~WorkerService() = default;
   virtual grpc::Service* service() = 0;
+  // Ends all streams, and those that come later, with UNAVAILABLE; the workers come back to the
+  // coordinator that is started next, and train on meanwhile.
+  virtual void EndStreams() = 0;
 };
 
 }  // namespace birkhoff

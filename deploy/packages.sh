@@ -16,12 +16,12 @@ BUILD_PACKAGES=(
 )
 # pod2text for the text of the quick start.
 CORPUS_PACKAGES=(perl)
-# On top, for tests/run.sh: the Python client of docs/protocol.md.
-TEST_PACKAGES=(python3 python3-grpcio python3-protobuf)
+# On top, for tests/run.sh: the Python client of docs/protocol.md, manifests.
+TEST_PACKAGES=(python3 python3-grpcio python3-protobuf python3-yaml)
 # On top, for the GPU backend: what deploy/cuda.sh fetches with.
 GPU_PACKAGES=(python3-pip)
 # On top, for .ci/run.
-DEVELOPER_PACKAGES=(clang-format clang-tidy git shellcheck "${GPU_PACKAGES[@]}")
+DEVELOPER_PACKAGES=(clang-format clang-tidy git shellcheck buildah python3-venv "${GPU_PACKAGES[@]}")
 
 missing_packages() {
   local package

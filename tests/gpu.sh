@@ -4,6 +4,7 @@
 #                             be carried to a machine with a GPU, CUDA's libraries and nothing of ours
 #   bash tests/gpu.sh run     runs what is in build-gpu/tests; a line for each check, with its figure
 #   bash tests/gpu.sh         both
+#   bash tests/gpu.sh bench   times the boundary's kernels; a line for each
 #   bash tests/gpu.sh sanitize   compute-sanitizer's memcheck and racecheck over our own kernels, with few sizes
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,7 +18,7 @@ build() {
   fetch_cudnn_frontend
   configure_cuda
   cmake --build --preset cuda --parallel "${BIRKHOFF_JOBS:-$(nproc)}" \
-    --target gpu_tests device_tests birkhoff birkhoff-worker birkhoff_cuda
+    --target gpu_tests device_tests birkhoff birkhoff-worker birkhoff_cuda boundary_benchmark
   rm -rf "$target"
   mkdir -p "$target/tests"
   local program
@@ -27,7 +28,7 @@ build() {
       strip -o "$target/tests/$program" "build/cuda/tests/bin/$program"
   done
   mkdir -p "$target/bin"
-  for program in birkhoff birkhoff-worker; do
+  for program in birkhoff birkhoff-worker boundary_benchmark; do
     strip -o "$target/bin/$program" "build/cuda/bin/$program"
   done
   mkdir -p "$target/lib"
@@ -74,6 +75,13 @@ run() {
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
+bench() {
+  [ -d "$target/lib" ] || tar -xJf "$target/tests.tar.xz" -C "$target"
+  LD_LIBRARY_PATH=$PWD/$target/lib:$(cuda_library_path)
+  export LD_LIBRARY_PATH
+  timeout "$limit" "$target/bin/boundary_benchmark" "$@"
+}
+
 # Kernels of libraries are theirs to check; the test of a faulting kernel faults.
 sanitize() {
   local tool program filter log passed=0 failed=0
@@ -110,6 +118,7 @@ case "${1:-both}" in
   build) build ;;
   run) run ;;
   both) build && run ;;
+  bench) bench "${@:2}" ;;
   sanitize) sanitize ;;
-  *) echo "usage: bash tests/gpu.sh [build | run | sanitize]" >&2; exit 64 ;;
+  *) echo "usage: bash tests/gpu.sh [build | run | bench | sanitize]" >&2; exit 64 ;;
 esac

@@ -119,7 +119,11 @@ void Agent::On(const AgentRankGone& event, Effects& effects) {
 }
 
 void Agent::On(const AgentShutdown&, Effects& effects) {
-  if (!rank_alive_) return effects.push_back(AgentLeave{ExitCode::kDone, "asked to leave"});
+  if (!rank_alive_) {
+    // To whoever waits for a job's end, 0 would mean that it is done.
+    const ExitCode code = options_.once ? ExitCode::kStopped : ExitCode::kDone;
+    return effects.push_back(AgentLeave{code, "asked to leave"});
+  }
   if (leaving_.has_value()) {
     kill_reason_ = "asked to leave twice";
     return effects.push_back(AgentKillRank{kill_reason_});

@@ -100,18 +100,21 @@ Agreement FoldShares(const ShareLayout& layout, std::span<const double> all, int
 
 HostAgreement FoldHostShares(std::span<const HostShare> all) {
   HostAgreement agreement;
-  double busy = 0.0, longest = 0.0;
+  double busy = 0.0, longest = 0.0, exposed = 0.0, span = 0.0;
   for (const HostShare& share : all) {
     agreement.stop = agreement.stop || share.stop > 0.0;
     busy += share.busy_ns;
+    exposed += share.exposed_ns;
+    span = std::max(span, share.span_ns);
     longest = std::max(longest, share.elapsed_ns);
     agreement.failed_checkpoint =
         std::max(agreement.failed_checkpoint, static_cast<int64_t>(share.failed_checkpoint));
   }
+  const auto ranks = static_cast<double>(all.size());
   if (longest > 0.0) {
-    agreement.bubble =
-        std::clamp(1.0 - busy / (longest * static_cast<double>(all.size())), 0.0, 1.0);
+    agreement.bubble = std::clamp(1.0 - busy / (longest * ranks), 0.0, 1.0);
   }
+  if (span > 0.0) agreement.exposed_transfer = std::clamp(exposed / (span * ranks), 0.0, 1.0);
   return agreement;
 }
 

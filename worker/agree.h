@@ -31,13 +31,14 @@ Agreement FoldShares(const ShareLayout& layout, std::span<const double> all, int
 
 // What a host knows of its own step and no device does.
 struct HostShare {
-  double stop = 0.0;                       // 1: this rank was asked to stop
-  double busy_ns = 0.0, elapsed_ns = 0.0;  // Utilization
-  double failed_checkpoint = 0.0;          // step of the newest that this rank could not write
+  double stop = 0.0;  // 1: this rank was asked to stop
+  double busy_ns = 0.0, elapsed_ns = 0.0, exposed_ns = 0.0, span_ns = 0.0;  // Utilization
+  double failed_checkpoint = 0.0;  // step of the newest that this rank could not write
 };
 struct HostAgreement {
   bool stop = false;              // some rank was asked to stop
   double bubble = 0.0;            // 1 - busy / (ranks x longest time)
+  double exposed_transfer = 0.0;  // exposed / (ranks x longest span)
   int64_t failed_checkpoint = 0;  // the newest that some rank could not write: nobody needs it
 };
 HostAgreement FoldHostShares(std::span<const HostShare> all);

@@ -83,15 +83,8 @@ class PlanExecutor final : public Executor {
   }
 
   Utilization utilization() const override {
-    Utilization used;
-    int64_t last = 0;
-    for (size_t i = 0; i < times_.size(); ++i) {
-      if (!IsCompute((*finished_program_->instructions)[i].op)) continue;
-      used.busy_ns += times_[i].end_ns - times_[i].start_ns;
-      last = std::max(last, times_[i].end_ns);
-    }
-    used.elapsed_ns = last;
-    return used;
+    if (finished_program_ == nullptr) return {};
+    return MeasureUtilization(*finished_program_->instructions, times_);
   }
 
  private:

@@ -16,6 +16,7 @@
 #include "worker/stage.h"
 #include "worker/transport.h"
 #include "worker/transport/wire_transport.h"
+#include "worker/utilization.h"
 
 namespace birkhoff {
 
@@ -31,18 +32,6 @@ class StepHooks {
   virtual void Agree(Stream& stream) = 0;
   virtual void Optimizer(Stream& stream) = 0;
   virtual void Snapshot(Stream& stream) = 0;
-};
-
-// When an instruction of the last program ran, from the start of its first instruction.
-struct InstructionTime {
-  int64_t start_ns = 0;
-  int64_t end_ns = 0;
-};
-
-// How well this rank's compute streams were used in the last program.
-struct Utilization {
-  int64_t busy_ns = 0;     // inside forward, backward and recompute instructions
-  int64_t elapsed_ns = 0;  // from the start of the first instruction to the end of the last compute
 };
 
 class Executor {
@@ -77,7 +66,7 @@ class Executor {
   virtual absl::Status RunEvaluate() = 0;
   // Of the last program, by instruction index.
   virtual const std::vector<InstructionTime>& times() const = 0;
-  virtual Utilization utilization() const = 0;
+  virtual Utilization utilization() const = 0;  // of the last program
   // Of the oldest program that runs: the first instruction that has not finished, and whom it
   // waits for.  All before it have finished, so that it is not held up by one of its own rank.  Any
   // thread.

@@ -47,12 +47,14 @@ int Main(int argc, char** argv) {
   // One thread per product: sums in one order, and no fight for cores between ranks, which inherit
   // it.  Here, where there is but one thread.
   ::setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/1);
+  SupervisorOptions options;
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
   std::vector<std::string> allowed_paths;
   double give_up = 300.0;
   double orphan_limit = 3600.0;
+  double stop_grace = 60.0;
   bool once = false, list_devices = false;
   app.add_option("--coordinator", coordinator, "its address")->envname("BIRKHOFF_SERVER");
   app.add_option("--name", name, "of this worker, unique; default HOST-PID");
@@ -70,6 +72,13 @@ int Main(int argc, char** argv) {
                  "seconds after which a rank is ended whose coordinator stays away")
       ->check(CLI::Range(0.1, 1e9))
       ->capture_default_str();
+  app.add_option("--stop-grace-seconds", stop_grace,
+                 "for a clean stop with a committed checkpoint; then the rank is killed")
+      ->check(CLI::Range(0.0, 86400.0));
+  app.add_option("--health-listen", options.health.http,
+                 "address of /livez, /readyz and /startupz; default none; port 0: any free one");
+  app.add_option("--health-grpc-listen", options.health.grpc,
+                 "address of grpc.health.v1 alone; default none");
   app.add_flag("--once", once, "leave with the first job's exit code");
   app.add_option("--give-up-seconds", give_up,
                  "with --once: how long no coordinator may answer; then it leaves with code 71")
@@ -90,7 +99,6 @@ int Main(int argc, char** argv) {
         absl::StrCat("--name: '", Printable(name), "' is not allowed; need ", kWorkerNames)));
   }
   if (address.empty()) address = OwnAddressTowards(coordinator).value_or(HostName());
-  SupervisorOptions options;
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
   options.device = local->name;
@@ -101,6 +109,7 @@ int Main(int argc, char** argv) {
   options.agent.once = once;
   options.agent.give_up = absl::Seconds(give_up);
   options.agent.orphan_limit = absl::Seconds(orphan_limit);
+  options.agent.stop_grace = absl::Seconds(stop_grace);
   const SystemClock clock;
   return static_cast<int>(RunSupervisor(options, clock));
 }

@@ -214,7 +214,9 @@ class TrainingRank final : public Rank, private StepHooks {
     const bool rows = !metrics_->Removed();
     const bool root = (rows && !checkpoint) || !absl::IsUnavailable(owner_->Check());
     if (rows && root) return absl::OkStatus();
-    RETURN_IF_ERROR(owner_->Restore());
+    const absl::Status restored = owner_->Restore();
+    if (MayPass(restored)) return absl::OkStatus();  // a disk in trouble: at the next step again
+    RETURN_IF_ERROR(restored);
     const std::string what =
         rows ? CheckpointRoot(assignment_)
              : absl::StrCat(assignment_.output_directory, root ? "/metrics.jsonl" : "");
@@ -280,9 +282,11 @@ class TrainingRank final : public Rank, private StepHooks {
 
   absl::Status AskHosts() {
     const Utilization used = executor_->utilization();
-    const HostShare mine = {stop_requested_ ? 1.0 : 0.0, static_cast<double>(used.busy_ns),
-                            static_cast<double>(used.elapsed_ns),
-                            static_cast<double>(checkpointer_->failed())};
+    compute_seconds_ = static_cast<double>(used.busy_ns) * 1e-9;
+    const HostShare mine = {
+        stop_requested_ ? 1.0 : 0.0,          static_cast<double>(used.busy_ns),
+        static_cast<double>(used.elapsed_ns), static_cast<double>(used.exposed_ns),
+        static_cast<double>(used.span_ns),    static_cast<double>(checkpointer_->failed())};
     ASSIGN_OR_RETURN(const std::vector<HostShare> all,
                      Gather(env_.transport->council(), std::span<const HostShare>(&mine, 1)));
     const int64_t known = hosts_.failed_checkpoint;
@@ -372,6 +376,8 @@ class TrainingRank final : public Rank, private StepHooks {
                                     env_.peak_flops * assignment_.world_size);
     }
     report.bubble = hosts_.bubble;
+    report.exposed_transfer = hosts_.exposed_transfer;
+    report.compute_seconds = compute_seconds_;
     report.skipped = agreed_.skip;
     report.skipped_total = progress_.skipped;
     report.gain = agreed_.gain;
@@ -463,12 +469,13 @@ class TrainingRank final : public Rank, private StepHooks {
   std::vector<Instant> launched_at_;  // by slot
   Activity unwatched_;                // where nobody looks
   Activity& activity_;
-  Instant landed_at_;         // the last step
-  bool training_ = true;      // which program runs
-  absl::Status data_status_;  // the first token that could not be handed out
-  bool captured_ = false;     // the running or last step copies its weights for a checkpoint
-  Agreement agreed_;          // of the last step
-  HostAgreement hosts_;       // likewise
+  Instant landed_at_;             // the last step
+  bool training_ = true;          // which program runs
+  absl::Status data_status_;      // the first token that could not be handed out
+  bool captured_ = false;         // the running or last step copies its weights for a checkpoint
+  Agreement agreed_;              // of the last step
+  HostAgreement hosts_;           // likewise
+  double compute_seconds_ = 0.0;  // of the last step
   std::atomic<bool> stop_requested_{false};
   bool stopped_ = false;
   std::vector<InstructionTime> train_times_;  // of the last step

@@ -62,12 +62,23 @@ class Supervisor {
         agent_(options.agent),
         incarnation_(static_cast<uint64_t>(absl::ToUnixNanos(clock.WallTime()))),
         jitter_(incarnation_, options.agent.resources.name),
-        reconnect_at_(clock.Now()) {}
+        reconnect_at_(clock.Now()),
+        health_(clock) {}
 
   ExitCode Run() {
     const ShutdownSignals signals;
     int seen = 0;
+    const auto endpoint = HealthEndpoint::Start(options_.health, health_);
+    if (!endpoint.ok()) {
+      Log(std::string(endpoint.status().message()));
+      return ExitCodeOf(endpoint.status());
+    }
+    if (const std::string http = (*endpoint)->http_address(); !http.empty()) {
+      Log(absl::StrCat("health on http://", http, "/readyz"));
+    }
+    health_.SetReady(absl::UnavailableError("not registered with the coordinator"));
     while (!left_.has_value()) {
+      health_.Beat();
       if (stream_ == nullptr && clock_.Now() >= reconnect_at_) Connect();
       const std::optional<AgentEvent> event = inbox_.Pop(PollInterval());
       if (event.has_value()) {
@@ -96,9 +107,15 @@ class Supervisor {
 
   void Take(const AgentEvent& event) {
     if (const auto* heard = std::get_if<AgentHeard>(&event)) {
-      if (std::holds_alternative<Welcome>(heard->message)) backoff_ = kFirstBackoff;
+      if (std::holds_alternative<Welcome>(heard->message)) {
+        backoff_ = kFirstBackoff;
+        health_.SetReady(absl::OkStatus());
+      }
     } else if (std::holds_alternative<AgentDisconnected>(event)) {
+      health_.SetReady(absl::UnavailableError("the coordinator is away"));
       Disconnect();
+    } else if (std::holds_alternative<AgentShutdown>(event)) {
+      health_.SetStopping();
     } else if (std::holds_alternative<AgentRankGone>(event)) {
       child_.reset();
     }
@@ -191,6 +208,7 @@ class Supervisor {
   Rng jitter_;
   Instant reconnect_at_;
   absl::Duration backoff_ = kFirstBackoff;
+  Health health_;
   Inbox inbox_;
   std::unique_ptr<CoordinatorStream> stream_;  // null: not connected
   std::unique_ptr<RankChild> child_;           // null: no rank

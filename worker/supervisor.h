@@ -7,6 +7,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/exit_code.h"
+#include "core/net/health_endpoint.h"
 #include "worker/agent.h"
 
 namespace birkhoff {
@@ -17,6 +18,7 @@ struct SupervisorOptions {
   std::string device;                      // of this worker, as FindLocalDevice names it
   std::vector<std::string> allowed_paths;  // directories that jobs may touch; none: all
   AgentOptions agent;                      // resources.name is "workers/NAME"
+  HealthListen health;                     // ready: registered, and not asked to leave
 };
 
 // Runs until the agent leaves.  SIGTERM and SIGINT are taken over: the first commits a checkpoint

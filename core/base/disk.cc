@@ -32,13 +32,12 @@ absl::Status DiskError(absl::string_view path, absl::string_view action, int err
 }
 
 bool IsDiskTrouble(const absl::Status& status) {
-  return status.GetPayload(kDisk).has_value() &&
-         (MayPass(status) || absl::IsDeadlineExceeded(status));
+  return status.GetPayload(kDisk).has_value() && MayPass(status);
 }
 
 bool MayPass(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status) ||
-         absl::IsUnavailable(status);
+         absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
 namespace {
@@ -310,6 +309,13 @@ std::string ParentOf(const std::string& path) {
 
 namespace {
 
+absl::Status WriteNew(Disk& disk, const std::string& path, std::string_view bytes) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, disk.CreateNew(path));
+  RETURN_IF_ERROR(file->Append(bytes));
+  RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
 // Absolute, without links as far as the names exist, without "." and "..".
 std::filesystem::path Resolved(const std::string& path) {
   std::error_code error;
@@ -329,12 +335,11 @@ bool LiesWithin(const std::string& path, const std::string& directory) {
 absl::Status ReplaceFile(Disk& disk, const std::string& path, std::string_view bytes) {
   const std::string fresh = absl::StrCat(path, ".new");
   RETURN_IF_ERROR(disk.RemoveFile(fresh));
-  ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, disk.CreateNew(fresh));
-  RETURN_IF_ERROR(file->Append(bytes));
-  RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Close());
-  RETURN_IF_ERROR(disk.Rename(fresh, path));
-  return disk.SyncDirectory(ParentOf(path));
+  absl::Status status = WriteNew(disk, fresh, bytes);
+  if (status.ok()) status = disk.Rename(fresh, path);
+  if (status.ok()) return disk.SyncDirectory(ParentOf(path));
+  disk.RemoveFile(fresh).IgnoreError();  // half a file only takes the room that others need
+  return status;
 }
 
 }  // namespace birkhoff

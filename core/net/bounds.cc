@@ -28,6 +28,7 @@ constexpr Bound kOthers[] = {
     {"birkhoff.v1.CreateJobRequest.changes", 256},
     {"birkhoff.v1.ListJobsRequest.states", 8},
     {"birkhoff.v1.Meet.contribution", size_t{1} << 20},
+    {"birkhoff.v1.RankActivity.what", size_t{64} << 10},
     {"birkhoff.v1.RankReady.note", size_t{64} << 10},
     {"birkhoff.v1.RankReady.notice", size_t{64} << 10},
     {"birkhoff.v1.CheckpointFailed.reason", size_t{64} << 10},

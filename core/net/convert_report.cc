@@ -50,6 +50,8 @@ void ToProto(const StepReport& report, v1::StepReport* out) {
   out->set_tokens_per_second(report.tokens_per_second);
   if (report.mfu.has_value()) out->set_mfu(*report.mfu);
   out->set_bubble(report.bubble);
+  out->set_exposed_transfer(report.exposed_transfer);
+  out->set_compute_seconds(report.compute_seconds);
   out->set_skipped(report.skipped);
   out->set_skipped_total(report.skipped_total);
   if (report.validation_loss.has_value()) out->set_validation_loss(*report.validation_loss);
@@ -69,6 +71,8 @@ StepReport FromProto(const v1::StepReport& in) {
   report.tokens_per_second = in.tokens_per_second();
   if (in.has_mfu()) report.mfu = in.mfu();
   report.bubble = in.bubble();
+  report.exposed_transfer = in.exposed_transfer();
+  report.compute_seconds = in.compute_seconds();
   report.skipped = in.skipped();
   report.skipped_total = in.skipped_total();
   if (in.has_validation_loss()) report.validation_loss = in.validation_loss();

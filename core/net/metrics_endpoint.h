@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -14,12 +15,13 @@ namespace birkhoff {
 
 class MetricsEndpoint {
  public:
-  // `listen` is "127.0.0.1:9464"; port 0: ephemeral.  `source` is asked at every scrape, from
-  // threads of the endpoint, which keeps a weak pointer to it.  A request that does not come whole
+  // `listen` is "127.0.0.1:9464"; port 0: ephemeral.  `sources` are asked at every scrape, from
+  // threads of the endpoint, which keeps weak pointers to them.  A request that does not come whole
   // within two seconds is dropped.  INVALID_ARGUMENT: no address, or one beyond loopback without
   // `allow_plaintext`; UNAVAILABLE: cannot be bound.
   static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(
-      const std::string& listen, const std::shared_ptr<prometheus::Collectable>& source,
+      const std::string& listen,
+      const std::vector<std::shared_ptr<prometheus::Collectable>>& sources,
       bool allow_plaintext = false);
   virtual ~MetricsEndpoint() = default;
   virtual std::string address() const = 0;  // with the real port

@@ -5,6 +5,7 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <grpcpp/support/server_interceptor.h>
 
 #include <utility>
 
@@ -49,6 +50,10 @@ class GrpcServer final : public RpcServer {
 
   void SetHealthy(bool healthy) override {
     if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(healthy);
+  }
+
+  void SetHealthy(const std::string& service, bool healthy) override {
+    if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(service, healthy);
   }
 
   void Shutdown(absl::Duration grace) override {
@@ -115,6 +120,11 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
         grpc::InsecureServerCredentials());
   }
   for (grpc::Service* service : services) builder.RegisterService(service);
+  if (options.metrics != nullptr) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> counted;
+    counted.push_back(options.metrics->Interceptors());
+    builder.experimental().SetInterceptorCreators(std::move(counted));
+  }
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) return CannotListen(options.listen, "the server does not start");
   const std::string address = listener == nullptr ? options.listen : listener->address();

@@ -37,6 +37,7 @@ std::string StepReportToJson(const StepReport& report) {
                {"mfu", OrNull(report.mfu)},
                {"step_seconds", report.step_seconds},
                {"bubble", report.bubble},
+               {"exposed_transfer", report.exposed_transfer},
                {"skipped", report.skipped},
                {"skipped_total", report.skipped_total},
                {"memory_bytes", report.memory_bytes}};

@@ -38,7 +38,10 @@ struct StepReport {
   double tokens_per_second = 0.0;
   std::optional<double> mfu;  // empty where no peak is known
   double bubble = 0.0;        // share of rank time between first load and agree without compute
-  bool skipped = false;       // a non-finite loss or gradient: the weights were left alone
+  // Share of rank time without compute but with a transfer under way, posted receives included.
+  double exposed_transfer = 0.0;
+  double compute_seconds = 0.0;  // of this rank
+  bool skipped = false;          // a non-finite loss or gradient: the weights were left alone
   int64_t skipped_total = 0;
   std::optional<double> validation_loss;
   GainReport gain;

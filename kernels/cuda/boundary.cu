@@ -5,10 +5,15 @@
 //              coefficients                      n C numbers do not move        0
 //              read and norm                     reads X, writes norm_out       5
 //   recompute  source                            reads X, y, writes X, norm_out 10
+//
+// Where the configuration says so the forward pass is a single one (single_pass.h): 10 units.
 #include "kernels/boundary.h"
+
+#include <type_traits>
 
 #include "core/base/status_macros.h"
 #include "kernels/cuda/boundary_parts.h"
+#include "kernels/cuda/boundary_path.h"
 #include "kernels/cuda/device/mix.cuh"
 #include "kernels/cuda/device/source.cuh"
 #include "kernels/cuda/mapping_dispatch.h"
@@ -155,6 +160,21 @@ absl::Status RunReadNorm(BoundaryForwardArgs<T> args, StreamHandle stream) {
   return LaunchStatus("ReadNormKernel");
 }
 
+absl::StatusOr<BoundaryConfig> ForwardConfig(const BoundaryForwardArgs<bf16>& args,
+                                             BoundaryPath path) {
+  ASSIGN_OR_RETURN(const int capability, ComputeCapability());
+  const bool aligned = MovesPacks(args.shape.channels,
+                                  {args.x, args.source.x, args.source.y, args.source.coefficients,
+                                   args.parameters.projection, args.norm_out});
+  return ConfigOf({.pass = BoundaryPass::kForward,
+                   .shape = args.shape,
+                   .source = args.source.kind,
+                   .sink = args.sink,
+                   .aligned = aligned,
+                   .compute_capability = capability},
+                  path);
+}
+
 }  // namespace
 
 absl::Status MultiplyMatrices(const BoundaryShape& shape, TokenMatrices left, TokenMatrices right,
@@ -169,13 +189,26 @@ absl::Status MultiplyMatrices(const BoundaryShape& shape, TokenMatrices left, To
 }
 
 template <typename T>
-absl::Status BoundaryForward(const BoundaryForwardArgs<T>& given, StreamHandle stream) {
+absl::Status BoundaryForward(const BoundaryForwardArgs<T>& given, StreamHandle stream,
+                             BoundaryPath path) {
   RETURN_IF_ERROR(Validate(given));
   BoundaryForwardArgs<T> args = given;
   const BoundaryShape& shape = args.shape;
   if (shape.tokens == 0) return absl::OkStatus();
   const bool plain = shape.kind == BoundaryKind::kResidual;
   if (plain) args.source.coefficients = nullptr;
+  if constexpr (std::is_same_v<T, bf16>) {
+    ASSIGN_OR_RETURN(const BoundaryConfig config, ForwardConfig(args, path));
+    if (config.single_pass) {
+      if (args.source.kind == BoundarySource::kEmbed) {  // once a step
+        RETURN_IF_ERROR(RunPrefix(args, stream));
+        RETURN_IF_ERROR(RunSource<T>({.shape = shape, .source = args.source, .x = args.x}, stream));
+        args.source = {};
+      }
+      ASSIGN_OR_RETURN(const bool done, SinglePassForward(args, config, stream));
+      if (done) return absl::OkStatus();
+    }
+  }
   RETURN_IF_ERROR(RunPrefix(args, stream));
   if (args.sink == BoundarySink::kSubLayer && !plain) {
     RETURN_IF_ERROR(ProjectForward(args, stream));
@@ -201,8 +234,16 @@ absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& given, StreamHand
   return RunSource(args, stream);
 }
 
+template <typename T>
+absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args, StreamHandle stream) {
+  return BoundaryForward(args, stream, BoundaryPath::kChosen);
+}
+
 template absl::Status BoundaryForward(const BoundaryForwardArgs<float>&, StreamHandle);
 template absl::Status BoundaryForward(const BoundaryForwardArgs<bf16>&, StreamHandle);
+template absl::Status BoundaryForward(const BoundaryForwardArgs<float>&, StreamHandle,
+                                      BoundaryPath);
+template absl::Status BoundaryForward(const BoundaryForwardArgs<bf16>&, StreamHandle, BoundaryPath);
 template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<float>&, StreamHandle);
 template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<bf16>&, StreamHandle);
 

@@ -5,9 +5,12 @@
 //   combine    (boundary_combine.cu)             reads dX_{l+1}, X, dnorm, writes dX, dy    14
 //
 // A head, and an embedding, come once a step and are plainer.
+#include <type_traits>
+
 #include "core/base/status_macros.h"
 #include "kernels/boundary.h"
 #include "kernels/cuda/boundary_parts.h"
+#include "kernels/cuda/boundary_path.h"
 #include "kernels/cuda/device/mix.cuh"
 #include "kernels/cuda/mapping_dispatch.h"
 #include "kernels/cuda/status.h"
@@ -261,8 +264,42 @@ absl::Status RunDots(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspac
 }
 
 template <typename T>
+absl::Status RunSuffix(const BoundaryBackwardArgs<T>& args, StreamHandle stream) {
+  if (args.suffix == nullptr || args.sink == BoundarySink::kNone) return absl::OkStatus();
+  if (args.sink == BoundarySink::kHead) {
+    return MultiplyMatrices(args.shape, {}, {}, args.suffix, stream);
+  }
+  return MultiplyMatrices(args.shape, {args.suffix_above, args.shape.streams * args.shape.streams},
+                          ResidualMatrices(args.shape, args.coefficients), args.suffix, stream);
+}
+
+absl::StatusOr<BoundaryConfig> BackwardConfig(const BoundaryBackwardArgs<bf16>& args,
+                                              BoundaryPath path) {
+  ASSIGN_OR_RETURN(const int capability, ComputeCapability());
+  const bool aligned =
+      MovesPacks(args.shape.channels,
+                 {args.dx_above, args.x, args.y, args.dnorm, args.coefficients,
+                  args.coefficients_below, args.parameters.projection, args.dx, args.dy_below});
+  return ConfigOf({.pass = BoundaryPass::kBackward,
+                   .shape = args.shape,
+                   .source = args.source,
+                   .sink = args.sink,
+                   .aligned = aligned,
+                   .compute_capability = capability},
+                  path, ChunksOf(args.shape).count);
+}
+
+template <typename T>
 absl::Status SubLayerBackward(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspace& work,
-                              StreamHandle stream) {
+                              BoundaryPath path, StreamHandle stream) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    ASSIGN_OR_RETURN(const BoundaryConfig config, BackwardConfig(args, path));
+    if (config.single_pass) {
+      ASSIGN_OR_RETURN(const bool done, SinglePassBackward(args, config, work, stream));
+      if (done) return absl::OkStatus();
+    }
+  }
+  RETURN_IF_ERROR(RunSuffix(args, stream));
   RETURN_IF_ERROR(RunDots(args, work, stream));
   if (args.shape.kind != BoundaryKind::kResidual) {
     RETURN_IF_ERROR(BackCoefficients(args.shape, FloatParameters(args.parameters),
@@ -275,6 +312,7 @@ absl::Status SubLayerBackward(const BoundaryBackwardArgs<T>& args, const Boundar
 template <typename T>
 absl::Status HeadBackward(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspace& work,
                           StreamHandle stream) {
+  RETURN_IF_ERROR(RunSuffix(args, stream));
   const int64_t C = args.shape.channels;
   const TokenChunks chunks = ChunksOf(args.shape);
   const bool vector = MovesPacks(C, {args.contracted, args.dnorm, args.dx});
@@ -287,16 +325,6 @@ absl::Status HeadBackward(const BoundaryBackwardArgs<T>& args, const BoundaryWor
       args, chunks.tokens, work.gamma);
   RETURN_IF_ERROR(LaunchStatus("HeadGammaKernel"));
   return AddPartials(work.gamma, chunks.count, C, args.gradients.gamma, stream);
-}
-
-template <typename T>
-absl::Status RunSuffix(const BoundaryBackwardArgs<T>& args, StreamHandle stream) {
-  if (args.suffix == nullptr || args.sink == BoundarySink::kNone) return absl::OkStatus();
-  if (args.sink == BoundarySink::kHead) {
-    return MultiplyMatrices(args.shape, {}, {}, args.suffix, stream);
-  }
-  return MultiplyMatrices(args.shape, {args.suffix_above, args.shape.streams * args.shape.streams},
-                          ResidualMatrices(args.shape, args.coefficients), args.suffix, stream);
 }
 
 template <typename T>
@@ -340,7 +368,9 @@ BoundaryWorkspace CutWorkspace(const BoundaryShape& shape, void* workspace) {
     work.bytes += (elements * int64_t{sizeof(**part)} + kAlign - 1) / kAlign * kAlign;
   };
   const int64_t tokens = shape.tokens, chunks = ChunksOf(shape).count;
-  const int64_t blocks = tokens == 0 ? 0 : MappingBlocks(shape.streams, tokens);
+  const int64_t blocks = tokens == 0 ? 0
+                                     : std::max<int64_t>(MappingBlocks(shape.streams, tokens),
+                                                         chunks * kMostClusterBlocks);
   take(&work.dcoefficients, tokens * CoefficientsPerToken(shape));
   take(&work.mean, tokens);
   take(&work.dproducts, tokens * ProductsPerToken(shape));
@@ -358,7 +388,8 @@ int64_t BoundaryWorkspaceBytes(const BoundaryShape& shape) {
 }
 
 template <typename T>
-absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& given, StreamHandle stream) {
+absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& given, StreamHandle stream,
+                              BoundaryPath path) {
   RETURN_IF_ERROR(Validate(given));
   BoundaryBackwardArgs<T> args = given;
   if (args.shape.tokens == 0) return absl::OkStatus();
@@ -370,9 +401,10 @@ absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& given, StreamHandle
     return absl::InvalidArgumentError("boundary backward: workspace is null; need a buffer");
   }
   const BoundaryWorkspace work = CutWorkspace(args.shape, args.workspace);
-  RETURN_IF_ERROR(RunSuffix(args, stream));
   if (args.sink == BoundarySink::kHead) RETURN_IF_ERROR(HeadBackward(args, work, stream));
-  if (args.sink == BoundarySink::kSubLayer) RETURN_IF_ERROR(SubLayerBackward(args, work, stream));
+  if (args.sink == BoundarySink::kSubLayer) {
+    RETURN_IF_ERROR(SubLayerBackward(args, work, path, stream));
+  }
   if (embeds) return EmbedBackward(args, work, stream);
   // A sub-layer's combining kernel has made dy_below as it made dX.
   const bool merged = args.sink == BoundarySink::kSubLayer;
@@ -380,7 +412,16 @@ absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& given, StreamHandle
   return absl::OkStatus();
 }
 
+template <typename T>
+absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& args, StreamHandle stream) {
+  return BoundaryBackward(args, stream, BoundaryPath::kChosen);
+}
+
 template absl::Status BoundaryBackward(const BoundaryBackwardArgs<float>&, StreamHandle);
 template absl::Status BoundaryBackward(const BoundaryBackwardArgs<bf16>&, StreamHandle);
+template absl::Status BoundaryBackward(const BoundaryBackwardArgs<float>&, StreamHandle,
+                                       BoundaryPath);
+template absl::Status BoundaryBackward(const BoundaryBackwardArgs<bf16>&, StreamHandle,
+                                       BoundaryPath);
 
 }  // namespace birkhoff::cuda

@@ -2,6 +2,7 @@
 // group of lanes owns a token; nothing here is C wide.
 #include "core/base/status_macros.h"
 #include "kernels/cuda/boundary_parts.h"
+#include "kernels/cuda/device/gates.cuh"
 #include "kernels/cuda/device/mappings.cuh"
 #include "kernels/cuda/mapping_dispatch.h"
 #include "kernels/cuda/status.h"
@@ -27,9 +28,6 @@ struct CoefficientArgs {
   bool equal_streams = false;            // backward: H_res x is x, whatever its logits
 };
 
-// exp(-x) may be infinite; no overflow turns into NaN.
-__device__ inline float Sigmoid(float x) { return __fdiv_rn(1.0f, 1.0f + expf(-x)); }
-
 // A group of lanes owns a token, lane j its H_pre[j], H_post[j] and row j of H_res.
 // grid: MappingBlocks; shared: none.
 template <int N, typename Mapping>
@@ -46,8 +44,8 @@ __global__ __launch_bounds__(kMappingThreads) void MhcForwardKernel(CoefficientA
   if (!lane.active()) return;
   float* out = args.coefficients + t * (2 * N + N * N);
   const int pre = lane.row, post = N + lane.row;
-  out[pre] = Sigmoid(fmaf(args.alpha[0], in[pre], args.bias[pre]));
-  out[post] = 2.0f * Sigmoid(fmaf(args.alpha[1], in[post], args.bias[post]));
+  out[pre] = MhcPre(args.alpha[0], in[pre], args.bias[pre]);
+  out[post] = MhcPost(args.alpha[1], in[post], args.bias[post]);
 #pragma unroll
   for (int j = 0; j < N; ++j) out[2 * N + lane.row * N + j] = row[j];
 }
@@ -64,7 +62,7 @@ __global__ __launch_bounds__(kMappingThreads) void HcForwardKernel(CoefficientAr
 #pragma unroll
   for (int k = 0; k < N + 2; ++k) {
     const int slot = k * N + lane.row;
-    out[slot] = fmaf(args.alpha[k < 2 ? k : 2], tanhf(in[k]), args.bias[slot]);
+    out[slot] = HcGate(args.alpha[k < 2 ? k : 2], in[k], args.bias[slot]);
   }
 }
 

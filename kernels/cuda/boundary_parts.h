@@ -6,7 +6,9 @@
 #include <initializer_list>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "kernels/boundary.h"
+#include "kernels/cuda/boundary_config.h"
 #include "kernels/cuda/ops.h"
 
 namespace birkhoff::cuda {
@@ -66,13 +68,19 @@ struct BoundaryWorkspace {
   float* mean = nullptr;           // [tokens]: mean over C of gamma dnorm u / rms
   float* dproducts = nullptr;      // [tokens, ProductsPerToken]; kHc [tokens, n, 2 + n]
   float* norm = nullptr;           // [tokens, n]: dx_j gets -norm[j] x_j, the path through r
-  float* sums = nullptr;           // [blocks of 64 tokens, 3 + bias]: gradients of alpha, bias
+  float* sums = nullptr;           // [blocks, 3 + bias]: gradients of alpha, bias
   float* projection = nullptr;     // [chunks, ProjectionElements]
   float* gamma = nullptr;          // [chunks, C]
   int32_t* next = nullptr;         // [tokens]: the next token of the same id, or -1
   int32_t* later = nullptr;        // [tokens]: 1 where an earlier token has the same id
   int64_t bytes = 0;               // of them all
+
+  // Of the single pass, over dcoefficients and what follows, which it does without: Sinkhorn's
+  // basis [tokens, n - 1, n, n].
+  float* basis() const { return dcoefficients; }
 };
+// Blocks of a single pass that may each have a row of `sums`.
+constexpr int64_t kMostClusterBlocks = 16;
 BoundaryWorkspace CutWorkspace(const BoundaryShape& shape, void* workspace);
 
 // ---- parts; arguments were validated, tokens > 0
@@ -116,6 +124,18 @@ absl::Status MultiplyMatrices(const BoundaryShape& shape, TokenMatrices left, To
 // sums[i] += partials[0][i] + partials[1][i] + ... , in this order.
 absl::Status AddPartials(const float* partials, int64_t count, int64_t elements, float* sums,
                          StreamHandle stream);
+
+// ---- the single pass (single_pass.h); false: the GPU has no room for it, nothing was queued
+
+// Sink and, of a merge, source and prefix.  source.kind: kReceived or kMerge.
+absl::StatusOr<bool> SinglePassForward(const BoundaryForwardArgs<bf16>& args,
+                                       const BoundaryConfig& config, StreamHandle stream);
+// All of a sub-layer's sink, with suffix, and dy_below of a merge.
+absl::StatusOr<bool> SinglePassBackward(const BoundaryBackwardArgs<bf16>& args,
+                                        const BoundaryConfig& config,
+                                        const BoundaryWorkspace& work, StreamHandle stream);
+// Of the GPU that is current.
+absl::StatusOr<int> ComputeCapability();
 
 // Parameters without the type of the streams.
 template <typename T>

@@ -69,6 +69,7 @@ class CudaEvent final : public Event {
   }
   bool Done() const override {
     if (!recorded_) return true;
+    gpu_.Enter();  // any thread asks, and CUDA would give it another GPU's context
     const cudaError_t error = cudaEventQuery(event_);
     if (error == cudaErrorNotReady) return false;
     gpu_.Check(error, "cudaEventQuery");

@@ -379,8 +379,8 @@ TEST_F(CoordinatorTest, CountsTheFleet) {
   EXPECT_EQ(metrics.queue_length, 1);
   ASSERT_THAT(metrics.jobs, SizeIs(2));
   EXPECT_EQ(metrics.jobs[0].tokens_total, 512);
-  EXPECT_EQ(metrics.jobs[0].step_seconds_buckets[2], 0u);
-  EXPECT_EQ(metrics.jobs[0].step_seconds_buckets[3], 1u);
+  EXPECT_THAT(metrics.jobs[0].step_seconds.counts(),
+              ElementsAre(0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0));
 }
 
 }  // namespace

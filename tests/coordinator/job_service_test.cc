@@ -389,6 +389,21 @@ TEST_F(JobServiceTest, ManyWatchersSeeTheSame) {
   }
 }
 
+TEST_F(JobServiceTest, TellsItsWatchersToComeBackWhenItStops) {
+  ASSERT_TRUE(Create(Tiny()).ok());
+  Call call;
+  const auto stream = Watch(call, "jobs/tiny", 0);
+  v1::WatchJobResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  jobs_service_->EndWatches();
+  while (stream->Read(&response)) EXPECT_TRUE(response.has_heartbeat());
+  const grpc::Status end = stream->Finish();
+  EXPECT_EQ(end.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(end.error_message(), "the coordinator is stopping; watch on after your last event");
+  Call late;
+  EXPECT_EQ(Watch(late, "jobs/tiny", 0)->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 TEST_F(JobServiceTest, AShutdownEndsItsWatchers) {
   ASSERT_TRUE(Create(Tiny()).ok());
   Call call;

@@ -408,8 +408,8 @@ TEST_F(JobTest, SaysWhatHasChangedSinceTheRunThatItGoesOnWith) {
   Step(Ready(1, 0));
   Step(RankReady{"jobs/tiny", 1, 1, 20, "step-00000030: damaged", "changed since: name: a there"});
   EXPECT_EQ(job_.reason().sentence,
-            "attempt 1 trains on from the checkpoint of step 20; changed since: name: a there; "
-            "passed over: step-00000030: damaged");
+            "attempt 1 trains on from the checkpoint of step 20; passed over: step-00000030: "
+            "damaged; changed since: name: a there");
 }
 
 TEST_F(JobTest, CancelWhileStartingLosesNothing) {

@@ -453,6 +453,22 @@ TEST_F(StandStillTest, ARestartOfTheCoordinatorGivesTheWholeTimeAnew) {
   EXPECT_EQ(View().restarts, 1) << "it stands in the log";
 }
 
+// Item 28: whatever was lost on the way before.
+TEST_F(StandStillTest, ARankThatNobodyWantsHearsSoAtItsNextHeartbeat) {
+  ASSERT_TRUE(Greet(2).ok());
+  Train();
+  ASSERT_TRUE(Say(1, Exited(1, 1, ExitCode::kInfrastructure)).ok());
+  link(0).Take();  // the abort, which the worker never gets
+  Hang(absl::Seconds(1));
+  EXPECT_THAT(link(0).Of<AbortAttempt>(), IsEmpty()) << "it is waited for";
+  EXPECT_THAT(link(1).Of<AbortAttempt>(), SizeIs(1)) << "it has ended, and must not say otherwise";
+  Pass(absl::Seconds(4));
+  Hang(absl::Seconds(6));  // given up after ten seconds
+  link(0).Take();
+  Hang(absl::Seconds(1));
+  EXPECT_THAT(link(0).Of<AbortAttempt>(), SizeIs(1));
+}
+
 TEST_F(StandStillTest, WordsOfAnotherAttemptAreNoMove) {
   ASSERT_TRUE(Greet(2).ok());
   Train();

@@ -175,6 +175,8 @@ TEST(DaemonTest, RefusesFlagsThatCannotBeMeant) {
   EXPECT_THAT(lease.message(), HasSubstr("--lease-seconds: 5 is not allowed; need at least two"));
   EXPECT_THAT(start([](DaemonOptions& o) { o.metrics_listen = "0.0.0.0:0"; }).message(),
               HasSubstr("--allow-plaintext"));
+  EXPECT_THAT(start([](DaemonOptions& o) { o.metrics_series_per_job = 99; }).message(),
+              HasSubstr("--metrics-series-per-job: 99 is not allowed; need at least 100"));
   EXPECT_THAT(start([](DaemonOptions& o) { o.listen = "127.0.0.1"; }).message(),
               HasSubstr("--listen: '127.0.0.1' is not allowed; need HOST:PORT"));
 }

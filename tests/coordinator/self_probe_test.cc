@@ -32,7 +32,7 @@ DaemonOptions Options() {
   options.metrics_listen = "";
   options.store_path = ":memory:";
   options.probe_interval = absl::Milliseconds(20);
-  options.probe_patience = absl::Milliseconds(300);
+  options.probe_patience = absl::Milliseconds(500);
   return options;
 }
 

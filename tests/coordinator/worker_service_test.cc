@@ -129,6 +129,18 @@ TEST_F(WorkerServiceTest, ANewStreamOfOneLifeTakesOver) {
   EXPECT_TRUE(second->End().ok());
 }
 
+TEST_F(WorkerServiceTest, TellsItsWorkersToComeBackWhenItStops) {
+  StreamWorker worker(server_->address(), "workers/a", 1);
+  ASSERT_TRUE(worker.Greet());
+  worker.Hear<Welcome>();
+  workers_service_->EndStreams();
+  const absl::Status end = worker.End();
+  EXPECT_EQ(end.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(end.message(), "the coordinator is stopping");
+  StreamWorker late(server_->address(), "workers/b", 1);
+  EXPECT_EQ(late.End().code(), absl::StatusCode::kUnavailable);
+}
+
 TEST_F(WorkerServiceTest, AShutdownEndsItsStreams) {
   const auto worker = Join("workers/a");
   server_->Shutdown(absl::ZeroDuration());

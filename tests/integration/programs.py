@@ -147,6 +147,7 @@ class Cluster:
         before = log.read_text() if log.exists() else ""
         self.daemon = Program(
             [BIN / "birkhoffd", "--listen", self.address, "--metrics-listen", "127.0.0.1:0",
+             "--health-listen", "",
              "--store", self.directory / "store.db", *self.flags], log, self.directory, self.group)
         self.group = self.group or self.daemon.pid
         self.address = wait_for(lambda: self.listening_address(len(before)), "birkhoffd listens")

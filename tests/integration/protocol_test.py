@@ -120,7 +120,8 @@ class ProtocolTest(unittest.TestCase):
     def test_a_job_goes_on_with_a_run_of_its_spec_and_with_no_other(self):
         def run(name, steps, *overrides, **fields):
             fields.setdefault("output_directory", str(self.root / "shared"))
-            overrides = [f"training.steps={steps}", "checkpoint.interval=0", *overrides]
+            overrides = [f"training.steps={steps}", "lr_schedule.warmup_steps=2",
+                         "checkpoint.interval=0", *overrides]
             return self.watch(self.create(name, overrides=overrides, **fields).job.name)
 
         def sentences(events):
@@ -142,6 +143,37 @@ class ProtocolTest(unittest.TestCase):
         self.assertEqual([e.step.step for e in begun if e.HasField("step")], [1, 2])
         self.assertIn("(step 10 of jobs/asked)", sentences(begun))
         self.assertIn("model.rope_theta: 10000 there, 20000 now", sentences(begun))
+
+    def test_a_worker_touches_only_what_its_operator_allows(self):
+        directory = self.root / "bounded"
+        (directory / "runs").mkdir(parents=True)
+        cluster = programs.Cluster(directory, worker_flags=[
+            "--allow-path", directory / "runs", "--allow-path", self.data.parent / "text.bin",
+            "--allow-path", self.data.parent / "text.idx"])
+        self.addCleanup(cluster.close)
+        from birkhoff.v1 import job_service_pb2_grpc
+        channel = grpc.insecure_channel(cluster.address)
+        self.addCleanup(channel.close)
+        service = job_service_pb2_grpc.JobServiceStub(channel)
+
+        def end_of(name, **fields):
+            yaml = SPEC.format(name=name, data=self.data)
+            overrides = ["training.steps=2", "lr_schedule.warmup_steps=0"]
+            job = service.CreateJob(self.messages.CreateJobRequest(
+                yaml=yaml, overrides=overrides, **fields)).job
+            request = self.messages.WatchJobRequest(name=job.name)
+            events = [m.event for m in service.WatchJob(request, timeout=programs.DEADLINE)
+                      if m.HasField("event")]
+            return events[-1].state_changed
+
+        outside = end_of("outside", output_directory=str(directory / "elsewhere"),
+                         init_from=str(self.root / "secret"))
+        self.assertEqual(outside.exit_code, 64)
+        self.assertIn(f"output_directory: {directory / 'elsewhere'}", outside.reason.sentence)
+        self.assertIn(f"init_from: {self.root / 'secret'}", outside.reason.sentence)
+        self.assertFalse((directory / "elsewhere").exists())
+        inside = end_of("inside", output_directory=str(directory / "runs" / "inside"))
+        self.assertEqual(inside.exit_code, 0, inside.reason.sentence)
 
     def test_validate_only_resolves_and_makes_nothing(self):
         answer = self.create("judged", validate_only=True,

@@ -215,6 +215,11 @@ TEST(HostAgreementTest, BubbleIsIdleTimeUntilTheLastRankIsDone) {
   EXPECT_FALSE(FoldHostShares(shares).stop);
 }
 
+TEST(HostAgreementTest, ExposedTransfersAreAShareOfTheLongestSpan) {
+  const HostShare shares[] = {{0.0, 60, 100, 10, 120}, {0.0, 90, 200, 50, 240}};
+  EXPECT_DOUBLE_EQ(FoldHostShares(shares).exposed_transfer, 60.0 / 480.0);
+}
+
 TEST(HostAgreementTest, BubbleStaysBetweenNothingAndAll) {
   const HostShare idle[] = {{0.0, 0, 0}, {0.0, 0, 0}};
   EXPECT_EQ(FoldHostShares(idle).bubble, 0.0);

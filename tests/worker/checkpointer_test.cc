@@ -443,6 +443,7 @@ TEST_F(MetricsFileTest, RowsWaitWhileTheDiskIsFull) {
   disk_.SetCapacity(disk_.NumBytes() + 10);
   for (const int64_t step : {2, 3}) EXPECT_TRUE(file->Append(ReportOf(step)).ok());
   EXPECT_TRUE(IsDiskTrouble(file->Flush())) << "no checkpoint counts without its rows";
+  EXPECT_FALSE(disk_.Exists("/out/metrics.jsonl.new")) << "it would take room";
   disk_.SetCapacity(-1);
   EXPECT_TRUE(file->Append(ReportOf(4)).ok());
   EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4));

@@ -49,7 +49,7 @@ std::string Scrape(const std::string& address) {
 
 TEST(MetricsEndpoint, ServesTheTextFormOnAnEphemeralPort) {
   const auto source = std::make_shared<OneGauge>();
-  const auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", source);
+  const auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", {source});
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
   const std::string answer = Scrape((*endpoint)->address());
   EXPECT_NE(answer.find("200 OK"), std::string::npos) << answer;
@@ -61,7 +61,7 @@ TEST(MetricsEndpoint, ServesTheTextFormOnAnEphemeralPort) {
 // Issue item 30: more of them than there are threads, and nobody waits longer than for one.
 TEST(MetricsEndpoint, RequestsThatAreHalfSentDoNotStopIt) {
   const auto source = std::make_shared<OneGauge>();
-  const auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", source);
+  const auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", {source});
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
   std::vector<int> halves;
   for (int i = 0; i < 12; ++i) halves.push_back(Open((*endpoint)->address(), "GET /met"));
@@ -71,19 +71,30 @@ TEST(MetricsEndpoint, RequestsThatAreHalfSentDoNotStopIt) {
   for (const int fd : halves) ::close(fd);
 }
 
+// Each would take two seconds.
+TEST(MetricsEndpoint, StopsAtOnceWhateverItListensOn) {
+  const auto source = std::make_shared<OneGauge>();
+  const absl::Time begin = absl::Now();
+  for (const char* listen : {"127.0.0.1:0", "127.0.0.2:0", "0.0.0.0:0", "127.0.0.3:0"}) {
+    const auto endpoint = MetricsEndpoint::Start(listen, source, /*allow_plaintext=*/true);
+    ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  }
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
+}
+
 TEST(MetricsEndpoint, RefusesPlaintextBeyondLoopback) {
   const auto source = std::make_shared<OneGauge>();
-  const auto open = MetricsEndpoint::Start("0.0.0.0:0", source);
+  const auto open = MetricsEndpoint::Start("0.0.0.0:0", {source});
   EXPECT_EQ(open.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(open.status().message().find("--allow-plaintext"), std::string::npos);
-  EXPECT_TRUE(MetricsEndpoint::Start("0.0.0.0:0", source, /*allow_plaintext=*/true).ok());
+  EXPECT_TRUE(MetricsEndpoint::Start("0.0.0.0:0", {source}, /*allow_plaintext=*/true).ok());
 }
 
 TEST(MetricsEndpoint, SaysThatAPortIsTaken) {
   const auto source = std::make_shared<OneGauge>();
-  const auto first = MetricsEndpoint::Start("127.0.0.1:0", source);
+  const auto first = MetricsEndpoint::Start("127.0.0.1:0", {source});
   ASSERT_TRUE(first.ok()) << first.status();
-  const auto second = MetricsEndpoint::Start((*first)->address(), source);
+  const auto second = MetricsEndpoint::Start((*first)->address(), {source});
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_NE(second.status().message().find((*first)->address()), std::string::npos);
 }

@@ -2,37 +2,16 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "absl/time/clock.h"
 #include "birkhoff/v1/job_service.grpc.pb.h"
 #include "core/net/channel.h"
+#include "tests/core/net/health_check.h"
 
 namespace birkhoff {
 namespace {
-
-// The answer to grpc.health.v1.Health/Check for the whole server, as bytes: field 1 is the state.
-absl::StatusOr<std::string> CheckHealth(const std::string& address) {
-  const auto channel = NewChannel(address);
-  grpc::TemplatedGenericStub<v1::GetVersionRequest, v1::GetVersionResponse> stub(channel);
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(20)));
-  grpc::CompletionQueue queue;
-  // The empty request is the same in any message type, and field 1 of the answer is unknown here.
-  const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &queue);
-  v1::GetVersionResponse response;
-  grpc::Status status;
-  call->StartCall();
-  call->Finish(&response, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  queue.Next(&tag, &ok);
-  if (!status.ok()) return absl::UnavailableError(status.error_message());
-  return response.SerializeAsString();
-}
 
 class VersionService final : public v1::JobService::CallbackService {
   grpc::ServerUnaryReactor* GetVersion(grpc::CallbackServerContext* context,

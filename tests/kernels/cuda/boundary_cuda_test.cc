@@ -7,10 +7,38 @@
 namespace birkhoff {
 namespace {
 
+// The path of the test at hand; what no path changes goes the chosen way.
+cuda::BoundaryPath path = cuda::BoundaryPath::kStreaming;
+
+template <typename T>
+absl::Status Forward(const BoundaryForwardArgs<T>& args) {
+  return cuda::BoundaryForward(args, nullptr, path);
+}
+template <typename T>
+absl::Status Backward(const BoundaryBackwardArgs<T>& args) {
+  return cuda::BoundaryBackward(args, nullptr, path);
+}
+bool IsSinglePass() { return path == cuda::BoundaryPath::kSinglePass; }
+
 template <typename T>
 std::string Group(const char* what) {
-  return std::string(kDTypeOf<T> == DType::kBfloat16 ? "bf16 " : "fp32 ") + what;
+  const std::string type = kDTypeOf<T> == DType::kBfloat16 ? "bf16 " : "fp32 ";
+  return type + (IsSinglePass() ? "single pass " : "") + what;
 }
+
+// Of a single pass those that it does: the others stream by either path.
+std::vector<BoundaryCase> Cases() {
+  std::vector<BoundaryCase> cases;
+  for (const BoundaryCase& c : CudaCases()) {
+    if (IsSinglePass() && !cuda::ConfigOf({.shape = c.shape()}, path).single_pass) continue;
+    cases.push_back(c);
+  }
+  return cases;
+}
+
+// The single pass rounds phi to 11 bits.
+constexpr double kPhiRounding = 0x1p-12;
+double PhiRounding() { return IsSinglePass() ? kPhiRounding : 0.0; }
 
 // 1 / rms of u and norm_out, where u = weights X.
 template <typename T>
@@ -22,15 +50,20 @@ void CheckNorm(const std::string& where, const BoundaryShape& shape,
   const std::vector<double> sizes = ReadReference(shape, Magnitudes(x), Magnitudes(gates));
   std::vector<double> inverse(size_t(shape.tokens)), relative(size_t(shape.tokens));
   for (int64_t t = 0; t < shape.tokens; ++t) {
-    double squares = 0.0, moved = 0.0;
+    double squares = 0.0, moved = 0.0, of_sizes = 0.0;
     for (int64_t c = 0; c < C; ++c) {
       const size_t at = size_t(t * C + c);
       squares += u[at] * u[at];
+      of_sizes += sizes[at] * sizes[at];
       moved += 2.0 * std::abs(u[at]) * sizes[at] * shape.streams * kFloat;
     }
     inverse[size_t(t)] = 1.0 / std::sqrt(squares / double(C) + shape.norm_eps);
     // A thread adds at most C / 32 + 8 squares, then the warps; half of it after the root.
     relative[size_t(t)] = (double(C) / 32 + 32) * kFloat + moved / (squares + 1e-30);
+    // Its sum is of products of streams, which may cancel.
+    if (IsSinglePass()) {
+      relative[size_t(t)] += (double(C) / 32 + 64) * kFloat * of_sizes / (squares + 1e-30);
+    }
   }
   const std::vector<float> got = out.norm_inv_rms.ToHost();
   ExpectWithin(Group<T>("1 / rms"), where, got, inverse,
@@ -53,8 +86,7 @@ void CheckForward(const BoundaryCase& c) {
   const DeviceInputs<T> device(in);
   const ForwardOutputs<T> out(shape);
   const std::string where = Name(c);
-  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
-                                  nullptr));
+  ASSERT_OK(Forward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device)));
   const int n = shape.streams;
 
   // The merge.
@@ -78,7 +110,7 @@ void CheckForward(const BoundaryCase& c) {
     // Eight warps add an eighth of the terms each; the root halves the error of r.
     const double k = double(n * shape.channels) / 8 + 16;
     ExpectWithin(Group<T>("logits"), where, logits, products,
-                 [&](size_t i) { return 1.5 * k * kFloat * terms[i]; });
+                 [&](size_t i) { return (1.5 * k * kFloat + 1.01 * PhiRounding()) * terms[i]; });
     const std::vector<double> gates = CoefficientsFrom(shape, weights, Doubles(logits));
     const double largest = LargestAbs(logits) * 1.5 + LargestAbs(in.weights.bias);
     ExpectWithin(Group<T>("coefficients"), where, coefficients, gates, [&](size_t i) {
@@ -95,15 +127,14 @@ void CheckForwardBits(const BoundaryCase& c) {
   const DeviceInputs<T> device(in), consumed(in);
   const ForwardOutputs<T> out(shape), again(shape), received(shape);
   const std::string where = Name(c);
-  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
-                                  nullptr));
+  ASSERT_OK(Forward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device)));
 
   // In place, which is a second run too.
   BoundaryForwardArgs<T> args =
       again.args(shape, consumed.merge(), BoundarySink::kSubLayer, consumed);
   args.x = consumed.x.data();
   args.prefix = consumed.matrices.data();
-  ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+  ASSERT_OK(Forward(args));
   ExpectSameBits("x in place of " + where, consumed.x.ToHost(), out.x.ToHost());
   ExpectSameBits("prefix in place of " + where, consumed.matrices.ToHost(), out.prefix.ToHost());
   ExpectSameBits("logits again of " + where, again.logits.ToHost(), out.logits.ToHost());
@@ -113,10 +144,10 @@ void CheckForwardBits(const BoundaryCase& c) {
 
   // A stage that ends here, and one that begins.
   args = received.args(shape, device.merge(), BoundarySink::kNone, device);
-  ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+  ASSERT_OK(Forward(args));
   ExpectSameBits("x of a cut of " + where, received.x.ToHost(), out.x.ToHost());
   args = received.args(shape, {}, BoundarySink::kSubLayer, device);
-  ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+  ASSERT_OK(Forward(args));
   ExpectSameBits("x received of " + where, received.x.ToHost(), out.x.ToHost());
   ExpectSameBits("prefix kept of " + where, received.prefix.ToHost(), out.prefix.ToHost());
   ExpectSameBits("logits received of " + where, received.logits.ToHost(), out.logits.ToHost());
@@ -130,7 +161,7 @@ void CheckRecompute(const BoundaryCase& c, const BoundarySourceArgs<T>& source, 
   const BoundaryShape shape = c.shape();
   const ForwardOutputs<T> out(shape), again(shape);
   const std::string where = Name(c);
-  ASSERT_OK(cuda::BoundaryForward(out.args(shape, source, sink, device), nullptr));
+  ASSERT_OK(Forward(out.args(shape, source, sink, device)));
   BoundaryRecomputeArgs<T> args;
   args.shape = shape;
   args.source = source;
@@ -165,9 +196,8 @@ void CheckProducts(const BoundaryCase& c) {
   const DeviceInputs<T> device(in);
   const ForwardOutputs<T> out(shape);
   const BackwardOutputs<T> back(shape);
-  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
-                                  nullptr));
-  ASSERT_OK(cuda::BoundaryBackward(back.args(shape, device, out), nullptr));
+  ASSERT_OK(Forward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device)));
+  ASSERT_OK(Backward(back.args(shape, device, out)));
   const std::vector<float> prefix = out.prefix.ToHost(), suffix = back.suffix.ToHost();
   const std::vector<float> made = out.coefficients.ToHost();
   const int n = shape.streams, stride = int(CoefficientsPerToken(shape));
@@ -203,8 +233,7 @@ void CheckEnds(const BoundaryCase& c) {
   const int64_t n = shape.streams, C = shape.channels;
   for (const StreamExpand expand : {StreamExpand::kCopy, StreamExpand::kOneHot}) {
     const ForwardOutputs<T> out(shape);
-    ASSERT_OK(cuda::BoundaryForward(
-        out.args(shape, device.embed(expand), BoundarySink::kSubLayer, device), nullptr));
+    ASSERT_OK(Forward(out.args(shape, device.embed(expand), BoundarySink::kSubLayer, device)));
     std::vector<T> want(size_t(shape.tokens * n * C));
     std::vector<float> identity(size_t(shape.tokens * n * n));
     for (int64_t i = 0; i < shape.tokens * n * C; ++i) {
@@ -222,7 +251,7 @@ void CheckEnds(const BoundaryCase& c) {
     const ForwardOutputs<T> out(shape);
     BoundaryForwardArgs<T> args = out.args(shape, device.merge(), BoundarySink::kHead, device);
     args.contract = contract;
-    ASSERT_OK(cuda::BoundaryForward(args, nullptr));
+    ASSERT_OK(Forward(args));
     const std::vector<double> x = Doubles(out.x.ToHost());
     const double weight = contract == StreamContract::kMean ? 1.0 / double(n) : 1.0;
     const std::vector<double> weights(size_t(shape.tokens * n), weight);
@@ -293,10 +322,9 @@ void CheckBackward(const BoundaryCase& c) {
   const DeviceInputs<T> device(in), consumed(in);
   const ForwardOutputs<T> forward(shape);
   const std::string where = Name(c);
-  ASSERT_OK(cuda::BoundaryForward(
-      forward.args(shape, device.merge(), BoundarySink::kSubLayer, device), nullptr));
+  ASSERT_OK(Forward(forward.args(shape, device.merge(), BoundarySink::kSubLayer, device)));
   const BackwardOutputs<T> out(shape), again(shape), cut(shape);
-  ASSERT_OK(cuda::BoundaryBackward(out.args(shape, device, forward), nullptr));
+  ASSERT_OK(Backward(out.args(shape, device, forward)));
 
   BackwardReference want(shape, Doubles(in.weights));
   const std::vector<double> above = Doubles(in.above), x = Doubles(forward.x.ToHost()),
@@ -318,7 +346,7 @@ void CheckBackward(const BoundaryCase& c) {
   args.dx = want.dx.data();
   args.workspace = want.workspace.data();
   ASSERT_OK(cpu::BoundaryBackward(args));
-  ExpectGradientBar(Group<T>("dx"), where, out.dx.ToHost(), want.dx);
+  ExpectGradientBar(Group<T>("dx"), where, out.dx.ToHost(), want.dx, kGradientBar + PhiRounding());
   CheckGradient<T>("dprojection", where, out.projection, want.gradients.projection);
   CheckGradient<T>("dalpha", where, out.alpha, want.gradients.alpha);
   CheckGradient<T>("dbias", where, out.bias, want.gradients.bias);
@@ -329,14 +357,14 @@ void CheckBackward(const BoundaryCase& c) {
   BoundaryBackwardArgs<T> in_place = again.args(shape, consumed, forward);
   in_place.dx = consumed.above.data();
   in_place.suffix = consumed.matrices.data();
-  ASSERT_OK(cuda::BoundaryBackward(in_place, nullptr));
+  ASSERT_OK(Backward(in_place));
   ExpectSameBits("dx in place of " + where, consumed.above.ToHost(), out.dx.ToHost());
   ExpectSameBits("suffix in place of " + where, consumed.matrices.ToHost(), out.suffix.ToHost());
   BoundaryBackwardArgs<T> upper = cut.args(shape, device, forward), lower = upper;
   upper.source = BoundarySource::kReceived;
   lower.sink = BoundarySink::kNone;
-  ASSERT_OK(cuda::BoundaryBackward(upper, nullptr));
-  ASSERT_OK(cuda::BoundaryBackward(lower, nullptr));
+  ASSERT_OK(Backward(upper));
+  ASSERT_OK(Backward(lower));
   ExpectSameBits("a cut backward of " + where, cut, out);
 }
 
@@ -349,14 +377,14 @@ void CheckHeadBackward(const BoundaryCase& c, StreamContract contract) {
   const std::string where = Name(c);
   BoundaryForwardArgs<T> head = forward.args(shape, device.merge(), BoundarySink::kHead, device);
   head.contract = contract;
-  ASSERT_OK(cuda::BoundaryForward(head, nullptr));
+  ASSERT_OK(Forward(head));
   const BackwardOutputs<T> out(shape), again(shape);
   BackwardReference want(shape, Doubles(in.weights));
   for (const BackwardOutputs<T>* each : {&out, &again}) {
     BoundaryBackwardArgs<T> args = each->args(shape, device, forward);
     args.sink = BoundarySink::kHead;
     args.contract = contract;
-    ASSERT_OK(cuda::BoundaryBackward(args, nullptr));
+    ASSERT_OK(Backward(args));
   }
   ExpectSameBits("head backward again of " + where, out, again);
   const std::vector<double> h = Doubles(forward.contracted.ToHost()), dnorm = Doubles(in.dnorm),
@@ -392,7 +420,7 @@ void CheckEmbedBackward(const BoundaryCase& c, StreamExpand expand) {
     args.expand = expand;
     CudaOk(
         cudaMemcpy(args.dx, in.above.data(), in.above.size() * sizeof(T), cudaMemcpyHostToDevice));
-    ASSERT_OK(cuda::BoundaryBackward(args, nullptr));
+    ASSERT_OK(Backward(args));
   }
   ExpectSameBits("embedding backward again", out.dembedding.ToHost(), again.dembedding.ToHost());
   const std::vector<double> start = Doubles(BackwardOutputs<T>::Start(out.dembedding.size()));
@@ -409,66 +437,77 @@ void CheckEmbedBackward(const BoundaryCase& c, StreamExpand expand) {
                [&](size_t i) { return double(shape.tokens + n + 1) * kFloat * sizes[i]; });
 }
 
-// One test a kind of check and type, over all cases.
-template <typename T>
-class BoundaryCuda : public testing::Test {};
-using Types = testing::Types<float, bf16>;
-TYPED_TEST_SUITE(BoundaryCuda, Types);
+// One test a kind of check, type and path, over all cases.
+template <typename Type, cuda::BoundaryPath kPath>
+struct Variant {
+  using T = Type;
+  static constexpr cuda::BoundaryPath kOf = kPath;
+};
+template <typename V>
+class BoundaryCuda : public testing::Test {
+ protected:
+  using T = typename V::T;
+  void SetUp() override { path = V::kOf; }
+  void TearDown() override { path = cuda::BoundaryPath::kStreaming; }
+};
+using Variants = testing::Types<Variant<float, cuda::BoundaryPath::kStreaming>,
+                                Variant<bf16, cuda::BoundaryPath::kStreaming>,
+                                Variant<bf16, cuda::BoundaryPath::kSinglePass>>;
+TYPED_TEST_SUITE(BoundaryCuda, Variants);
 
 TYPED_TEST(BoundaryCuda, ForwardMatchesTheReference) {
-  for (const BoundaryCase& c : CudaCases()) CheckForward<TypeParam>(c);
+  for (const BoundaryCase& c : Cases()) CheckForward<typename TestFixture::T>(c);
 }
 
 TYPED_TEST(BoundaryCuda, ForwardGivesTheSameBitsInPlaceAndAcrossACut) {
-  for (const BoundaryCase& c : CudaCases()) CheckForwardBits<TypeParam>(c);
+  for (const BoundaryCase& c : Cases()) CheckForwardBits<typename TestFixture::T>(c);
 }
 
 TYPED_TEST(BoundaryCuda, RecomputeGivesTheBitsOfForward) {
-  for (const BoundaryCase& c : CudaCases()) CheckRecomputes<TypeParam>(c);
+  for (const BoundaryCase& c : Cases()) CheckRecomputes<typename TestFixture::T>(c);
 }
 
 TYPED_TEST(BoundaryCuda, EmbeddingOpensAndHeadClosesTheStreams) {
-  for (const BoundaryCase& c : CudaCases()) CheckEnds<TypeParam>(c);
+  for (const BoundaryCase& c : Cases()) CheckEnds<typename TestFixture::T>(c);
 }
 
 TYPED_TEST(BoundaryCuda, PrefixAndSuffixAreRoundedOnce) {
-  for (const BoundaryCase& c : CudaCases()) {
-    if (c.channels == 64) CheckProducts<TypeParam>(c);
+  for (const BoundaryCase& c : Cases()) {
+    if (c.channels == 64) CheckProducts<typename TestFixture::T>(c);
   }
 }
 
 TYPED_TEST(BoundaryCuda, BackwardMatchesTheReference) {
-  for (const BoundaryCase& c : CudaCases()) CheckBackward<TypeParam>(c);
+  for (const BoundaryCase& c : Cases()) CheckBackward<typename TestFixture::T>(c);
 }
 
 TYPED_TEST(BoundaryCuda, HeadBackwardMatchesTheReference) {
-  for (const BoundaryCase& c : CudaCases()) {
+  for (const BoundaryCase& c : Cases()) {
     if (c.kind == BoundaryKind::kMhc && c.mapping == MixMapping::kPermutations) continue;
-    CheckHeadBackward<TypeParam>(c, StreamContract::kMean);
-    CheckHeadBackward<TypeParam>(c, StreamContract::kSum);
+    CheckHeadBackward<typename TestFixture::T>(c, StreamContract::kMean);
+    CheckHeadBackward<typename TestFixture::T>(c, StreamContract::kSum);
   }
 }
 
 TYPED_TEST(BoundaryCuda, EmbeddingBackwardAddsRepeatedIds) {
-  for (const BoundaryCase& c : CudaCases()) {
+  for (const BoundaryCase& c : Cases()) {
     if (c.kind == BoundaryKind::kMhc && c.mapping != MixMapping::kSinkhorn) continue;
-    CheckEmbedBackward<TypeParam>(c, StreamExpand::kCopy);
-    CheckEmbedBackward<TypeParam>(c, StreamExpand::kOneHot);
+    CheckEmbedBackward<typename TestFixture::T>(c, StreamExpand::kCopy);
+    CheckEmbedBackward<typename TestFixture::T>(c, StreamExpand::kOneHot);
   }
 }
 
 TYPED_TEST(BoundaryCuda, RowsOfZerosGiveNoNaN) {
   const BoundaryCase c = {BoundaryKind::kMhc, MixMapping::kSinkhorn, 4, 5, 64, 1.0};
   const BoundaryShape shape = c.shape();
-  BoundaryInputs<TypeParam> in(shape);
-  in.x.assign(in.x.size(), TypeParam{});
-  in.y.assign(in.y.size(), TypeParam{});
-  const DeviceInputs<TypeParam> device(in);
-  const ForwardOutputs<TypeParam> out(shape);
-  const BackwardOutputs<TypeParam> back(shape);
-  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
-                                  nullptr));
-  ASSERT_OK(cuda::BoundaryBackward(back.args(shape, device, out), nullptr));
+  BoundaryInputs<typename TestFixture::T> in(shape);
+  in.x.assign(in.x.size(), typename TestFixture::T{});
+  in.y.assign(in.y.size(), typename TestFixture::T{});
+  const DeviceInputs<typename TestFixture::T> device(in);
+  const ForwardOutputs<typename TestFixture::T> out(shape);
+  const BackwardOutputs<typename TestFixture::T> back(shape);
+  ASSERT_OK(Forward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device)));
+  ASSERT_OK(Backward(back.args(shape, device, out)));
   for (const double value : Doubles(out.norm_out.ToHost())) ASSERT_EQ(value, 0.0);
   for (const double value : Doubles(back.dx.ToHost())) ASSERT_TRUE(std::isfinite(value));
   for (const float value : back.projection.ToHost()) ASSERT_TRUE(std::isfinite(value));
@@ -478,14 +517,13 @@ TYPED_TEST(BoundaryCuda, RowsOfZerosGiveNoNaN) {
 TYPED_TEST(BoundaryCuda, ANaNStaysInItsToken) {
   const BoundaryCase c = {BoundaryKind::kMhc, MixMapping::kSinkhorn, 4, 5, 64, 1.0};
   const BoundaryShape shape = c.shape();
-  BoundaryInputs<TypeParam> in(shape);
+  BoundaryInputs<typename TestFixture::T> in(shape);
   std::vector<float> x = Widen(in.x);
   x[size_t(2 * 4 * 64 + 7)] = std::nanf("");
-  in.x = Narrow<TypeParam>(x);
-  const DeviceInputs<TypeParam> device(in);
-  const ForwardOutputs<TypeParam> out(shape);
-  ASSERT_OK(cuda::BoundaryForward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device),
-                                  nullptr));
+  in.x = Narrow<typename TestFixture::T>(x);
+  const DeviceInputs<typename TestFixture::T> device(in);
+  const ForwardOutputs<typename TestFixture::T> out(shape);
+  ASSERT_OK(Forward(out.args(shape, device.merge(), BoundarySink::kSubLayer, device)));
   const std::vector<double> norm_out = Doubles(out.norm_out.ToHost());
   for (size_t i = 0; i < norm_out.size(); ++i) EXPECT_EQ(std::isnan(norm_out[i]), i / 64 == 2);
 }

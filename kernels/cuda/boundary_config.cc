@@ -1,0 +1,119 @@
+// The choice between the streaming kernels and the single pass, and the shape of the latter.
+#include "kernels/cuda/boundary_config.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace birkhoff::cuda {
+namespace {
+
+constexpr int kMostCluster = 16;  // beyond 8 by the kernel's own wish
+// Threads of a group at which a lane still has the registers that it needs: two groups of 10 warps
+// forward; backward 10 warps and the one that finishes.
+constexpr int kUsualWarps = 10;
+constexpr int kForwardWarps = 20, kMostGroups = 4;
+constexpr int kMostHistory = 96;  // scalings of a token, n a step, that Sinkhorn's basis may keep
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// What the single pass would need, or nothing.
+std::string Missing(const BoundaryDesc& desc) {
+  const BoundaryShape& shape = desc.shape;
+  if (desc.pass == BoundaryPass::kRecompute) return "recompute is one pass as it is";
+  if (desc.dtype != DType::kBfloat16) return "streams in fp32; need bf16";
+  if (desc.compute_capability < 90) {
+    return absl::StrCat("compute capability ", desc.compute_capability, "; need 90");
+  }
+  if (desc.sink != BoundarySink::kSubLayer) return "no sub-layer above; need one";
+  if (shape.channels % 8 != 0) return absl::StrCat("C=", shape.channels, "; need C % 8 == 0");
+  if (!desc.aligned) return "a row is not aligned; need 16 bytes";
+  if (shape.streams > 4) return absl::StrCat("n=", shape.streams, "; need n <= 4");
+  if (shape.tokens > (int64_t{1} << 30)) return "more than 2^30 tokens";
+  const bool plain = shape.kind == BoundaryKind::kResidual;
+  if (!plain && shape.streams == 1) return "n=1; need n >= 2, or a plain residual";
+  if (desc.pass == BoundaryPass::kForward) return "";
+  if (shape.kind != BoundaryKind::kMhc) return "backward of another kind; need mhc";
+  if (shape.mapping == MixMapping::kPermutations) return "backward of permutations; need sinkhorn";
+  if (shape.mapping == MixMapping::kSinkhorn &&
+      shape.sinkhorn_iterations * shape.streams > kMostHistory) {
+    return absl::StrCat("sinkhorn_iterations=", shape.sinkhorn_iterations,
+                        "; need n times as many <= ", kMostHistory);
+  }
+  return "";
+}
+
+int WarpsOf(int64_t channels, int cluster) {
+  return int(CeilDivide(channels, int64_t{kWarpChannels} * cluster));
+}
+
+SinglePassGeometry ForwardGeometry(int64_t channels) {
+  int cluster = 1;
+  while (cluster < 8 && WarpsOf(channels, cluster) > kUsualWarps) cluster *= 2;
+  if (WarpsOf(channels, cluster) > 16) cluster = kMostCluster;
+  const int warps = WarpsOf(channels, cluster);
+  return {cluster, warps, std::clamp(kForwardWarps / warps, 1, kMostGroups)};
+}
+
+SinglePassGeometry BackwardGeometry(int64_t channels) {
+  int cluster = 1;
+  while (cluster < kMostCluster && WarpsOf(channels, cluster) > kUsualWarps) cluster *= 2;
+  return {cluster, WarpsOf(channels, cluster), 1};
+}
+
+BoundaryConfig Streaming(std::string why) {
+  BoundaryConfig config;
+  config.why = std::move(why);
+  return config;
+}
+
+}  // namespace
+
+int ProjectionColumns(const BoundaryShape& shape) {
+  return shape.kind == BoundaryKind::kHc ? shape.streams + 2 : int(BiasElements(shape));
+}
+
+BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t most_partials) {
+  if (path == BoundaryPath::kChosen) path = kChosenPath;
+  if (path == BoundaryPath::kStreaming) return Streaming("");
+  if (std::string missing = Missing(desc); !missing.empty()) return Streaming(std::move(missing));
+
+  const BoundaryShape& shape = desc.shape;
+  const bool forward = desc.pass == BoundaryPass::kForward;
+  BoundaryConfig config;
+  config.single_pass = true;
+  config.columns = {shape.streams, int(CeilDivide(ProjectionColumns(shape), 8)),
+                    shape.kind == BoundaryKind::kHc};
+  SinglePassGeometry& geometry = config.geometry;
+  geometry = forward ? ForwardGeometry(shape.channels) : BackwardGeometry(shape.channels);
+  if (geometry.warps > (forward ? 16 : kUsualWarps)) {
+    return Streaming(absl::StrCat("C=", shape.channels, "; need C <= ", forward ? 8192 : 5120));
+  }
+  const auto shared = [&] {
+    return forward ? ForwardSizes(geometry, config.columns).total
+                   : BackwardSizes(geometry, config.columns).total;
+  };
+  while (shared() > kMostSharedBytes && geometry.groups > 1) --geometry.groups;
+  if (shared() > kMostSharedBytes) {
+    return Streaming(absl::StrCat("C=", shape.channels, " takes ", shared(),
+                                  " bytes of shared memory; need <= ", kMostSharedBytes));
+  }
+  config.shared_bytes = shared();
+  config.tile_tokens = forward ? kForwardTileTokens : kBackwardTileTokens;
+  config.threads = (geometry.warps * geometry.groups + (forward ? 0 : 1)) * 32;
+  config.most_clusters = CeilDivide(CeilDivide(shape.tokens, config.tile_tokens), geometry.groups);
+  if (!forward) config.most_clusters = std::min(config.most_clusters, most_partials);
+  return config;
+}
+
+std::string ToString(const BoundaryConfig& config) {
+  if (!config.single_pass) {
+    return config.why.empty() ? "streaming" : absl::StrCat("streaming: ", config.why);
+  }
+  const SinglePassGeometry& geometry = config.geometry;
+  return absl::StrCat("single pass: cluster ", geometry.cluster, ", warps ", geometry.warps, " x ",
+                      geometry.groups, ", tile ", config.tile_tokens, ", ", config.threads,
+                      " threads, ", config.shared_bytes, " bytes shared");
+}
+
+}  // namespace birkhoff::cuda

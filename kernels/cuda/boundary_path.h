@@ -1,0 +1,21 @@
+// The boundary by kernels that the caller chooses: for tests and measurements.  The calls of ops.h
+// take the path that boundary_config.h names.
+#pragma once
+
+#include "absl/status/status.h"
+#include "kernels/boundary.h"
+#include "kernels/cuda/boundary_config.h"
+#include "kernels/cuda/ops.h"
+
+namespace birkhoff::cuda {
+
+// T: float, bf16.  X is the same to the bit by either path, other values within the contract.  A
+// single pass that cannot do the problem streams: ToString(ConfigOf(...)) says why.
+template <typename T>
+absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args, StreamHandle stream,
+                             BoundaryPath path);
+template <typename T>
+absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& args, StreamHandle stream,
+                              BoundaryPath path);
+
+}  // namespace birkhoff::cuda

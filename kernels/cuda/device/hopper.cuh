@@ -1,0 +1,227 @@
+// The instructions of Hopper that C++ has no word for, each as a function: asynchronous copies,
+// tensor cores, barriers that count bytes, and stores into the shared memory of other blocks of a
+// cluster.  Addresses in shared memory are ordinary pointers.  A test that runs kernels on the CPU
+// (tests/kernels/emulation) brings functions of the same names instead.
+#pragma once
+
+#ifndef BIRKHOFF_EMULATED_GPU
+
+#include <cstdint>
+
+namespace birkhoff::cuda {
+
+__device__ inline uint32_t SharedAddress(const void* pointer) {
+  return uint32_t(__cvta_generic_to_shared(pointer));
+}
+
+// ---- copies from global to shared memory, this thread's own until CopyWait
+
+// Zeros where `there` is false; `from` is then not read.
+__device__ inline void CopyAsync16(void* to, const void* from, bool there) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(SharedAddress(to)),
+               "l"(from), "r"(there ? 16 : 0)
+               : "memory");
+}
+__device__ inline void CopyAsync4(void* to, const void* from, bool there) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(SharedAddress(to)), "l"(from),
+               "r"(there ? 4 : 0)
+               : "memory");
+}
+// Ends a set of copies.
+__device__ inline void CopyCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Until all sets but the last kSets are there.
+template <int kSets>
+__device__ inline void CopyWait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kSets) : "memory");
+}
+
+// Keeps the compiler from moving loads and stores across: what is loaded early takes registers.
+__device__ inline void KeepOrder() { asm volatile("" ::: "memory"); }
+
+// 16 bytes to global memory, in one piece wherever the registers lie.
+__device__ inline void Store16(void* to, uint4 words) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(words.x), "r"(words.y),
+               "r"(words.z), "r"(words.w)
+               : "memory");
+}
+
+// ---- numbers
+
+// Two floats rounded to nearest even, `low` in the lower half.
+__device__ inline uint32_t PackBf16(float low, float high) {
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+__device__ inline uint32_t PackF16(float low, float high) {
+  uint32_t word;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+// The lower half of a word that PackF16 made, as a float.
+__device__ inline float LowF16(uint32_t word) {
+  float value;
+  asm("{.reg .f16 l, h;\n mov.b32 {l, h}, %1;\n cvt.f32.f16 %0, l;}" : "=f"(value) : "r"(word));
+  return value;
+}
+__device__ inline float LowBf16(uint32_t word) { return __uint_as_float(word << 16); }
+__device__ inline float HighBf16(uint32_t word) { return __uint_as_float(word & 0xffff0000u); }
+// The same once more: the compiler does not keep what it has unpacked before.
+__device__ inline float LowBf16Anew(uint32_t word) {
+  float value;
+  asm volatile("shl.b32 %0, %1, 16;" : "=f"(value) : "r"(word));
+  return value;
+}
+__device__ inline float HighBf16Anew(uint32_t word) {
+  float value;
+  asm volatile("and.b32 %0, %1, 0xffff0000;" : "=f"(value) : "r"(word));
+  return value;
+}
+__device__ inline uint32_t FloatBits(float value) { return __float_as_uint(value); }
+__device__ inline float BitsFloat(uint32_t bits) { return __uint_as_float(bits); }
+
+// *to = value where `wanted`, in shared memory, without a branch.  The compiler does not see the
+// store: read it behind a barrier.
+__device__ inline void StoreIf(bool wanted, float* to, float value) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %2, 0;\n@p st.shared.f32 [%0], %1;\n}" ::"r"(
+                   SharedAddress(to)),
+               "f"(value), "r"(uint32_t(wanted)));
+}
+
+// `word`, where `zero` is 0 and the compiler does not know it: a register of its own for an operand
+// of the tensor cores, which wants four in a row, filled once rather than for every product.
+__device__ inline uint32_t Placed(uint32_t word, uint32_t zero) {
+  uint32_t placed;
+  asm volatile("xor.b32 %0, %1, %2;" : "=r"(placed) : "r"(word), "r"(zero));
+  return placed;
+}
+
+// ---- warps
+
+__device__ inline float ShuffleXor(float value, int lanes) {
+  return __shfl_xor_sync(0xffffffffu, value, lanes);
+}
+__device__ inline double ShuffleXor(double value, int lanes) {
+  return __shfl_xor_sync(0xffffffffu, value, lanes);
+}
+__device__ inline bool AnyLane(bool value) { return __any_sync(0xffffffffu, value) != 0; }
+__device__ inline void WarpBarrier() { __syncwarp(); }
+
+// d += a b on the tensor cores, of 16 x 16 (or 16 x 8) and 16 x 8 (or 8 x 8) elements.  Lane
+// 4 g + t of the warp holds
+//   a   rows g, g + 8, g, g + 8; columns 2t, 2t + 1 in a[0], a[1] and 8 more in a[2], a[3]
+//   b   column g; rows 2t, 2t + 1 in b0 and 8 more in b1
+//   d   rows g, g, g + 8, g + 8; columns 2t, 2t + 1, 2t, 2t + 1
+__device__ inline void MmaF16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ inline void MmaF16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+}
+__device__ inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+__device__ inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+}
+// Four 8 x 8 matrices of 16-bit elements, transposed: lane l gives the address of row l % 8 of
+// matrix l / 8, and gets rows 2t, 2t + 1 of column g of each.
+__device__ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(SharedAddress(row))
+               : "memory");
+}
+
+// ---- blocks and clusters
+
+// Among `threads` threads of the block, whole warps; id 1..15.
+__device__ inline void NamedBarrier(int id, int threads) {
+  __syncwarp();  // lanes must come together
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ inline int ClusterRank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return int(rank);
+}
+// Among all threads of the cluster.
+__device__ inline void ClusterBarrier() {
+  __syncwarp();
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
+}
+
+// A barrier in shared memory: a phase ends when ByteBarrierExpect was called once and as many bytes
+// as it named have come by Send.  Whoever waits names the parity of the phase, 0 at first, and must
+// have seen the phase before it.
+__device__ inline void ByteBarrierInit(uint64_t* barrier) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(SharedAddress(barrier)) : "memory");
+}
+// After the last ByteBarrierInit, before the ClusterBarrier that lets others send.
+__device__ inline void ByteBarriersReady() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+__device__ inline void ByteBarrierExpect(uint64_t* barrier, int bytes) {
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(barrier)),
+      "r"(bytes)
+      : "memory");
+}
+// Ends the kernel where the bytes never come, rather than hang.
+__device__ inline void ByteBarrierWait(uint64_t* barrier, int parity) {
+  const uint32_t address = SharedAddress(barrier);
+  for (unsigned tries = 0;; ++tries) {
+    uint32_t done;
+    asm volatile(
+        "{\n.reg .pred p;\n"
+        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, p;\n}"
+        : "=r"(done)
+        : "r"(address), "r"(parity)
+        : "memory");
+    if (done != 0) return;
+    if (tries > (1u << 24)) __trap();
+  }
+}
+
+// Where `pointer`, into this block's shared memory, lies in that of block `rank` of the cluster.
+__device__ inline uint32_t PeerAddress(const void* pointer, int rank) {
+  uint32_t address;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+               : "=r"(address)
+               : "r"(SharedAddress(pointer)), "r"(rank));
+  return address;
+}
+// Stores at `to` in the shared memory of block `rank`, and counts the bytes on its `barrier`; both
+// are given as addresses in this block.
+__device__ inline void Send8(void* to, int rank, float first, float second, uint64_t* barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::
+          "r"(PeerAddress(to, rank)),
+      "f"(first), "f"(second), "r"(PeerAddress(barrier, rank))
+      : "memory");
+}
+__device__ inline void Send16(void* to, int rank, uint4 words, uint64_t* barrier) {
+  asm volatile(
+      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, "
+      "[%5];" ::"r"(PeerAddress(to, rank)),
+      "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w), "r"(PeerAddress(barrier, rank))
+      : "memory");
+}
+
+}  // namespace birkhoff::cuda
+
+#endif  // BIRKHOFF_EMULATED_GPU

@@ -1,0 +1,767 @@
+// The backward boundary in one pass over memory: 15 units of C at n = 4.  Warps own 32 channels of
+// all streams; tiles of 8 tokens lie in shared memory, where a lane's copies put what that lane
+// reads.
+//
+//   iteration i   dots of tile i                   dX'_i . x_j, dX'_i . y, g . x_j, x_i . x_j
+//                 sums of the warps, to the owner  in order of warps
+//                 tile i - 1 applied               dX, dy_below, and into registers dphi, dgamma
+//                 tile i + 2 starts to load
+//   one warp more finishes the tokens that this block owns: sums in order of blocks, back through
+//   norm, gates, mapping and r; what the tile needs goes to all blocks while they work on.
+//
+//   dx_j = sum_i H_ij dX'_i + H_pre[j] du - norm x_j + dproducts phi^T
+//
+// fp32 but for the last term and dphi, which the tensor cores make: of phi in fp16 under a power of
+// two of the block's own, and dproducts as two fp16, or two bf16, beside each other: 22 and 16
+// bits. Sinkhorn's gradient is three products of n x n numbers here (device/sinkhorn_basis.cuh).
+#pragma once
+
+#include "kernels/cuda/device/gates.cuh"
+#include "kernels/cuda/device/hopper.cuh"
+#include "kernels/cuda/single_pass.h"
+
+namespace birkhoff::cuda {
+
+// N streams, kTiles of 8 columns; kSinkhorn: or the identity, without logits.  kMerge: dy_below
+// too.
+template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry>
+class SingleBackward {
+ public:
+  static constexpr SinglePassColumns kColumns = {N, kTiles, false};
+  static constexpr int kTile = kBackwardTileTokens;
+  static constexpr int kCoefficients = 2 * N + N * N;
+  static constexpr int kLogits = 2 * N + (kSinkhorn ? N * N : 0);
+  // Sums over channels of a token: dX'_i . x_j [N, N], dX'_i . y [N], g . x_j [N], where
+  // g = gamma dnorm, and x_i . x_j, i <= j, row by row.
+  static constexpr int kOfY = N * N, kOfG = kOfY + N, kGram = kOfG + N;
+  static constexpr int kDots = AlignUp(kGram + N * (N + 1) / 2, 2);
+  __device__ static constexpr int GramOf(int i, int j) {
+    const int row = i < j ? i : j, column = i < j ? j : i;
+    return kGram + row * N - row * (row - 1) / 2 + column - row;
+  }
+  // What Apply needs of a token: H_pre, H_res, H_post below, 1 / rms of u.
+  static constexpr int kRes = N, kBelow = N + N * N, kInverse = kBelow + N;
+  static_assert(kCoefficients <= 32, "a lane has one of each at most");
+  // Words of a packet (BackwardSizes): where fp16 begins, and the floats.
+  static constexpr int kPacketHalves = 8 * kTiles, kPacketFloats = 16 * kTiles;
+
+  __device__ SingleBackward(const SingleBackwardArgs& args, unsigned char* shared)
+      : args_(args),
+        geometry_(Fixed::Of(args.geometry)),
+        sizes_(geometry_, kColumns),
+        shared_(shared),
+        rank_(ClusterRank()),
+        thread_(int(threadIdx.x)),
+        warp_(thread_ / 32),
+        g_(thread_ % 32 / 4),
+        t_(thread_ % 4),
+        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
+        inside_(warp_ < geometry_.warps && channel_ < args.channels) {}
+
+  __device__ void Run() {
+    const bool finishes = warp_ == geometry_.warps;
+    if (!finishes) {
+      for (int turn = 0; turn < 2; ++turn) {
+        if (turn < Turns()) Prefetch(turn);
+        CopyCommit();
+      }
+    } else if (thread_ % 32 == 0) {
+      for (int i = 0; i < 4; ++i) ByteBarrierInit(Barriers() + i);
+      ByteBarriersReady();
+    }
+    LoadPhi();
+    __syncthreads();
+    ClusterBarrier();
+    if (finishes) {
+      FinishAll();
+    } else {
+      WorkAll();
+    }
+    ClusterBarrier();  // nobody leaves while others may send to it
+  }
+
+ private:
+  // This cluster's tiles are Tile(0) .. Tile(Turns() - 1).
+  __device__ int Clusters() const { return int(gridDim.x) / geometry_.cluster; }
+  __device__ int Cluster() const { return int(blockIdx.x) / geometry_.cluster; }
+  __device__ int Tile(int turn) const { return Cluster() + turn * Clusters(); }
+  __device__ int Turns() const {
+    const int tiles = int((args_.tokens + kTile - 1) / kTile);
+    return tiles > Cluster() ? (tiles - Cluster() + Clusters() - 1) / Clusters() : 0;
+  }
+
+  // ---- shared memory
+
+  __device__ unsigned char* Stage(int turn) const {
+    return shared_ + 16 + sizes_.phi + sizes_.gamma + turn % BackwardSizes::kStages * sizes_.stage;
+  }
+  __device__ unsigned char* YStage(int turn) const {
+    return shared_ + 16 + sizes_.phi + sizes_.gamma + BackwardSizes::kStages * sizes_.stage +
+           turn % BackwardSizes::kYStages * sizes_.y_stage;
+  }
+  __device__ float* Parts() const {
+    return reinterpret_cast<float*>(YStage(0) + BackwardSizes::kYStages * sizes_.y_stage);
+  }
+  __device__ float* Coefficients(int turn) const {
+    return Parts() +
+           (sizes_.parts + turn % BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
+  }
+  __device__ uint32_t* Packets(int turn) const {
+    float* after =
+        Parts() + (sizes_.parts + BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
+    return reinterpret_cast<uint32_t*>(after) + turn % 2 * sizes_.packets / 4;
+  }
+  __device__ float* Received(int turn) const {
+    return reinterpret_cast<float*>(Packets(0)) +
+           (2 * sizes_.packets + turn % 2 * sizes_.received) / 4;
+  }
+  __device__ float* Scratch() const { return Received(0) + 2 * sizes_.received / 4; }
+  // The sums of an even and an odd turn have come, the packets of an even and an odd turn.
+  __device__ uint64_t* Barriers() const {
+    return reinterpret_cast<uint64_t*>(Scratch() + sizes_.scratch / 4);
+  }
+  __device__ uint64_t* SumsCome(int turn) const { return Barriers() + turn % 2; }
+  __device__ uint64_t* PacketsCome(int turn) const { return Barriers() + 2 + turn % 2; }
+
+  // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
+  // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
+  // turned so that neither LoadTransposed meets a bank twice, nor an access to every lane's slot,
+  // or to its q-th pair (PairOf).
+  __device__ static int SlotOf(int token, int octet) { return 8 * octet + (token ^ (2 * octet)); }
+  __device__ int Offset(int row) const {
+    return (row * sizes_.threads + warp_ * 32 + SlotOf(g_, t_)) * 16;
+  }
+  static constexpr int kRowX = N, kRowDnorm = 2 * N;
+  // The pair of its 8 channels that a lane takes as its q-th.
+  __device__ int PairOf(int q) const { return q ^ t_; }
+  __device__ const float* Gamma() const {  // of this lane's 8 channels
+    return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + warp_ * kWarpChannels +
+           8 * t_;
+  }
+
+  __device__ void Prefetch(int turn) const {
+    const int64_t token = int64_t{Tile(turn)} * kTile + g_;
+    const bool there = inside_ && token < args_.tokens;
+    const int64_t row = there ? token * args_.channels : 0;
+    const int channel = there ? channel_ : 0;
+    unsigned char* stage = Stage(turn);
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      const int64_t at = row * N + channel + j * args_.channels;
+      CopyAsync16(stage + Offset(j), args_.dx_above + at, there);
+      CopyAsync16(stage + Offset(kRowX + j), args_.x + at, there);
+    }
+    CopyAsync16(stage + Offset(kRowDnorm), args_.dnorm + row + channel, there);
+    CopyAsync16(YStage(turn) + Offset(0), args_.y + row + channel, there);
+
+    // Pieces of 16 bytes at n = 4, else single numbers.
+    constexpr int kPiece = N == 4 ? 4 : 1, kPieces = kInverse / kPiece + 1;
+    float* to = Coefficients(turn);
+#pragma unroll 1
+    for (int i = thread_; i < kTile * kPieces; i += sizes_.threads) {
+      const int64_t t = int64_t{Tile(turn)} * kTile + i / kPieces;
+      const int k = i % kPieces * kPiece;
+      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
+      const bool valid = t < args_.tokens;
+      const int64_t from = valid ? t : 0;
+      const float* source = args_.coefficients + from * kCoefficients + (k < kRes ? k : k + N);
+      if (kMerge && k >= kBelow) {
+        source = args_.coefficients_below + from * kCoefficients + N + k - kBelow;
+      }
+      if (k == kInverse) {
+        CopyAsync4(at, args_.norm_inv_rms + from, valid);
+      } else if (kMerge || k < kBelow) {
+        if constexpr (N == 4) {
+          CopyAsync16(at, source, valid);
+        } else {
+          CopyAsync4(at, source, valid);
+        }
+      }
+    }
+  }
+
+  // phi^T as the tensor cores' operand b: lane 4g + t holds rows (columns of phi) 8r + 2t and the
+  // next, and as its column g a channel so chosen that the product's columns 2t, 2t + 1 are the
+  // q-th pair of channels that the lane that gets them takes (PairOf).  Words in the order (q,
+  // stream, r), kVector of them together.  Behind it gamma.
+  static constexpr int kWordsAtOnce = N * kTiles;  // of one q
+  static constexpr int kVector = kWordsAtOnce % 4 == 0 ? 4 : 1;
+  __device__ void LoadPhi() {
+    const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
+    const int valid = args_.channels - first < width ? args_.channels - first : width;
+    float largest = 0.0f;
+    for (int j = 0; j < N; ++j) {
+      const float* from = args_.projection + (int64_t{j} * args_.channels + first) * args_.columns;
+      largest = fmaxf(largest, LargestOf(from, valid * args_.columns));
+    }
+    const float scale = BlockScale(largest, reinterpret_cast<float*>(shared_));
+    inverse_scale_ = 1.0f / scale;
+    uint32_t* words = reinterpret_cast<uint32_t*>(shared_ + 16);
+    const int count = geometry_.warps * 4 * kWordsAtOnce * 32;
+#pragma unroll 8
+    for (int i = thread_; i < count; i += int(blockDim.x)) {
+      const int lane = i / kVector % 32, block = i / kVector / 32;  // of kVector words a lane
+      const int word = block % (kWordsAtOnce / kVector) * kVector + i % kVector;
+      const int q = block / (kWordsAtOnce / kVector) % 4;
+      const int warp = block / (kWordsAtOnce / kVector) / 4;
+      const int j = word / kTiles, column = word % kTiles * 8 + 2 * (lane % 4);
+      const int t = lane / 8;  // of the lane that gets the column
+      const int c = first + warp * kWarpChannels + 8 * t + 2 * (q ^ t) + lane / 4 % 2;
+      const bool there = c < args_.channels;
+      const float low = there && column < args_.columns ? Phi(j, c, column) : 0.0f;
+      const float high = there && column + 1 < args_.columns ? Phi(j, c, column + 1) : 0.0f;
+      words[i] = PackF16(low * scale, high * scale);
+    }
+    float* gamma = reinterpret_cast<float*>(shared_ + 16 + sizes_.phi);
+#pragma unroll 1
+    for (int i = thread_; i < width; i += int(blockDim.x)) {
+      gamma[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
+    }
+  }
+  __device__ float Phi(int j, int c, int column) const {
+    return args_.projection[(int64_t{j} * args_.channels + c) * args_.columns + column];
+  }
+
+  // ---- the warps that own channels
+
+  // What a lane adds up over its tiles: dphi of 16 channels p and 8 columns z, as the tensor cores
+  // hold it, and dgamma of its 8 channels in the order in which it takes them.
+  struct Totals {
+    float phi[N][2][kTiles][4] = {};
+    float gamma[8] = {};
+  };
+
+  __device__ void WorkAll() const {
+    Totals totals;
+    const int turns = Turns();
+#pragma unroll 1
+    for (int turn = 0; turn <= turns; ++turn) {
+      CopyWait<1>();
+      NamedBarrier(1, sizes_.threads);
+      if (turn < turns) {
+        Dots(turn);
+        NamedBarrier(1, sizes_.threads);
+        SendSums(turn);
+      }
+      if (turn > 0) {
+        ByteBarrierWait(PacketsCome(turn - 1), (turn - 1) / 2 % 2);
+        Apply(turn - 1, totals);
+        WarpBarrier();
+      }
+      if (turn + 2 < turns) Prefetch(turn + 2);
+      CopyCommit();
+    }
+    StoreTotals(totals);
+  }
+
+  // A product's rows are tokens of two streams (g, and g + 8), its columns tokens: of each 8 x 8
+  // the diagonal counts.  A lane's 8 channels are the tensor cores' in the order in which they
+  // come.
+  __device__ void Dots(int turn) const {
+    const unsigned char* stage = Stage(turn);
+    float* to = Parts() + (warp_ * kTile + g_) * kDots;
+    uint32_t x[N][4], y[4];
+#pragma unroll
+    for (int j = 0; j < N; ++j) Load(stage + Offset(kRowX + j), x[j]);
+    Load(YStage(turn) + Offset(0), y);
+#pragma unroll
+    for (int i = 0; i < N; i += 2) {
+      const int next = i + 1 < N ? i + 1 : i;
+      uint32_t upper[4], lower[4];
+      Load(stage + Offset(i), upper);
+      Load(stage + Offset(next), lower);
+      const Rows rows = BothOf(upper, lower);
+#pragma unroll
+      for (int j = 0; j <= N; ++j) {
+        float d[4] = {};
+        Multiply(rows, j < N ? x[j < N ? j : 0] : y, d);
+        StoreDiagonal(d, to + (j < N ? i * N + j : kOfY + i),
+                      to + (j < N ? next * N + j : kOfY + next));
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < N; i += 2) {
+      const int next = i + 1 < N ? i + 1 : i;
+      const Rows rows = BothOf(x[i], x[next]);
+#pragma unroll
+      for (int j = i; j < N; ++j) {
+        float d[4] = {};
+        Multiply(rows, x[j], d);
+        StoreDiagonal(d, to + GramOf(i, j), to + GramOf(next, j));
+      }
+    }
+    uint32_t dnorm[4], high[4], low[4];
+    Load(stage + Offset(kRowDnorm), dnorm);
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * q);
+      const float first = gamma.x * LowBf16(dnorm[q]), second = gamma.y * HighBf16(dnorm[q]);
+      high[q] = PackBf16(first, second);
+      low[q] = PackBf16(first - LowBf16(high[q]), second - HighBf16(high[q]));
+    }
+    const Rows rows = BothOf(high, low);
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      float d[4] = {};
+      Multiply(rows, x[j], d);
+      const float both[4] = {d[0] + d[2], d[1] + d[3], 0.0f, 0.0f};
+      StoreDiagonal(both, to + kOfG + j, to + kOfG + j);
+    }
+  }
+  __device__ static void Load(const unsigned char* slot, uint32_t (&words)[4]) {
+    const uint4 all = *reinterpret_cast<const uint4*>(slot);
+    words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
+  }
+  // An operand a of 16 rows and 32 channels: two streams, or two parts of one.
+  struct Rows {
+    uint32_t at[2][4];
+  };
+  __device__ Rows BothOf(const uint32_t (&upper)[4], const uint32_t (&lower)[4]) const {
+    Rows rows;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      rows.at[k / 2][k % 2 * 2] = Placed(upper[k], args_.zero);
+      rows.at[k / 2][k % 2 * 2 + 1] = Placed(lower[k], args_.zero);
+    }
+    return rows;
+  }
+  __device__ static void Multiply(const Rows& rows, const uint32_t (&columns)[4], float (&d)[4]) {
+    MmaBf16(d, rows.at[0], columns[0], columns[1]);
+    MmaBf16(d, rows.at[1], columns[2], columns[3]);
+  }
+  // Element (g, g) of both halves; its lane stores it.
+  __device__ void StoreDiagonal(const float (&d)[4], float* upper, float* lower) const {
+    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
+    StoreIf(mine, upper, odd ? d[1] : d[0]);
+    if (lower != upper) StoreIf(mine, lower, odd ? d[3] : d[2]);
+  }
+
+  __device__ void SendSums(int turn) const {
+    constexpr int kPairs = kDots / 2;
+#pragma unroll 1
+    for (int i = thread_; i < kTile * kPairs; i += sizes_.threads) {
+      const int token = i / kPairs;
+      const float* from = Parts() + 2 * i;
+      float2 sum = *reinterpret_cast<const float2*>(from);
+#pragma unroll 4
+      for (int w = 1; w < geometry_.warps; ++w) {
+        const float2 more = *reinterpret_cast<const float2*>(from + w * kTile * kDots);
+        sum.x += more.x, sum.y += more.y;
+      }
+      float* to =
+          Received(turn) + (rank_ * sizes_.owned + token % sizes_.owned) * kDots + 2 * (i % kPairs);
+      Send8(to, token / sizes_.owned, sum.x, sum.y, SumsCome(turn));
+    }
+  }
+
+  __device__ void Apply(int turn, Totals& totals) const {
+    unsigned char* stage = Stage(turn);
+    const uint32_t* packet = Packets(turn) + g_ * sizes_.packet;
+    const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
+    uint32_t a[2 * kTiles];  // dproducts of this lane's columns: high and low of every 8
+#pragma unroll
+    for (int r = 0; r < kTiles; ++r) {
+      a[2 * r] = packet[kPacketHalves + 4 * r + t_];
+      a[2 * r + 1] = packet[kPacketHalves + 4 * kTiles + 4 * r + t_];
+    }
+    const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
+    const float mean = floats[0], norm = floats[1], scale = floats[2] * inverse_scale_;
+    const float inverse = row[kInverse];
+    float pre[N], scaled[N];  // H_pre, and over rms: u comes normalised
+    LoadRow(row, pre);
+#pragma unroll
+    for (int j = 0; j < N; ++j) scaled[j] = pre[j] * inverse;
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      KeepOrder();
+      const int at = 4 * PairOf(q);
+      float sums[N][2];
+      ThroughPhi(q, a, scale, sums);
+      uint32_t x[N];
+      float u[2] = {0.0f, 0.0f}, du[2];
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        x[j] = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowX + j) + at);
+        u[0] = fmaf(scaled[j], LowBf16(x[j]), u[0]);
+        u[1] = fmaf(scaled[j], HighBf16(x[j]), u[1]);
+      }
+      const uint32_t dnorm = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowDnorm) + at);
+      const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * PairOf(q));
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const float in = e == 0 ? LowBf16(dnorm) : HighBf16(dnorm);
+        totals.gamma[2 * q + e] = fmaf(in, u[e], totals.gamma[2 * q + e]);
+        du[e] = inverse * fmaf(e == 0 ? gamma.x : gamma.y, in, -u[e] * mean);
+      }
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        sums[j][0] = fmaf(-norm, LowBf16(x[j]), fmaf(pre[j], du[0], sums[j][0]));
+        sums[j][1] = fmaf(-norm, HighBf16(x[j]), fmaf(pre[j], du[1], sums[j][1]));
+      }
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        const uint32_t above = *reinterpret_cast<const uint32_t*>(stage + Offset(i) + at);
+        float res[N];
+        LoadRow(row + kRes + i * N, res);
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          sums[j][0] = fmaf(res[j], LowBf16(above), sums[j][0]);
+          sums[j][1] = fmaf(res[j], HighBf16(above), sums[j][1]);
+        }
+      }
+      // Over dX' and dnorm, which nobody else reads: registers are short.
+      float dy[2] = {0.0f, 0.0f}, below[N];
+      LoadRow(row + kBelow, below);
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        const uint32_t dx = PackBf16(sums[j][0], sums[j][1]);
+        *reinterpret_cast<uint32_t*>(stage + Offset(j) + at) = dx;
+        // Of dX as it is stored: a stage that receives dX makes the same bits.
+        dy[0] = fmaf(below[j], LowBf16(dx), dy[0]);
+        dy[1] = fmaf(below[j], HighBf16(dx), dy[1]);
+      }
+      if constexpr (kMerge) {
+        *reinterpret_cast<uint32_t*>(stage + Offset(kRowDnorm) + at) = PackBf16(dy[0], dy[1]);
+      }
+    }
+    StoreRows(turn);
+    AddPhi(turn, totals);
+  }
+
+  // N of a token's coefficients.
+  __device__ static void LoadRow(const float* from, float (&to)[N]) {
+    if constexpr (N == 4) {
+      const float4 all = *reinterpret_cast<const float4*>(from);
+      to[0] = all.x, to[1] = all.y, to[2] = all.z, to[3] = all.w;
+    } else {
+#pragma unroll
+      for (int j = 0; j < N; ++j) to[j] = from[j];
+    }
+  }
+
+  // dproducts phi^T of the lane's token, channels 2q, 2q + 1 of its 8, all streams.
+  __device__ void ThroughPhi(int q, const uint32_t (&a)[2 * kTiles], float scale,
+                             float (&sums)[N][2]) const {
+    uint32_t b[kWordsAtOnce];
+    const uint32_t* words = reinterpret_cast<const uint32_t*>(shared_ + 16) +
+                            (warp_ * 4 + q) * kWordsAtOnce * 32 + thread_ % 32 * kVector;
+#pragma unroll
+    for (int k = 0; k < kWordsAtOnce; k += kVector) {
+      if constexpr (kVector == 4) {
+        const uint4 four = *reinterpret_cast<const uint4*>(words + k * 32);
+        b[k] = four.x, b[k + 1] = four.y, b[k + 2] = four.z, b[k + 3] = four.w;
+      } else {
+        b[k] = words[k * 32];
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      float d[4] = {};
+#pragma unroll
+      for (int r = 0; r + 1 < kTiles; r += 2) {
+        const uint32_t both[4] = {a[2 * r], a[2 * r + 1], a[2 * r + 2], a[2 * r + 3]};
+        MmaF16(d, both, b[j * kTiles + r], b[j * kTiles + r + 1]);
+      }
+      if constexpr (kTiles % 2 != 0) {
+        MmaF16Short(d, a[2 * kTiles - 2], a[2 * kTiles - 1], b[j * kTiles + kTiles - 1]);
+      }
+      // Rows g are of the high parts, rows g + 8 of the low ones.
+      sums[j][0] = (d[0] + d[2]) * scale;
+      sums[j][1] = (d[1] + d[3]) * scale;
+    }
+  }
+
+  // dX and dy_below, from where Apply left them.
+  __device__ void StoreRows(int turn) const {
+    const int64_t token = int64_t{Tile(turn)} * kTile + g_;
+    if (!inside_ || token >= args_.tokens) return;
+    const unsigned char* stage = Stage(turn);
+    bf16* to = args_.dx + token * N * args_.channels + channel_;
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      *reinterpret_cast<uint4*>(to + j * args_.channels) =
+          *reinterpret_cast<const uint4*>(stage + Offset(j));
+    }
+    if constexpr (kMerge) {
+      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + channel_) =
+          *reinterpret_cast<const uint4*>(stage + Offset(kRowDnorm));
+    }
+  }
+
+  // dphi += x^T dproducts over the tile's tokens; the low parts are 8 tokens more.
+  __device__ void AddPhi(int turn, Totals& totals) const {
+    const uint32_t* packets = Packets(turn);
+    uint32_t high[kTiles], low[kTiles];
+#pragma unroll
+    for (int z = 0; z < kTiles; ++z) {
+      const uint32_t first = packets[2 * t_ * sizes_.packet + 8 * z + g_];
+      const uint32_t second = packets[(2 * t_ + 1) * sizes_.packet + 8 * z + g_];
+      high[z] = (first & 0xffffu) | second << 16;
+      low[z] = first >> 16 | (second & 0xffff0000u);
+    }
+    const int lane = thread_ % 32;
+    const unsigned char* x =
+        Stage(turn) + (kRowX * sizes_.threads + warp_ * 32 + SlotOf(lane % 8, lane / 8)) * 16;
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      uint32_t words[4];
+      LoadTransposed(words, x + j * sizes_.threads * 16);
+#pragma unroll
+      for (int p = 0; p < 2; ++p) {
+#pragma unroll
+        for (int z = 0; z < kTiles; ++z) {
+          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], high[z]);
+          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], low[z]);
+        }
+      }
+    }
+  }
+
+  __device__ void StoreTotals(const Totals& totals) const {
+    const int first = (rank_ * geometry_.warps + warp_) * kWarpChannels;
+    float* phi =
+        args_.projection_partials + int64_t{Cluster()} * N * args_.channels * args_.columns;
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+#pragma unroll
+      for (int p = 0; p < 2; ++p) {
+#pragma unroll
+        for (int z = 0; z < kTiles; ++z) {
+#pragma unroll
+          for (int k = 0; k < 4; ++k) {
+            const int c = first + 16 * p + g_ + k / 2 * 8, column = 8 * z + 2 * t_ + k % 2;
+            if (c >= args_.channels || column >= args_.columns) continue;
+            phi[(int64_t{j} * args_.channels + c) * args_.columns + column] =
+                totals.phi[j][p][z][k];
+          }
+        }
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+      float sum = totals.gamma[k];
+      sum += ShuffleXor(sum, 4);
+      sum += ShuffleXor(sum, 8);
+      sum += ShuffleXor(sum, 16);
+      if (g_ == 0 && inside_) {
+        args_.gamma_partials[int64_t{Cluster()} * args_.channels + channel_ + 2 * PairOf(k / 2) +
+                             k % 2] = sum;
+      }
+    }
+  }
+
+  // ---- the warp that finishes tokens
+
+  // Gradients of bias (a lane a column) and alpha, over this block's tokens.
+  struct Sums {
+    double bias = 0.0, alpha = 0.0;
+  };
+
+  __device__ void FinishAll() const {
+    const int owned = rank_ * sizes_.owned < kTile ? sizes_.owned : 0;
+    const int lane = thread_ % 32;
+    Sums sums;
+    for (int turn = 0; turn < Turns(); ++turn) {
+      if (lane == 0 && owned > 0) {
+        ByteBarrierExpect(SumsCome(turn), geometry_.cluster * owned * kDots * 4);
+      }
+      if (owned == 0) {
+        // Only the packets' barrier is this block's: it may be set once its warps are done with the
+        // packets of two turns ago, which is when those have come.
+        if (turn >= 2) ByteBarrierWait(PacketsCome(turn), (turn - 2) / 2 % 2);
+        if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
+        continue;
+      }
+      for (int own = 0; own < owned; ++own) {
+        const int local = rank_ * sizes_.owned + own;
+        const int64_t token = int64_t{Tile(turn)} * kTile + local;
+        FinishToken(turn, own, local, token, sums);
+      }
+    }
+    StoreSums(sums);
+  }
+
+  __device__ void FinishToken(int turn, int own, int local, int64_t token, Sums& sums) const {
+    const int lane = thread_ % 32;
+    const bool valid = token < args_.tokens;
+    const int64_t from = valid ? token : 0;
+    float* shared = Scratch();
+    float *dots = shared, *gates = shared + 40, *flows = shared + 72;
+    uint32_t* packet = reinterpret_cast<uint32_t*>(shared + 128);
+
+    // What does not wait for the sums.
+    const float gate =
+        lane < kCoefficients ? args_.coefficients[from * kCoefficients + lane] : 0.0f;
+    const float logit = lane < kLogits ? args_.logits[from * (kLogits + 1) + lane] : 0.0f;
+    const float inverse_r = args_.logits[from * (kLogits + 1) + kLogits];
+    const float inverse = args_.norm_inv_rms[from];
+    const int part = lane < N ? 0 : lane < 2 * N ? 1 : 2;
+    const float alpha = args_.alpha[part];
+    float basis[N > 1 ? N - 1 : 1] = {};
+    const int entry = lane - 2 * N;  // of H_res
+    if constexpr (kSinkhorn) {
+#pragma unroll
+      for (int k = 0; k < N - 1; ++k) {
+        if (entry < 0 || entry >= N * N) continue;
+        basis[k] = args_.basis[(from * (N - 1) + k) * N * N + entry];
+      }
+    }
+    gates[lane] = gate;
+    if (own == 0) {
+      ByteBarrierWait(SumsCome(turn), turn / 2 % 2);
+      // This block's own sums have come: its warps are done with the packets of two turns ago.
+      if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
+    }
+    for (int k = lane; k < kDots; k += 32) {
+      const float* received = Received(turn) + own * kDots + k;
+      float sum = received[0];
+      for (int peer = 1; peer < geometry_.cluster; ++peer) {
+        sum += received[peer * sizes_.owned * kDots];
+      }
+      dots[k] = sum;
+    }
+    WarpBarrier();
+
+    // Through the block's norm: mean over C of gamma dnorm u / rms.
+    float read = 0.0f;
+#pragma unroll
+    for (int j = 0; j < N; ++j) read = fmaf(gates[j], dots[kOfG + j], read);
+    const float mean = inverse * read / float(args_.channels);
+    float dgate = 0.0f;
+    if (lane < N) {
+      float of_u = 0.0f;  // u . x_j
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        of_u = fmaf(gates[i], dots[GramOf(i, lane)], of_u);
+      }
+      const float dpre = inverse * fmaf(-inverse * mean, of_u, dots[kOfG + lane]);
+      dgate = dpre * gate * (1.0f - gate);
+    } else if (lane < 2 * N) {
+      dgate = dots[kOfY + lane - N] * gate * (1.0f - 0.5f * gate);
+    }
+    if constexpr (kSinkhorn) {
+      const float through = ThroughSinkhorn(entry, dots, gates + 2 * N, flows, basis);
+      if (entry >= 0 && entry < N * N) dgate = args_.equal_streams ? 0.0f : through;
+    }
+    if (!valid || lane >= kLogits) dgate = 0.0f;
+
+    // Through alpha, and through r.
+    sums.bias += double(dgate);
+    sums.alpha += double(dgate) * double(logit);
+    const float dlogit = alpha * dgate;
+    float through_r = dlogit * logit;
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) through_r += ShuffleXor(through_r, lanes);
+    const float norm = inverse_r * inverse_r * through_r / float(N * args_.channels);
+    const float mean_sent = valid ? mean : 0.0f, norm_sent = valid ? norm : 0.0f;
+    WritePacket(dlogit * inverse_r, mean_sent, norm_sent, packet);
+    SendPacket(turn, local, packet);
+    if (valid && args_.suffix != nullptr) MultiplySuffix(token, gates + 2 * N);
+    WarpBarrier();  // the scratch is free
+  }
+
+  // dlogits of an entry of H_res (device/sinkhorn_basis.cuh); sums in double, they cancel where the
+  // matrix is near a permutation.
+  __device__ static float ThroughSinkhorn(int entry, const float* dmatrix, const float* matrix,
+                                          float* flows, const float* basis) {
+    float flow = 0.0f;
+    if (entry >= 0 && entry < N * N) {
+      double mean = 0.0;
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        const int at = entry / N * N + j;
+        mean = fma(double(matrix[at]), double(dmatrix[at]), mean);
+      }
+      flow = float(double(matrix[entry]) * (double(dmatrix[entry]) - mean));
+      flows[entry] = flow;
+    }
+    WarpBarrier();
+    double sum = double(flow);
+#pragma unroll
+    for (int k = 0; k < N - 1; ++k) {
+      double left = 0.0;
+#pragma unroll
+      for (int i = 0; i < N; ++i) left += double(flows[i * N + k]);
+      sum = fma(left, double(basis[k]), sum);
+    }
+    return float(sum);
+  }
+
+  // dproducts of the lane's column, as bf16 (high, low), and as fp16 high and low under the power
+  // of two that brings the largest to 2^10; then the floats.
+  __device__ void WritePacket(float dproduct, float mean, float norm, uint32_t* packet) const {
+    const int lane = thread_ % 32;
+    float largest = fabsf(dproduct);
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      largest = fmaxf(largest, ShuffleXor(largest, lanes));
+    }
+    const float scale = PowerBelow(largest, 10);
+    const float scaled = dproduct * scale;
+    const float high = LowF16(PackF16(scaled, 0.0f)), low = scaled - high;
+    const float next_high = ShuffleXor(high, 1), next_low = ShuffleXor(low, 1);
+    if (lane < 8 * kTiles) {
+      const float rest = dproduct - LowBf16(PackBf16(dproduct, 0.0f));
+      packet[lane] = PackBf16(dproduct, rest);
+      if (lane % 2 == 0) {
+        packet[kPacketHalves + lane / 2] = PackF16(high, next_high);
+        packet[kPacketHalves + 4 * kTiles + lane / 2] = PackF16(low, next_low);
+      }
+    }
+    if (lane == 0) {
+      packet[kPacketFloats] = FloatBits(mean);
+      packet[kPacketFloats + 1] = FloatBits(norm);
+      packet[kPacketFloats + 2] = FloatBits(1.0f / scale);
+      packet[kPacketFloats + 3] = 0;
+    }
+    WarpBarrier();
+  }
+  __device__ void SendPacket(int turn, int local, const uint32_t* packet) const {
+    const int pieces = sizes_.packet / 4;
+    uint32_t* to = Packets(turn) + local * sizes_.packet;
+    for (int i = thread_ % 32; i < pieces * geometry_.cluster; i += 32) {
+      const int piece = i % pieces;
+      Send16(to + 4 * piece, i / pieces, *reinterpret_cast<const uint4*>(packet + 4 * piece),
+             PacketsCome(turn));
+    }
+  }
+
+  // S = S_above H_res, a lane an entry, in double, read before any is written.
+  __device__ void MultiplySuffix(int64_t token, const float* matrix) const {
+    const int lane = thread_ % 32;
+    double sum = 0.0;
+    if (lane < N * N) {
+      const float* above = args_.suffix_above + token * N * N + lane / N * N;
+#pragma unroll
+      for (int m = 0; m < N; ++m) {
+        sum = fma(double(above[m]), double(matrix[m * N + lane % N]), sum);
+      }
+    }
+    WarpBarrier();
+    if (lane < N * N) args_.suffix[token * N * N + lane] = float(sum);
+  }
+
+  __device__ void StoreSums(const Sums& sums) const {
+    const int lane = thread_ % 32;
+    float* to = args_.sums + int64_t{blockIdx.x} * (3 + kLogits);
+    if (lane < kLogits) to[3 + lane] = float(sums.bias);
+#pragma unroll
+    for (int part = 0; part < 3; ++part) {
+      const int mine = lane < N ? 0 : lane < 2 * N ? 1 : 2;
+      double sum = mine == part && lane < kLogits ? sums.alpha : 0.0;
+#pragma unroll
+      for (int lanes = 16; lanes > 0; lanes /= 2) sum += ShuffleXor(sum, lanes);
+      if (lane == 0) to[part] = float(sum);
+    }
+  }
+
+  const SingleBackwardArgs& args_;
+  const SinglePassGeometry geometry_;
+  const BackwardSizes sizes_;
+  unsigned char* const shared_;
+  const int rank_, thread_, warp_, g_, t_, channel_;
+  const bool inside_;
+  float inverse_scale_ = 1.0f;
+};
+
+}  // namespace birkhoff::cuda

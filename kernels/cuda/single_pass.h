@@ -1,0 +1,198 @@
+// What the host and the single-pass kernels of the boundary agree on: arguments, and how a block's
+// shared memory is cut up.
+//
+// A cluster of `cluster` blocks shares each tile of tokens; a block owns 32 `warps` channels of all
+// streams, a warp 32, a lane 8 (16 bytes of bf16) of one token, and of a second one in the forward
+// pass: lane 4 g + t holds channels 8 t .. 8 t + 7 of tokens g and g + 8 of the tile.  That is at
+// once what copies move, what the elementwise arithmetic needs, and an operand of the tensor cores
+// (device/hopper.cuh), so that the tile stays in registers.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/types.h"
+
+#ifdef __CUDACC__
+#define BIRKHOFF_HOST_DEVICE __host__ __device__
+#else
+#define BIRKHOFF_HOST_DEVICE
+#endif
+
+namespace birkhoff::cuda {
+
+inline constexpr int kForwardTileTokens = 16;
+inline constexpr int kBackwardTileTokens = 8;
+inline constexpr int kWarpChannels = 32;
+
+// How a kernel is launched.
+struct SinglePassGeometry {
+  int cluster = 1;  // blocks: 1, 2, 4, 8, 16
+  int warps = 1;    // of a group, 32 channels each: cluster * warps * 32 >= C
+  int groups = 1;   // of warps that work on tiles of their own; 1 in the backward pass
+  bool operator==(const SinglePassGeometry&) const = default;
+};
+
+struct AnyGeometry {
+  static constexpr int kWarps = 0;  // of a block that owns channels; 0: not known
+  BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry given) {
+    return given;
+  }
+};
+template <int kCluster, int kGroupWarps, int kGroups>
+struct FixedGeometry {
+  static constexpr int kWarps = kGroupWarps * kGroups;
+  BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry) {
+    return {kCluster, kGroupWarps, kGroups};
+  }
+};
+
+// What one token gives besides its row.
+struct SinglePassColumns {
+  int streams = 1;       // N
+  int tiles = 0;         // of 8 columns of the projection: (columns + 7) / 8
+  bool per_row = false;  // kHc: every stream against the same columns
+};
+
+BIRKHOFF_HOST_DEVICE constexpr int AlignUp(int bytes, int to) { return (bytes + to - 1) / to * to; }
+// Tokens of a tile that one block finishes; blocks beyond the last token's finish none.
+BIRKHOFF_HOST_DEVICE constexpr int OwnedTokens(int tile, int cluster) {
+  return tile / cluster > 1 ? tile / cluster : 1;
+}
+
+// ---- forward
+
+struct ForwardSizes {
+  BIRKHOFF_HOST_DEVICE constexpr ForwardSizes(SinglePassGeometry geometry,
+                                              SinglePassColumns columns)
+      : threads(geometry.warps * 32),
+        owned(OwnedTokens(kForwardTileTokens, geometry.cluster)),
+        products((columns.per_row ? columns.streams : 1) * columns.tiles * 8),
+        gram(columns.streams * (columns.streams + 1) / 2),
+        sums((products + gram + 1) / 2 * 2),
+        // Rows of a warp's sums, 8 or 24 banks apart from each other.
+        sum_pitch((sums + 7) / 16 * 16 + 8),
+        // Rows of coefficients, 16 bytes that divide among the banks.
+        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 3) / 8 * 8 +
+                          4),
+        scale_pitch(AlignUp(columns.streams + 1, 4)) {
+    const int rows = columns.per_row ? 1 : columns.streams;
+    phi = rows * columns.tiles * 2 * geometry.warps * 32 * 8;
+    stage = (columns.streams + 1) * 2 * threads * 16;
+    parts = geometry.warps * kForwardTileTokens * sum_pitch * 4;
+    coefficients = 2 * kForwardTileTokens * coefficient_pitch * 4;
+    received = AlignUp(geometry.cluster * owned * sums * 4, 16);
+    scales = kForwardTileTokens * scale_pitch * 4;
+    group = stage + parts + coefficients + received + scales + 16;
+    total = 16 + phi + geometry.groups * group;
+  }
+
+  int threads;            // of a group
+  int owned;              // tokens that a block finishes
+  int products;           // floats of a token: [streams of kHc][tiles][8]
+  int gram;               // x_i . x_j, i <= j, row by row
+  int sums;               // both, rounded up to an even number
+  int sum_pitch;          // floats from token to token of a warp's sums
+  int coefficient_pitch;  // floats from token to token
+  int scale_pitch;        // floats from token to token: weights of the streams, 1 / rms
+  // Bytes, in this order: 16 of scratch, phi; then of each group:
+  int phi = 0, stage = 0, parts = 0, coefficients = 0, received = 0, scales = 0;
+  int group = 0, total = 0;
+};
+
+struct SingleForwardArgs {
+  int64_t tokens = 0;
+  int channels = 0;  // a multiple of 8
+  int columns = 0;   // of the projection
+  float mix_eps = 0, norm_eps = 0;
+  SinglePassGeometry geometry = {};
+  // The merge; nulls where X stands in `x` already, or of coefficients of a plain residual.
+  const bf16* x_below = nullptr;
+  const bf16* y = nullptr;
+  const float* coefficients_below = nullptr;
+  const float* prefix_below = nullptr;
+  bf16* x = nullptr;
+  float* prefix = nullptr;  // null: not wanted
+  const float* projection = nullptr;
+  const float* alpha = nullptr;
+  const float* bias = nullptr;
+  const float* gamma = nullptr;
+  float* logits = nullptr;
+  bf16* norm_out = nullptr;
+  float* norm_inv_rms = nullptr;
+  uint32_t zero = 0;  // stays 0; device/hopper.cuh, Placed
+};
+
+// ---- backward
+
+struct BackwardSizes {
+  BIRKHOFF_HOST_DEVICE constexpr BackwardSizes(SinglePassGeometry geometry,
+                                               SinglePassColumns columns)
+      : threads(geometry.warps * 32),
+        owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
+        dots(AlignUp(
+            columns.streams * (columns.streams + 2) + columns.streams * (columns.streams + 1) / 2,
+            2)),
+        // Of a token: H_pre, H_res; H_post below; 1 / rms of u.  16 bytes divide among the banks.
+        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 4) / 8 * 8 +
+                          4),
+        // Of a token: dproducts as pairs of bf16 (high, low); as fp16, high, then low; four floats.
+        packet(columns.tiles * 16 + 4) {
+    const int row = threads * 16;
+    phi = columns.streams * columns.tiles * 4 * 4 * threads;
+    gamma = threads * 4;
+    y_stage = row;
+    stage = (2 * columns.streams + 1) * row;
+    parts = geometry.warps * kBackwardTileTokens * dots * 4;
+    coefficients = kBackwardTileTokens * coefficient_pitch * 4;
+    packets = kBackwardTileTokens * packet * 4;
+    received = AlignUp(geometry.cluster * owned * dots * 4, 16);
+    scratch = 128 * 4 + packet * 4;
+    total = 16 + phi + gamma + kStages * stage + kYStages * y_stage + parts +
+            kCoefficientStages * coefficients + 2 * packets + 2 * received + scratch + 32;
+  }
+  static constexpr int kStages = 3;   // tiles that are loading, have their dots, are applied
+  static constexpr int kYStages = 2;  // y is done with after the dots
+  static constexpr int kCoefficientStages = 4;  // of all warps: some may be a tile ahead
+
+  int threads;            // of the warps that own channels; one warp more finishes tokens
+  int owned;              // tokens that a block finishes
+  int dots;               // floats of a token
+  int coefficient_pitch;  // floats from token to token
+  int packet;             // words of a token
+  // Bytes, in this order: 16 of scratch, phi, gamma, the stages, y's stages, parts, coefficients,
+  // packets, received, scratch, barriers.
+  int phi = 0, gamma = 0, stage = 0, y_stage = 0, parts = 0, coefficients = 0, packets = 0;
+  int received = 0, scratch = 0, total = 0;
+};
+
+struct SingleBackwardArgs {
+  int64_t tokens = 0;
+  int channels = 0;  // a multiple of 8
+  int columns = 0;
+  SinglePassGeometry geometry = {};
+  const bf16* dx_above = nullptr;
+  const bf16* x = nullptr;
+  const bf16* y = nullptr;
+  const bf16* dnorm = nullptr;
+  const float* norm_inv_rms = nullptr;
+  const float* coefficients = nullptr;
+  const float* logits = nullptr;
+  const float* basis = nullptr;  // Sinkhorn: [tokens, n - 1, n, n] (device/sinkhorn_basis.cuh)
+  bool equal_streams = false;
+  const float* projection = nullptr;
+  const float* alpha = nullptr;
+  const float* bias = nullptr;
+  const float* gamma = nullptr;
+  const float* suffix_above = nullptr;
+  float* suffix = nullptr;                    // null: not wanted
+  const float* coefficients_below = nullptr;  // null: no merge below
+  bf16* dx = nullptr;
+  bf16* dy_below = nullptr;
+  // What each cluster (or block, `sums`) adds up, for a second kernel.
+  float* projection_partials = nullptr;  // [clusters, N C, columns]
+  float* gamma_partials = nullptr;       // [clusters, C]
+  float* sums = nullptr;                 // [blocks, 3 + columns]: alpha, bias
+  uint32_t zero = 0;                     // as above
+};
+
+}  // namespace birkhoff::cuda

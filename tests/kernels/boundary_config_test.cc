@@ -1,0 +1,98 @@
+// Which kernels of the GPU make a boundary: a pure function, so it is tested without one.
+#include "kernels/cuda/boundary_config.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace birkhoff::cuda {
+namespace {
+
+BoundaryDesc Desc(BoundaryPass pass, int64_t channels, int streams = 4) {
+  return {.pass = pass, .shape = {.streams = streams, .tokens = 16384, .channels = channels}};
+}
+std::string Text(const BoundaryDesc& desc, BoundaryPath path = BoundaryPath::kSinglePass) {
+  return ToString(ConfigOf(desc, path, /*most_partials=*/25));
+}
+
+constexpr BoundaryPass kForward = BoundaryPass::kForward, kBackward = BoundaryPass::kBackward;
+
+TEST(BoundaryConfig, StreamsUntilTheSinglePassIsChosen) {
+  EXPECT_EQ(Text(Desc(kForward, 2560), BoundaryPath::kChosen), "streaming");
+  EXPECT_EQ(Text(Desc(kForward, 2560), BoundaryPath::kStreaming), "streaming");
+}
+
+TEST(BoundaryConfig, PrintsTheShapesThatPayMost) {
+  EXPECT_EQ(Text(Desc(kForward, 2560)),
+            "single pass: cluster 8, warps 10 x 2, tile 16, 640 threads, 227632 bytes shared");
+  EXPECT_EQ(Text(Desc(kForward, 2048)),
+            "single pass: cluster 8, warps 8 x 2, tile 16, 512 threads, 184624 bytes shared");
+  EXPECT_EQ(Text(Desc(kBackward, 2560)),
+            "single pass: cluster 8, warps 10 x 1, tile 8, 352 threads, 230656 bytes shared");
+  EXPECT_EQ(Text(Desc(kBackward, 2048)),
+            "single pass: cluster 8, warps 8 x 1, tile 8, 288 threads, 186624 bytes shared");
+}
+
+TEST(BoundaryConfig, SaysWhyItStreams) {
+  const auto why = [](BoundaryDesc desc) { return Text(desc); };
+  BoundaryDesc desc = Desc(kForward, 100);
+  EXPECT_EQ(why(desc), "streaming: C=100; need C % 8 == 0");
+  EXPECT_EQ(why(Desc(kForward, 2560, 8)), "streaming: n=8; need n <= 4");
+  EXPECT_EQ(why(Desc(kForward, 2560, 1)), "streaming: n=1; need n >= 2, or a plain residual");
+  EXPECT_EQ(why(Desc(kForward, 12288)), "streaming: C=12288; need C <= 8192");
+  EXPECT_EQ(why(Desc(kBackward, 8192)), "streaming: C=8192; need C <= 5120");
+  EXPECT_EQ(why(Desc(BoundaryPass::kRecompute, 2560)), "streaming: recompute is one pass as it is");
+  desc = Desc(kForward, 2560);
+  desc.dtype = DType::kFloat32;
+  EXPECT_EQ(why(desc), "streaming: streams in fp32; need bf16");
+  desc = Desc(kForward, 2560);
+  desc.compute_capability = 80;
+  EXPECT_EQ(why(desc), "streaming: compute capability 80; need 90");
+  desc = Desc(kForward, 2560);
+  desc.aligned = false;
+  EXPECT_EQ(why(desc), "streaming: a row is not aligned; need 16 bytes");
+  desc = Desc(kForward, 2560);
+  desc.sink = BoundarySink::kHead;
+  EXPECT_EQ(why(desc), "streaming: no sub-layer above; need one");
+  desc = Desc(kBackward, 2560);
+  desc.shape.kind = BoundaryKind::kHc;
+  EXPECT_EQ(why(desc), "streaming: backward of another kind; need mhc");
+  desc = Desc(kBackward, 2560);
+  desc.shape.mapping = MixMapping::kPermutations;
+  EXPECT_EQ(why(desc), "streaming: backward of permutations; need sinkhorn");
+  desc = Desc(kBackward, 2560);
+  desc.shape.sinkhorn_iterations = 25;
+  EXPECT_EQ(why(desc), "streaming: sinkhorn_iterations=25; need n times as many <= 96");
+}
+
+TEST(BoundaryConfig, CoversTheChannelsWithinWhatABlockMayHave) {
+  for (const BoundaryPass pass : {kForward, kBackward}) {
+    for (const int streams : {2, 3, 4}) {
+      for (int64_t channels = 8; channels <= 8192; channels += 8) {
+        const BoundaryConfig config =
+            ConfigOf(Desc(pass, channels, streams), BoundaryPath::kSinglePass, 25);
+        if (pass == kForward || channels <= 5120) {
+          ASSERT_TRUE(config.single_pass) << channels << ": " << ToString(config);
+        }
+        if (!config.single_pass) continue;
+        const SinglePassGeometry& geometry = config.geometry;
+        ASSERT_GE(geometry.cluster * geometry.warps * kWarpChannels, channels);
+        ASSERT_LE(config.shared_bytes, kMostSharedBytes);
+        ASSERT_LE(config.threads, pass == kForward ? 640 : 352);
+        ASSERT_LE(geometry.groups, 15) << "named barriers";
+        ASSERT_EQ(config.tile_tokens % 8, 0);
+      }
+    }
+  }
+}
+
+TEST(BoundaryConfig, MakesNoMoreClustersThanTilesOrPartialSums) {
+  BoundaryDesc desc = Desc(kForward, 2560);
+  desc.shape.tokens = 33;  // three tiles, two to a cluster
+  EXPECT_EQ(ConfigOf(desc, BoundaryPath::kSinglePass).most_clusters, 2);
+  EXPECT_EQ(ConfigOf(Desc(kBackward, 2560), BoundaryPath::kSinglePass, 7).most_clusters, 7);
+}
+
+}  // namespace
+}  // namespace birkhoff::cuda

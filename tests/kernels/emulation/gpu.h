@@ -1,0 +1,465 @@
+// Kernels of the GPU on the CPU, to the letter of their index arithmetic and of their barriers: a
+// thread is a fiber, a cluster's fibers take turns, and the functions of device/hopper.cuh do what
+// Hopper's instructions do.  Slow, and blind for races that only true concurrency shows; a barrier
+// that nobody opens is found, and so is a read of shared memory that nobody wrote (it is NaN) or
+// that a copy has not reached yet (copies arrive as late as they may, or as early).
+//
+// Include this before any header of kernels/cuda/device.
+#pragma once
+
+#include <ucontext.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "core/base/check.h"
+#include "kernels/types.h"
+
+#define BIRKHOFF_EMULATED_GPU
+#define __device__
+#define __noinline__
+#define threadIdx (::birkhoff::emulation::Here().thread)
+#define blockIdx (::birkhoff::emulation::Here().block)
+#define blockDim (::birkhoff::emulation::Here().block_size)
+#define gridDim (::birkhoff::emulation::Here().grid_size)
+
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+
+namespace birkhoff::emulation {
+
+struct Index {
+  unsigned x = 0;
+};
+
+// Threads that wait for each other.
+struct Meeting {
+  int arrived = 0;
+  uint64_t generation = 0;
+};
+
+struct Warp {
+  Meeting meeting;
+  alignas(16) unsigned char in[32][64], out[32][64];
+};
+
+struct Block {
+  std::vector<unsigned char> memory;
+  unsigned char* shared = nullptr;  // 1024-byte aligned
+  int bytes = 0;
+  std::map<int, Meeting> barriers;
+  std::vector<Warp> warps;
+};
+
+struct Cluster {
+  Meeting barrier;
+  std::vector<Block> blocks;
+};
+
+struct Copy {
+  unsigned char* to;
+  unsigned char bytes[16];
+  int count;
+};
+
+struct Fiber {
+  Index thread, block, block_size, grid_size;
+  int rank = 0;  // of the block in its cluster
+  Block* in = nullptr;
+  Cluster* cluster = nullptr;
+  Warp* warp = nullptr;
+  std::deque<std::vector<Copy>> copies;  // sets, the last one open
+  ucontext_t context;
+  std::vector<unsigned char> stack;
+  bool done = false;
+};
+
+struct Machine {
+  ucontext_t scheduler;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  Fiber* running = nullptr;
+  const std::function<void(unsigned char*)>* kernel = nullptr;
+  uint64_t progress = 0;
+  bool late_copies = true;
+};
+inline Machine& TheMachine() {
+  static Machine machine;
+  return machine;
+}
+inline Fiber& Here() { return *TheMachine().running; }
+
+inline void Yield() {
+  Machine& machine = TheMachine();
+  swapcontext(&machine.running->context, &machine.scheduler);
+}
+template <typename Ready>
+void WaitUntil(const Ready& ready) {
+  while (!ready()) Yield();
+  ++TheMachine().progress;
+}
+inline void Meet(Meeting& meeting, int threads) {
+  const uint64_t generation = meeting.generation;
+  ++TheMachine().progress;
+  if (++meeting.arrived == threads) {
+    meeting.arrived = 0;
+    ++meeting.generation;
+    return;
+  }
+  WaitUntil([&] { return meeting.generation != generation; });
+}
+
+// What all lanes of a warp give, to what all get.
+template <typename Out, typename In, typename Work>
+Out Together(const In& in, const Work& work) {
+  static_assert(sizeof(In) <= 64 && sizeof(Out) <= 64);
+  Warp& warp = *Here().warp;
+  const unsigned lane = Here().thread.x % 32;
+  std::memcpy(warp.in[lane], &in, sizeof(in));
+  const uint64_t generation = warp.meeting.generation;
+  ++TheMachine().progress;
+  if (++warp.meeting.arrived == 32) {
+    In all[32];
+    Out results[32];
+    for (int l = 0; l < 32; ++l) std::memcpy(&all[l], warp.in[l], sizeof(In));
+    work(all, results);
+    for (int l = 0; l < 32; ++l) std::memcpy(warp.out[l], &results[l], sizeof(Out));
+    warp.meeting.arrived = 0;
+    ++warp.meeting.generation;
+  } else {
+    WaitUntil([&] { return warp.meeting.generation != generation; });
+  }
+  Out out;
+  std::memcpy(&out, warp.out[lane], sizeof(out));
+  return out;
+}
+
+inline void Enter() {
+  Machine& machine = TheMachine();
+  (*machine.kernel)(machine.running->in->shared);
+  machine.running->done = true;
+  ++machine.progress;
+  Yield();
+}
+
+inline std::unique_ptr<Fiber> NewFiber(Cluster& cluster, int rank, int thread) {
+  auto fiber = std::make_unique<Fiber>();
+  fiber->thread.x = unsigned(thread);
+  fiber->rank = rank;
+  fiber->in = &cluster.blocks[size_t(rank)];
+  fiber->cluster = &cluster;
+  fiber->warp = &fiber->in->warps[size_t(thread / 32)];
+  fiber->copies.emplace_back();
+  fiber->stack.resize(48 * 1024);
+  getcontext(&fiber->context);
+  fiber->context.uc_stack.ss_sp = fiber->stack.data();
+  fiber->context.uc_stack.ss_size = fiber->stack.size();
+  fiber->context.uc_link = nullptr;
+  makecontext(&fiber->context, Enter, 0);
+  return fiber;
+}
+
+inline void RunCluster(Cluster& cluster, int first_block, int grid, int threads) {
+  Machine& machine = TheMachine();
+  machine.fibers.clear();
+  for (int rank = 0; rank < int(cluster.blocks.size()); ++rank) {
+    cluster.blocks[size_t(rank)].warps.resize(size_t(threads / 32));
+    for (int thread = 0; thread < threads; ++thread) {
+      machine.fibers.push_back(NewFiber(cluster, rank, thread));
+      Fiber& fiber = *machine.fibers.back();
+      fiber.block.x = unsigned(first_block + rank);
+      fiber.block_size.x = unsigned(threads);
+      fiber.grid_size.x = unsigned(grid);
+    }
+  }
+  int idle_rounds = 0;
+  for (size_t left = machine.fibers.size(); left > 0;) {
+    const uint64_t before = machine.progress;
+    left = 0;
+    for (const std::unique_ptr<Fiber>& fiber : machine.fibers) {
+      if (fiber->done) continue;
+      ++left;
+      machine.running = fiber.get();
+      swapcontext(&machine.scheduler, &fiber->context);
+    }
+    idle_rounds = machine.progress == before ? idle_rounds + 1 : 0;
+    BIRKHOFF_CHECK(idle_rounds < 3, "emulated kernel: every thread waits");
+  }
+}
+
+struct LaunchShape {
+  int blocks = 1, cluster = 1, threads = 32, shared_bytes = 0;
+};
+// Runs kernel(shared memory) in every thread, one cluster after the other.
+inline void Launch(const LaunchShape& shape, bool late_copies,
+                   const std::function<void(unsigned char*)>& kernel) {
+  Machine& machine = TheMachine();
+  machine.kernel = &kernel;
+  machine.late_copies = late_copies;
+  for (int first = 0; first < shape.blocks; first += shape.cluster) {
+    Cluster cluster;
+    cluster.blocks.resize(size_t(shape.cluster));
+    for (Block& block : cluster.blocks) {
+      block.bytes = shape.shared_bytes;
+      block.memory.assign(size_t(shape.shared_bytes) + 1024, 0xff);
+      block.shared = reinterpret_cast<unsigned char*>(
+          (reinterpret_cast<uintptr_t>(block.memory.data()) + 1023) / 1024 * 1024);
+    }
+    RunCluster(cluster, first, shape.blocks, shape.threads);
+  }
+}
+
+// Address `pointer` of this block's shared memory, in block `rank` of the cluster.
+inline unsigned char* InBlock(const void* pointer, int rank, int bytes) {
+  const auto offset = static_cast<const unsigned char*>(pointer) - Here().in->shared;
+  BIRKHOFF_CHECK(offset >= 0 && offset + bytes <= Here().in->bytes, "outside of shared memory");
+  BIRKHOFF_CHECK(offset % bytes == 0, "not aligned");
+  BIRKHOFF_CHECK(rank >= 0 && rank < int(Here().cluster->blocks.size()), "no such block");
+  return Here().cluster->blocks[size_t(rank)].shared + offset;
+}
+
+// A barrier that counts bytes, as it stands in shared memory.
+struct ByteBarrier {
+  int32_t bytes;   // still to come; negative where they came before they were expected
+  uint16_t armed;  // whether they are expected
+  uint16_t phase;
+};
+static_assert(sizeof(ByteBarrier) == 8);
+inline void Settle(ByteBarrier& barrier) {
+  ++TheMachine().progress;
+  if (barrier.armed == 0 || barrier.bytes != 0) return;
+  barrier.armed = 0;
+  ++barrier.phase;
+}
+
+inline float FromF16(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  float value = exponent == 31  ? (fraction != 0 ? std::nanf("") : HUGE_VALF)
+                : exponent == 0 ? std::ldexp(float(fraction), -24)
+                                : std::ldexp(float(fraction + 1024), exponent - 25);
+  return (bits >> 15) != 0 ? -value : value;
+}
+inline uint16_t ToF16(float value) {
+  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  const float size = std::fabs(value);
+  if (std::isnan(value)) return 0x7fff;
+  if (size >= 65520.0f) return sign | 0x7c00;
+  int exponent;
+  std::frexp(size, &exponent);
+  const int unit = exponent - 11 < -24 ? -24 : exponent - 11;       // of the last place
+  const auto count = int(std::nearbyint(std::ldexp(size, -unit)));  // 0 .. 2048
+  if (count < 1024) return sign | uint16_t(count);                  // subnormal
+  const int up = count == 2048 ? 1 : 0;
+  return sign | uint16_t((unit + 25 + up) << 10) | uint16_t((up != 0 ? 1024 : count) & 1023);
+}
+inline float OfHalf(uint32_t word, int half, bool is_bf16) {
+  const auto bits = uint16_t(word >> (16 * half));
+  return is_bf16 ? ToFloat(bf16{bits}) : FromF16(bits);
+}
+
+// The tensor cores' product; short: 8 columns of a.
+struct MmaOperands {
+  float d[4];
+  uint32_t a[4], b[2];
+};
+struct MmaResult {
+  float d[4];
+};
+inline MmaResult Multiply(const MmaOperands& operands, bool is_bf16, bool is_short) {
+  return Together<MmaResult>(operands, [&](const MmaOperands* in, MmaResult* out) {
+    const int depth = is_short ? 8 : 16;
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int k = 0; k < 4; ++k) {
+        const int row = lane / 4 + k / 2 * 8, column = lane % 4 * 2 + k % 2;
+        double sum = double(in[lane].d[k]);
+        for (int i = 0; i < depth; ++i) {
+          // Element (row, i) of a, (i, column) of b.
+          const int from_a = row % 8 * 4 + i % 8 / 2, from_b = column * 4 + i % 8 / 2;
+          sum += double(OfHalf(in[from_a].a[row / 8 + i / 8 * 2], i % 2, is_bf16)) *
+                 double(OfHalf(in[from_b].b[i / 8], i % 2, is_bf16));
+        }
+        out[lane].d[k] = float(sum);
+      }
+    }
+  });
+}
+
+}  // namespace birkhoff::emulation
+
+// ---- the names that kernels use
+
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __fdividef(float a, float b) { return a / b; }
+inline void __syncthreads() {
+  using namespace birkhoff::emulation;
+  Meet(Here().in->barriers[0], int(Here().block_size.x));
+}
+inline int atomicMax(int* at, int value) {
+  const int old = *at;
+  *at = old > value ? old : value;
+  return old;
+}
+
+namespace birkhoff::cuda {
+
+inline void CopyAsync(void* to, const void* from, int bytes, bool there) {
+  emulation::Fiber& fiber = emulation::Here();
+  emulation::Copy copy = {static_cast<unsigned char*>(to), {}, bytes};
+  emulation::InBlock(to, fiber.rank, bytes);
+  if (there) std::memcpy(copy.bytes, from, size_t(bytes));
+  if (emulation::TheMachine().late_copies) {
+    fiber.copies.back().push_back(copy);
+  } else {
+    std::memcpy(to, copy.bytes, size_t(bytes));
+  }
+}
+inline void CopyAsync16(void* to, const void* from, bool there) { CopyAsync(to, from, 16, there); }
+inline void CopyAsync4(void* to, const void* from, bool there) { CopyAsync(to, from, 4, there); }
+inline void CopyCommit() { emulation::Here().copies.emplace_back(); }
+template <int kSets>
+void CopyWait() {
+  auto& copies = emulation::Here().copies;
+  while (copies.size() > size_t(kSets) + 1) {
+    for (const emulation::Copy& copy : copies.front()) {
+      std::memcpy(copy.to, copy.bytes, size_t(copy.count));
+    }
+    copies.pop_front();
+  }
+}
+
+inline void KeepOrder() {}
+inline void Store16(void* to, uint4 words) {
+  BIRKHOFF_CHECK(reinterpret_cast<uintptr_t>(to) % 16 == 0, "not aligned");
+  std::memcpy(to, &words, 16);
+}
+
+inline uint32_t PackBf16(float low, float high) {
+  return uint32_t{ToBf16(low).bits} | uint32_t{ToBf16(high).bits} << 16;
+}
+inline uint32_t PackF16(float low, float high) {
+  return uint32_t{emulation::ToF16(low)} | uint32_t{emulation::ToF16(high)} << 16;
+}
+inline float LowF16(uint32_t word) { return emulation::FromF16(uint16_t(word)); }
+inline float BitsFloat(uint32_t bits) { return std::bit_cast<float>(bits); }
+inline uint32_t FloatBits(float value) { return std::bit_cast<uint32_t>(value); }
+inline float LowBf16(uint32_t word) { return BitsFloat(word << 16); }
+inline float HighBf16(uint32_t word) { return BitsFloat(word & 0xffff0000u); }
+inline float LowBf16Anew(uint32_t word) { return LowBf16(word); }
+inline float HighBf16Anew(uint32_t word) { return HighBf16(word); }
+
+inline uint32_t Placed(uint32_t word, uint32_t zero) { return word ^ zero; }
+inline void StoreIf(bool wanted, float* to, float value) {
+  if (wanted) *to = value;
+}
+
+template <typename T>
+T ShuffleXor(T value, int lanes) {
+  return emulation::Together<T>(value, [&](const T* in, T* out) {
+    for (int l = 0; l < 32; ++l) out[l] = in[l ^ lanes];
+  });
+}
+inline bool AnyLane(bool value) {
+  return emulation::Together<bool>(value, [](const bool* in, bool* out) {
+    bool any = false;
+    for (int l = 0; l < 32; ++l) any = any || in[l];
+    for (int l = 0; l < 32; ++l) out[l] = any;
+  });
+}
+inline void WarpBarrier() { AnyLane(false); }
+
+inline void MmaInto(float (&d)[4], const emulation::MmaOperands& operands, bool is_bf16,
+                    bool is_short) {
+  const emulation::MmaResult result = emulation::Multiply(operands, is_bf16, is_short);
+  std::memcpy(d, result.d, sizeof(d));
+}
+inline void MmaF16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}}, false, false);
+}
+inline void MmaF16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a0, a1, 0, 0}, {b0, 0}}, false, true);
+}
+inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}}, true, false);
+}
+inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a0, a1, 0, 0}, {b0, 0}}, true, true);
+}
+inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
+  struct Words {
+    uint32_t at[4];
+  };
+  emulation::InBlock(row, emulation::Here().rank, 16);
+  const Words got = emulation::Together<Words>(row, [](const void* const* in, Words* out) {
+    for (int lane = 0; lane < 32; ++lane) {
+      for (int m = 0; m < 4; ++m) {
+        uint16_t pair[2];
+        for (int k = 0; k < 2; ++k) {
+          const void* const from = in[8 * m + lane % 4 * 2 + k];
+          std::memcpy(&pair[k], static_cast<const unsigned char*>(from) + lane / 4 * 2, 2);
+        }
+        out[lane].at[m] = pair[0] | uint32_t{pair[1]} << 16;
+      }
+    }
+  });
+  std::memcpy(words, got.at, sizeof(words));
+}
+
+inline void NamedBarrier(int id, int threads) {
+  emulation::Meet(emulation::Here().in->barriers[id], threads);
+}
+inline int ClusterRank() { return emulation::Here().rank; }
+inline void ClusterBarrier() {
+  emulation::Fiber& fiber = emulation::Here();
+  emulation::Meet(fiber.cluster->barrier,
+                  int(fiber.cluster->blocks.size()) * int(fiber.block_size.x));
+}
+
+inline emulation::ByteBarrier& Barrier(uint64_t* at) {
+  return *reinterpret_cast<emulation::ByteBarrier*>(at);
+}
+inline void ByteBarrierInit(uint64_t* barrier) { Barrier(barrier) = {0, 0, 0}; }
+inline void ByteBarriersReady() {}
+inline void ByteBarrierExpect(uint64_t* at, int bytes) {
+  emulation::ByteBarrier& barrier = Barrier(at);
+  BIRKHOFF_CHECK(barrier.armed == 0, "a phase was expected twice");
+  barrier.armed = 1;
+  barrier.bytes += bytes;
+  emulation::Settle(barrier);
+}
+inline void ByteBarrierWait(uint64_t* at, int parity) {
+  emulation::ByteBarrier& barrier = Barrier(at);
+  emulation::WaitUntil([&] { return barrier.phase % 2 != parity; });
+}
+inline void SendBytes(void* to, int rank, const void* from, int bytes, uint64_t* at) {
+  std::memcpy(emulation::InBlock(to, rank, bytes), from, size_t(bytes));
+  emulation::ByteBarrier& barrier =
+      Barrier(reinterpret_cast<uint64_t*>(emulation::InBlock(at, rank, 8)));
+  barrier.bytes -= bytes;
+  emulation::Settle(barrier);
+}
+inline void Send8(void* to, int rank, float first, float second, uint64_t* barrier) {
+  const float both[2] = {first, second};
+  SendBytes(to, rank, both, 8, barrier);
+}
+inline void Send16(void* to, int rank, uint4 words, uint64_t* barrier) {
+  SendBytes(to, rank, &words, 16, barrier);
+}
+
+}  // namespace birkhoff::cuda
