@@ -267,7 +267,8 @@ absl::Status CheckStorePath(const std::string& path) {
   std::string head(kMagic.size(), '\0');
   file.read(head.data(), static_cast<std::streamsize>(head.size()));
   const bool empty = !file.is_open() || file.gcount() == 0;  // SQLite says what it thinks of that
-  return empty || head == kMagic ? absl::OkStatus() : NotOurs(path);
+  if (empty || head == kMagic) return absl::OkStatus();
+  return absl::DataLossError(NotOurs(path).message());
 }
 
 // Of a database without a version: it is new, or another program's.

@@ -191,7 +191,7 @@ const std::vector<OddSpec>& OddSpecs() {
           64,
           "a: a list is not allowed; need a field of the job spec (birkhoff explain lists them)"},
       OddSpec{
-          "DeepBrackets", "data: " + Repeat("[", 5000), 64,
+          "DeepBrackets", "data: " + Repeat("[", 5000) + "\n", 64,
           "job spec line 2, column 1: the text (bad file) is not allowed; need well-formed YAML"},
       OddSpec{"DeepMaps", "data: " + Repeat("{a: ", 3000), 64,
               "job spec line 1, column 1998: the text (bad file) is not allowed; need well-formed "

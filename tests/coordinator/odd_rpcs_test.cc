@@ -157,7 +157,7 @@ const std::vector<OddRequest>& OddRequests() {
        "name: \"../../etc\" is not allowed"},
       {"NameWithJobs", "CreateJob",
        "spec { name: 'jobs/x' data { train { path: 't' weight: 1 } } }", kInvalid,
-       "name: \"jobs/x\" is not allowed"},
+       "name: jobs/x is not allowed"},
       {"WeightNan", "CreateJob", "spec { name: 'x' data { train { path: 't' weight: nan } } }",
        kInvalid, "data.train[0].weight: nan is not allowed"},
       Spec("ManyRanks", "parallelism { pipeline_parallel_degree: 2147483647 }", kInvalid,

@@ -2,7 +2,7 @@
 
 One run without faults is the measure; every other one must leave the same tensors in its last
 checkpoint and the same numbers in metrics.jsonl, each step once.  BIRKHOFF_KILLS says how many
-faults the random mix has, BIRKHOFF_SEED which.
+kills the random mix has, to which come a third as many stops; BIRKHOFF_SEED which.
 """
 import fcntl
 import os
@@ -24,7 +24,8 @@ from programs import wait_for
 KILLS = int(os.environ.get("BIRKHOFF_KILLS", "6"))
 SEED = int(os.environ.get("BIRKHOFF_SEED", "1"))
 STEPS = 60
-MIX_STEPS = 50 * KILLS
+FAULTS = ["kill"] * KILLS + ["stop"] * (KILLS // 3)
+MIX_STEPS = 50 * len(FAULTS)
 CLOCKED = {"step_seconds", "tokens_per_second", "mfu", "bubble", "exposed_transfer", "memory_bytes"}
 IMPATIENT = ["--heartbeat-seconds", "0.2", "--lease-seconds", "1.5"]
 RESTLESS = ["--progress-limit", "3"]
@@ -286,12 +287,13 @@ class KillTest(unittest.TestCase):
         self.addCleanup(cluster.close)
         self.create(cluster, overrides=[f"training.steps={MIX_STEPS}"])
         done = []
-        for step in sorted(draw.randrange(1, MIX_STEPS - 50) for _ in range(KILLS)):
+        steps = sorted(draw.randrange(1, MIX_STEPS - 50) for _ in FAULTS)
+        for step, fault in zip(steps, draw.sample(FAULTS, len(FAULTS))):
             if draw.random() < 0.75:  # else while the attempt before is still being lost, or begins
                 self.wait_for_step(step)
             self.pass_time(draw.uniform(0, 0.3))
             self.assertLess(programs.last_step(self.output), MIX_STEPS, f"over too soon: {done}")
-            done.append(self.disturb(cluster, draw))
+            done.append(self.disturb(cluster, draw, fault == "stop"))
         from birkhoff.v1 import job_pb2
         events = self.watch_to_end(cluster)
         last = events[-1].state_changed
@@ -299,8 +301,7 @@ class KillTest(unittest.TestCase):
         self.assertEqual(last.state, job_pb2.Job.STATE_SUCCEEDED, story)
         self.assertEqual([event.event_id for event in events], list(range(1, len(events) + 1)))
         self.expect_same_result(measure, MIX_STEPS)
-        kinds = {kind: sum(1 for one in done if one.startswith(kind)) for kind in ("kill", "stop")}
-        print(f"figure mix of {len(done)} faults, {kinds}, seed {SEED}: "
+        print(f"figure {KILLS} kills and {len(done) - KILLS} stops, seed {SEED}: "
               f"{events[-1].attempt} attempts, {MIX_STEPS} steps, the same bits")
 
     def pass_time(self, seconds):
@@ -308,9 +309,8 @@ class KillTest(unittest.TestCase):
         end, step = time.monotonic() + seconds, programs.last_step(self.output) + 10
         wait_for(lambda: time.monotonic() > end or programs.last_step(self.output) > step, "time")
 
-    def disturb(self, cluster, draw):
+    def disturb(self, cluster, draw, stop):
         """One fault; says which.  What was killed is started anew, what was stopped goes on."""
-        stop = draw.random() < 0.3
         pause = draw.uniform(0.1, 3.5) if stop else 0  # leases last 1.5 s
         victim = draw.choice(["rank", "rank", "supervisor", "supervisor", "coordinator"])
         name = draw.choice(sorted(cluster.workers))
