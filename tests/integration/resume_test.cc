@@ -363,7 +363,11 @@ TEST_F(ResumeTest, RefusalNamesEveryFieldHoweverManyThereAre) {
   options_.spec.training.clip_grad = 0.5;
   options_.spec.data.seed = 1;
   ++options_.attempt;
-  const RunResult result = RunRanks(options_);
+  RunResult result = RunRanks(options_);
+  // Of a rank that has read the manifest; one may be told to stop before it has.
+  std::erase_if(result.statuses,
+                [](const absl::Status& status) { return absl::IsAborted(status); });
+  ASSERT_FALSE(result.statuses.empty());
   for (const char* field :
        {"optimizer.lr", "optimizer.beta1", "optimizer.beta2", "optimizer.eps",
         "optimizer.weight_decay", "lr_schedule.kind", "lr_schedule.warmup_steps",
