@@ -33,6 +33,7 @@ constexpr Bound kOthers[] = {
     {"birkhoff.v1.RankReady.notice", size_t{64} << 10},
     {"birkhoff.v1.CheckpointFailed.reason", size_t{64} << 10},
     {"birkhoff.v1.RankExited.reason", size_t{64} << 10},
+    {"birkhoff.v1.Noticed.sentence", size_t{64} << 10},
 };
 
 absl::Status TooMuch(const FieldDescriptor& field, size_t size) {

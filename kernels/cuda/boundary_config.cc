@@ -13,6 +13,8 @@ constexpr int kMostCluster = 16;  // beyond 8 by the kernel's own wish
 // forward; backward 10 warps and the one that finishes.
 constexpr int kUsualWarps = 10;
 constexpr int kForwardWarps = 20, kMostGroups = 4;
+// Channels that the largest cluster holds: 16 warps a block; 9, by their shared memory.
+constexpr int64_t kMostForward = 8192, kMostBackward = 4608;
 constexpr int kMostHistory = 96;  // scalings of a token, n a step, that Sinkhorn's basis may keep
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -80,15 +82,16 @@ BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t mos
 
   const BoundaryShape& shape = desc.shape;
   const bool forward = desc.pass == BoundaryPass::kForward;
+  const int64_t most = forward ? kMostForward : kMostBackward;
+  if (shape.channels > most) {
+    return Streaming(absl::StrCat("C=", shape.channels, "; need C <= ", most));
+  }
   BoundaryConfig config;
   config.single_pass = true;
   config.columns = {shape.streams, int(CeilDivide(ProjectionColumns(shape), 8)),
                     shape.kind == BoundaryKind::kHc};
   SinglePassGeometry& geometry = config.geometry;
   geometry = forward ? ForwardGeometry(shape.channels) : BackwardGeometry(shape.channels);
-  if (geometry.warps > (forward ? 16 : kUsualWarps)) {
-    return Streaming(absl::StrCat("C=", shape.channels, "; need C <= ", forward ? 8192 : 5120));
-  }
   const auto shared = [&] {
     return forward ? ForwardSizes(geometry, config.columns).total
                    : BackwardSizes(geometry, config.columns).total;

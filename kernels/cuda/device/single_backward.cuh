@@ -16,43 +16,21 @@
 // bits. Sinkhorn's gradient is three products of n x n numbers here (device/sinkhorn_basis.cuh).
 #pragma once
 
+#include "kernels/cuda/device/backward_block.cuh"
+#include "kernels/cuda/device/backward_finisher.cuh"
 #include "kernels/cuda/device/gates.cuh"
-#include "kernels/cuda/device/hopper.cuh"
-#include "kernels/cuda/single_pass.h"
 
 namespace birkhoff::cuda {
 
 // N streams, kTiles of 8 columns; kSinkhorn: or the identity, without logits.  kMerge: dy_below
 // too.
 template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry>
-class SingleBackward {
+class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
  public:
-  static constexpr SinglePassColumns kColumns = {N, kTiles, false};
-  static constexpr int kTile = kBackwardTileTokens;
-  static constexpr int kCoefficients = 2 * N + N * N;
-  static constexpr int kLogits = 2 * N + (kSinkhorn ? N * N : 0);
-  // Sums over channels of a token: dX'_i . x_j [N, N], dX'_i . y [N], g . x_j [N], where
-  // g = gamma dnorm, and x_i . x_j, i <= j, row by row.
-  static constexpr int kOfY = N * N, kOfG = kOfY + N, kGram = kOfG + N;
-  static constexpr int kDots = AlignUp(kGram + N * (N + 1) / 2, 2);
-  __device__ static constexpr int GramOf(int i, int j) {
-    const int row = i < j ? i : j, column = i < j ? j : i;
-    return kGram + row * N - row * (row - 1) / 2 + column - row;
-  }
-  // What Apply needs of a token: H_pre, H_res, H_post below, 1 / rms of u.
-  static constexpr int kRes = N, kBelow = N + N * N, kInverse = kBelow + N;
-  static_assert(kCoefficients <= 32, "a lane has one of each at most");
-  // Words of a packet (BackwardSizes): where fp16 begins, and the floats.
-  static constexpr int kPacketHalves = 8 * kTiles, kPacketFloats = 16 * kTiles;
+  using Block = BackwardBlock<N, kTiles, Fixed>;
 
   __device__ SingleBackward(const SingleBackwardArgs& args, unsigned char* shared)
-      : args_(args),
-        geometry_(Fixed::Of(args.geometry)),
-        sizes_(geometry_, kColumns),
-        shared_(shared),
-        rank_(ClusterRank()),
-        thread_(int(threadIdx.x)),
-        warp_(thread_ / 32),
+      : Block(args, shared),
         g_(thread_ % 32 / 4),
         t_(thread_ % 4),
         channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
@@ -73,7 +51,7 @@ class SingleBackward {
     __syncthreads();
     ClusterBarrier();
     if (finishes) {
-      FinishAll();
+      BackwardFinisher<N, kTiles, kSinkhorn, Fixed>(args_, shared_).Run();
     } else {
       WorkAll();
     }
@@ -81,47 +59,36 @@ class SingleBackward {
   }
 
  private:
-  // This cluster's tiles are Tile(0) .. Tile(Turns() - 1).
-  __device__ int Clusters() const { return int(gridDim.x) / geometry_.cluster; }
-  __device__ int Cluster() const { return int(blockIdx.x) / geometry_.cluster; }
-  __device__ int Tile(int turn) const { return Cluster() + turn * Clusters(); }
-  __device__ int Turns() const {
-    const int tiles = int((args_.tokens + kTile - 1) / kTile);
-    return tiles > Cluster() ? (tiles - Cluster() + Clusters() - 1) / Clusters() : 0;
-  }
-
-  // ---- shared memory
-
-  __device__ unsigned char* Stage(int turn) const {
-    return shared_ + 16 + sizes_.phi + sizes_.gamma + turn % BackwardSizes::kStages * sizes_.stage;
-  }
-  __device__ unsigned char* YStage(int turn) const {
-    return shared_ + 16 + sizes_.phi + sizes_.gamma + BackwardSizes::kStages * sizes_.stage +
-           turn % BackwardSizes::kYStages * sizes_.y_stage;
-  }
-  __device__ float* Parts() const {
-    return reinterpret_cast<float*>(YStage(0) + BackwardSizes::kYStages * sizes_.y_stage);
-  }
-  __device__ float* Coefficients(int turn) const {
-    return Parts() +
-           (sizes_.parts + turn % BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
-  }
-  __device__ uint32_t* Packets(int turn) const {
-    float* after =
-        Parts() + (sizes_.parts + BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
-    return reinterpret_cast<uint32_t*>(after) + turn % 2 * sizes_.packets / 4;
-  }
-  __device__ float* Received(int turn) const {
-    return reinterpret_cast<float*>(Packets(0)) +
-           (2 * sizes_.packets + turn % 2 * sizes_.received) / 4;
-  }
-  __device__ float* Scratch() const { return Received(0) + 2 * sizes_.received / 4; }
-  // The sums of an even and an odd turn have come, the packets of an even and an odd turn.
-  __device__ uint64_t* Barriers() const {
-    return reinterpret_cast<uint64_t*>(Scratch() + sizes_.scratch / 4);
-  }
-  __device__ uint64_t* SumsCome(int turn) const { return Barriers() + turn % 2; }
-  __device__ uint64_t* PacketsCome(int turn) const { return Barriers() + 2 + turn % 2; }
+  using Block::args_;
+  using Block::Barriers;
+  using Block::Cluster;
+  using Block::Coefficients;
+  using Block::geometry_;
+  using Block::GramOf;
+  using Block::kBelow;
+  using Block::kCoefficients;
+  using Block::kDots;
+  using Block::kInverse;
+  using Block::kOfG;
+  using Block::kOfY;
+  using Block::kPacketFloats;
+  using Block::kPacketHalves;
+  using Block::kRes;
+  using Block::kTile;
+  using Block::Packets;
+  using Block::PacketsCome;
+  using Block::Parts;
+  using Block::rank_;
+  using Block::Received;
+  using Block::shared_;
+  using Block::sizes_;
+  using Block::Stage;
+  using Block::SumsCome;
+  using Block::thread_;
+  using Block::Tile;
+  using Block::Turns;
+  using Block::warp_;
+  using Block::YStage;
 
   // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
   // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
@@ -221,8 +188,6 @@ class SingleBackward {
   __device__ float Phi(int j, int c, int column) const {
     return args_.projection[(int64_t{j} * args_.channels + c) * args_.columns + column];
   }
-
-  // ---- the warps that own channels
 
   // What a lane adds up over its tiles: dphi of 16 channels p and 8 columns z, as the tensor cores
   // hold it, and dgamma of its 8 channels in the order in which it takes them.
@@ -550,216 +515,7 @@ class SingleBackward {
     }
   }
 
-  // ---- the warp that finishes tokens
-
-  // Gradients of bias (a lane a column) and alpha, over this block's tokens.
-  struct Sums {
-    double bias = 0.0, alpha = 0.0;
-  };
-
-  __device__ void FinishAll() const {
-    const int owned = rank_ * sizes_.owned < kTile ? sizes_.owned : 0;
-    const int lane = thread_ % 32;
-    Sums sums;
-    for (int turn = 0; turn < Turns(); ++turn) {
-      if (lane == 0 && owned > 0) {
-        ByteBarrierExpect(SumsCome(turn), geometry_.cluster * owned * kDots * 4);
-      }
-      if (owned == 0) {
-        // Only the packets' barrier is this block's: it may be set once its warps are done with the
-        // packets of two turns ago, which is when those have come.
-        if (turn >= 2) ByteBarrierWait(PacketsCome(turn), (turn - 2) / 2 % 2);
-        if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
-        continue;
-      }
-      for (int own = 0; own < owned; ++own) {
-        const int local = rank_ * sizes_.owned + own;
-        const int64_t token = int64_t{Tile(turn)} * kTile + local;
-        FinishToken(turn, own, local, token, sums);
-      }
-    }
-    StoreSums(sums);
-  }
-
-  __device__ void FinishToken(int turn, int own, int local, int64_t token, Sums& sums) const {
-    const int lane = thread_ % 32;
-    const bool valid = token < args_.tokens;
-    const int64_t from = valid ? token : 0;
-    float* shared = Scratch();
-    float *dots = shared, *gates = shared + 40, *flows = shared + 72;
-    uint32_t* packet = reinterpret_cast<uint32_t*>(shared + 128);
-
-    // What does not wait for the sums.
-    const float gate =
-        lane < kCoefficients ? args_.coefficients[from * kCoefficients + lane] : 0.0f;
-    const float logit = lane < kLogits ? args_.logits[from * (kLogits + 1) + lane] : 0.0f;
-    const float inverse_r = args_.logits[from * (kLogits + 1) + kLogits];
-    const float inverse = args_.norm_inv_rms[from];
-    const int part = lane < N ? 0 : lane < 2 * N ? 1 : 2;
-    const float alpha = args_.alpha[part];
-    float basis[N > 1 ? N - 1 : 1] = {};
-    const int entry = lane - 2 * N;  // of H_res
-    if constexpr (kSinkhorn) {
-#pragma unroll
-      for (int k = 0; k < N - 1; ++k) {
-        if (entry < 0 || entry >= N * N) continue;
-        basis[k] = args_.basis[(from * (N - 1) + k) * N * N + entry];
-      }
-    }
-    gates[lane] = gate;
-    if (own == 0) {
-      ByteBarrierWait(SumsCome(turn), turn / 2 % 2);
-      // This block's own sums have come: its warps are done with the packets of two turns ago.
-      if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
-    }
-    for (int k = lane; k < kDots; k += 32) {
-      const float* received = Received(turn) + own * kDots + k;
-      float sum = received[0];
-      for (int peer = 1; peer < geometry_.cluster; ++peer) {
-        sum += received[peer * sizes_.owned * kDots];
-      }
-      dots[k] = sum;
-    }
-    WarpBarrier();
-
-    // Through the block's norm: mean over C of gamma dnorm u / rms.
-    float read = 0.0f;
-#pragma unroll
-    for (int j = 0; j < N; ++j) read = fmaf(gates[j], dots[kOfG + j], read);
-    const float mean = inverse * read / float(args_.channels);
-    float dgate = 0.0f;
-    if (lane < N) {
-      float of_u = 0.0f;  // u . x_j
-#pragma unroll
-      for (int i = 0; i < N; ++i) {
-        of_u = fmaf(gates[i], dots[GramOf(i, lane)], of_u);
-      }
-      const float dpre = inverse * fmaf(-inverse * mean, of_u, dots[kOfG + lane]);
-      dgate = dpre * gate * (1.0f - gate);
-    } else if (lane < 2 * N) {
-      dgate = dots[kOfY + lane - N] * gate * (1.0f - 0.5f * gate);
-    }
-    if constexpr (kSinkhorn) {
-      const float through = ThroughSinkhorn(entry, dots, gates + 2 * N, flows, basis);
-      if (entry >= 0 && entry < N * N) dgate = args_.equal_streams ? 0.0f : through;
-    }
-    if (!valid || lane >= kLogits) dgate = 0.0f;
-
-    // Through alpha, and through r.
-    sums.bias += double(dgate);
-    sums.alpha += double(dgate) * double(logit);
-    const float dlogit = alpha * dgate;
-    float through_r = dlogit * logit;
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes /= 2) through_r += ShuffleXor(through_r, lanes);
-    const float norm = inverse_r * inverse_r * through_r / float(N * args_.channels);
-    const float mean_sent = valid ? mean : 0.0f, norm_sent = valid ? norm : 0.0f;
-    WritePacket(dlogit * inverse_r, mean_sent, norm_sent, packet);
-    SendPacket(turn, local, packet);
-    if (valid && args_.suffix != nullptr) MultiplySuffix(token, gates + 2 * N);
-    WarpBarrier();  // the scratch is free
-  }
-
-  // dlogits of an entry of H_res (device/sinkhorn_basis.cuh); sums in double, they cancel where the
-  // matrix is near a permutation.
-  __device__ static float ThroughSinkhorn(int entry, const float* dmatrix, const float* matrix,
-                                          float* flows, const float* basis) {
-    float flow = 0.0f;
-    if (entry >= 0 && entry < N * N) {
-      double mean = 0.0;
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-        const int at = entry / N * N + j;
-        mean = fma(double(matrix[at]), double(dmatrix[at]), mean);
-      }
-      flow = float(double(matrix[entry]) * (double(dmatrix[entry]) - mean));
-      flows[entry] = flow;
-    }
-    WarpBarrier();
-    double sum = double(flow);
-#pragma unroll
-    for (int k = 0; k < N - 1; ++k) {
-      double left = 0.0;
-#pragma unroll
-      for (int i = 0; i < N; ++i) left += double(flows[i * N + k]);
-      sum = fma(left, double(basis[k]), sum);
-    }
-    return float(sum);
-  }
-
-  // dproducts of the lane's column, as bf16 (high, low), and as fp16 high and low under the power
-  // of two that brings the largest to 2^10; then the floats.
-  __device__ void WritePacket(float dproduct, float mean, float norm, uint32_t* packet) const {
-    const int lane = thread_ % 32;
-    float largest = fabsf(dproduct);
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-      largest = fmaxf(largest, ShuffleXor(largest, lanes));
-    }
-    const float scale = PowerBelow(largest, 10);
-    const float scaled = dproduct * scale;
-    const float high = LowF16(PackF16(scaled, 0.0f)), low = scaled - high;
-    const float next_high = ShuffleXor(high, 1), next_low = ShuffleXor(low, 1);
-    if (lane < 8 * kTiles) {
-      const float rest = dproduct - LowBf16(PackBf16(dproduct, 0.0f));
-      packet[lane] = PackBf16(dproduct, rest);
-      if (lane % 2 == 0) {
-        packet[kPacketHalves + lane / 2] = PackF16(high, next_high);
-        packet[kPacketHalves + 4 * kTiles + lane / 2] = PackF16(low, next_low);
-      }
-    }
-    if (lane == 0) {
-      packet[kPacketFloats] = FloatBits(mean);
-      packet[kPacketFloats + 1] = FloatBits(norm);
-      packet[kPacketFloats + 2] = FloatBits(1.0f / scale);
-      packet[kPacketFloats + 3] = 0;
-    }
-    WarpBarrier();
-  }
-  __device__ void SendPacket(int turn, int local, const uint32_t* packet) const {
-    const int pieces = sizes_.packet / 4;
-    uint32_t* to = Packets(turn) + local * sizes_.packet;
-    for (int i = thread_ % 32; i < pieces * geometry_.cluster; i += 32) {
-      const int piece = i % pieces;
-      Send16(to + 4 * piece, i / pieces, *reinterpret_cast<const uint4*>(packet + 4 * piece),
-             PacketsCome(turn));
-    }
-  }
-
-  // S = S_above H_res, a lane an entry, in double, read before any is written.
-  __device__ void MultiplySuffix(int64_t token, const float* matrix) const {
-    const int lane = thread_ % 32;
-    double sum = 0.0;
-    if (lane < N * N) {
-      const float* above = args_.suffix_above + token * N * N + lane / N * N;
-#pragma unroll
-      for (int m = 0; m < N; ++m) {
-        sum = fma(double(above[m]), double(matrix[m * N + lane % N]), sum);
-      }
-    }
-    WarpBarrier();
-    if (lane < N * N) args_.suffix[token * N * N + lane] = float(sum);
-  }
-
-  __device__ void StoreSums(const Sums& sums) const {
-    const int lane = thread_ % 32;
-    float* to = args_.sums + int64_t{blockIdx.x} * (3 + kLogits);
-    if (lane < kLogits) to[3 + lane] = float(sums.bias);
-#pragma unroll
-    for (int part = 0; part < 3; ++part) {
-      const int mine = lane < N ? 0 : lane < 2 * N ? 1 : 2;
-      double sum = mine == part && lane < kLogits ? sums.alpha : 0.0;
-#pragma unroll
-      for (int lanes = 16; lanes > 0; lanes /= 2) sum += ShuffleXor(sum, lanes);
-      if (lane == 0) to[part] = float(sum);
-    }
-  }
-
-  const SingleBackwardArgs& args_;
-  const SinglePassGeometry geometry_;
-  const BackwardSizes sizes_;
-  unsigned char* const shared_;
-  const int rank_, thread_, warp_, g_, t_, channel_;
+  const int g_, t_, channel_;
   const bool inside_;
   float inverse_scale_ = 1.0f;
 };

@@ -91,6 +91,20 @@ TEST(Bounds, EveryTextAndListOfEveryRequestHasOne) {
   EXPECT_GE(CheckAll(v1::ConnectRequest()), 20);
 }
 
+// A worker would say it again after every refusal.
+TEST(Bounds, WhatAnAgentHasShortenedIsTaken) {
+  const std::string longest(16384, 'x');  // of worker/agent.cc
+  v1::ConnectRequest ready, failed, exited, noticed;
+  ready.mutable_rank_ready()->set_note(longest);
+  ready.mutable_rank_ready()->set_notice(longest);
+  failed.mutable_checkpoint_failed()->set_reason(longest);
+  exited.mutable_rank_exited()->set_reason(longest);
+  noticed.mutable_noticed()->set_sentence(longest);
+  for (const v1::ConnectRequest& said : {ready, failed, exited, noticed}) {
+    EXPECT_EQ(CheckBounds(said), absl::OkStatus());
+  }
+}
+
 TEST(Bounds, TheItemsOfAListOfTextsAreBoundedToo) {
   v1::CreateJobRequest request;
   request.add_overrides(std::string(4097, 'x'));

@@ -76,7 +76,7 @@ TEST(MetricsEndpoint, StopsAtOnceWhateverItListensOn) {
   const auto source = std::make_shared<OneGauge>();
   const absl::Time begin = absl::Now();
   for (const char* listen : {"127.0.0.1:0", "127.0.0.2:0", "0.0.0.0:0", "127.0.0.3:0"}) {
-    const auto endpoint = MetricsEndpoint::Start(listen, source, /*allow_plaintext=*/true);
+    const auto endpoint = MetricsEndpoint::Start(listen, {source}, /*allow_plaintext=*/true);
     ASSERT_TRUE(endpoint.ok()) << endpoint.status();
   }
   EXPECT_LT(absl::Now() - begin, absl::Seconds(3));

@@ -2,6 +2,7 @@
 // before it gave on the GPU, so that a limit holds one step's roundings alone.
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/single_pass_launch.h"
 #include "tests/kernels/cuda/boundary_cuda_fixture.h"
 
 namespace birkhoff {
@@ -540,6 +541,23 @@ TEST(BoundaryCudaRefusals, NameWhatIsMissing) {
   back.contracted = back.dnorm = back.norm_inv_rms = back.parameters.gamma = &some;
   ExpectRefused(cuda::BoundaryBackward(back, nullptr),
                 "boundary backward: workspace is null; need a buffer");
+}
+
+// Else a single pass would stream, and its tests show nothing.
+TEST(BoundaryCudaSinglePass, FindsRoomOnTheGpu) {
+  for (const int64_t channels : {64, 768, 2048, 2560, 4096, 8192}) {
+    const BoundaryShape shape = {.tokens = 16384, .channels = channels};
+    for (const auto pass : {cuda::BoundaryPass::kForward, cuda::BoundaryPass::kBackward}) {
+      const cuda::BoundaryConfig config = cuda::ConfigOf(
+          {.pass = pass, .shape = shape}, cuda::BoundaryPath::kSinglePass, /*most_partials=*/64);
+      if (!config.single_pass) continue;
+      const auto residence = pass == cuda::BoundaryPass::kForward
+                                 ? cuda::ForwardResidence(config, /*merge=*/true)
+                                 : cuda::BackwardResidence(config, shape, /*merge=*/true);
+      ASSERT_OK(residence.status());
+      EXPECT_GE(residence->clusters, 1) << "C " << channels << ": " << ToString(config);
+    }
+  }
 }
 
 TEST(BoundaryCudaWorkspace, StaysSmall) {
