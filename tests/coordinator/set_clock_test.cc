@@ -1,12 +1,14 @@
-// The daemon where somebody sets the wall clock back by an hour while it waits: what the C library
-// says about the wall clock is an hour ahead of what the kernel waits by.
+// The daemon where somebody sets the wall clock back by an hour while it waits: every wait of the
+// kernel for a time of the wall clock lasts an hour longer.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cstdarg>
 
 #include "absl/synchronization/mutex.h"
 #include "coordinator/daemon.h"
@@ -16,15 +18,28 @@
 
 namespace {
 
-std::atomic<int64_t> seconds_ahead{0};
+std::atomic<bool> set_back{false};
 
 }  // namespace
 
-// Instead of the C library's.
-extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
-  const auto result = static_cast<int>(::syscall(SYS_clock_gettime, clock, time));
-  if (clock == CLOCK_REALTIME) time->tv_sec += seconds_ahead;
-  return result;
+// Instead of the C library's: Abseil waits through it.
+extern "C" long syscall(long number, ...) noexcept {
+  using Syscall = long (*)(long, ...);
+  static const auto kernel = reinterpret_cast<Syscall>(::dlsym(RTLD_NEXT, "syscall"));
+  long arguments[6];
+  va_list list;
+  va_start(list, number);
+  for (long& argument : arguments) argument = va_arg(list, long);
+  va_end(list);
+  timespec later = {};
+  auto* until = reinterpret_cast<const timespec*>(arguments[3]);
+  const bool waits = number == SYS_futex && (arguments[1] & FUTEX_CLOCK_REALTIME) != 0;
+  if (waits && until != nullptr && set_back) {
+    later = {until->tv_sec + 3600, until->tv_nsec};
+    arguments[3] = reinterpret_cast<long>(&later);
+  }
+  return kernel(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+                arguments[5]);
 }
 
 namespace birkhoff {
@@ -34,8 +49,8 @@ constexpr absl::Duration kLongest = absl::Seconds(30);
 
 class SetClockTest : public ::testing::Test {
  protected:
-  SetClockTest() { seconds_ahead = 3600; }
-  ~SetClockTest() override { seconds_ahead = 0; }
+  SetClockTest() { set_back = true; }
+  ~SetClockTest() override { set_back = false; }
 
   const SystemClock clock_;
   const Instant begin_ = clock_.Now();
