@@ -71,7 +71,7 @@ function(birkhoff_test name)
   # builds just those tests.
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE folder)
   if(folder MATCHES "^tests/(core|coordinator|kernels)" AND NOT "long" IN_LIST arg_LABELS
-     AND NOT "gpu" IN_LIST arg_LABELS)
+     AND NOT "gpu" IN_LIST arg_LABELS AND NOT "fibers" IN_LIST arg_LABELS)
     set_property(TEST ${name} APPEND PROPERTY LABELS sanitized)
   endif()
   get_property(labels TEST ${name} PROPERTY LABELS)

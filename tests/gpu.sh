@@ -2,7 +2,8 @@
 # The tests that need a GPU: built where the CUDA toolkit is, run where a GPU is.
 #   bash tests/gpu.sh build   makes build-gpu/: stripped programs and the libraries of this system that they load; it can
 #                             be carried to a machine with a GPU, CUDA's libraries and nothing of ours
-#   bash tests/gpu.sh run     runs what is in build-gpu/tests; a line for each check, with its figure
+#   bash tests/gpu.sh run [PART]   runs what is in build-gpu/tests, or what has PART in its name; a line for each check, with
+#                             its figure
 #   bash tests/gpu.sh         both
 #   bash tests/gpu.sh bench   times the boundary's kernels; a line for each
 #   bash tests/gpu.sh sanitize   compute-sanitizer's memcheck and racecheck over our own kernels, with few sizes
@@ -49,7 +50,7 @@ show() {
 }
 
 run() {
-  local program log passed=0 failed=0 code good bad
+  local part=${1:-} program log passed=0 failed=0 code good bad
   log=$(mktemp)
   [ -d "$target/lib" ] || tar -xJf "$target/tests.tar.xz" -C "$target"
   local cuda
@@ -57,7 +58,7 @@ run() {
   export LD_LIBRARY_PATH=$PWD/$target/lib:$cuda
   export BIRKHOFF_TEST_DEVICE=cuda  # of the tests that run on any device
   export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
-  for program in "$target"/tests/*; do
+  for program in "$target"/tests/*"$part"*; do
     printf '\n== %s\n' "${program##*/}"
     code=0
     timeout "$limit" "$program" >"$log" 2>&1 || code=$?
@@ -116,7 +117,7 @@ sanitize() {
 
 case "${1:-both}" in
   build) build ;;
-  run) run ;;
+  run) run "${@:2}" ;;
   both) build && run ;;
   bench) bench "${@:2}" ;;
   sanitize) sanitize ;;

@@ -39,7 +39,7 @@ struct BasisArgs {
 // A thread owns a matrix of a token's basis.  grid: tokens (n - 1) / kBasisThreads; shared: n
 // scalings an iteration and thread.
 template <int N>
-__global__ __launch_bounds__(kBasisThreads) void BasisKernel(BasisArgs args) {
+__global__ __launch_bounds__(kBasisThreads, 5) void BasisKernel(BasisArgs args) {
   extern __shared__ double scalings[];
   const int64_t i = int64_t{blockIdx.x} * kBasisThreads + threadIdx.x;
   const int64_t t = i / (N - 1);
