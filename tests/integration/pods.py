@@ -157,8 +157,15 @@ class Pod:
         wait_for(lambda: self.answers("readinessProbe")[0], f"{self.name} is ready")
 
     def fail_liveness(self):
-        """Probes as often as it takes to give a container up; returns whether each probe failed."""
-        return not any(self.answers("livenessProbe")[0] for _ in range(self.container["livenessProbe"]["failureThreshold"]))
+        """Probes until so many have failed in a row that a kubelet gives the container up."""
+        failures = 0
+
+        def given_up():
+            nonlocal failures
+            failures = 0 if self.answers("livenessProbe")[0] else failures + 1
+            return failures == self.container["livenessProbe"]["failureThreshold"]
+
+        wait_for(given_up, f"{self.name} fails its liveness")
 
     def terminate(self):
         """SIGTERM, the grace of the manifest, SIGKILL; returns the exit code as Kubernetes shows it."""
