@@ -18,7 +18,7 @@ struct Outputs {
   std::vector<float> logits, norm_inv_rms, prefix;
 };
 
-template <int N, int kTiles, bool kPerRow, bool kMerge>
+template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed>
 Outputs Run(const BoundaryProblem& p, const cuda::SinglePassGeometry& geometry, bool late_copies,
             int clusters = 2) {
   const BoundaryShape& shape = p.shape;
@@ -55,20 +55,20 @@ Outputs Run(const BoundaryProblem& p, const cuda::SinglePassGeometry& geometry, 
   emulation::Launch({clusters * geometry.cluster, geometry.cluster,
                      geometry.groups * geometry.warps * 32, sizes.total},
                     late_copies, [&](unsigned char* shared) {
-                      cuda::SingleForward<N, kTiles, kPerRow, kMerge>(args, shared).Run();
+                      cuda::SingleForward<N, kTiles, kPerRow, kMerge, Fixed>(args, shared).Run();
                     });
   return out;
 }
 
-template <int N, int kTiles, bool kPerRow, bool kMerge>
+template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed = cuda::AnyGeometry>
 void Check(BoundaryKind kind, MixMapping mapping, int64_t tokens, int64_t channels,
            const cuda::SinglePassGeometry& geometry, double scale = 1.0) {
   BoundaryProblem p(kind, mapping, N, tokens, channels, scale);
   SCOPED_TRACE(testing::Message() << "n " << N << " tokens " << tokens << " C " << channels
                                   << " cluster " << geometry.cluster << " warps " << geometry.warps
                                   << " groups " << geometry.groups);
-  const Outputs out = Run<N, kTiles, kPerRow, kMerge>(p, geometry, true);
-  const Outputs early = Run<N, kTiles, kPerRow, kMerge>(p, geometry, false, 1);
+  const Outputs out = Run<N, kTiles, kPerRow, kMerge, Fixed>(p, geometry, true);
+  const Outputs early = Run<N, kTiles, kPerRow, kMerge, Fixed>(p, geometry, false, 1);
   EXPECT_TRUE(emulation::SameBits(out.x, early.x));
   EXPECT_TRUE(emulation::SameBits(out.norm_out, early.norm_out));
   EXPECT_TRUE(emulation::SameBits(out.logits, early.logits));
@@ -92,6 +92,10 @@ TEST(SingleForward, MatchesTheReferenceAtFourStreams) {
   Check<4, 3, false, true>(kMhc, kSinkhorn, 37, 128, {2, 2, 2});
   Check<4, 3, false, true>(kMhc, kSinkhorn, 35, 256, {8, 1, 1});
   Check<4, 3, false, false>(kMhc, kSinkhorn, 16, 72, {1, 3, 1});
+}
+
+TEST(SingleForward, MatchesTheReferenceAtTheShapeThatPaysMost) {
+  Check<4, 3, false, true, cuda::FixedGeometry<8, 10, 2>>(kMhc, kSinkhorn, 37, 2560, {8, 10, 2});
 }
 
 TEST(SingleForward, MasksChannelsThatAreNotThere) {
