@@ -132,8 +132,8 @@ absl::StatusOr<bool> SinglePassForward(const BoundaryForwardArgs<bf16>& args,
                                        const BoundaryConfig& config, StreamHandle stream);
 // All of a sub-layer's sink, with suffix, and dy_below of a merge.
 absl::StatusOr<bool> SinglePassBackward(const BoundaryBackwardArgs<bf16>& args,
-                                        const BoundaryConfig& config,
-                                        const BoundaryWorkspace& work, StreamHandle stream);
+                                        const BoundaryConfig& config, const BoundaryWorkspace& work,
+                                        StreamHandle stream);
 // Of the GPU that is current.
 absl::StatusOr<int> ComputeCapability();
 
