@@ -30,8 +30,11 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) {
 absl::Status WaitForChannel(grpc::Channel& channel, const std::string& address,
                             absl::Duration timeout) {
   if (channel.WaitForConnected(absl::ToChronoTime(absl::Now() + timeout))) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("no coordinator answers at ", address,
-                                             "; start one with: birkhoffd --listen ", address));
+  const bool can_listen = CheckListenAddress("", address).ok();
+  return absl::UnavailableError(
+      absl::StrCat("no coordinator answers at ", address,
+                   can_listen ? absl::StrCat("; start one with: birkhoffd --listen ", address)
+                              : "; need HOST:PORT, as in 127.0.0.1:7443"));
 }
 
 absl::Status CheckListenAddress(const char* flag, const std::string& address) {

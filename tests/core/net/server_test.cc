@@ -98,6 +98,14 @@ TEST(RpcServer, IsGoneAfterAShutdownThatMayBeRepeated) {
   EXPECT_NE(status.message().find("birkhoffd --listen"), std::string::npos);
 }
 
+TEST(Channel, AnAddressWithoutAPortIsNotAdvisedToListenOn) {
+  const auto channel = NewChannel("127.0.0.1");
+  const absl::Status status = WaitForChannel(*channel, "127.0.0.1", absl::Milliseconds(50));
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(status.message(),
+            "no coordinator answers at 127.0.0.1; need HOST:PORT, as in 127.0.0.1:7443");
+}
+
 TEST(Channel, KnowsLoopbackAddresses) {
   for (const char* address : {"127.0.0.1:1", "127.8.9.1:0", "localhost:7", "[::1]:7", "unix:/a"}) {
     EXPECT_TRUE(IsLoopback(address)) << address;
