@@ -1,3 +1,4 @@
+// SystemClock: the standard library's steady clock, and Abseil's wall clock.
 #include "core/base/clock.h"
 
 #include <chrono>

@@ -5,8 +5,7 @@ namespace birkhoff {
 
 enum class ExitCode : int {
   kDone = 0,
-  kBadSpec =
-      64,  // the request can never be right: spec, data, flags, damaged checkpoint with none left
+  kBadSpec = 64,         // never right: spec, data, flags, a damaged checkpoint with none left
   kInternal = 70,        // a bug
   kInfrastructure = 71,  // disk, network, dead peers, out of attempts
   kFenced = 72,          // a newer attempt or incarnation has taken over

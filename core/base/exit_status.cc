@@ -1,3 +1,4 @@
+// Two switches.  A code that a status carries itself is one of its payloads; Reworded copies these.
 #include "core/base/exit_status.h"
 
 #include <fcntl.h>

@@ -14,11 +14,13 @@ absl::StatusCode CodeOfErrno(int error);
 
 // The exit code of a program that ends with this status: the one that it carries, or else that of
 // its code:
+//    0  OK
 //   64  INVALID_ARGUMENT NOT_FOUND ALREADY_EXISTS FAILED_PRECONDITION OUT_OF_RANGE DATA_LOSS
 //       UNIMPLEMENTED
 //   70  INTERNAL UNKNOWN
 //   71  UNAVAILABLE DEADLINE_EXCEEDED RESOURCE_EXHAUSTED PERMISSION_DENIED UNAUTHENTICATED
-//   CANCELLED 72  ABORTED
+//       CANCELLED
+//   72  ABORTED
 ExitCode ExitCodeOf(const absl::Status& status);
 
 // The same status, that ends a program with `code` whatever its own code says.

@@ -1,3 +1,5 @@
+// The exception is thrown once more, to be caught by its type.  What is thrown while its message is
+// made means that memory has run out.
 #include "core/base/guarded.h"
 
 #include <exception>

@@ -1,3 +1,4 @@
+// Abseil writes the time, printable.h what somebody else may have said.
 #include "core/base/log.h"
 
 #include "absl/strings/str_cat.h"

@@ -1,3 +1,5 @@
+// One pass, character by character: UTF-8 is decoded here, and of what is not well-formed, or not
+// printable, every byte is escaped by itself.
 #include "core/base/printable.h"
 
 #include <cstdint>

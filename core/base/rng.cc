@@ -1,3 +1,4 @@
+// A named sequence starts at the hash of its name, with one draw of the seed as the hash's basis.
 #include "core/base/rng.h"
 
 #include <cmath>
@@ -16,8 +17,8 @@ uint64_t Rng::Next() {
 }
 
 uint64_t Rng::Below(uint64_t limit) {
-  const uint64_t rest =
-      (0 - limit) % limit;  // 2^64 mod limit: draws below it would favour small values
+  // 2^64 mod limit: draws below it would favour small values.
+  const uint64_t rest = (0 - limit) % limit;
   uint64_t draw = Next();
   while (draw < rest) draw = Next();
   return draw % limit;

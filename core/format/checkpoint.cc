@@ -1,3 +1,6 @@
+// Committing: shards are read back and compared with what their writers said, the manifest is laid
+// beside them, and one rename makes it all count.  Reading: manifest, sizes and headers when it is
+// opened, the bytes of a tensor when it is asked for.
 #include "core/format/checkpoint.h"
 
 #include <cstring>

@@ -1,3 +1,5 @@
+// ROOT is listed anew for every question, and nothing but ParseName says whose a name is.  Removal
+// renames to .removing and takes the manifest first: no crash leaves a half that looks committed.
 #include "core/format/checkpoint_root.h"
 
 #include <algorithm>

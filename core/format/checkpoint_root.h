@@ -44,8 +44,7 @@ absl::Status PruneCheckpoints(Disk& disk, const std::string& root, int keep_last
 absl::Status RemovePartials(Disk& disk, const std::string& root, const std::string& job,
                             int attempt);
 
-// Moves a checkpoint that cannot be used out of the way, with all that it holds; returns its new
-// name.
+// Moves a checkpoint that cannot be used out of the way, with all it holds; returns its new name.
 absl::StatusOr<std::string> SetAside(Disk& disk, const std::string& root, int64_t step);
 
 // Removes one checkpoint, so that a crash in the middle leaves no half one under its name.

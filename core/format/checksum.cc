@@ -1,3 +1,4 @@
+// Blocks go through the lanes as they come; what is less than one waits in tail_.
 #include "core/format/checksum.h"
 
 #include <algorithm>
@@ -33,6 +34,7 @@ void Checksum::Update(std::string_view bytes) {
   bytes_ += bytes.size();
   const auto* next = reinterpret_cast<const unsigned char*>(bytes.data());
   size_t left = bytes.size();
+  // What waits becomes a block first, if there are bytes enough.
   if (used > 0) {
     const size_t taken = std::min(left, kBlock - used);
     std::memcpy(tail_ + used, next, taken);

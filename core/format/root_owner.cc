@@ -1,3 +1,5 @@
+// A lock lies on a file and not on its name: who takes over locks a fresh file and renames it over
+// the old one.  The holder before finds another text under the name, and is fenced.
 #include "core/format/root_owner.h"
 
 #include <nlohmann/json.hpp>

@@ -1,3 +1,5 @@
+// Writing: the header goes first, with the checksums of all tensors.  Reading: no number in it is
+// trusted, and what the JSON library throws ends in ParseHeader.
 #include "core/format/shard.h"
 
 #include <cstring>

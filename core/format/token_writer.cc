@@ -1,5 +1,5 @@
-// Writing token files.  The tokens stream into PATH.bin.part; the header (llm.c) and the index
-// (Megatron) need the final counts, so they are made by Finish.
+// Writing token files.  The tokens stream into PATH.bin.part; llm.c's header and Megatron's index
+// need the final counts, so they are made by Prepare: the header goes before a copy of the tokens.
 #include <algorithm>
 #include <cstring>
 #include <limits>

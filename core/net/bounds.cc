@@ -1,3 +1,5 @@
+// A walk by reflection, so that a field added to the protocol is bounded without a word here;
+// kOthers has those whose bound is another one.
 #include "core/net/bounds.h"
 
 #include <google/protobuf/descriptor.h>

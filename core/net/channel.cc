@@ -1,3 +1,5 @@
+// One connection per channel, tried again after 0.1 to 2 seconds.  Addresses are judged by their
+// text: no name is looked up.
 #include "core/net/channel.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,6 @@
+// One thread polls.  Nobody tells it when gRPC closes a connection: at the limit it looks whether
+// the descriptors that it gave away still name the same sockets.  A spare descriptor is kept for
+// refusing when there is no other.
 #include "core/net/listener.h"
 
 #include <fcntl.h>

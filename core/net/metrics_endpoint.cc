@@ -1,3 +1,4 @@
+// An Exposer of prometheus-cpp: what it throws ends in Start, and StopCivetweb shortens its end.
 #include "core/net/metrics_endpoint.h"
 
 #include <prometheus/collectable.h>

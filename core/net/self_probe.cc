@@ -1,3 +1,4 @@
+// One thread: wait, call, count failures in a row; the first verdict is the last.
 #include "core/net/self_probe.h"
 
 #include <grpcpp/grpcpp.h>

@@ -1,3 +1,5 @@
+// TCP connections are taken by a Listener and handed to gRPC by descriptor; a unix socket is gRPC's
+// own.  Shutdown goes from outside inwards: health, listener, calls.
 #include "core/net/server.h"
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>

@@ -1,3 +1,5 @@
+// The hard thing is room: all must fit into what a client takes of trailers, so texts are cut by
+// what their bytes cost there, and a list of violations ends with how many are left out.
 #include "core/net/status.h"
 
 #include <grpcpp/support/status.h>

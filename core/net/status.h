@@ -27,9 +27,8 @@ absl::Status BadRequest(const std::vector<Problem>& problems);
 // The violations that a status carries; empty where there are none.
 std::vector<FieldViolation> ViolationsOf(const absl::Status& status);
 
-// Codes and messages are kept (a message beyond 1200 bytes is cut); payloads travel as details, and
-// come back as payloads.
-// Never throws: without memory for the details the code goes alone.
+// Codes and messages are kept (a message beyond 1200 bytes of trailer is cut); payloads travel as
+// details, and come back as payloads.  Never throws: the code goes alone where memory is short.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 

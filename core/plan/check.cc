@@ -1,3 +1,5 @@
+// The order of the proof: tables, buffers, each program by itself (check_rank.h), what only all
+// ranks together show (messages, an end, slots), memory.  Each part trusts the parts before it.
 #include "core/plan/check.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// One question after another, each of which may trust the answers before it.  Which fields there
+// must be stands in the table of ops.h.
 #include "core/plan/check_form.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// What an instruction should touch comes from operands.h, what it does touch from its lists, and
+// both sets of homes must be one.  A gradient in segments remembers how far down it has come.
 #include "core/plan/check_memory.h"
 
 #include <string>

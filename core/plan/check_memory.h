@@ -21,8 +21,7 @@ class MemoryFollower {
                  const ProgramOrder& order);
 
   // Follows the next instruction, which is well formed by itself (check_form.h).  Empty, or what is
-  // wrong: a read of something else, a fill of what is not empty, a home too many or too few, a
-  // race.
+  // wrong: a read of something else, a fill of what is not empty, a home too many or few, a race.
   std::string Follow(int index);
 
   // What is held at the end and who filled it.

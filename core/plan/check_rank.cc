@@ -1,3 +1,5 @@
+// One pass: form, order, memory, then progress, which is a small state for each (stage,
+// micro-batch), each bucket and the end of the step.  ProgramOrder says what must be over before.
 #include "core/plan/check_rank.h"
 
 #include <algorithm>

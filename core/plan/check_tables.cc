@@ -1,3 +1,5 @@
+// What follows from spec and stages is made anew, by the functions that the compiler uses, and
+// compared; stages and buckets may be cut in any way that keeps the rules.
 #include "core/plan/check_tables.h"
 
 #include <algorithm>

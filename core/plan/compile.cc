@@ -1,3 +1,5 @@
+// Recompute on auto takes two tries at most: without it, and where that does not fit the smallest
+// worker, with the block length that is best for what was in flight.
 #include "core/plan/compile.h"
 
 #include <algorithm>

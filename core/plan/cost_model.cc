@@ -1,3 +1,5 @@
+// A processor's work is added up in FLOPs, bytes by the machine's balance, and becomes nanoseconds
+// last; these are saturated, so that no sum over a step overflows.
 #include "core/plan/cost_model.h"
 
 #include <algorithm>
@@ -11,10 +13,11 @@ namespace {
 
 constexpr double kNsPerSecond = 1.0e9;
 constexpr double kLargestTotalNs = 0x1p58;  // of one cost, times all units and micro-batches
-constexpr double kPasses = 3.0;  // a product stands in forward, input gradient and weight gradient
-constexpr double kBackwardFactor = 2.5;   // attention core and boundary: backward over forward
-constexpr double kSoftmaxFlops = 10.0;    // per logit
-constexpr double kForwardTraffic = 10.0;  // boundary forward: C-wide units of traffic at n = 4 ...
+constexpr double kPasses = 3.0;             // of a product: forward, and the two gradients
+constexpr double kBackwardFactor = 2.5;     // attention core and boundary: backward over forward
+constexpr double kSoftmaxFlops = 10.0;      // per logit
+// A boundary's forward moves so many C-wide units at so many streams.
+constexpr double kForwardTraffic = 10.0;
 constexpr double kStreamsOfTraffic = 4.0;
 
 // What a processor is taken to do until something is measured.
@@ -72,6 +75,7 @@ ComputeCost CostModel::ModelUnit(const JobSpec& spec, int unit) const {
   const int length = spec.training.sequence_length;
   const double tokens = double{1} * spec.training.micro_batch_size * length;
   const double boundary = BoundaryFlops(model);
+  // FLOPs of a token's forward pass: products, and apart from them the core, which has no weights.
   double products = ForwardFlopsPerToken(model, unit, length), core = 0.0;
   switch (KindOfUnit(model, unit)) {
     case UnitKind::kEmbedding:
@@ -86,6 +90,7 @@ ComputeCost CostModel::ModelUnit(const JobSpec& spec, int unit) const {
       break;
   }
   products -= core;
+  // Times of the passes; the head's forward has all three of its products.
   ComputeCost cost;
   cost.recompute = FlopsNs(tokens * boundary);
   if (KindOfUnit(model, unit) == UnitKind::kHead) {

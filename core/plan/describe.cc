@@ -1,3 +1,4 @@
+// Text in four parts, one function each: headline, partition, memory, and the grid with its legend.
 #include "core/plan/describe.h"
 
 #include <algorithm>

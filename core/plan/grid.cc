@@ -1,3 +1,4 @@
+// A row is drawn from a schedule and its timeline; a plan is turned back into a schedule first.
 #include "core/plan/grid.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The words for streams; those for instructions stand in the table of ops.cc.
 #include "core/plan/instruction.h"
 
 namespace birkhoff {

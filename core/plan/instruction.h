@@ -1,7 +1,8 @@
 // One instruction of a plan: the words that the executor, the checker and the simulator share.
 //
-// Text form, one line each (text.h):  `17 backward-input stage=3 units=9:13 microbatch=2
-// stream=compute waits=11,16 reads=b4,b9 fills=b12`
+// Text form, one line each (text.h):
+//
+//   17 backward-input stage=3 units=9:13 microbatch=2 stream=compute waits=11 reads=b4,b9 fills=b12
 #pragma once
 
 #include <cstdint>
@@ -27,18 +28,17 @@ enum class Op {
   kHandOffActivation = 11,  // same rank: output of stage s -> input of stage s + 1
   kHandOffGradient = 12,    // same rank: gradient-out of stage s + 1 -> gradient-in of stage s
   kFree = 13,               // the buffers in `reads` hold nothing any more
-  kExchangeCopies = 14,  // sums a bucket's gradients over the ranks of one replica that hold copies
-  kReduceGradient = 15,  // sums a bucket's gradients over the data-parallel replicas
-  kAgree = 16,           // loss, tokens, norm, non-finite count, gains: the same on all ranks
-  kOptimizer = 17,       // clip, skip or step
-  kSnapshot = 18,        // copies weights and optimizer state when a checkpoint is due
-  kOverlapBegin = 19,    // the instructions up to the matching end may run beside each other
+  kExchangeCopies = 14,     // sums a bucket's gradients over a replica's ranks that hold copies
+  kReduceGradient = 15,     // sums a bucket's gradients over the data-parallel replicas
+  kAgree = 16,              // loss, tokens, norm, non-finite count, gains: the same on all ranks
+  kOptimizer = 17,          // clip, skip or step
+  kSnapshot = 18,           // copies weights and optimizer state when a checkpoint is due
+  kOverlapBegin = 19,       // the instructions up to the matching end may run beside each other
   kOverlapEnd = 20,
 };
 const char* OpName(Op op);  // "backward-input"; all else that an op is stands in ops.h
 
-// Which part of a sub-layer an instruction covers.  Only kWhole is used today; experts need the
-// others.
+// Which part of a sub-layer an instruction covers.  Today kWhole alone; experts need the others.
 enum class Phase { kWhole = 0, kAttention = 1, kDispatch = 2, kExperts = 3, kCombine = 4 };
 
 struct Segment {

@@ -1,3 +1,5 @@
+// AssignBuffers, in two walks over both programs: the first counts what is alive at once in each
+// pool, the second hands buffers out and makes frees and waits from the last access to each.
 #include <algorithm>
 #include <deque>
 #include <utility>

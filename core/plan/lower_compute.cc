@@ -1,3 +1,4 @@
+// LowerCompute: step by step of the schedule; AddFullBackward alone looks at other ranks.
 #include <utility>
 #include <vector>
 

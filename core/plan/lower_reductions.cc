@@ -1,3 +1,5 @@
+// AddReductions: bucket by bucket the program is copied up to the bucket's last gradient, and its
+// sums are put behind that.
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -69,6 +71,7 @@ Program AddReductions(const LowerContext& context, int rank, bool evaluates, Pro
   const auto copy_up_to = [&](size_t end) {
     for (; copied < end; ++copied) result.push_back(std::move(program[copied]));
   };
+  // The sums, each behind the gradients that it needs.
   if (!evaluates) {
     std::vector<std::pair<int, int>> ready;  // (last gradient, bucket), in ascending bucket order
     for (size_t b = 0; b < plan.buckets.size(); ++b) {
@@ -81,6 +84,7 @@ Program AddReductions(const LowerContext& context, int rank, bool evaluates, Pro
     }
   }
   copy_up_to(program.size());
+  // The end of the step.
   const int world = plan.num_ranks * plan.num_replicas;
   result.push_back(
       Make(Op::kAgree, StreamKind::kCollective, -1, context.costs.AllReduceNs(1, world)));

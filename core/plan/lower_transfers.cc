@@ -1,3 +1,5 @@
+// AddTransfers, in one walk.  Who holds the neighbour stage decides between message and hand-off; a
+// backward in segments receives at its top and sends at its bottom.
 #include <utility>
 
 #include "core/base/check.h"

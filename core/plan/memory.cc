@@ -1,3 +1,4 @@
+// A function for each size; ListMemory alone knows the order of the list.
 #include "core/plan/memory.h"
 
 #include <algorithm>
@@ -44,6 +45,7 @@ std::vector<int64_t> AllReduceStagingByRank(const Plan& plan) {
   const auto staging = [](int64_t members, int64_t elements) {
     return members > 1 ? RoundUp(elements, members) * kMasterBytes : 0;
   };
+  // The largest bucket of each group, in elements.
   std::map<std::vector<int>, int64_t> largest_of_copies;  // by holders
   std::vector<int64_t> largest(plan.ranks.size());
   for (const Bucket& bucket : plan.buckets) {
@@ -52,6 +54,7 @@ std::vector<int64_t> AllReduceStagingByRank(const Plan& plan) {
     of_copies = std::max(of_copies, elements);
     for (const int rank : bucket.ranks) largest[rank] = std::max(largest[rank], elements);
   }
+  // What both groups of a rank stage.
   for (size_t r = 0; r < bytes.size(); ++r) bytes[r] = staging(plan.num_replicas, largest[r]);
   for (const auto& [holders, elements] : largest_of_copies) {
     for (const int rank : holders) {

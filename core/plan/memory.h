@@ -11,11 +11,10 @@
 //   norm workspace     of the norm over all gradients
 // On the host:
 //   checkpoint snapshot   weights and both moments of what this rank writes
-//   token staging         batches of the steps in flight, or of one validation, on their way to the
-//                         device
+//   token staging         batches on their way to the device: of the steps in flight, or of one
+//                         validation
 //   initial values        where weights are made
-//   share                 this rank's share and those of all, for the reports of the steps in
-//                         flight
+//   share                 this rank's share and those of all, for each report still to be made
 //   all-reduce staging    parts of others' gradients; only where the host sums, on a CPU
 // On a CPU both are one memory.
 #pragma once
@@ -75,8 +74,7 @@ struct Holding {
 std::vector<Holding> HoldingsByRank(const Plan& plan);
 
 int64_t AccumulatorBytes(const ModelSpec& model, int world_size);
-// Steps that a rank has enqueued at a time: a GPU begins the next before the host has read the
-// last.
+// Steps that a rank has enqueued at a time: a GPU begins one before the host has read the last.
 int StepsInFlight(Processor processor);
 int64_t ShareBytes(const ModelSpec& model, int world_size);  // of one step in flight
 

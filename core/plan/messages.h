@@ -15,7 +15,7 @@
 //     <--------------- AbortAttempt     (leave at once)
 //     Noticed ---------------------->   (something that people must know)
 //     RankExited ------------------->
-//     <------------------- JobEnded      (the job is over: nothing more to do or to repeat)
+//     <------------------- JobEnded     (the job is over: nothing more to do or to repeat)
 //     Heartbeat -------------------->   (at every interval: what its rank is at)
 #pragma once
 
@@ -42,10 +42,9 @@ struct Assignment {
   JobSpec spec;  // resolved
   Plan plan;
   std::string plan_hash;
-  std::string output_directory;  // metrics.jsonl and checkpoints/ live here
-  bool fresh = false;            // forget checkpoints found there
-  std::vector<std::string>
-      changes;               // fields that may differ from the spec of those (spec_change.h)
+  std::string output_directory;      // metrics.jsonl and checkpoints/ live here
+  bool fresh = false;                // forget checkpoints found there
+  std::vector<std::string> changes;  // fields that may differ from those' spec (spec_change.h)
   std::string init_from;     // where the weights of a new run come from; empty: from training.seed
   std::string peer_address;  // address of this worker that peers can reach
 };

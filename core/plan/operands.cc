@@ -1,3 +1,5 @@
+// The row of the table, and what depends on the place: the first segment fills what the others
+// read, the last one releases.
 #include "core/plan/operands.h"
 
 namespace birkhoff {

@@ -1,3 +1,4 @@
+// The table itself, a row for each number; what a row does not name is empty.
 #include "core/plan/ops.h"
 
 #include <iterator>

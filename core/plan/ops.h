@@ -67,7 +67,7 @@ struct OpInfo {
   // Homes of its own stage.
   HomeSet reads = {};             // must hold what it needs
   HomeSet fills = {};             // empty before (scratch: always), hold its result afterwards
-  HomeSet advances = {};          // filled by the first segment of a pass, read by the others
+  HomeSet advances = {};          // filled by a pass's first segment, read by the others
   HomeSet released = {};          // what nobody needs afterwards,
   HomeSet released_by_last = {};  //   once the stage's last segment is over,
   HomeSet released_in_evaluation = {};  //   or where no backward pass comes

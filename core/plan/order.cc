@@ -1,3 +1,5 @@
+// Vector clocks: an instruction knows what its predecessor in the stream and its waits have known,
+// so that Before is one comparison.
 #include "core/plan/order.h"
 
 #include <algorithm>

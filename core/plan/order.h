@@ -36,8 +36,8 @@ class ProgramOrder {
   std::vector<std::pair<StreamKind, int>> streams_;
   std::vector<int> last_of_stream_;
   std::vector<int> stream_of_;  // by instruction
-  std::vector<int> clocks_;   // [instruction][stream]: largest index known to have finished, or -1
-  std::vector<int> scratch_;  // a clock
+  std::vector<int> clocks_;     // [instruction][stream]: largest index known to be over, or -1
+  std::vector<int> scratch_;    // a clock
 };
 
 }  // namespace birkhoff

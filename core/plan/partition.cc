@@ -1,3 +1,6 @@
+// A row: the smallest bound on the dearest stage by bisection, then dynamic programming under it.
+// A fold, whose ranks take a run from either end, is searched from outside inwards by pairs of
+// ends; beyond kMostUnitsSearched units a greedy bound must do.
 #include "core/plan/partition.h"
 
 #include <algorithm>
@@ -59,6 +62,7 @@ bool RowFits(const RunCosts& costs, int stages, int64_t bound) {
 
 std::vector<UnitRange> PartitionRow(const RunCosts& costs, int stages) {
   const int units = costs.num_units();
+  // The smallest cost of a dearest stage.
   const int64_t bound = SmallestBound(
       0, costs.Of(0, units), [&](int64_t candidate) { return RowFits(costs, stages, candidate); });
   // best[s][u]: least sum of squares of s stages over the first u units; cut[s][u]: where the last
@@ -77,6 +81,7 @@ std::vector<UnitRange> PartitionRow(const RunCosts& costs, int stages) {
       }
     }
   }
+  // The cuts, from the last stage to the first.
   std::vector<UnitRange> ranges(stages);
   for (int stage = stages, last = units; stage > 0; last = cut[stage--][last]) {
     ranges[stage - 1] = {cut[stage][last], last};
@@ -84,8 +89,7 @@ std::vector<UnitRange> PartitionRow(const RunCosts& costs, int stages) {
   return ranges;
 }
 
-// ---- A folded row: rank k takes a run from the left end and one from the right end of what is
-// left.
+// ---- A folded row: rank k takes a run from either end of what is left.
 
 // How far the folds come: by left end, the smallest right end reached (-1: none) and the left end
 // that it was reached from.
@@ -109,6 +113,7 @@ std::vector<FoldReach> ReachFolds(const RunCosts& costs, int folds, int64_t boun
       if (rest[left] < 0) continue;
       int start = rest[left] - 1;  // of the right run, for the current left run
       while (start > 0 && costs.Of(start - 1, rest[left]) <= bound) --start;
+      // The longer the left run, the later the right one starts: both only move to the right.
       for (int cut = left + 1; cut + needed < rest[left]; ++cut) {
         const int64_t spent = costs.Of(left, cut);
         while (start < rest[left] && spent + costs.Of(start, rest[left]) > bound) ++start;
@@ -156,8 +161,7 @@ using Better = bool (*)(const FoldState&, const FoldState&);
 bool HasCheaperRanks(const FoldState& a, const FoldState& b) { return a.dearest < b.dearest; }
 bool IsMoreEven(const FoldState& a, const FoldState& b) { return a.squares < b.squares; }
 
-// From every state all ways to take two more runs that cost at most `bound`, leaving `needed`
-// units.
+// From every state all ways to take two more runs within `bound` that leave `needed` units.
 FoldLayer NextFold(const RunCosts& costs, const FoldLayer& layer, int needed, int64_t bound,
                    Better better) {
   FoldLayer next;
@@ -174,6 +178,7 @@ FoldLayer NextFold(const RunCosts& costs, const FoldLayer& layer, int needed, in
         if (fold > bound) break;
         const FoldState candidate{cut, start, static_cast<int>(from), std::max(state.dearest, fold),
                                   squares + costs.Squared(start, state.right)};
+        // Of all ways to leave the same units the better one stays.
         int& at = index[cut * width + start];
         if (at < 0) {
           at = static_cast<int>(next.size());
@@ -206,11 +211,13 @@ struct FoldSearch {
 
 FoldSearch SearchFolds(const RunCosts& costs, int folds, int64_t bound, Better better) {
   FoldSearch search;
+  // The outer folds, from outside inwards.
   search.layers.push_back({{0, costs.num_units()}});
   for (int fold = 0; fold + 1 < folds; ++fold) {
     search.layers.push_back(
         NextFold(costs, search.layers.back(), 2 * (folds - 1 - fold), bound, better));
   }
+  // The last fold takes all that is left.
   const FoldLayer& last = search.layers.back();
   for (size_t i = 0; i < last.size(); ++i) {
     FoldState whole = last[i];
@@ -242,6 +249,7 @@ std::vector<UnitRange> PartitionLongFold(const RunCosts& costs, int folds) {
   int64_t high = 1;
   while (!fits(high)) high *= 2;
   const int64_t bound = least + step * SmallestBound(0, high, fits);
+  // The way there, from the last fold outwards.
   const std::vector<FoldReach> reached = ReachFolds(costs, folds, bound, /*keep=*/true);
   int left = LastFold(costs, reached.back(), bound);
   BIRKHOFF_CHECK(left >= 0, "the bound was reached by some partition");
@@ -263,12 +271,14 @@ std::vector<UnitRange> PartitionLongFold(const RunCosts& costs, int folds) {
 
 std::vector<UnitRange> PartitionFold(const RunCosts& costs, int folds) {
   if (costs.num_units() > kMostUnitsSearched) return PartitionLongFold(costs, folds);
+  // A bound from above, the least bound under it, and of what keeps that the most even.
   const int64_t above = SmallestBound(0, costs.Of(0, costs.num_units()), [&](int64_t candidate) {
     return FoldFits(costs, folds, candidate);
   });
   const int64_t bound = SearchFolds(costs, folds, above, HasCheaperRanks).best.dearest;
   const FoldSearch search = SearchFolds(costs, folds, bound, IsMoreEven);
 
+  // The way there, from the last fold outwards.
   std::vector<UnitRange> ranges(2 * folds);
   const FoldState* open = &search.layers.back()[search.middle];
   const int cut = MiddleCut(costs, open->left, open->right);

@@ -1,3 +1,4 @@
+// The hashes: of a plan's text, and of what shapes a model's tensors.
 #include "core/plan/plan.h"
 
 #include <string>

@@ -51,8 +51,7 @@ struct PlannedParameter {
   std::vector<int> ranks;
   int bucket = 0;
   ParameterKind kind = ParameterKind::kGradient;
-  // The type in which units read it; kFloat32: the master itself, else a copy that the optimizer
-  // rounds.
+  // The type in which units read it: kFloat32 the master itself, else a copy made by the optimizer.
   DType copy = DType::kFloat32;
 };
 

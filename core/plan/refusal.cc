@@ -1,3 +1,5 @@
+// Two pictures of a fault: the lines around it in its program, and in the grid its word among those
+// of the ranks beside it, by count of words and not by time.
 #include "core/plan/refusal.h"
 
 #include <algorithm>

@@ -14,8 +14,8 @@ struct InstructionPlace {
   int index = 0;           // may be the program's size: something is missing at its end
 };
 
-// FAILED_PRECONDITION "rank 2 train[17] backward-input stage=3 ...: REASON", then the lines of the
-// ranks around it with the place marked.
+// FAILED_PRECONDITION "rank 2 train[17] backward-input stage=3 ...: REASON", then the instructions
+// around it and the grid's rows of the ranks around it, with the place marked in both.
 absl::Status Refusal(const Plan& plan, const InstructionPlace& place, const std::string& reason);
 
 // FAILED_PRECONDITION "plan: WHAT: REASON", for what belongs to no instruction.

@@ -1,3 +1,6 @@
+// A walk in topological order: an instruction arrives when what its stream has before it and its
+// waits are over; members of a meeting start when the last has arrived.  Times are maxima over what
+// was before, so no queue by time is needed.
 #include "core/plan/replay.h"
 
 #include <algorithm>
@@ -51,6 +54,7 @@ class Replayer {
 
   // next_: the follower in the stream; waiters_: who waits, by whom they wait for.
   void LinkStreamsAndWaits() {
+    // Followers, and how many wait for each node.
     std::vector<int> last(kNumStreamKinds + plan_.channels.size());
     waiters_first_.assign(num_nodes_ + 1, 0);
     for (int rank = 0; rank < NumRanks(); ++rank) {
@@ -69,6 +73,7 @@ class Replayer {
         pending_[node] += static_cast<int>(instruction.waits.size());
       }
     }
+    // From counts to places, then every waiter into one of the places of what it waits for.
     for (int node = 0; node < num_nodes_; ++node) waiters_first_[node + 1] += waiters_first_[node];
     waiters_.resize(waiters_first_[num_nodes_]);
     std::vector<int> at(waiters_first_.begin(), waiters_first_.end() - 1);

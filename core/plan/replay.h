@@ -18,8 +18,7 @@ struct Replay {
   bool complete = false;
   std::vector<std::vector<int64_t>> start_ns;  // [rank][instruction]; of those that ran
   std::vector<std::vector<int64_t>> end_ns;
-  std::vector<std::pair<int, int>> hanging;  // (rank, index): what was reached and never met its
-                                             // peer
+  std::vector<std::pair<int, int>> hanging;  // (rank, index): was reached, never met its peer
 };
 
 using ProgramMember = std::vector<Instruction> RankPlan::*;  // &RankPlan::train or ::evaluate

@@ -1,3 +1,5 @@
+// 1f1b is written out here.  schedule_dualpipev.cc speaks of chunks A and Z, which become stages
+// and micro-batches here: of one V, or of dualpipe's two halves.
 #include "core/plan/schedule.h"
 
 #include <algorithm>
@@ -132,6 +134,7 @@ absl::StatusOr<Schedule> MakeSchedule(ScheduleKind kind, int ranks, int microbat
 Schedule MakeForwardSchedule(ScheduleKind kind, int ranks, int microbatches) {
   Schedule schedule{kind, microbatches, PlaceStages(kind, ranks), {}};
   schedule.ranks.resize(ranks);
+  // Every forward with its slot, at the rank that runs it; then in the order of the slots.
   std::vector<std::vector<std::pair<int, ScheduledOp>>> slots(ranks);
   for (int stage = 0; stage < schedule.NumStages(); ++stage) {
     const int half = microbatches / 2;

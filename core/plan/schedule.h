@@ -1,12 +1,12 @@
-// Schedules: which rank computes what in which order, and nothing else.  Passes (lower.h) add the
-// rest.
+// Schedules: which rank computes what in which order.  Passes (lower.h) add all else.
 //
-//   1f1b       S = R.   Rank r owns stage r: R - 1 - r forwards ahead, then forward and backward in
-//              turn.
-//   dualpipev  S = 2R.  Rank r owns stages r (chunk A) and 2R - 1 - r (chunk Z): a V.  Eight steps
-//              (docs/plan.md).
+//   1f1b       S = R.   Rank r owns stage r.  First R - 1 - r forwards, then forward and backward
+//                       in turn, then the backwards that are left.
+//   dualpipev  S = 2R.  Rank r owns stages r (chunk A) and 2R - 1 - r (chunk Z): a V.  Eight steps,
+//                       drawn in docs/plan.md.
 //   dualpipe   S = R.   Rank r owns stages r (direction 0) and R - 1 - r (direction 1), so each
-//              stage has two copies: two mirrored dualpipev of half the ranks and micro-batches.
+//                       stage has two copies: two mirrored dualpipev, each of half the ranks and
+//                       half the micro-batches.
 #pragma once
 
 #include <string>
@@ -18,8 +18,7 @@
 
 namespace birkhoff {
 
-// One step of a rank: kForward, kBackward (both halves), kBackwardInput, kBackwardWeight, or a
-// marker.
+// One step of a rank: kForward, kBackward (both halves), kBackwardInput, kBackwardWeight, a marker.
 struct ScheduledOp {
   Op op = Op::kForward;
   int stage = -1;       // -1 for markers

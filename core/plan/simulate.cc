@@ -1,3 +1,4 @@
+// A replay, added up: compute against all that the ranks have until the last of them has agreed.
 #include "core/plan/simulate.h"
 
 #include <algorithm>

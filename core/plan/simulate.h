@@ -11,8 +11,8 @@ namespace birkhoff {
 
 struct Simulation {
   int64_t makespan_ns = 0;  // first load to the end of everything
-  double idle_share = 0.0;  // of the ranks' time between the first load and the end of agree,
-                            // without compute
+  // Of the ranks' time between the first load and the end of agree: the share without compute.
+  double idle_share = 0.0;
   Replay replay;
 };
 

@@ -1,3 +1,4 @@
+// Walks over the stages; ordered sets and maps give the rows an order of their own.
 #include "core/plan/tables.h"
 
 #include <algorithm>
@@ -103,6 +104,7 @@ std::vector<Channel> MakeChannels(const ModelSpec& model, const Plan& plan) {
 
 void MakeParameterTable(const ModelSpec& model, Plan* plan) {
   plan->parameters = CollectParameters(model, plan->stages);
+  // A bucket for each set of stages, numbered from the last stage on.
   const auto later_first = [](const std::vector<int>& a, const std::vector<int>& b) {
     return a > b;  // by first stage, descending
   };
@@ -112,6 +114,7 @@ void MakeParameterTable(const ModelSpec& model, Plan* plan) {
   }
   int next = 0;
   for (auto& [stages, bucket] : bucket_of_stages) bucket = next++;
+  // Every parameter into its bucket.
   plan->buckets.assign(next, {});
   for (size_t i = 0; i < plan->parameters.size(); ++i) {
     PlannedParameter& parameter = plan->parameters[i];

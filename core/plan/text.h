@@ -14,8 +14,7 @@ std::string PlanToText(const Plan& plan);
 absl::StatusOr<Plan> PlanFromText(std::string_view text);  // INVALID_ARGUMENT names the line
 std::string InstructionToText(const Instruction& instruction);
 
-// The rank x time grid of a program in the notation of docs/plan.md (f0 B3 [F4+b0] ...), for
-// people.
+// The rank x time grid of the train programs as docs/plan.md draws it (f0 B3 [F4+b0] ...).
 std::string PlanGrid(const Plan& plan);
 
 }  // namespace birkhoff

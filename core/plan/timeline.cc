@@ -1,3 +1,5 @@
+// Each rank in turn runs on as long as what it needs is known, until none moves; what is left then
+// waits for ever.
 #include "core/plan/timeline.h"
 
 #include <algorithm>
@@ -82,18 +84,21 @@ class ScheduleTimer {
     if (costs_.atomic && ops[first].op == Op::kOverlapBegin) {
       while (ops[last].op != Op::kOverlapEnd) ++last;
     }
+    // It starts when all that it needs is there,
     int64_t start = clock_[rank];
     for (int i = first; i <= last; ++i) {
       const int64_t available = Available(rank, ops[i]);
       if (available == kUnknown) return false;
       start = std::max(start, available);
     }
+    // runs its ops one after another,
     int64_t end = start;
     for (int i = first; i <= last; ++i) {
       timeline_.start[rank][i] = end;
       end += Duration(ops[i]);
       timeline_.end[rank][i] = end;
     }
+    // and tells when what they made leaves.
     for (int i = first; i <= last; ++i) Publish(ops[i], timeline_.start[rank][i], end);
     clock_[rank] = end;
     next_[rank] = last + 1;

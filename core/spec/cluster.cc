@@ -1,3 +1,4 @@
+// The grammar of a worker's name; all else about workers is plain data.
 #include "core/spec/cluster.h"
 
 #include <algorithm>

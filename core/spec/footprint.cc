@@ -1,3 +1,5 @@
+// LayoutBuilder puts one tensor after another at the end of its home: the order of calls in Build
+// is the order in memory.
 #include "core/spec/footprint.h"
 
 #include <algorithm>

@@ -23,29 +23,36 @@ struct UnitRange {
 // The memory classes of a (stage, micro-batch).  Each is one buffer of the plan; the words say who
 // fills and who last reads.
 enum class Home {
-  kBatch,  // load -> last user: descriptor, input tokens, targets
-  kInput,  // receive or hand-off -> first boundary's backward: X (and P) that opens the stage; none
-           // with the embedding
-  kSaved,  // forward -> backward-input: coefficients, logits, y, attention state; stored X where
-           // not recomputed; the gradient that the head has formed in its forward
-  kKept,   // forward -> backward-weight: operands of weight gradients (attention output, gate, up,
-           // norm outputs)
-  kOutput,       // forward -> send or hand-off: X and P that leave the stage; none with the head
-  kGradientIn,   // receive or hand-off -> backward-input: dX and S from the next stage; none with
-                 // the head
-  kGradientOut,  // backward-input -> send or hand-off: dX (working space too) and S for the
-                 // previous stage
-  kPending,    // backward-input -> backward-weight: C-wide output gradients of the products (split
-               // backward only)
-  kRecompute,  // recompute -> backward-input of the same segment: X inside the block; one block at
-               // a time
-  kScratch,    // within one instruction; one per rank
+  // load -> last user: positions, input tokens, targets.
+  kBatch,
+  // receive or hand-off -> first boundary's backward: X and P that open the stage; none with the
+  // embedding.
+  kInput,
+  // forward -> backward-input: coefficients, logits, y, attention state; X where it is not
+  // recomputed; the gradient that the head has formed in its forward.
+  kSaved,
+  // forward -> backward-weight: operands of weight gradients, which are attention output, gate and
+  // up, and norm outputs where they are not recomputed.
+  kKept,
+  // forward -> send or hand-off: X and P that leave the stage; none with the head.
+  kOutput,
+  // receive or hand-off -> backward-input: dX and S from the next stage; none with the head.
+  kGradientIn,
+  // backward-input -> send or hand-off: dX (working space too) and S for the previous stage.
+  kGradientOut,
+  // backward-input -> backward-weight, where they are split: gradients of what the products made,
+  // and norm outputs where they are recomputed.
+  kPending,
+  // recompute -> backward-input of the same segment: X and norm outputs of one block at a time.
+  kRecompute,
+  // Within one instruction; one per rank.
+  kScratch,
 };
 inline constexpr int kNumHomes = 10;
 const char* HomeName(Home home);
 
 struct StoredTensor {
-  std::string name;  // e.g. "x", "norm_out", "query", "logits"
+  std::string name;  // "x", "norm", "qkv", "logits", ...
   int unit = 0;      // the unit it belongs to
   Home home = Home::kSaved;
   DType dtype = DType::kFloat32;

@@ -12,21 +12,14 @@
 namespace birkhoff {
 
 enum class ResidualKind { kResidual, kHc, kMhc };  // YAML: residual | hc | mhc
-enum class MappingKind {
-  kSinkhorn,
-  kPermutations,
-  kIdentity
-};  // of mhc: sinkhorn | permutations | identity
+// Of mhc: sinkhorn | permutations | identity.
+enum class MappingKind { kSinkhorn, kPermutations, kIdentity };
 enum class ScheduleKind { k1F1B, kDualPipeV, kDualPipe };  // 1f1b | dualpipev | dualpipe
 enum class LrScheduleKind { kConstant, kLinear, kCosine, kWsd, kStep };
 enum class DeviceKind { kAuto, kCpu, kCuda };
-enum class PrecisionKind {
-  kAuto,
-  kFp32,
-  kBf16
-};                                         // auto | fp32 | bf16; resolve.h says what auto is
-enum class ExpandKind { kCopy, kOneHot };  // embedding -> streams
-enum class ContractKind { kMean, kSum };   // streams -> head
+enum class PrecisionKind { kAuto, kFp32, kBf16 };  // auto | fp32 | bf16; what auto is: resolve.h
+enum class ExpandKind { kCopy, kOneHot };          // embedding -> streams
+enum class ContractKind { kMean, kSum };           // streams -> head
 enum class Toggle { kAuto, kTrue, kFalse };
 
 struct ResidualSpec {  // [result]
@@ -39,7 +32,7 @@ struct ResidualSpec {  // [result]
   double bias_on = 1.0;                 // b_pre, b_post at stream (l mod n)
   double bias_off = -1.0;               //   and elsewhere (mhc only; hc starts as its paper says)
   double bias_res_off_diagonal = -4.0;  // b_res off the diagonal (mhc only)
-  double norm_eps = 1.0e-6;             // under r of section 5
+  double norm_eps = 1.0e-6;             // added to the streams' mean square
   ExpandKind expand = ExpandKind::kCopy;
   ContractKind contract = ContractKind::kMean;
 };
@@ -121,9 +114,8 @@ struct CheckpointSpec {
 };
 
 struct StabilitySpec {
-  double max_gain = 10.0;  // composite gain above which an event is recorded
-  int max_skipped_steps =
-      20;                 // non-finite steps in a row after which the job fails with exit code 73
+  double max_gain = 10.0;      // composite gain above which an event is recorded
+  int max_skipped_steps = 20;  // non-finite ones in a row after which the job fails: exit code 73
   int max_restarts = 10;  // attempts lost in a row without a new checkpoint before the job fails
 };
 

@@ -1,3 +1,5 @@
+// A function for each shape that needs one.  The hard one is step: its shares are compared as the
+// decimals that were written, in integers.
 #include "core/spec/lr_schedule.h"
 
 #include <algorithm>
@@ -30,6 +32,7 @@ double WsdRate(const LrScheduleSpec& schedule, double base_lr, int64_t steps, in
 int64_t FirstStepOf(double share, int64_t steps) {
   char text[40];  // d.ddd...e-XX, the shortest that reads back to the same bits
   const auto end = std::to_chars(text, text + sizeof text, share, std::chars_format::scientific);
+  // share = digits / 10^power.
   absl::uint128 digits = 0;
   int decimals = -1;  // digits behind the point so far; -1: before it
   const char* at = text;
@@ -40,9 +43,10 @@ int64_t FirstStepOf(double share, int64_t steps) {
   }
   int exponent = 0;
   std::from_chars(at + 1, end.ptr, exponent);
-  const int power = decimals - exponent;  // share = digits / 10^power
-  constexpr int kLargestPower = 37;       // beyond it the share is less than one step
+  const int power = decimals - exponent;
+  constexpr int kLargestPower = 37;  // beyond it the share is less than one step
   if (power > kLargestPower) return 1;
+  // digits x steps / 10^power, rounded up.
   absl::uint128 unit = 1;
   for (int i = 0; i < power; ++i) unit *= 10;
   const absl::uint128 scaled = digits * static_cast<absl::uint128>(steps);

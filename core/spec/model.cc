@@ -1,3 +1,5 @@
+// A switch over the kind of unit for each question; a sub-layer's own parameters come before those
+// of its connection.
 #include "core/spec/model.h"
 
 #include <set>

@@ -1,10 +1,10 @@
 // The model as a row of units: what the partition cuts, the planner weighs and the worker builds.
 //
-//   unit 0            embedding
-//   unit 1 .. 2N      sub-layers l = unit - 1: even l attention, odd l feed-forward   (N =
-//   num_hidden_layers) unit 2N + 1       head: contraction of the streams, final norm, logits, loss
+//   unit 0         embedding
+//   unit 1 .. 2N   sub-layers l = unit - 1: even l attention, odd l feed-forward
+//   unit 2N + 1    head: contraction of the streams, final norm, logits, loss
 //
-// Everything here follows from the ModelSpec alone, never from the plan.
+// N is num_hidden_layers.  Everything here follows from the ModelSpec alone, never from the plan.
 #pragma once
 
 #include <cstdint>
@@ -49,14 +49,20 @@ struct ParameterSpec {
 };
 
 // In a fixed order.  With tied embeddings, unit 0 and the head both list "embedding.weight": one
-// logical parameter.
-//   embedding.weight [V, C];   final_norm.weight [C];   head.weight [V, C]
-//   sublayers.{l}.norm.weight [C]
-//   sublayers.{l}.attention.qkv.weight [(Hq + 2 Hkv) D, C]   rows: q heads, k heads, v heads;  y =
-//   x W^T sublayers.{l}.attention.out.weight [C, Hq D] sublayers.{l}.ffn.gate_up.weight [2 F, C]
-//   rows: gate, then up sublayers.{l}.ffn.down.weight [C, F] mhc: sublayers.{l}.mhc.{phi [nC, 2n +
-//   K_res], alpha [3], bias [2n + K_res]} hc:  sublayers.{l}.hc.{theta [2 + n, C] (pre, post, res
-//   rows), alpha [3], bias [2n + n^2]}
+// logical parameter.  Units multiply by a weight as y = x W^T, but by phi as x phi.
+//
+//   embedding.weight                     [V, C]
+//   sublayers.{l}.norm.weight            [C]
+//   sublayers.{l}.attention.qkv.weight   [(Hq + 2 Hkv) D, C]   rows: q heads, k heads, v heads
+//   sublayers.{l}.attention.out.weight   [C, Hq D]
+//   sublayers.{l}.ffn.gate_up.weight     [2 F, C]              rows: gate, then up
+//   sublayers.{l}.ffn.down.weight        [C, F]
+//   sublayers.{l}.mhc.phi                [n C, 2n + K]         K = NumResidualLogits
+//   sublayers.{l}.mhc.alpha, .bias       [3], [2n + K]
+//   sublayers.{l}.hc.theta               [2 + n, C]            rows: pre, post, res
+//   sublayers.{l}.hc.alpha, .bias        [3], [2n + n^2]
+//   final_norm.weight                    [C]
+//   head.weight                          [V, C]
 std::vector<ParameterSpec> ParametersOfUnit(const ModelSpec& model, int unit);
 
 // Distinct logical parameters of the model.
@@ -64,7 +70,7 @@ int64_t NumParameters(const ModelSpec& model);
 
 // Floating-point operations of the matrix products of one unit's forward pass, per token of a full
 // sequence; causal attention counts half, the embedding look-up and mHC count nothing (MFU's
-// definition, DESIGN section 1).
+// definition, docs/metrics.md).
 double ForwardFlopsPerToken(const ModelSpec& model, int unit, int sequence_length);
 
 // Forward and backward (three times forward) of the whole model, per token.

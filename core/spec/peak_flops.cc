@@ -1,3 +1,4 @@
+// A table, searched from the top by the words of the driver's name: variants stand above a model.
 #include "core/spec/peak_flops.h"
 
 #include <set>

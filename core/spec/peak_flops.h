@@ -13,7 +13,7 @@ namespace birkhoff {
 // (MIG), a CPU, or fp64.
 double PeakFlops(std::string_view card, Precision precision);
 
-// The share of the peak that the model's own operations take (DESIGN section 1: MFU); all > 0.
+// The share of the peak that the model's own operations take (MFU, docs/metrics.md); all > 0.
 inline double FlopsUtilization(double flops, double seconds, double peak_flops) {
   return flops / (seconds * peak_flops);
 }

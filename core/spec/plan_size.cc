@@ -1,3 +1,5 @@
+// Three limits, each with its estimate and a field that is to change; the value that is offered for
+// it is what the limit has room for.
 #include "core/spec/plan_size.h"
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// One thing that is wrong with what somebody gave us.  Problems are collected and shown all at
-// once.
+// One thing that is wrong with what somebody gave us.  Problems are shown all at once.
 #pragma once
 
 #include <string>

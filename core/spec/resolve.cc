@@ -1,3 +1,5 @@
+// The workers decide the processor, the processor decides what `auto` is: fp32 and the same bits on
+// a CPU, bf16 and the fastest on a GPU.
 #include "core/spec/resolve.h"
 
 #include "absl/status/status.h"

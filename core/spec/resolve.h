@@ -19,12 +19,10 @@ struct Numerics {
 // for; without workers: the spec's own, or a CPU.  INVALID_ARGUMENT names who differs.
 absl::StatusOr<Processor> ProcessorOf(const JobSpec& spec, const ClusterSpec& cluster);
 
-// training.precision and training.deterministic on this processor.  INVALID_ARGUMENT: bf16 on a
-// CPU.
+// training.precision and .deterministic on this processor.  INVALID_ARGUMENT: bf16 on a CPU.
 absl::StatusOr<Numerics> ResolveNumerics(const JobSpec& spec, Processor processor);
 
-// The workers that may run the job: its device, or cuda where only a GPU can compute what it asks
-// for.
+// The workers that may run the job: its device, or cuda where only a GPU computes what it asks for.
 DeviceKind NeededDevice(const JobSpec& spec);
 
 }  // namespace birkhoff

@@ -1,3 +1,4 @@
+// Ordered JSON: keys stand in the row as they are put in here.
 #include "core/spec/step_report.h"
 
 #include <nlohmann/json.hpp>

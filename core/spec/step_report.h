@@ -45,10 +45,10 @@ struct StepReport {
   int64_t skipped_total = 0;
   std::optional<double> validation_loss;
   GainReport gain;
-  int64_t memory_bytes = 0;  // of this rank: parameters and buffers
+  int64_t memory_bytes = 0;  // of this rank: what its plan has on the device
 };
 
-// One JSON object, no newline, keys as DESIGN section 11; non-finite numbers become null.
+// One JSON object, no newline, keys as in docs/metrics.md; non-finite numbers become null.
 std::string StepReportToJson(const StepReport& report);
 
 }  // namespace birkhoff

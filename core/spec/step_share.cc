@@ -1,3 +1,4 @@
+// Clear writes zeros, and infinity where a minimum is kept.
 #include "core/spec/step_share.h"
 
 #include <algorithm>

@@ -13,8 +13,7 @@ namespace birkhoff {
 // Rules that need nothing but the spec.
 std::vector<Problem> ValidateJobSpec(const JobSpec& spec);
 
-// LoadJobSpec and ValidateJobSpec in one: everything that is wrong with a job file, each field
-// once.
+// LoadJobSpec and ValidateJobSpec in one: all that is wrong with a job file, each field once.
 std::vector<Problem> ReadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,
                                  JobSpec* spec);
 

@@ -1,3 +1,5 @@
+// Calls share one workspace, so the largest need counts.  Sizes and block counts are those of the
+// kernels, written down once more: nothing in core may include them.
 #include "core/spec/workspace.h"
 
 #include <algorithm>
@@ -50,10 +52,12 @@ int64_t CpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
 int64_t GpuBoundaryBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t n = NumStreams(model), width = model.hidden_size;
   const int64_t logits = LogitColumns(model), residual = NumResidualLogits(model);
+  // The backward pass takes the tokens in chunks, each with partial sums of its own.
   const int64_t channels_of_block = n <= 4 ? 64 : 32;
   const int64_t chunks = std::clamp<int64_t>(
       CeilDivide(request.tokens, kBoundaryChunk), 1,
       std::max<int64_t>(1, kBoundaryBlocks / CeilDivide(width, channels_of_block)));
+  // Floats of a token, of a partial sum of biases, of a partial sum of projections.
   const int64_t of_token = 2 * n + n * n + logits + n + 4;
   const int64_t bias = 3 + 2 * n + std::max(residual, n * n);
   const int64_t projection = n * width * (2 * n + residual) + (2 + n) * width;
