@@ -3,7 +3,7 @@
 //   1f1b       S = R.   Rank r owns stage r.  First R - 1 - r forwards, then forward and backward
 //                       in turn, then the backwards that are left.
 //   dualpipev  S = 2R.  Rank r owns stages r (chunk A) and 2R - 1 - r (chunk Z): a V.  Eight steps,
-//                       drawn in docs/plan.md.
+//                       listed in docs/plan.md.
 //   dualpipe   S = R.   Rank r owns stages r (direction 0) and R - 1 - r (direction 1), so each
 //                       stage has two copies: two mirrored dualpipev, each of half the ranks and
 //                       half the micro-batches.
