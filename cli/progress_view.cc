@@ -1,4 +1,5 @@
-// Formatting of steps.
+// The live line is written over in place and cut to the terminal's width; without a terminal about
+// fifty lines stand for the whole job.
 #include "cli/progress_view.h"
 
 #include <sys/ioctl.h>

@@ -1,8 +1,9 @@
 // The coordinator's driver: owns the jobs, the worker registry and the one mutex; knows no gRPC.
 //
-// Events are appended to the store before anything is done about them; messages and callbacks leave
-// outside the lock.  Recovery is a replay of the store through the same state machine; after it
-// every worker gets one full lease to come back, and attempts go on.
+// Events are appended to the store before anything is done about them, but for step reports, which
+// wait for the job's next other event or tick.  Messages are handed to their links under the lock,
+// callbacks are called outside it.  Recovery is a replay of the store through the same state
+// machine; after it every worker gets one full lease to come back, and attempts go on.
 //
 // Thread-safe.  The store, the clock and the planner must outlive it.
 #pragma once
@@ -28,7 +29,9 @@
 
 namespace birkhoff {
 
-// One way to one worker.  Send only queues, never blocks and never calls back; any thread.
+// One way to one worker.  Send queues the message, or begins to write it, and returns: it waits for
+// nobody and never calls the coordinator back.  What cannot be sent is lost, and the worker hears
+// what it must after a reconnect.  Any thread; called with the coordinator's lock held.
 class WorkerLink {
  public:
   virtual ~WorkerLink() = default;
@@ -144,7 +147,8 @@ struct CoordinatorOptions {
   absl::Duration progress_limit = absl::Minutes(20);
   absl::Duration metrics_retention = absl::Minutes(15);  // of an ended job's series
   absl::Duration metrics_window = absl::Minutes(1);      // of the largest recent values
-  // Gets one line for each change of a job's state; any thread, without the lock.  May be null.
+  // Gets one line for each change of a job's state, and for what befalls the coordinator itself
+  // (its store, its planner, a standstill); any thread, without the lock.  May be null.
   std::function<void(const std::string&)> log;
 };
 

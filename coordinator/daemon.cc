@@ -1,3 +1,5 @@
+// Init builds the parts in the order in which they use each other; Shutdown ends them from the
+// outside inwards: probe and ticker, watches and streams, the server, then the unwritten steps.
 #include "coordinator/daemon.h"
 
 #include <algorithm>

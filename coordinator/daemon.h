@@ -22,7 +22,7 @@ struct DaemonOptions {
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(5);            // a worker silent for this long is dead
   absl::Duration progress_limit = absl::Minutes(20);  // CoordinatorOptions::progress_limit
-  std::function<void(const std::string&)> log;        // one line per change of a job; may be null
+  std::function<void(const std::string&)> log;        // CoordinatorOptions::log; may be null
   bool allow_plaintext = false;                       // non-loopback addresses without TLS
   int max_connections = 0;                            // of gRPC at a time; 0: MostConnections()
   // Called once, from a thread of the daemon, when the server cannot be reached any more although

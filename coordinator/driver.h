@@ -1,13 +1,14 @@
 // The implementation of Coordinator (coordinator.h), in three files: driver.cc (people, watchers,
 // replay), driver_workers.cc (what workers say), driver_schedule.cc (time and placement).
 //
-// What is done at every call and tick costs the same however many jobs there are or were: jobs are
-// found through indices (Reindex), never by a walk over all of them.
+// What a message or a tick costs does not grow with the jobs that wait or are over: jobs are found
+// through indices (Reindex), never by a walk over all of them.  Only a replay, a scrape of the
+// metrics and a list that filters by state walk.
 //
 // One mutex guards everything.  It is held while an event is appended, so that the order of the log
-// is the order of the state; WorkerLink::Send only queues, so it too is called under the lock,
+// is the order of the state; WorkerLink::Send waits for nobody, so it too is called under the lock,
 // which keeps each worker's messages in the order of the events.  Planning, waking watchers and
-// logging happen outside.
+// logging happen outside, in the thread of the call that has brought them about.
 #pragma once
 
 #include <map>

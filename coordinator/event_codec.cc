@@ -1,3 +1,5 @@
+// BodyWriter has one operator per kind; what workers said is read back by the type of its payload.
+// Keys that came later have defaults, so that older stores can be read.
 #include "coordinator/event_codec.h"
 
 #include <nlohmann/json.hpp>

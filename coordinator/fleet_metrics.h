@@ -69,7 +69,7 @@ struct JobMetrics {
 };
 
 struct FleetMetrics {
-  std::vector<JobMetrics> jobs;  // living, or over for less than 15 minutes
+  std::vector<JobMetrics> jobs;  // living, or over for less than metrics_retention
   int workers_idle = 0;
   int workers_busy = 0;
   int workers_lost = 0;

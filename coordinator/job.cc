@@ -1,3 +1,5 @@
+// One On per event: is it of this attempt and new, what does it change, what follows.  An attempt
+// ends rank by rank (RankGone); once all are gone, Settle says what that means to the job.
 #include "coordinator/job.h"
 
 #include <algorithm>

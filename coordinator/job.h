@@ -69,8 +69,8 @@ class Job {
   // Applies one event seen at `now`, which must not go backwards; returns what must be done about
   // it, in order.
   // Errors, with nothing changed: ABORTED the event belongs to another attempt; ALREADY_EXISTS it
-  // was applied before; FAILED_PRECONDITION it does not fit the state; INVALID_ARGUMENT no such
-  // rank.
+  // was applied before; FAILED_PRECONDITION it does not fit the state; INVALID_ARGUMENT it can
+  // never be right: no such rank or notice, another number of workers, no spec.
   absl::StatusOr<std::vector<JobEffect>> Step(Instant now, const JobEvent& event);
 
   // What people must know about a step before they see it: that this history lacks steps before it,

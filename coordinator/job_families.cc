@@ -228,6 +228,7 @@ void AddSizedFamilies(const Jobs& jobs, int64_t most_series, Families* out) {
 }  // namespace
 
 ShownSeries ChooseSeries(int sublayers, int workers, int64_t most_series) {
+  // Sub-layers first: what the workers leave, and half of the room at least.
   const int64_t room = most_series - kSeriesOfAnyJob;
   const int64_t left_by_workers = std::max(room / 2, room - workers * kSeriesOfAWorker);
   const int64_t shown = std::clamp<int64_t>(left_by_workers / kSeriesOfASublayer, 0, sublayers);
@@ -236,6 +237,7 @@ ShownSeries ChooseSeries(int sublayers, int workers, int64_t most_series) {
     const int64_t last = sublayers - 1;
     series.sublayers.push_back(static_cast<int>(shown == 1 ? last : i * last / (shown - 1)));
   }
+  // Workers get what is left then.
   series.workers = static_cast<int>(
       std::clamp<int64_t>((room - shown * kSeriesOfASublayer) / kSeriesOfAWorker, 0, workers));
   series.left_out = (sublayers - shown) * kSeriesOfASublayer +

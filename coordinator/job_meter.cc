@@ -1,4 +1,5 @@
-// The measures of one job.
+// Counters of this process, a window and two spike watches for recent steps, and a ledger that is
+// brought up to date (Spend) at every event; a look adds what has passed since.
 #include "coordinator/job_meter.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Requests are checked here, bounds first, then every problem at once; what is left is one call of
+// the coordinator and a message made of its answer.
 #include "coordinator/job_service.h"
 
 #include <algorithm>
@@ -24,7 +26,7 @@ constexpr int kDefaultWorkers = 1000;  // of a page
 constexpr int kMostWorkers = 10000;
 constexpr size_t kPageBytes = 1 << 20;  // a page ends with the job that goes beyond
 
-// Runs a handler that does not wait, and ends the call.
+// Runs a handler to its end, in the thread of the call, and answers.
 template <class Request, class Handler>
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const Request& request,
                                  const char* method, Handler handler) {

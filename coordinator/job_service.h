@@ -12,8 +12,10 @@ class Service;
 
 namespace birkhoff {
 
-// One object serves all calls.  Handlers never wait: a watch is a reactor that the coordinator
-// wakes.  The service must be gone from its server before it is destroyed.
+// One object serves all calls.  Handlers wait for no event: a watch is a reactor that the
+// coordinator wakes.  They do take as long as the coordinator takes for them: its lock, the disk
+// under its store, and for CreateJob and CancelJob the planning of what can be placed then.  The
+// service must be gone from its server before it is destroyed.
 class JobService {
  public:
   // `coordinator` must outlive it; `version` is what GetVersion answers.

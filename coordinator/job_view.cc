@@ -1,3 +1,5 @@
+// Updates are decoded from stored events; the state beside them was written by DescribeChange when
+// the event was applied, so that nothing is replayed for a watcher.
 #include "coordinator/job_view.h"
 
 #include <utility>

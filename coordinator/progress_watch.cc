@@ -1,3 +1,5 @@
+// An attempt stands still when even the rank that moved last is beyond the limit; the blame goes to
+// the first rank in the order of IsEarlier, which looks for causes before those who wait for them.
 #include "coordinator/progress_watch.h"
 
 #include <algorithm>

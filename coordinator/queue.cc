@@ -1,3 +1,5 @@
+// One scan from the best job down: a job takes workers or claims the devices that it may hope for,
+// and what is claimed is closed to all behind it.
 #include "coordinator/queue.h"
 
 #include <algorithm>

@@ -21,6 +21,7 @@ bool SpikeWatch::Add(double value) {
   // Young means are plain ones: the first values count alike.
   const double keep =
       std::min(kKeep, static_cast<double>(count_) / static_cast<double>(count_ + 1));
+  // Exponentially weighted mean and variance, one value on.
   const double step = taken - mean_;
   mean_ += (1.0 - keep) * step;
   variance_ = keep * (variance_ + (1.0 - keep) * step * step);

@@ -1,3 +1,5 @@
+// Keeps the values of every step in the window; old ones fall out as new ones come, and each look
+// takes the maxima anew.
 #include "coordinator/step_window.h"
 
 #include <algorithm>

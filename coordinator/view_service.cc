@@ -1,3 +1,4 @@
+// Field by field.  Of the parts of an update at most one is set, which becomes the message's oneof.
 #include "coordinator/view_service.h"
 
 #include <string>

@@ -1,3 +1,5 @@
+// A reactor may be woken by the job, by the end of its own write and by the heart; its lock lets
+// one of them write.  It goes in OnDone, after a running wake and the heart have let go of it.
 #include "coordinator/watch_service.h"
 
 #include <deque>

@@ -1,3 +1,5 @@
+// A lease is the instant at which it ends, moved by every message; only Expire turns silence into a
+// loss, and drops those that were lost long ago and work for nobody.
 #include "coordinator/worker_registry.h"
 
 #include "absl/strings/str_cat.h"

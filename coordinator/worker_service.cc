@@ -1,3 +1,5 @@
+// gRPC's callback reactors, one per stream.  Locks are taken in one order: the coordinator's, or
+// that of the set of streams, then the stream's own.
 #include "coordinator/worker_service.h"
 
 #include <grpcpp/support/server_callback.h>
@@ -167,8 +169,7 @@ class Stream final : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::Conn
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool refused_ ABSL_GUARDED_BY(mutex_) = false;  // the stream ends once that is written
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  bool greeted_ ABSL_GUARDED_BY(mutex_) =
-      false;  // has said something, Hello first or it is refused
+  bool greeted_ ABSL_GUARDED_BY(mutex_) = false;  // Hello came first, or it is refused
 };
 
 void Streams::Close() {

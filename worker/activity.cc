@@ -1,3 +1,5 @@
+// A look puts three parts together: what the main thread began, what the followed program is at,
+// and every scope that is open.
 #include "worker/activity.h"
 
 #include <utility>

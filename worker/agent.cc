@@ -1,3 +1,5 @@
+// One On per event, one Hear per message of the coordinator.  All that the rank says goes through
+// Say: shortened, into the journal, and out where there is a connection.
 #include "worker/agent.h"
 
 #include <algorithm>

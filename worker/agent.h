@@ -2,9 +2,8 @@
 // rank process and from the operating system, and what must be done about it.  No clock, process,
 // socket or lock in here; supervisor.h drives it, tests and the simulated cluster step it by hand.
 //
-//   IDLE --StartAttempt--> RUNNING --rank gone--> EXITED --StartAttempt of a later attempt-->
-//   RUNNING
-//                                                   |---JobEnded, AbortAttempt--> IDLE
+//   IDLE --StartAttempt--> RUNNING --rank gone--> EXITED --StartAttempt of another--> RUNNING
+//                                                   |-----JobEnded, AbortAttempt----> IDLE
 //
 // What the rank has said is kept in a journal and said again after every reconnect, because nobody
 // acknowledges it: the coordinator ignores what it has heard before.  Meets stay in it although

@@ -1,3 +1,5 @@
+// Shares are added element by element, but for minima; then sums become means, norms and the
+// largest gains.  What is not a number stays one through all of it.
 #include "worker/agree.h"
 
 #include <algorithm>
@@ -21,6 +23,7 @@ double Smaller(double a, double b) {
 // Adds `from` to `to`; minima are kept.  Works on whole shares.
 void Fold(const ShareLayout& layout, std::span<const double> from, std::span<double> to) {
   for (int64_t i = 0; i < ShareLayout::kHead; ++i) to[i] += from[i];
+  // Per sub-layer: sums of largest gains, minima of row and column sums, sums of P and S.
   for (int l = 0; l < layout.num_sublayers(); ++l) {
     for (const GainOf of : {GainOf::kSingle, GainOf::kPrefix, GainOf::kSuffix}) {
       const int64_t at = layout.GainsAt(l, of);
@@ -52,6 +55,7 @@ GainReport GainsOf(const ShareLayout& layout, std::span<const double> sum, doubl
   gain.mean_matrix_forward = gain.mean_matrix_backward = 0.0;
   gain.row_sum_min = gain.column_sum_min = std::numeric_limits<double>::infinity();
   for (int l = 0; l < layout.num_sublayers(); ++l) {
+    // Means over tokens of each token's gain.
     const double* single = sum.data() + layout.GainsAt(l, GainOf::kSingle);
     const double* prefix = sum.data() + layout.GainsAt(l, GainOf::kPrefix);
     const double* suffix = sum.data() + layout.GainsAt(l, GainOf::kSuffix);
@@ -59,6 +63,7 @@ GainReport GainsOf(const ShareLayout& layout, std::span<const double> sum, doubl
     gain.backward_by_sublayer.push_back(suffix[ShareLayout::kBackward] / tokens);
     gain.single_forward_by_sublayer.push_back(single[ShareLayout::kForward] / tokens);
     gain.single_backward_by_sublayer.push_back(single[ShareLayout::kBackward] / tokens);
+    // Gains of the mean matrices, and the smallest sums; each over all sub-layers.
     const double* forward = sum.data() + layout.MatrixAt(l, GainOf::kPrefix);
     const double* backward = sum.data() + layout.MatrixAt(l, GainOf::kSuffix);
     gain.mean_matrix_forward = Larger(gain.mean_matrix_forward, Gain(forward, n, tokens, true));
@@ -66,6 +71,7 @@ GainReport GainsOf(const ShareLayout& layout, std::span<const double> sum, doubl
     gain.row_sum_min = Smaller(gain.row_sum_min, prefix[ShareLayout::kRowSumMin]);
     gain.column_sum_min = Smaller(gain.column_sum_min, suffix[ShareLayout::kColumnSumMin]);
   }
+  // The composite gain is that of the worst sub-layer.
   const auto largest = [](const std::vector<double>& values) {
     return std::accumulate(values.begin(), values.end(), values.front(), Larger);
   };
@@ -77,6 +83,7 @@ GainReport GainsOf(const ShareLayout& layout, std::span<const double> sum, doubl
 }  // namespace
 
 Agreement FoldShares(const ShareLayout& layout, std::span<const double> all, int64_t total_tokens) {
+  // In ascending order of ranks: the same bits on all of them.
   const int64_t length = layout.length();
   std::vector<double> sum(length);
   layout.Clear(sum);

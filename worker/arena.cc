@@ -1,3 +1,4 @@
+// Buffers stand one after the other in the plan's order, each padded as the plan has counted it.
 #include "worker/arena.h"
 
 #include <utility>

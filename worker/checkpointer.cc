@@ -1,3 +1,5 @@
+// Everything that touches the disk (writes, commits, removals) runs on one host stream in the order
+// given, so that no two of them meet; the mutex only guards what is known of them.
 #include "worker/checkpointer.h"
 
 #include <algorithm>

@@ -24,8 +24,8 @@ class DataSource {
  public:
   virtual ~DataSource() = default;
   // Sample `index` >= 0 of the endless training order: inputs[i] is followed by targets[i]; both
-  // spans are sequence_length long.  Step s (0-based) uses samples [s * global_batch_size, (s + 1)
-  // * global_batch_size).  Every token that is handed out has been checked: a device does not.
+  // spans are sequence_length long.  With B = global_batch_size, step s (0-based) uses samples
+  // [s B, (s + 1) B).  Every token that is handed out has been checked: a device does not.
   // Errors: INVALID_ARGUMENT a token outside the vocabulary, or the file has been cut; UNAVAILABLE
   // the disk.  Then the spans hold anything.
   virtual absl::Status Train(int64_t index, std::span<int32_t> inputs,

@@ -1,3 +1,5 @@
+// A program is enqueued whole: each instruction on its stream, behind the ends that it waits for,
+// between two events of its own.  What it gets as memory is what it reads or fills, by home.
 #include "worker/executor.h"
 
 #include <algorithm>
@@ -143,6 +145,7 @@ class PlanExecutor final : public Executor {
 
   void Start(Program& program, Stream& control) {
     const std::vector<Stream*> all = AllStreams();
+    // Every stream begins behind what `control` holds.
     control.Record(*program.begin);
     for (Stream* stream : all) stream->Wait(*program.begin);
     for (int i = 0; i < static_cast<int>(program.instructions->size()); ++i) {
@@ -153,6 +156,7 @@ class PlanExecutor final : public Executor {
       Enqueue(program, i, instruction, stream);
       stream.Record(*program.ends[i]);
     }
+    // `control` goes on behind the tail of every stream.
     while (program.tails.size() < all.size()) program.tails.push_back(parts_.device->NewEvent());
     for (size_t i = 0; i < all.size(); ++i) {
       all[i]->Record(*program.tails[i]);

@@ -21,7 +21,8 @@
 namespace birkhoff {
 
 // What instructions other than compute and transfers mean to the job; implemented by the rank
-// (rank.h).  Calls only enqueue.
+// (rank.h).  Calls enqueue and never wait for the device, but they may for a disk: Load for the
+// token files, Snapshot while the last copy is still being written.
 class StepHooks {
  public:
   virtual ~StepHooks() = default;

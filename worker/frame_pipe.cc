@@ -1,3 +1,4 @@
+// Blocking sends and receives that go on after a signal.  A longer frame than 1 GiB is damage.
 #include "worker/frame_pipe.h"
 
 #include <fcntl.h>

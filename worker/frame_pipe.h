@@ -20,10 +20,11 @@ class FramePipe {
   FramePipe(const FramePipe&) = delete;
   FramePipe& operator=(const FramePipe&) = delete;
 
-  absl::Status Write(std::string_view frame)
-      ABSL_LOCKS_EXCLUDED(mutex_);     // UNAVAILABLE: the other end is gone
-  absl::StatusOr<std::string> Read();  // OUT_OF_RANGE: the other end has closed
-  void Shutdown();                     // wakes a reader; any thread
+  // UNAVAILABLE: the other end is gone.
+  absl::Status Write(std::string_view frame) ABSL_LOCKS_EXCLUDED(mutex_);
+  // OUT_OF_RANGE: the other end has closed; UNAVAILABLE: it is gone; DATA_LOSS: too long a frame.
+  absl::StatusOr<std::string> Read();
+  void Shutdown();  // wakes a reader; any thread
 
  private:
   absl::Mutex mutex_;  // a frame is written whole

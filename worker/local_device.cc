@@ -1,3 +1,5 @@
+// GPUs are looked up through kernels/cuda, which answers in every build; "auto" takes the CPU after
+// any trouble with them.
 #include "worker/local_device.h"
 
 #include <unistd.h>

@@ -1,3 +1,5 @@
+// Rows wait in memory until an append has taken them.  After an error the file is given up and made
+// anew of its whole rows, since half a row may stand at its end.
 #include "worker/metrics_file.h"
 
 #include <map>

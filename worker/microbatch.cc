@@ -1,3 +1,4 @@
+// Tensors of the kBatch buffer by name; one offset serves the host's image and the device's buffer.
 #include "worker/microbatch.h"
 
 #include "core/base/check.h"

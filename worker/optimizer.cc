@@ -1,3 +1,5 @@
+// AdamW over a table of all parameters, uploaded once: each call is one call of the backend, which
+// walks the table on the device.
 #include "worker/optimizer.h"
 
 #include <type_traits>

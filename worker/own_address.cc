@@ -1,3 +1,4 @@
+// The look-up of the peer's name, then the kernel's word on which of our addresses leads there.
 #include "worker/own_address.h"
 
 #include <netdb.h>

@@ -7,8 +7,8 @@
 
 namespace birkhoff {
 
-// The address of the interface that leads to `peer`, "HOST:PORT" or "[IPV6]:PORT", as digits. Sends
-// nothing; looks a name up, which may block.
+// The address of the interface that leads to `peer`, "HOST:PORT" or "[IPV6]:PORT", as digits.
+// Sends nothing; looks a name up, which may block.
 // Errors: INVALID_ARGUMENT no such form; UNAVAILABLE the name is unknown or no route leads there.
 absl::StatusOr<std::string> OwnAddressTowards(const std::string& peer);
 

@@ -1,3 +1,5 @@
+// A step is launched, the next one behind it where the host has nothing to do between the two, and
+// landed (waited for); StepOrEnd has the order of all that a step brings with it.
 #include "worker/rank.h"
 
 #include <algorithm>
@@ -130,8 +132,7 @@ class TrainingRank final : public Rank, private StepHooks {
   absl::Status Finish() override {
     activity_.Begin("waits for its last checkpoint to be committed");
     const absl::Status status = checkpointer_->Finish([this] { return env_.transport->status(); });
-    if (!status.ok())
-      env_.transport->Abort(status);  // a healthy one waits for its peers at the end
+    if (!status.ok()) env_.transport->Abort(status);  // a healthy one waits for its peers
     return status;
   }
 
@@ -264,12 +265,14 @@ class TrainingRank final : public Rank, private StepHooks {
 
   // Waits for the oldest step in flight.
   absl::Status Land() {
+    // What the devices agreed on, folded again from the same shares.
     RETURN_IF_ERROR(executor_->FinishTrain());
     RETURN_IF_ERROR(data_status_);
     train_times_ = executor_->times();
     const int64_t rows =
         int64_t{spec().training.global_batch_size} * spec().training.sequence_length;
     agreed_ = FoldShares(state_->layout(), state_->host_gathered(Slot(progress_.step)), rows);
+    // What only hosts know; then the step counts.
     RETURN_IF_ERROR(AskHosts());
     ++progress_.step;
     progress_.tokens += agreed_.target_tokens;

@@ -1,6 +1,6 @@
 // One rank of one attempt: builds stages, store, transport and executor from its assignment,
 // resumes from the last committed checkpoint, and trains.  No process, socket or gRPC in here:
-// main.cc runs it in a child process of the supervisor, tests run several as threads.
+// rank_process.cc runs it in a child process of the supervisor, tests run several as threads.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ class Rank {
   virtual ~Rank() = default;
 
   // One optimizer step, with validation and snapshot when they are due.  True while there is
-  // another. Errors: ABORTED/UNAVAILABLE a peer or the attempt is gone; OUT_OF_RANGE the stability
+  // another.  Errors: ABORTED/UNAVAILABLE a peer or the attempt is gone; OUT_OF_RANGE the stability
   // limits are used up (exit code 73).
   virtual absl::StatusOr<bool> RunStep() = 0;
   // Asks for a checkpoint after the running step and an end with kStopped.  Any thread.

@@ -1,3 +1,5 @@
+// fork and exec; a thread then listens until the pipe ends, waits for the process, and tells its
+// end in the process's own last words where it had any.
 #include "worker/rank_child.h"
 
 #include <signal.h>

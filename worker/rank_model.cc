@@ -1,3 +1,5 @@
+// Where the plan's precision becomes a type.  Masters are fp32 in each; in bf16 the weights of
+// products are looked up among the copies.
 #include "worker/rank_model.h"
 
 #include <string>

@@ -1,3 +1,5 @@
+// Three threads: the main one trains, one takes frames and ends the process when the supervisor is
+// gone, one tells what the rank is at.
 #include "worker/rank_process.h"
 
 #include <unistd.h>

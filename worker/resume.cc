@@ -1,3 +1,5 @@
+// All ranks walk down rank 0's list of checkpoints together: each loads the next one, then all
+// judge it (Judge), so that every rank leaves every turn the same way.
 #include "worker/resume.h"
 
 #include <algorithm>

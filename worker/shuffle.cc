@@ -1,4 +1,5 @@
-// Feistel permutations and deterministic blends.
+// A permutation mixes and walks on until it lands inside; a blend goes down its tree of sources and
+// keeps, on each level, how many of the samples so far went the same way.
 #include "worker/shuffle.h"
 
 #include <algorithm>
@@ -56,12 +57,14 @@ Blend::Pick Blend::operator()(int64_t sample) const {
   size_t first = 0, last = cumulative_.size() - 1;
   uint64_t index = static_cast<uint64_t>(sample);
   while (last - first > 1) {
+    // Of the first k samples here, floor(k left / both) go left.
     const size_t middle = (first + last) / 2;
     const uint64_t left = cumulative_[middle] - cumulative_[first];
     const uint64_t both = cumulative_[last] - cumulative_[first];
     const auto gone_left = [&](uint64_t k) {
       return static_cast<uint64_t>(static_cast<unsigned __int128>(k) * left / both);
     };
+    // This one goes left if it raises that number; its index is how many went its way before it.
     const uint64_t before = gone_left(index);
     if (gone_left(index + 1) > before) {
       index = before;

@@ -27,7 +27,7 @@ class Permutation {
 // Which source serves sample k of an endless blend, and the how-manieth of that source it is.
 // Sources are halves of halves of a binary tree; on each level the share of the first k samples
 // that goes left is floor(k p), so a source is never more than one sample per level away from its
-// share. A pure function of k: nothing is counted.
+// share.  A pure function of k: nothing is counted.
 class Blend {
  public:
   explicit Blend(const std::vector<double>& weights);  // at least one; each > 0

@@ -19,10 +19,8 @@ struct StageBuffers {
   DevicePtr<std::byte> Of(Home home) const { return at[static_cast<int>(home)]; }
 };
 
-enum class StageMode {
-  kTrain,
-  kEvaluate
-};  // evaluate: nothing is kept for a backward pass, gains are not summed
+// kEvaluate: nothing is kept for a backward pass, gains are not summed.
+enum class StageMode { kTrain, kEvaluate };
 
 // All calls enqueue on `stream` and return at once; the buffers must stay until the stream has
 // passed.  Calls for one stage must be ordered by the caller (one compute stream).  Parameter

@@ -1,3 +1,5 @@
+// On the device one allocation: share, an empty share, all shares, scalars.  A reset is a copy of
+// the empty share, since minima start at infinity and a fill knows bytes only.
 #include "worker/step_state.h"
 
 #include "core/base/status_macros.h"

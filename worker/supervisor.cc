@@ -1,3 +1,5 @@
+// One loop on the main thread: take an event from the inbox, which other threads only fill, step
+// the agent, do what it says.
 #include "worker/supervisor.h"
 
 #include <algorithm>

@@ -21,9 +21,9 @@ struct SupervisorOptions {
   HealthListen health;                     // ready: registered, and not asked to leave
 };
 
-// Runs until the agent leaves.  SIGTERM and SIGINT are taken over: the first commits a checkpoint
-// and leaves, the second kills the rank.  Must be called from the main thread: rank processes die
-// with the thread that starts them.
+// Runs until the agent leaves.  SIGTERM, SIGINT and SIGHUP are taken over (ShutdownSignals): the
+// first commits a checkpoint and leaves, the second kills the rank.  Must be called from the main
+// thread: rank processes die with the thread that starts them.
 ExitCode RunSupervisor(const SupervisorOptions& options, const Clock& clock);
 
 }  // namespace birkhoff

@@ -1,3 +1,5 @@
+// gRPC's blocking stream between two threads: the outbox's writes, the other reads and hears the
+// stream's end.
 #include "worker/supervisor_stream.h"
 
 #include <grpcpp/grpcpp.h>

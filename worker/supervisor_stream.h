@@ -15,7 +15,8 @@ class CoordinatorStream {
     std::function<void(CoordinatorMessage)> on_message;
     std::function<void(std::string reason)> on_end;  // once, last
   };
-  // Never fails; a coordinator that is not there ends the stream at once.
+  // A coordinator that is not there ends the stream at once.  Throws where memory or threads are
+  // short, and nothing else.
   static std::unique_ptr<CoordinatorStream> Open(const std::string& address, Callbacks callbacks);
   virtual ~CoordinatorStream() = default;  // says goodbye for at most two seconds
   // Never waits.  False: the stream is ending.

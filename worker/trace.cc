@@ -1,3 +1,5 @@
+// A complete event ("ph" X, in microseconds) per instruction, and metadata events that name each
+// rank and stream once.
 #include "worker/trace.h"
 
 #include <algorithm>

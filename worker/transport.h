@@ -2,13 +2,13 @@
 // transport/gloo (processes, pods).
 //
 // A Link is one end of one Channel of the plan.  Messages match by order alone: the k-th Send meets
-// the k-th Receive.  A Send completes when its bytes have left the buffer; the k-th Send may
-// complete before its Receive is posted only into a receive slot, so a correct program never relies
-// on it (the checker proves plans under rendezvous semantics).
+// the k-th Receive.  A Send completes when its bytes have left the buffer.  Here that is once its
+// Receive has been posted (transport/wire.h); a transport may be quicker, but a correct program
+// never relies on it: the checker proves plans under rendezvous semantics.
 //
 // Errors: work that fails records the first error (Transport::status), with peer and operation
-// named; all later work on any link or group of this transport becomes a no-op, so that streams
-// always drain.
+// named; all later work on any link or group of this transport moves nothing between ranks, so that
+// streams always drain.
 #pragma once
 
 #include <cstddef>
@@ -45,10 +45,10 @@ class Link {
 };
 
 // Collectives of device data: a fixed set of ranks that act together, in the same order on all of
-// them.  Sums are added in
-// ascending rank order on every rank, whatever the implementation, so that results are the same
-// bits on all transports and all members. Cost for p members and B bytes: AllReduce 2 (p-1)/p B
-// each way (reduce-scatter in rank order, then all-gather); AllGather (p-1) B in.
+// them.  Sums are added in ascending rank order on every rank, whatever the implementation, so that
+// results are the same bits on all transports and all members.  Cost for p members, each way:
+// AllReduceSum of B bytes 2 (p-1)/p B in two exchanges (reduce-scatter in rank order, then
+// all-gather); AllGather of B bytes of each member (p-1) B in one.
 class Group {
  public:
   virtual ~Group() = default;
@@ -94,12 +94,13 @@ class Transport {
   virtual Group* group(const std::vector<int>& global_ranks) = 0;
   virtual Council& council() = 0;
   virtual absl::Status status() const = 0;  // first error, or OK
-  // Wakes everything that waits; idempotent; any thread.
+  // As if work had failed with `reason`: wakes everything that waits here, and peers see this rank
+  // go.  Idempotent; any thread.
   virtual void Abort(absl::Status reason) = 0;
 };
 
-// The groups that a rank needs for a plan, in the one order in which all ranks create them: world,
-// replicas, copies.
+// The groups of all ranks of a plan, each once, in the one order in which they are numbered
+// everywhere: world, replicas, copies.
 std::vector<std::vector<int>> GroupsOfPlan(const Plan& plan);
 
 // Everybody's bytes to everybody: the coordinator's rendezvous as the transport sees it.

@@ -1,3 +1,4 @@
+// Wrappers that pass every call on inside an Activity::Scope that names it.
 #include "worker/watched.h"
 
 #include <string>

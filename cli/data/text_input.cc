@@ -1,3 +1,5 @@
+// The first bytes of a file say what it is; they are read ahead and handed on before the
+// rest.  Gzip is inflated as it comes, member after member.
 #include "cli/data/text_input.h"
 
 #include <zlib.h>

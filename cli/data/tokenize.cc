@@ -153,10 +153,12 @@ bool IsHeldOut(int64_t document, double share) {
   const auto run_of = [share](int64_t number) {
     return static_cast<int64_t>(std::floor(static_cast<double>(number) * share));
   };
+  // The run around the document: [first, end).
   const int64_t run = run_of(document);
   int64_t first = document, end = document + 1;
   while (first > 0 && run_of(first - 1) == run) --first;
   while (run_of(end) == run) ++end;
+  // One of it is drawn.
   Rng rng(kSeed, absl::StrCat("held-out document of run ", run));
   return document - first == static_cast<int64_t>(rng.Below(static_cast<uint64_t>(end - first)));
 }

@@ -40,8 +40,10 @@ void AttentionForward(const SubLayerCall<T>& call) {
   const auto& [launch, model, batch, weights, tensors] = call;
   const Widths widths(model);
   T* qkv = tensors.inner;
+  // q, k, v = norm W_qkv^T; q and k are turned in place.
   LinearForward(launch, widths.Qkv(call.tokens()), tensors.norm, weights.inner, qkv);
   Must(launch.backend.RopeForward(launch.stream, RopeOf(call, qkv)));
+  // Softmax(q k^T) v by head, then y = that W_out^T.
   Must(
       launch.backend.AttentionForward(launch.stream, {.shape = AttentionShapeOf(model, batch.shape),
                                                       .q = qkv,
@@ -59,6 +61,7 @@ void AttentionBackwardInput(const SubLayerCall<T>& call) {
   const Widths widths(model);
   const T* qkv = tensors.inner;
   T* dqkv = tensors.dinner;
+  // dy -> gradient of the attention's output -> dq, dk, dv.
   LinearBackwardInput(launch, widths.Out(call.tokens()), tensors.dy, weights.outer, tensors.middle);
   Must(launch.backend.AttentionBackward(launch.stream,
                                         {.shape = AttentionShapeOf(model, batch.shape),
@@ -72,6 +75,7 @@ void AttentionBackwardInput(const SubLayerCall<T>& call) {
                                          .dk = dqkv + widths.queries,
                                          .dv = dqkv + widths.queries + widths.keys,
                                          .workspace = launch.workspace}));
+  // Turned back: dq and dk before the rotation, and from them the gradient of the norm.
   Must(launch.backend.RopeBackward(launch.stream, RopeOf(call, dqkv)));
   LinearBackwardInput<T>(launch, widths.Qkv(call.tokens()), dqkv, weights.inner, tensors.dnorm);
 }

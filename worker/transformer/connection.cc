@@ -1,3 +1,4 @@
+// Enums of the spec become those of the kernels, fields are copied by name.
 #include "worker/transformer/connection.h"
 
 namespace birkhoff {

@@ -1,3 +1,5 @@
+// A generator gives one value at a time in the parameter's order, so that the size of the chunks
+// does not show in the bits.
 #include "worker/transformer/initial_values.h"
 
 #include <algorithm>

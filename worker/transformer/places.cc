@@ -1,3 +1,5 @@
+// What a pass reads and writes decides in which homes a tensor may stand; each Find tries them in
+// order.
 #include "worker/transformer/places.h"
 
 #include <algorithm>

@@ -48,12 +48,12 @@ enum class Pass {
 // The sub-layers of a stage are counted from 0; boundary i opens sub-layer i, the last boundary is
 // the stage's end: the head, or the output.
 struct StagePlaces {
-  std::vector<Place> x;  // by boundary; absent at the stage's end in kBackward
+  std::vector<Place> x;  // by boundary; absent in kBackward at the end of a stage with sub-layers
   std::vector<SubLayerPlaces> sublayers;
   Place head_norm;         // [T, C]
   Place contracted;        // [T, C], what the head's norm reads
   Place head_inverse_rms;  // [T]
-  Place dnorm;             // [T, C], gradient of the head's norm; absent in kEvaluate
+  Place dnorm;             // [T, C], gradient of the head's norm; not written in kEvaluate
 };
 
 StagePlaces FindPlaces(const StageLayout& layout, const ModelSpec& model, Pass pass);

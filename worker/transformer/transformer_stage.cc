@@ -1,3 +1,5 @@
+// The forward half, and recompute: both walk upwards, boundary by boundary.  A boundary's arguments
+// are a source (what lies below it) and a sink (what it opens).
 #include "worker/transformer/transformer_stage.h"
 
 #include <algorithm>
@@ -195,9 +197,11 @@ void TransformerStage<T>::Loss(const Call& call, StageMode mode, int64_t target_
   S* logits = call.ScalarsAt(logits_);
   const double scale = target_tokens > 0 ? 1.0 / static_cast<double>(target_tokens) : 0.0;
   for (int64_t row = 0; row < call.tokens(); row += head_rows_) {
+    // Logits of the next rows.
     const int64_t rows = std::min(head_rows_, call.tokens() - row);
     LinearForwardWide(call.launch, {rows, width, vocabulary}, norm + row * width, head_.vocabulary,
                       logits);
+    // Their losses into the rank's share, and in training their gradient.
     CrossEntropyArgs<T> args;
     args.tokens = rows;
     args.vocabulary = vocabulary;

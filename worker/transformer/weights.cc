@@ -1,3 +1,4 @@
+// The names of ParametersOfUnit, put together from unit and role.
 #include "worker/transformer/weights.h"
 
 #include <string>

@@ -20,9 +20,10 @@ struct Weight {
 // From a name of ParametersOfUnit; must know all parameters of the stage's units.
 template <typename T>
 struct WeightLookup {
-  std::function<Weight<T>(const std::string& name)> product;  // an operand of products, or rows of
-                                                              // the embedding
-  std::function<Weight<ScalarOf<T>>(const std::string& name)> scalar;  // anything else
+  // An operand of products, or rows of the embedding.
+  std::function<Weight<T>(const std::string& name)> product;
+  // Anything else.
+  std::function<Weight<ScalarOf<T>>(const std::string& name)> scalar;
 };
 
 // Legend: C hidden size, F inner size, Hq and Hkv heads, D head size, n streams.

@@ -1,3 +1,5 @@
+// An offer waits in the queue of its slot until the other end comes, which copies straight from
+// memory to memory, outside the lock.
 #include "worker/transport/local.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Links and groups are host work on the caller's stream, each under slots of its own.  A reduction
+// is two exchanges around a sum in ascending order of members.
 #include "worker/transport/wire_transport.h"
 
 #include <algorithm>
@@ -177,6 +179,8 @@ class WireGroup final : public Group {
     return port_.Exchange(receives, sends, name);
   }
 
+  // In ascending order of members, whichever of them this one is: its own copy joins the others in
+  // parts_, part 0 takes its place, and the rest are added to that.
   void AddParts(float* data, int64_t count) {
     const int64_t mine = PartCount(index_, count);
     float* own = data + Begin(index_, count);
@@ -188,6 +192,7 @@ class WireGroup final : public Group {
     }
   }
 
+  // My sum to everybody, theirs into `data`.
   template <typename Name>
   void GiveSums(float* data, int64_t count, const Name& name) {
     const int64_t mine = PartCount(index_, count);

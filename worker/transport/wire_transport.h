@@ -17,9 +17,9 @@ inline constexpr bool kDebugBuild = true;
 #endif
 
 struct WireTransportOptions {
-  int rank = 0;                     // global
-  bool check_stamps = kDebugBuild;  // send a MessageStamp with each message and compare it on
-                                    // arrival; the same on all ranks
+  int rank = 0;  // global
+  // Send a MessageStamp with each message and compare it on arrival; the same on all ranks.
+  bool check_stamps = kDebugBuild;
 };
 
 // A group of p members reduces B bytes by direct exchange: each member gets everybody's copy of its
