@@ -1,3 +1,5 @@
+// What the host sees of a step's end: counts, ranges and null pointers.  The spans themselves stand
+// in the backend's memory and are not looked at.
 #include "kernels/adamw.h"
 
 #include "core/base/status_macros.h"

@@ -1,3 +1,5 @@
+// What no backend could rotate or attend to.  sequence_starts lie in the host's memory, so all of
+// them are walked here.
 #include "kernels/attention.h"
 
 #include "core/base/status_macros.h"

@@ -40,13 +40,12 @@ struct AttentionShape {
 template <typename T>
 struct AttentionForwardArgs {
   AttentionShape shape = {};
-  const T* q = nullptr;  // [tokens, heads, D], rotated; tokens qkv_stride apart
-  const T* k = nullptr;  // [tokens, kv_heads, D], rotated; qkv_stride apart
-  const T* v = nullptr;  // [tokens, kv_heads, D]; qkv_stride apart
-  T* out = nullptr;      // [tokens, heads, D], dense
-  ScalarOf<T>* lse =
-      nullptr;                // [heads, tokens]: log sum exp of the scaled scores, for the backward
-  void* workspace = nullptr;  // as many bytes as the backend says
+  const T* q = nullptr;        // [tokens, heads, D], rotated; tokens qkv_stride apart
+  const T* k = nullptr;        // [tokens, kv_heads, D], rotated; qkv_stride apart
+  const T* v = nullptr;        // [tokens, kv_heads, D]; qkv_stride apart
+  T* out = nullptr;            // [tokens, heads, D], dense
+  ScalarOf<T>* lse = nullptr;  // [heads, tokens]: log sum exp of scaled scores, for the backward
+  void* workspace = nullptr;   // as many bytes as the backend says
 };
 
 template <typename T>

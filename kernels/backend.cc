@@ -1,3 +1,4 @@
+// Which type computes where: float on both processors, double on the CPU, bf16 on a GPU.
 #include "kernels/backend.h"
 
 #include "absl/strings/str_cat.h"

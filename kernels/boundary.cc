@@ -1,3 +1,5 @@
+// Sizes by kind, and refusals: of the shape first, then of the pointers that this source and this
+// sink will touch, and of no others.
 #include "kernels/boundary.h"
 
 #include "core/base/status_macros.h"

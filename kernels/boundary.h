@@ -169,7 +169,8 @@ struct BoundaryBackwardArgs {
   int64_t vocabulary = 0;                     // kEmbed
   StreamExpand expand = StreamExpand::kCopy;  // kEmbed
 
-  void* workspace = nullptr;  // as many bytes as the backend says; kSubLayer, and kHead on a GPU
+  // As many bytes as the backend says; kSubLayer, and on a GPU kHead and kEmbed too.
+  void* workspace = nullptr;
 };
 
 // What every backend checks first: shapes and pointers, never data; the errors below.

@@ -1,3 +1,5 @@
+// Sizes and pointers alone: targets may stand on a GPU, so it takes a backend that reads them to
+// refuse one.
 #include "kernels/cross_entropy.h"
 
 #include "core/base/status_macros.h"

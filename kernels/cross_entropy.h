@@ -22,9 +22,9 @@ struct CrossEntropyArgs {
   const int32_t* targets = nullptr;     // [tokens], < V; negative: no target
   CrossEntropySums* sums = nullptr;     // in the backend's memory
   double scale = 1.0;                   // 1 / target tokens of the whole step
-  T* dlogits =
-      nullptr;  // [tokens, V] = scale (softmax - one-hot), zeros without a target;
-                // assigned; may be logits itself where both have one type; null: not wanted
+  // [tokens, V] = scale (softmax - one-hot), zeros without a target; assigned; may be logits itself
+  // where both have one type; null: not wanted.
+  T* dlogits = nullptr;
   void* workspace = nullptr;  // as many bytes as the backend says
 };
 

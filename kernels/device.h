@@ -4,8 +4,11 @@
 // The host cannot read a device's memory: a DevicePtr has no operator*, and data moves by copies
 // that a stream makes in its order.
 //
-// Threads: a Stream may be fed by one thread at a time; everything else is thread-safe.  Streams,
-// events and memory must outlive the work that names them.
+// Threads: a Stream may be fed by one thread at a time; everything else is thread-safe.  Events and
+// memory must outlive the work that names them, a device all that it made; a stream that is
+// destroyed does its work first.
+//
+// Errors: streams and events return none; the device keeps the first (Device::status).
 #pragma once
 
 #include <cstddef>
@@ -20,8 +23,8 @@
 
 namespace birkhoff {
 
-// An address in a device's memory.  `address` is for the arguments of kernels alone; the host must
-// not read or write through it.
+// An address in a device's memory.  `address` is for the arguments of kernels and, on the CPU, for
+// HostWork; nothing else may read or write through it.
 template <typename T>
 class DevicePtr {
  public:
@@ -43,14 +46,14 @@ class DevicePtr {
   T* address_ = nullptr;
 };
 
-// A point in a stream that other streams and the host can wait for.  Reusable: each Record makes
-// earlier ones void.
+// A point in a stream that other streams and the host can wait for.  Reusable: a call means the
+// last Record before it, and whoever waits for an earlier one goes on waiting for that.
 class Event {
  public:
   virtual ~Event() = default;
   // Blocks the host until the recorded point is reached; returns at once if never recorded.
   virtual void Synchronize() = 0;
-  virtual bool Done() const = 0;
+  virtual bool Done() const = 0;  // true if never recorded
   // From the point of `earlier`, of the same device, to this one; 0 unless both have been reached.
   virtual int64_t NsSince(const Event& earlier) const = 0;
 };
@@ -61,18 +64,20 @@ class Stream {
  public:
   virtual ~Stream() = default;
   virtual void Record(Event& event) = 0;
-  // The stream, not the host, waits for the latest Record before this call.
+  // The stream, not the host, waits for the latest Record before this call; if there is none, for
+  // nothing.
   virtual void Wait(Event& event) = 0;
   virtual void Synchronize() = 0;  // blocks the host until the queue is empty
 
   virtual void Copy(DevicePtr<std::byte> to, DevicePtr<const std::byte> from, int64_t bytes) = 0;
   virtual void Fill(DevicePtr<std::byte> to, std::byte value, int64_t bytes) = 0;
-  // The host's memory must stay as it is until the stream has passed; pinned memory
-  // (Device::AllocateHost) keeps the call from blocking.
+  // The host's memory must stay until the stream has passed, unchanged (Upload) and unread
+  // (Download); pinned memory (Device::AllocateHost) keeps the call from blocking.
   virtual void Upload(DevicePtr<std::byte> to, const std::byte* from, int64_t bytes) = 0;
   virtual void Download(std::byte* to, DevicePtr<const std::byte> from, int64_t bytes) = 0;
-  // The named exception: work of the host in stream order (transports, files), never on the path of
-  // a step on a GPU.  Must not throw, and must not touch streams of a GPU.
+  // Work of the host in stream order: the CPU's kernels, its transports, files.  Never on the path
+  // of a step on a GPU, where it is left out once the GPU has met an error.  Must not throw, and
+  // must not touch streams of a GPU.
   virtual void HostWork(std::function<void()> work) = 0;
 };
 
@@ -112,10 +117,12 @@ class HostMemory {
 class Device {
  public:
   virtual ~Device() = default;
-  // On the CPU a FIFO thread of that name.
+  // On the CPU a FIFO thread of that name, of which Linux keeps 15 characters.  On a GPU a stream
+  // of the highest priority where the name ends in "-high", else of the lowest.
   virtual std::unique_ptr<Stream> NewStream(const std::string& name) = 0;
   virtual std::unique_ptr<Event> NewEvent() = 0;
-  // RESOURCE_EXHAUSTED: there is no room.
+  // At least a byte, so that an empty allocation has an address too.  RESOURCE_EXHAUSTED: there is
+  // no room; INVALID_ARGUMENT: no size that can be; INTERNAL: what CUDA says.
   virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(int64_t bytes) = 0;
   virtual absl::StatusOr<std::unique_ptr<HostMemory>> AllocateHost(int64_t bytes) = 0;
   // Bytes handed out by Allocate and not freed yet: what a plan's memory list is compared with.
@@ -128,8 +135,8 @@ class Device {
 };
 
 std::unique_ptr<Device> NewCpuDevice();
-// The same, but memory from Allocate cannot be read or written outside of stream work: a host that
-// reads it is ended by the system.  For tests; several times as slow.
+// The same, but memory from Allocate can be read or written only while work of some stream runs: a
+// host that does so at another time is ended by the system.  For tests; several times as slow.
 std::unique_ptr<Device> NewGuardedCpuDevice();
 
 }  // namespace birkhoff

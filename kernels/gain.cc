@@ -1,3 +1,4 @@
+// What a gain needs: 1 to 8 streams, matrices that do not overlap, pointers.
 #include "kernels/gain.h"
 
 #include "core/base/status_macros.h"

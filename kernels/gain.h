@@ -24,9 +24,9 @@ template <typename T>
 struct GainArgs {
   int streams = 4;  // n, 1..8
   int64_t tokens = 0;
-  const ScalarOf<T>* matrices =
-      nullptr;                // [tokens, n, n] row-major, tokens `stride` elements
-                              // apart: H_res inside the coefficients (offset 2n), P or S
+  // [tokens, n, n] row-major, tokens `stride` elements apart: H_res inside the coefficients (offset
+  // 2n), P or S.
+  const ScalarOf<T>* matrices = nullptr;
   int64_t stride = 0;         // >= n^2
   GainSums* sums = nullptr;   // in the backend's memory, as the next
   double* matrix = nullptr;   // [n, n] sum over tokens of M (+=); null: not wanted

@@ -1,3 +1,4 @@
+// Names, sizes and limits of the mappings; permutations end at n = 4, where n! is still few.
 #include "kernels/mapping.h"
 
 #include "core/base/status_macros.h"

@@ -1,3 +1,5 @@
+// Sizes and strides must fit the 32-bit integers of BLAS, and no stored row may be shorter than
+// what is read of it.
 #include "kernels/matmul.h"
 
 #include <algorithm>

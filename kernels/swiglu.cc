@@ -1,3 +1,4 @@
+// Sizes first; where there are no tokens no pointer is needed.
 #include "kernels/swiglu.h"
 
 #include "core/base/status_macros.h"

@@ -1,3 +1,5 @@
+// The end of a step on the CPU, one span after the other: constants and the norm in double, the
+// update in T.
 #include "kernels/adamw.h"
 
 #include <algorithm>
@@ -69,6 +71,7 @@ absl::Status AccumulateNorm(const GradientNormArgs<T>& args) {
 
 absl::Status DecideStep(const DecideStepArgs& args) {
   RETURN_IF_ERROR(Validate(args));
+  // The shares of all ranks, in ascending order.
   StepShare sum;
   for (int r = 0; r < args.ranks; ++r) {
     const double* share = args.shares + r * args.length;
@@ -76,6 +79,7 @@ absl::Status DecideStep(const DecideStepArgs& args) {
     sum.norm.squared += share[2];
     sum.norm.non_finite += share[3];
   }
+  // What follows for all of them alike: to skip, or to count an update and clip.
   const double norm = std::sqrt(sum.norm.squared);
   const bool finite = sum.norm.non_finite == 0.0 && std::isfinite(sum.loss) && std::isfinite(norm);
   args.step->skip = finite ? 0 : 1;

@@ -75,11 +75,13 @@ void ForwardBlock(const AttentionForwardArgs<T>& args, const QueryBlock& block) 
   const AttentionShape& shape = args.shape;
   const BlockOffsets at(shape, block);
   T* scores = static_cast<T*>(args.workspace);
+  // Probabilities, in the place of the scores.
   Scores(shape, block, args.q, args.k, scores);
   for (int64_t i = 0; i < block.queries(); ++i) {
     const int64_t visible = block.first - block.start + i + 1;
     args.lse[at.lse + i] = SoftmaxRow(visible, block.keys(), scores + i * block.keys());
   }
+  // out = probabilities v.
   Multiply({block.queries(), shape.head_dim, block.keys()}, T(1), {scores, block.keys()},
            {args.v + at.key, shape.qkv_stride}, T(0), args.out + at.out,
            int64_t{shape.heads} * shape.head_dim);
@@ -104,13 +106,16 @@ void BackwardBlock(const AttentionBackwardArgs<T>& args, const QueryBlock& block
   const int64_t stride = shape.qkv_stride, out_stride = shape.heads * D;
   T *scores = static_cast<T*>(args.workspace), *dscores = scores + queries * keys;
   const T scale = T(ScoreScale(shape));
+  // Scores again, and the gradient of the probabilities: dout v^T.
   Scores(shape, block, args.q, args.k, scores);
   Multiply({queries, keys, D}, T(1), {args.dout + at.out, out_stride},
            {args.v + at.key, stride, kYes}, T(0), dscores, keys);
+  // Through the softmax, row by row.
   for (int64_t i = 0; i < queries; ++i) {
     BackwardRow(block.first - block.start + i + 1, keys, args.lse[at.lse + i], scores + i * keys,
                 dscores + i * keys);
   }
+  // dq = scale dscores k; dk += scale dscores^T q; dv += probabilities^T dout.
   Multiply({queries, D, keys}, scale, {dscores, keys}, {args.k + at.key, stride}, T(0),
            args.dq + at.query, stride);
   Multiply({keys, D, queries}, scale, {dscores, keys, kYes}, {args.q + at.query, stride}, T(1),

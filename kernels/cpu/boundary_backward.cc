@@ -76,15 +76,18 @@ void SubLayerBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
   const int64_t C = args.shape.channels, width = N * C;
   const Workspace<T> work = CutWorkspace(args.shape, static_cast<T*>(args.workspace));
   const bool plain = args.shape.kind == BoundaryKind::kResidual;
+  // du, then the coefficients and, through r, the part of dX along X.
   NormBackward<N>(args, block, work.du);
   std::fill_n(work.norm, block.size() * N, T(0));
   if (!plain) CoefficientsOfBlock<N>(args, block, work);
+  // dX but for the projection.
   for (int64_t t = block.first; t < block.end; ++t) {
     const int64_t row = t - block.first;
     const TokenCoefficients<N, T> h(CoefficientsOf(args.shape, args.coefficients, t));
     CombineToken(h, work.norm + row * N, args.dx_above + t * width, work.du + row * C,
                  args.x + t * width, C, args.dx + t * width);
   }
+  // dX += dproducts phi^T, and the gradient of phi.
   if (plain) return;
   ProjectionBackward(args.shape, block.size(), args.parameters.projection,
                      args.x + block.first * width, work.dproducts, args.dx + block.first * width,
@@ -97,6 +100,7 @@ void HeadBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
   const T weight = args.contract == StreamContract::kMean ? T(1) / T(N) : T(1);
   for (int64_t t = block.first; t < block.end; ++t) {
     T* dx = args.dx + t * N * C;
+    // Back through the norm, then to every stream by its weight.
     std::copy_n(args.contracted + t * C, C, dx);
     NormRowBackward(args.parameters.gamma, args.dnorm + t * C, args.norm_inv_rms[t], C, dx,
                     args.gradients.gamma);

@@ -1,3 +1,5 @@
+// mhc, then hc: products with X, the gates made of them, and both backwards.  The residual logits
+// of mhc go through the mapping kMixLanes tokens at a time; alpha and bias are summed in double.
 #include "kernels/cpu/coefficients.h"
 
 #include <algorithm>
@@ -12,7 +14,7 @@
 namespace birkhoff::cpu {
 namespace {
 
-// A lane's tokens: `count` of them from `first` on; the other lanes are padding.
+// The tokens of one turn of lanes: `count` of them from `first` on; the other lanes are padding.
 struct LaneTokens {
   int64_t first;
   int count;
@@ -38,13 +40,13 @@ struct BlockSums {
   }
 };
 
-// ---- mhc
-// ------------------------------------------------------------------------------------------
+// ---- mhc ----------------------------------------------------------------------------------------
 
 template <typename T>
 void MhcProducts(const BoundaryShape& shape, const T* phi, int64_t tokens, const T* x, T* logits) {
   const int64_t width = shape.streams * shape.channels, stride = LogitsPerToken(shape);
   const int64_t columns = stride - 1;
+  // v phi of all tokens in one product, then each row by its 1 / r, which is kept behind it.
   Multiply({tokens, columns, width}, T(1), {x, width}, {phi, columns}, T(0), logits, stride);
   for (int64_t t = 0; t < tokens; ++t) {
     T* row = logits + t * stride;
@@ -74,9 +76,11 @@ void MhcForward(const BoundaryShape& shape, const BoundaryParameters<T>& paramet
   const int64_t logits_stride = LogitsPerToken(shape), stride = CoefficientsPerToken(shape);
   const T *alpha = parameters.alpha, *bias = parameters.bias;
   ForLanes(tokens, [&](LaneTokens group) {
+    // H_res, for all lanes at once.
     Lane<T> lanes[kMaxMixLogits], matrix[kMaxMixLogits];
     MhcResLanes(shape, parameters, logits, group, lanes);
     MixLanesForward(MixShapeOf(shape), lanes, matrix);
+    // H_pre and H_post, and all three scattered to their tokens.
     for (int lane = 0; lane < group.count; ++lane) {
       const T* in = logits + (group.first + lane) * logits_stride;
       T* out = coefficients + (group.first + lane) * stride;
@@ -119,6 +123,7 @@ void MhcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parame
   const int n = shape.streams, columns = NumMixLogits(MixShapeOf(shape));
   const int64_t stride = CoefficientsPerToken(shape), products = ProductsPerToken(shape);
   ForLanes(args.tokens, [&](LaneTokens group) {
+    // The logits of H_res again, its gradient gathered into lanes, and back through the mapping.
     Lane<T> lanes[kMaxMixLogits], dmatrix[kMaxMixLogits], dlogits[kMaxMixLogits];
     MhcResLanes(shape, parameters, args.logits, group, lanes);
     for (int k = 0; k < n * n; ++k) {
@@ -128,6 +133,7 @@ void MhcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parame
       }
     }
     MixLanesBackward(MixShapeOf(shape), lanes, dmatrix, dlogits, args.workspace);
+    // Token by token: through the gates, then through alpha and r.
     for (int lane = 0; lane < group.count; ++lane) {
       const int64_t t = group.first + lane;
       T* out = args.dproducts + t * products;
@@ -141,13 +147,13 @@ void MhcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parame
   });
 }
 
-// ---- hc
-// -------------------------------------------------------------------------------------------
+// ---- hc -----------------------------------------------------------------------------------------
 
 template <typename T>
 void HcProducts(const BoundaryShape& shape, const T* theta, int64_t tokens, const T* x, T* logits) {
   const int64_t rows = tokens * shape.streams, width = shape.channels;
   const int64_t columns = shape.streams + 2, stride = columns + 1;
+  // theta against every stream in one product, then each row by its stream's 1 / rms.
   Multiply({rows, columns, width}, T(1), {x, width}, {theta, width, Transpose::kYes}, T(0), logits,
            stride);
   for (int64_t r = 0; r < rows; ++r) {

@@ -1,3 +1,5 @@
+// Softmax cross entropy on the CPU, a row at a time and less its largest: exponentials in T, sums
+// in double.  All losses are added before a gradient is formed, which may lie over the logits.
 #include "kernels/cross_entropy.h"
 
 #include <algorithm>
@@ -55,6 +57,7 @@ void FormGradient(const CrossEntropyArgs<T>& args) {
       std::fill_n(out, args.vocabulary, T(0));
       continue;
     }
+    // softmax, unnormalised, in the place of the gradient; then by scale / sum, less the one-hot.
     const T largest = LargestOf(row, args.vocabulary);
     double sum = 0.0;
     for (int64_t v = 0; v < args.vocabulary; ++v) {

@@ -1,3 +1,4 @@
+// Gains on the CPU: row and column sums of one matrix after the other, in double.
 #include "kernels/gain.h"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ double Largest(double so_far, double value) {
 
 template <typename T>
 void AddMatrix(const T* matrix, int n, GainSums& sums, double* total) {
+  // Sums of rows and columns.
   double rows[8] = {}, columns[8] = {};
   for (int k = 0; k < n * n; ++k) {
     const double entry = double(matrix[k]);
@@ -22,6 +24,7 @@ void AddMatrix(const T* matrix, int n, GainSums& sums, double* total) {
     columns[k % n] += entry;
     if (total != nullptr) total[k] += entry;
   }
+  // Their largest sizes and smallest values.
   double forward = 0.0, backward = 0.0;
   for (int i = 0; i < n; ++i) {
     forward = Largest(forward, std::abs(rows[i]));

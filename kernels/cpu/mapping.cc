@@ -67,6 +67,7 @@ void PermutationsBackward(const MixShape& shape, const Lane<T>* logits, const La
   const PermutationTable table = Permutations(n);
   Lane<T> weights[kMaxMixLogits], dweights[kMaxMixLogits] = {};
   SoftmaxLanes(count, logits, weights);
+  // Gradients of the weights, each the sum of n entries, and their mean under the weights.
   Lane<T> mean = {};
   for (int k = 0; k < count; ++k) {
     for (int i = 0; i < n; ++i) {
@@ -75,6 +76,7 @@ void PermutationsBackward(const MixShape& shape, const Lane<T>* logits, const La
     }
     for (int lane = 0; lane < kMixLanes; ++lane) mean[lane] += weights[k][lane] * dweights[k][lane];
   }
+  // Through the softmax.
   for (int k = 0; k < count; ++k) {
     for (int lane = 0; lane < kMixLanes; ++lane) {
       dlogits[k][lane] = weights[k][lane] * (dweights[k][lane] - mean[lane]);

@@ -1,3 +1,4 @@
+// Products on the CPU are BLAS's; over nothing (k = 0) c is scaled here.
 #include "kernels/matmul.h"
 
 #include "core/base/status_macros.h"

@@ -23,7 +23,9 @@ void NormRow(const T* gamma, T inverse, int64_t count, T* row) {
 // In place: row becomes d loss / d row, given dout of NormRow; dgamma is added to.
 template <typename T>
 void NormRowBackward(const T* gamma, const T* dout, T inverse, int64_t count, T* row, T* dgamma) {
+  // The normalised row.
   for (int64_t c = 0; c < count; ++c) row[c] *= inverse;
+  // mean(gamma dout row), in the order of Dot.
   T mean = 0;
   {
     using S = Simd<T>;
@@ -38,6 +40,7 @@ void NormRowBackward(const T* gamma, const T* dout, T inverse, int64_t count, T*
     for (; c < count; ++c) mean += gamma[c] * dout[c] * row[c];
     mean /= T(count);
   }
+  // The gradient, less its part along the row.
   for (int64_t c = 0; c < count; ++c) {
     dgamma[c] += dout[c] * row[c];
     row[c] = inverse * (gamma[c] * dout[c] - row[c] * mean);

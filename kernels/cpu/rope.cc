@@ -34,12 +34,14 @@ void RotateHead(const Angles<T>& angles, int count, T* low, T* high) {
 template <typename T>
 void RotateSlice(const RopeArgs<T>& args, int first, int count, double direction) {
   const int half = args.head_dim / 2;
+  // Frequencies of the slice, once.
   std::array<double, kMaxHalf> frequency;
   for (int i = 0; i < count; ++i) {
     frequency[size_t(i)] = direction * std::pow(args.theta, -double(first + i) / double(half));
   }
   Angles<T> angles;
   for (int64_t t = 0; t < args.tokens; ++t) {
+    // A row of the table, then all heads by it.
     for (int i = 0; i < count; ++i) {
       const double angle = double(args.positions[t]) * frequency[size_t(i)];
       angles.cosine[size_t(i)] = T(std::cos(angle));

@@ -20,7 +20,7 @@ constexpr T kLargestSpread = std::is_same_v<T, float> ? T(25) : T(200);
 
 // ---- linear, all lanes ----------------------------------------------------------------------
 
-// Views of one token batch; `history` holds b then a of every iteration, or of the last one only.
+// K of the lanes' tokens; ones where a lane is out of range, which goes through logarithms.
 template <typename T>
 struct Scaling {
   int n;
@@ -189,7 +189,7 @@ void BackColumnsLog(const LogScaling& log, const double* a_before, const double*
   std::fill_n(gradient.b, log.n, 0.0);
 }
 
-// Potentials of iteration t - 1 ... as history rows: 2n split doubles, B then A.
+// The potentials of one iteration, a row of the history: 2n split doubles, B then A.
 template <typename T>
 void LoadHistory(const T* row, int n, double* b, double* a) {
   for (int i = 0; i < n; ++i) b[i] = LoadSplit(row + 2 * i);
@@ -199,6 +199,7 @@ void LoadHistory(const T* row, int n, double* b, double* a) {
 template <typename T>
 void BackwardLane(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix, int lane,
                   Lane<T>* dlogits, T* history) {
+  // Forward once more, with all potentials kept.
   LogScaling log = LoadLane(shape, logits, lane);
   const int n = log.n, row = 4 * n;
   for (int t = 0; t < shape.sinkhorn_iterations; ++t) {
@@ -206,6 +207,7 @@ void BackwardLane(const MixShape& shape, const Lane<T>* logits, const Lane<T>* d
     for (int i = 0; i < n; ++i) StoreSplit(log.b[i], history + t * row + 2 * i);
     for (int i = 0; i < n; ++i) StoreSplit(log.a[i], history + t * row + 2 * (n + i));
   }
+  // Through the matrix itself, to the logits and the last potentials.
   double matrix[kMaxMixLogits] = {};
   AssembleLog(log, matrix);
   LogGradient gradient = {};
@@ -214,6 +216,7 @@ void BackwardLane(const MixShape& shape, const Lane<T>* logits, const Lane<T>* d
     gradient.a[k / n] += gradient.logits[k];
     gradient.b[k % n] += gradient.logits[k];
   }
+  // Through the iterations, the last one first; the first began with A = 0.
   double a[kMaxStreams], b[kMaxStreams], a_before[kMaxStreams], ignored[kMaxStreams];
   for (int t = shape.sinkhorn_iterations - 1; t >= 0; --t) {
     LoadHistory(history + t * row, n, b, a);
@@ -288,8 +291,10 @@ void BackwardLinear(const MixShape& shape, const Scaling<T>& scaling, const Lane
   Ones(n, ones);
   const auto b = [&](int t) { return history + t * 2 * n; };
   const auto a = [&](int t) { return t < 0 ? ones : history + t * 2 * n + n; };
+  // Forward once more, with all scalings kept.
   for (int t = 0; t <= last; ++t) Iterate(scaling, a(t - 1), b(t), a(t));
   Assemble(scaling, a(last), b(last), matrix);
+  // Through the matrix, then through the iterations, the last one first.
   StartBack(n, dmatrix, matrix, gradient);
   for (int t = last; t >= 0; --t) {
     BackRows(scaling, a(t), b(t), gradient);

@@ -1,3 +1,4 @@
+// SwiGLU on the CPU, element by element; the backward pass forms the sigmoid again.
 #include "kernels/swiglu.h"
 
 #include "core/base/status_macros.h"

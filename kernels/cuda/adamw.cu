@@ -17,11 +17,11 @@ constexpr int64_t kChunk = 8192;  // elements of a block: 8 sweeps, so that find
 
 unsigned NumBlocks(int64_t count) { return unsigned((count + kChunk - 1) / kChunk); }
 
-// ---- the decision
-// ---------------------------------------------------------------------------------
+// ---- the decision -------------------------------------------------------------------------------
 
 // One thread.  Reads the head of each rank's share.
 __global__ void DecideStepKernel(DecideStepArgs args) {
+  // The shares of all ranks, in ascending order.
   StepShare sum;
   for (int r = 0; r < args.ranks; ++r) {
     const double* share = args.shares + r * args.length;
@@ -29,6 +29,7 @@ __global__ void DecideStepKernel(DecideStepArgs args) {
     sum.norm.squared += share[2];
     sum.norm.non_finite += share[3];
   }
+  // What follows for all of them alike: to skip, or to count an update and clip.
   const double norm = sqrt(sum.norm.squared);
   const bool finite = sum.norm.non_finite == 0.0 && isfinite(sum.loss) && isfinite(norm);
   args.step->skip = finite ? 0 : 1;
@@ -37,8 +38,7 @@ __global__ void DecideStepKernel(DecideStepArgs args) {
       args.clip_grad > 0.0 && norm > args.clip_grad ? args.clip_grad / norm : 1.0;
 }
 
-// ---- AdamW
-// ----------------------------------------------------------------------------------------
+// ---- AdamW --------------------------------------------------------------------------------------
 
 // Of a step, as cpu::AdamW has them; the decay is a span's.
 struct Rates {
@@ -131,8 +131,7 @@ __global__ __launch_bounds__(kThreads, 4) void AdamWKernel(AdamWArgs<T> args) {
             });
 }
 
-// ---- rounding
-// -------------------------------------------------------------------------------------
+// ---- rounding -----------------------------------------------------------------------------------
 
 // A block owns kChunk elements of the concatenation.  grid: NumBlocks; block: kThreads; reads
 // weights once, writes copies once.

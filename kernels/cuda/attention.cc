@@ -1,3 +1,5 @@
+// How a batch is cut into runs, and where each lies in the call's buffers.  lse goes through the
+// workspace, from the contract's layout to cuDNN's or back, unless one sequence is all tokens.
 #include "kernels/cuda/attention.h"
 
 #include <algorithm>

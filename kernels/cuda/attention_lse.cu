@@ -1,3 +1,5 @@
+// One copy kernel for both directions: a thread is an element of the packed run, and finds its
+// place among all tokens.
 #include "kernels/cuda/attention_lse.h"
 
 #include "kernels/cuda/status.h"

@@ -1,3 +1,5 @@
+// Three kernels in which a warp owns a row and walks the rows on the other side, 32 in shared
+// memory at a time: forward, then dq with delta, then dk and dv, which read delta.
 #include "kernels/cuda/attention_plain.h"
 
 #include <cuda_runtime.h>
@@ -120,6 +122,7 @@ __global__ __launch_bounds__(kThreads) void ForwardKernel(Problem<T> p) {
   float sums[kChannels] = {}, largest = -INFINITY, total = 0.0f;
   const int64_t end = min(at.first + kWarps, p.length);  // keys that the block sees
   for (int64_t first = 0; first < end; first += kTile) {
+    // Scores against a tile of keys; the softmax of what has been seen so far is rescaled to them.
     __syncthreads();
     LoadTile(keys, p.stride, first, p.length, D, tile);
     __syncthreads();
@@ -130,6 +133,7 @@ __global__ __launch_bounds__(kThreads) void ForwardKernel(Problem<T> p) {
     const float weight = visible ? expf(score - larger) : 0.0f, shrink = expf(largest - larger);
     total = total * shrink + WarpSum(weight);
     largest = larger;
+    // The same tile of values, weighed.
     __syncthreads();
     LoadTile(values, p.stride, first, p.length, D, tile);
     __syncthreads();
@@ -158,6 +162,7 @@ __global__ __launch_bounds__(kThreads) void QueryGradientKernel(Problem<T> p) {
   LoadRow(p.q + token * p.stride + head * D, exists, D, query);
   LoadRow(p.dout + out_at, exists, D, dout);
 
+  // delta, for this kernel and the next.
   float delta = 0.0f;
   for (int c = lane; exists && c < D; c += kWarp) delta += Load(p.out[out_at + c]) * dout[c];
   delta = WarpSum(delta);
@@ -167,10 +172,12 @@ __global__ __launch_bounds__(kThreads) void QueryGradientKernel(Problem<T> p) {
   float sums[kChannels] = {};
   const int64_t end = min(at.first + kWarps, p.length);
   for (int64_t first = 0; first < end; first += kTile) {
+    // Gradients of the weights: dout against a tile of values.
     __syncthreads();
     LoadTile(values, p.stride, first, p.length, D, tile);
     __syncthreads();
     const float dweight = Dot(dout, tile + lane * (D + 1), D);
+    // The scores again, against the same tile of keys; then through the softmax to dq.
     __syncthreads();
     LoadTile(keys, p.stride, first, p.length, D, tile);
     __syncthreads();
@@ -209,12 +216,14 @@ __global__ __launch_bounds__(kThreads) void KeyGradientKernel(Problem<T> p) {
       LoadTile(q, p.stride, first, p.length, D, queries);
       LoadTile(dout, int64_t{p.heads} * D, first, p.length, D, douts);
       __syncthreads();
+      // Weights and their gradients, transposed: a lane is a query, which may see this key.
       const int64_t query = first + lane;
       const bool visible = exists && query >= at.row && query < p.length;
       const float score = Dot(key, queries + lane * (D + 1), D) * p.scale;
       const float dweight = Dot(value, douts + lane * (D + 1), D);
       const float weight = visible ? expf(score - p.lse[row_at + query]) : 0.0f;
       const float dscore = visible ? weight * (dweight - p.delta[row_at + query]) : 0.0f;
+      // dv from dout, dk from q.
       AddWeighted<kChannels>(weight, douts, D, dvalue);
       AddWeighted<kChannels>(dscore, queries, D, dkey);
     }

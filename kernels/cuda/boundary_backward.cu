@@ -68,6 +68,7 @@ __global__ __launch_bounds__(kDotThreads) void DotsKernel(BoundaryBackwardArgs<T
   float weight[N];
   LoadCoefficients(kPlain ? nullptr : args.coefficients + t * kStride, weight);
   Dots<N, kPlain> dots;
+  // All sums over channels, in one sweep.
   for (int64_t c = threadIdx.x * kLanes<T>; c < C; c += blockDim.x * kLanes<T>) {
     const StreamLanes<N, T> x = LoadStreams<N>(args.x + token, C, c, vector);
     StreamLanes<N, T> above = {};
@@ -84,6 +85,7 @@ __global__ __launch_bounds__(kDotThreads) void DotsKernel(BoundaryBackwardArgs<T
   }
   MixBlockSum(dots.at, scratch);
   if (threadIdx.x > 0) return;
+  // One thread: the mean, then the gradients that are made of the sums.
   const float inverse = args.norm_inv_rms[t];
   const float mean = inverse * dots.at[kCount - 1] / float(C);
   work.mean[t] = mean;
@@ -109,6 +111,7 @@ __global__ __launch_bounds__(kTokenThreads) void HeadKernel(BoundaryBackwardArgs
   const int64_t C = args.shape.channels, t = blockIdx.x, row = t * C;
   const float inverse = args.norm_inv_rms[t];
   const float weight = args.contract == StreamContract::kMean ? 1.0f / N : 1.0f;
+  // Sweep 1: the mean that the norm's backward pass subtracts.
   float sum[1] = {0.0f};
   for (int64_t c = threadIdx.x * kLanes<T>; c < C; c += blockDim.x * kLanes<T>) {
     const Lanes<T> h = LoadLanes(args.contracted + row + c, C - c, vector);
@@ -120,6 +123,7 @@ __global__ __launch_bounds__(kTokenThreads) void HeadKernel(BoundaryBackwardArgs
     }
   }
   MixBlockSum(sum, scratch);
+  // Sweep 2: dh, to every stream.
   const float mean = sum[0] / float(C);
   for (int64_t c = threadIdx.x * kLanes<T>; c < C; c += blockDim.x * kLanes<T>) {
     const Lanes<T> h = LoadLanes(args.contracted + row + c, C - c, vector);

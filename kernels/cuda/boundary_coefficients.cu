@@ -112,6 +112,7 @@ __global__ __launch_bounds__(kMappingThreads, 1) void MhcBackwardKernel(Coeffici
   const int64_t t = MappingToken<N>(blockIdx.x, threadIdx.x);
   const int local = int(threadIdx.x) / GroupLanes(N);
   float* dgates = sums.bias[local];
+  // Through the gates and the mapping.
   if (t < args.tokens) {
     MhcGatesBackward<N, Mapping>(args, lane, t, history, dgates);
   } else {
@@ -138,6 +139,7 @@ __global__ __launch_bounds__(kMappingThreads, 1) void MhcBackwardKernel(Coeffici
     const float factor = inverse * inverse * through_norm / float(N * args.channels);
     if (lane.active()) args.norm[t * N + lane.row] = factor;
   }
+  // This token's share of alpha's gradient, then the block's sums.
 #pragma unroll
   for (int each = 0; each < 3; ++each) {
     alpha[each] = lane.Sum(alpha[each]);
@@ -157,6 +159,7 @@ __global__ __launch_bounds__(kMappingThreads) void HcBackwardKernel(CoefficientA
   const int local = int(threadIdx.x) / GroupLanes(N);
   const bool here = t < args.tokens;
   float alpha[3] = {0.0f, 0.0f, 0.0f};
+  // Through tanh, alpha and r, a product at a time.
   if (lane.active()) {
     const int64_t row = here ? t * N + lane.row : 0;
     const float* in = args.logits + row * (N + 3);
@@ -175,6 +178,7 @@ __global__ __launch_bounds__(kMappingThreads) void HcBackwardKernel(CoefficientA
     }
     if (here) args.norm[row] = inverse * inverse * through_norm / float(args.channels);
   }
+  // This token's share of alpha's gradient, then the block's sums.
 #pragma unroll
   for (int each = 0; each < 3; ++each) {
     alpha[each] = lane.Sum(alpha[each]);

@@ -168,6 +168,7 @@ __global__ __launch_bounds__(N* CombineChannels(N),
   const int64_t c = c0 + lane, chunk = blockIdx.y;
   const int64_t end = min(args.shape.tokens, (chunk + 1) * chunk_tokens);
 
+  // This thread's row of phi.
   float weight[kMostColumns + 1], dweight[kMostColumns + 1], dgamma = 0.0f;
   const float gamma = c < C ? args.parameters.gamma[c] : 0.0f;
 #pragma unroll
@@ -180,6 +181,7 @@ __global__ __launch_bounds__(N* CombineChannels(N),
 
   for (int64_t first = chunk * chunk_tokens; first < end; first += kTile) {
     const int64_t left = end - first, row = first * N * C;
+    // A tile: loaded, du formed, dX and the sums for phi's gradient, stored.
     CopyRows<kTile * N, kThreads, kChannels>(args.dx_above + row, left * N, C, c0, vector,
                                              tile.above[0][0]);
     CopyRows<kTile * N, kThreads, kChannels>(args.x + row, left * N, C, c0, vector, tile.x[0][0]);

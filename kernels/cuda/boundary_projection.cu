@@ -95,6 +95,7 @@ __global__ __launch_bounds__(kThreads) void ProjectionKernel(BoundaryForwardArgs
   const int warp = int(threadIdx.x) / 32, g = int(threadIdx.x) % 32 / 4, h = int(threadIdx.x) % 4;
   float sums[kGroups][4][kPerLane] = {}, squares[kGroups][4] = {};
 
+  // Products and squares, a tile of channels at a time: X of all streams, phi of one at a time.
   for (int64_t c0 = 0; c0 < C; c0 += Tile::kChannels) {
 #pragma unroll
     for (int j = 0; j < N; ++j) {

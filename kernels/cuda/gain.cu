@@ -131,6 +131,7 @@ __global__ __launch_bounds__(kThreads, 4) void GainOfBlocksKernel(GainArgs<float
 __global__ __launch_bounds__(kSumThreads) void AddGainsKernel(GainArgs<float> args, int64_t blocks,
                                                               Partials partials) {
   __shared__ double scratch[kSumThreads / kWarpSize], entry_sums[kSumThreads];
+  // The gains.
   const GainSums sums = ReduceSums<kSumThreads>(
       threadIdx.x < blocks ? partials.sums[threadIdx.x] : GainSums(), scratch);
   if (threadIdx.x == 0) {
@@ -140,6 +141,7 @@ __global__ __launch_bounds__(kSumThreads) void AddGainsKernel(GainArgs<float> ar
     args.sums->column_sum_min = Min()(args.sums->column_sum_min, sums.column_sum_min);
   }
   if (args.matrix == nullptr) return;
+  // The sum of matrices.
   const int entries = args.streams * args.streams, groups = kSumThreads / entries;
   const int group = threadIdx.x / entries, entry = threadIdx.x % entries;
   double sum = 0.0;

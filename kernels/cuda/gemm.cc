@@ -1,3 +1,5 @@
+// A plan (operation, layouts, algorithm) for each problem, made by its first call and kept.
+// cuBLASLt is column-major: every product is asked for as its transpose, a and b trading places.
 #include "kernels/cuda/gemm.h"
 
 #include <cublasLt.h>

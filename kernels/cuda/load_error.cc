@@ -1,3 +1,5 @@
+// Tells three cases apart by dlopen's words alone: no backend in this build, a library of CUDA that
+// was not found, anything else.
 #include "kernels/cuda/load_error.h"
 
 #include "absl/strings/match.h"

@@ -23,8 +23,8 @@ struct SdpaShape {
   auto operator<=>(const SdpaShape&) const = default;
 };
 
-// As of AttentionForwardArgs and AttentionBackwardArgs, but 16-byte aligned, and lse [batch, heads,
-// length].
+// As of AttentionForwardArgs and AttentionBackwardArgs, but 16-byte aligned, and lse is
+// [batch, heads, length].
 struct SdpaForwardBuffers {
   const bf16 *q, *k, *v;
   bf16* out;

@@ -313,8 +313,7 @@ const std::vector<OddSpec>& OddSpecs() {
       OddSpec{"NameNewline", "data: {train: t}\nname: \"a\\nb\"\n", 64,
               "name: \"a\\x0ab\" is not allowed; need lower-case letters, digits and inner "
               "hyphens, at most 63"},
-      // Shapes, batches, parallelism and rates, as Megatron-LM, torchtitan and nanotron have met
-      // them.
+      // Shapes, batches, parallelism, rates: met by Megatron-LM, torchtitan and nanotron.
       OddSpec{"HiddenZero", "data: {train: t}\nmodel: {hidden_size: 0}\n", 64,
               "model.hidden_size: 0 is not allowed; need a whole number from 1 to 65536"},
       OddSpec{"HiddenOdd", "data: {train: t}\nmodel: {hidden_size: 127}\n", 64,

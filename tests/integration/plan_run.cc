@@ -1,3 +1,5 @@
+// A rank is a thread with a device, store and executor of its own; it is also the executor's hooks,
+// which make up samples and update weights.  What ranks computed is added up once all have ended.
 #include "tests/integration/plan_run.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The end of a step on the CPU: updates worked out by hand and beside the algorithm in double, the
+// norm, and the decision that all ranks take alike.
 #include "kernels/adamw.h"
 
 #include <gtest/gtest.h>
@@ -11,8 +13,7 @@
 namespace birkhoff {
 namespace {
 
-// ---- AdamW
-// ----------------------------------------------------------------------------------------
+// ---- AdamW --------------------------------------------------------------------------------------
 
 struct Parameter {
   std::vector<float> weight, gradient, first, second;
@@ -160,8 +161,7 @@ TEST(AdamW, RefusesWrongArguments) {
   ExpectRefused(refused([](Args& a) { a.step = nullptr; }), "adamw: step is null; need a buffer");
 }
 
-// ---- the norm
-// -------------------------------------------------------------------------------------
+// ---- the norm -----------------------------------------------------------------------------------
 
 // What AccumulateNorm adds for these gradients to `norm`.
 absl::Status AddNorm(std::vector<Parameter> parameters, GradientNorm& norm) {
@@ -227,8 +227,7 @@ TEST(GradientNorm, IsCheckedWithoutReadingSpans) {
   ASSERT_OK(Validate(AdamWArgs<float>{.parameters = {garbage, 3, 9}, .step = step}));
 }
 
-// ---- the decision
-// ---------------------------------------------------------------------------------
+// ---- the decision -------------------------------------------------------------------------------
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();

@@ -1,3 +1,5 @@
+// Rotary embedding and attention on the CPU: tokens worked out by hand, the definition one score at
+// a time, central differences.
 #include "kernels/attention.h"
 
 #include <gtest/gtest.h>
@@ -12,8 +14,7 @@
 namespace birkhoff {
 namespace {
 
-// ---- rope
-// -------------------------------------------------------------------------------------------
+// ---- rope ---------------------------------------------------------------------------------------
 
 TEST(Rope, RotatesTheHalvesAgainstEachOther) {
   // D = 4, theta = 4 / pi^2 ... frequencies 1 and theta^(-1/2) = pi / 2; position 1.
@@ -112,8 +113,7 @@ TEST(Rope, RefusesWrongArguments) {
   ExpectRefused(rope(4, 1e4, 8), "rope: positions is null; need a buffer");
 }
 
-// ---- attention
-// --------------------------------------------------------------------------------------
+// ---- attention ----------------------------------------------------------------------------------
 
 // Queries, keys and values as one fused row [heads + 2 kv_heads, D] per token.
 template <typename T>

@@ -1,3 +1,4 @@
+// How a GPU is refused where there is none: by name, and with what would do.
 #include "kernels/cuda/backend.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// The boundary on the CPU: tokens worked out by hand, what holds for every kind and shape,
+// refusals.  Its gradients: boundary_gradient_test.cc.
 #include "kernels/boundary.h"
 
 #include <gtest/gtest.h>
@@ -15,8 +17,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double Sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
-// ---- hand-computed cases
-// --------------------------------------------------------------------------
+// ---- hand-computed cases ------------------------------------------------------------------------
 
 TEST(Boundary, MhcOfAHandComputedToken) {
   // n = 2, C = 1: X = (3, 4), mean square 12.5, r = sqrt(12.5 + 3.5) = 4.
@@ -164,8 +165,7 @@ TEST(Boundary, SavesFortyNineNumbersAtFourStreams) {
   EXPECT_EQ(SavedPerToken({.mapping = MixMapping::kIdentity, .streams = 4}), 24 + 8 + 1);
 }
 
-// ---- properties
-// -----------------------------------------------------------------------------------
+// ---- properties ---------------------------------------------------------------------------------
 
 // H_pre = 1 / n by its bias, H_post = 1, H_res = I: with equal streams the plain residual.
 TEST(Boundary, MhcAtItsIdentityIsThePlainResidual) {
@@ -327,8 +327,7 @@ TEST_P(BoundaryShapes, NoTokensIsNoWork) {
   ASSERT_OK(cpu::BoundaryBackward<float>({.shape = shape}));
 }
 
-// ---- refusals
-// -------------------------------------------------------------------------------------
+// ---- refusals -----------------------------------------------------------------------------------
 
 absl::Status ForwardOf(const BoundaryShape& shape) {
   return cpu::BoundaryForward<double>({.shape = shape});

@@ -277,8 +277,7 @@ TEST_P(CpuBackendTest, AccumulateGain) {
   EXPECT_EQ(backend_->GainWorkspaceBytes(4, 5), 0);
 }
 
-// ---- the end of a step
-// ----------------------------------------------------------------------------
+// ---- the end of a step --------------------------------------------------------------------------
 
 // Two parameters of 3 and 2 elements: weights, gradients and moments are operands 0 to 3, the spans
 // are written into the last.
@@ -339,8 +338,7 @@ TEST_P(CpuBackendTest, RoundWeightsHasNothingToDo) {
 INSTANTIATE_TEST_SUITE_P(Devices, CpuBackendTest, testing::Bool(),
                          [](const auto& each) { return each.param ? "Guarded" : "Plain"; });
 
-// ---- refusals
-// -------------------------------------------------------------------------------------
+// ---- refusals -----------------------------------------------------------------------------------
 
 TEST(CpuBackend, RefusesShapesAtOnce) {
   const auto device = NewCpuDevice();

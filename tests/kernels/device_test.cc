@@ -1,3 +1,5 @@
+// What kernels/device.h promises, asked of the CPU: order, events, copies, memory; then of the
+// device whose memory is guarded.
 #include "kernels/device.h"
 
 #include <gtest/gtest.h>
@@ -219,8 +221,7 @@ TEST_F(DeviceTest, SaysWhatItIs) {
   EXPECT_EQ(device_->name(), "cpu");
 }
 
-// ---- guarded
-// --------------------------------------------------------------------------------------
+// ---- guarded ------------------------------------------------------------------------------------
 
 class GuardedDeviceTest : public ::testing::Test {
  protected:

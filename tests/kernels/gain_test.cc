@@ -1,3 +1,4 @@
+// Gains of matrices with known sums, of a product of sixty, and of NaN.
 #include "kernels/gain.h"
 
 #include <gtest/gtest.h>

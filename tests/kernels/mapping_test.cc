@@ -1,3 +1,5 @@
+// The mappings on the CPU: small matrices worked out by hand, central differences, logits beyond
+// the range of exp, and bits that no neighbour changes.
 #include "kernels/mapping.h"
 
 #include <gtest/gtest.h>

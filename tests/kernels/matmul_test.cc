@@ -1,3 +1,5 @@
+// Products on the CPU: one worked out by hand, every transpose against loops in double with rows
+// longer than what is used of them, and products over nothing.
 #include "kernels/matmul.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SwiGLU on the CPU: values worked out by hand, central differences, and gates that saturate.
 #include "kernels/swiglu.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// bf16 over all of its 65536 patterns, its rounding against the definition, and the scalars of all
+// types.
 #include "kernels/types.h"
 
 #include <gtest/gtest.h>

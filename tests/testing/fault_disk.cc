@@ -1,3 +1,5 @@
+// A tree of nodes, each with two states, now and durable: Sync copies the first over the second, a
+// loss of power the second over the first.
 #include "tests/testing/fault_disk.h"
 
 #include <algorithm>

@@ -25,8 +25,8 @@ class FaultDisk final : public Disk {
   ~FaultDisk() override;
 
   // From the n-th changing operation on (0-based: Create, OpenAppend, Append, Sync, Close,
-  // CreateNew, CreateDirectories, Rename, SyncDirectory, RemoveFile, RemoveDirectory), each fails
-  // and changes nothing; an Append at n itself writes half of its bytes.  Negative: never.
+  // CreateNew, CreateDirectories, Rename, SyncDirectory, RemoveFile, RemoveDirectory, Lock), each
+  // fails and changes nothing; an Append at n itself writes half of its bytes.  Negative: never.
   void FailFrom(int64_t operation);
   void FailAt(int64_t operation);  // this one alone
   int64_t num_operations() const;  // changing ones so far

@@ -1,3 +1,5 @@
+// An Attempt stands in for the coordinator: it hands out the assignment, keeps what ranks say,
+// commits a checkpoint once all shards are there, and ends everybody when one rank fails.
 #include "tests/testing/rank_threads.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,6 @@
+// All that happens is an action in the loop's order.  What one party says to another is an action
+// later on: after a delay drawn from the seed, behind gates, and void once the life that it was for
+// is over.
 #include "tests/testing/sim_cluster.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,5 @@
+// A rank's phases, moved from outside.  Its files are written on a real thread, so a step that owes
+// a checkpoint waits in real time for that thread's word before simulated time goes on.
 #include "tests/testing/sim_ranks.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Packed sequences, and the image of a micro-batch: written as a host does, read as a stage does.
 #include "worker/microbatch.h"
 
 #include <gtest/gtest.h>

@@ -156,8 +156,8 @@ TEST_F(OptimizerTest, GoesOnFromTheUpdatesThatWereMade) {
   trainee.SetLearningRate(0.1);
   trainee.Step({2, 0, 0}, {2, 0, 0});
   EXPECT_EQ(trainee.Scalars().update, 10);
-  // Moments of one gradient g after ten updates: (0.1 / (1 - 0.9^10)) g, (0.05 / (1 - 0.95^10))
-  // g^2.
+  // Moments of one gradient g after ten updates:
+  // (0.1 / (1 - 0.9^10)) g and (0.05 / (1 - 0.95^10)) g^2.
   const double step = 0.1 * (0.1 / 0.65132156) / std::sqrt(0.05 / 0.40126306);
   EXPECT_NEAR(trainee.Weight(1)[0], 1.0 - step, 1e-6);
 }

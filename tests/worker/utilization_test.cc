@@ -1,3 +1,4 @@
+// Busy, elapsed and exposed time of instructions whose times are laid out by hand.
 #include "worker/utilization.h"
 
 #include <gtest/gtest.h>

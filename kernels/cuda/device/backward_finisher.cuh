@@ -97,6 +97,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
       // This block's own sums have come: its warps are done with the packets of two turns ago.
       if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
     }
+    // The sums of all blocks, in their order.
     for (int k = lane; k < kDots; k += 32) {
       const float* received = Received(turn) + own * kDots + k;
       float sum = received[0];
@@ -112,6 +113,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
 #pragma unroll
     for (int j = 0; j < N; ++j) read = fmaf(gates[j], dots[kOfG + j], read);
     const float mean = inverse * read / float(args_.channels);
+    // Through the gates: lanes of H_pre, of H_post, of H_res.
     float dgate = 0.0f;
     if (lane < N) {
       float of_u = 0.0f;  // u . x_j
@@ -139,6 +141,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
     for (int lanes = 16; lanes > 0; lanes /= 2) through_r += ShuffleXor(through_r, lanes);
     const float norm = inverse_r * inverse_r * through_r / float(N * args_.channels);
     const float mean_sent = valid ? mean : 0.0f, norm_sent = valid ? norm : 0.0f;
+    // To all blocks.
     WritePacket(dlogit * inverse_r, mean_sent, norm_sent, packet);
     SendPacket(turn, local, packet);
     if (valid && args_.suffix != nullptr) MultiplySuffix(token, gates + 2 * N);

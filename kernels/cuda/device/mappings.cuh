@@ -134,6 +134,7 @@ struct PermutationsMapping {
     constexpr PermutationTable<N> kTable;
     float weights[kLogits], dweights[kLogits] = {}, entries[N * N], mean = 0.0f;
     Softmax(logit, weights);
+    // Gradients of the weights, and their mean under the weights.
 #pragma unroll
     for (int k = 0; k < N * N; ++k) entries[k] = dmatrix(k);
 #pragma unroll
@@ -142,6 +143,7 @@ struct PermutationsMapping {
       for (int i = 0; i < N; ++i) dweights[k] += entries[i * N + kTable.column[k][i]];
       mean = fmaf(weights[k], dweights[k], mean);
     }
+    // All have read: through the softmax, a lane every N-th logit.
     __syncwarp(lane.mask);
 #pragma unroll
     for (int k = 0; k < kLogits; ++k) {

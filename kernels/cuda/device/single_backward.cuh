@@ -13,7 +13,7 @@
 //
 // fp32 but for the last term and dphi, which the tensor cores make: of phi in fp16 under a power of
 // two of the block's own, and dproducts as two fp16, or two bf16, beside each other: 22 and 16
-// bits. Sinkhorn's gradient is three products of n x n numbers here (device/sinkhorn_basis.cuh).
+// bits.  Sinkhorn's gradient is three products of n x n numbers here (device/sinkhorn_basis.cuh).
 #pragma once
 
 #include "kernels/cuda/device/backward_block.cuh"
@@ -22,8 +22,8 @@
 
 namespace birkhoff::cuda {
 
-// N streams, kTiles of 8 columns; kSinkhorn: or the identity, without logits.  kMerge: dy_below
-// too.
+// N streams, kTiles of 8 columns.  kSinkhorn; else the identity, without logits.  kMerge: with
+// dy_below.
 template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry>
 class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
  public:
@@ -156,6 +156,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   __device__ void LoadPhi() {
     const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
     const int valid = args_.channels - first < width ? args_.channels - first : width;
+    // The power of two for this block's phi.
     float largest = 0.0f;
     for (int j = 0; j < N; ++j) {
       const float* from = args_.projection + (int64_t{j} * args_.channels + first) * args_.columns;
@@ -220,11 +221,11 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   }
 
   // A product's rows are tokens of two streams (g, and g + 8), its columns tokens: of each 8 x 8
-  // the diagonal counts.  A lane's 8 channels are the tensor cores' in the order in which they
-  // come.
+  // the diagonal counts.  The tensor cores take a lane's 8 channels in the order in which they lie.
   __device__ void Dots(int turn) const {
     const unsigned char* stage = Stage(turn);
     float* to = Parts() + (warp_ * kTile + g_) * kDots;
+    // dX'_i, two streams at a time, with every x_j and with y.
     uint32_t x[N][4], y[4];
 #pragma unroll
     for (int j = 0; j < N; ++j) Load(stage + Offset(kRowX + j), x[j]);
@@ -244,6 +245,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
                       to + (j < N ? next * N + j : kOfY + next));
       }
     }
+    // x_i with x_j, j >= i.
 #pragma unroll
     for (int i = 0; i < N; i += 2) {
       const int next = i + 1 < N ? i + 1 : i;
@@ -255,6 +257,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
         StoreDiagonal(d, to + GramOf(i, j), to + GramOf(next, j));
       }
     }
+    // g = gamma dnorm as two bf16, whose products with x_j are added up.
     uint32_t dnorm[4], high[4], low[4];
     Load(stage + Offset(kRowDnorm), dnorm);
 #pragma unroll
@@ -340,8 +343,10 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     for (int q = 0; q < 4; ++q) {
       KeepOrder();
       const int at = 4 * PairOf(q);
+      // Two channels at a time: dproducts phi^T first.
       float sums[N][2];
       ThroughPhi(q, a, scale, sums);
+      // u, and through the norm du and dgamma.
       uint32_t x[N];
       float u[2] = {0.0f, 0.0f}, du[2];
 #pragma unroll
@@ -358,6 +363,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
         totals.gamma[2 * q + e] = fmaf(in, u[e], totals.gamma[2 * q + e]);
         du[e] = inverse * fmaf(e == 0 ? gamma.x : gamma.y, in, -u[e] * mean);
       }
+      // H_pre du, the path through r, and H_res^T dX'.
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         sums[j][0] = fmaf(-norm, LowBf16(x[j]), fmaf(pre[j], du[0], sums[j][0]));
@@ -484,6 +490,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
 
   __device__ void StoreTotals(const Totals& totals) const {
     const int first = (rank_ * geometry_.warps + warp_) * kWarpChannels;
+    // dphi, where a lane's numbers of the tensor cores belong.
     float* phi =
         args_.projection_partials + int64_t{Cluster()} * N * args_.channels * args_.columns;
 #pragma unroll
@@ -502,6 +509,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
         }
       }
     }
+    // dgamma, over the tokens of the warp's lanes.
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
       float sum = totals.gamma[k];

@@ -250,7 +250,7 @@ class SingleForward {
     }
   }
 
-  // This warp's products with phi and Gram matrices, into parts_.
+  // This warp's products with phi and Gram matrices, into its own of Parts().
   __device__ void Project(int tile, const Lanes& x) const {
     float* part = Parts() + warp_ * kTile * sizes_.sum_pitch;
     if constexpr (kTiles > 0) {
@@ -302,6 +302,7 @@ class SingleForward {
   __device__ __noinline__ static void ProjectScaled(const SingleForwardArgs& args, const uint2* phi,
                                                     int64_t token, int channel, float inverse_scale,
                                                     float* at, int pitch) {
+    // The lane's part of X, and the warp's largest number.
     uint32_t x[2][N][4] = {};
     float largest = 0.0f;
     for (int i = 0; i < 2 * N * 4; ++i) {
@@ -315,6 +316,7 @@ class SingleForward {
     for (int lanes = 16; lanes > 0; lanes /= 2) {
       largest = fmaxf(largest, ShuffleXor(largest, lanes));
     }
+    // One product at a time, scaled, and scaled back.
     const float scale = PowerBelow(largest, 14);
     for (int row = 0; row < kRows; ++row) {
       for (int z = 0; z < kTiles; ++z) {
@@ -403,6 +405,7 @@ class SingleForward {
   __device__ void Finish(int tile, int parity) const {
     const int lane = int(threadIdx.x) % kShare, cluster = geometry_.cluster;
     uint64_t* barriers = Barriers();
+    // How many bytes each barrier waits for.
     if (threadIdx.x % 32 == 0) {
       ByteBarrierExpect(barriers, cluster * OwnedHere() * sizes_.sums * 4);
       ByteBarrierExpect(barriers + 1, kTile * sizes_.scale_pitch * 4);
@@ -412,6 +415,7 @@ class SingleForward {
       const int own = first + int(threadIdx.x) % 32 / kShare;
       const bool here = own < OwnedHere();
       float* row = Received() + (here ? own : first) * sizes_.sums;
+      // The sums of all blocks, in their order.
       for (int k = lane; here && k < sizes_.products + kGram; k += kShare) {
         float sum = row[k];
         for (int from = 1; from < cluster; ++from) {
@@ -420,6 +424,7 @@ class SingleForward {
         row[k] = sum;
       }
       WarpBarrier();
+      // What the token makes of them, kept; and to all blocks.
       const int local = rank_ * sizes_.owned + own;
       const int64_t token = int64_t{tile} * kTile + local;
       const bool kept = here && token < args_.tokens;

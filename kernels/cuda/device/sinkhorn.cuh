@@ -172,15 +172,18 @@ struct SinkhornGradient {
 template <int N, typename Scaling>
 __device__ inline void BackIteration(const RowLane<N>& lane, const double* kernel, double a_before,
                                      SinkhornGradient<N>& gradient) {
+  // The iteration once more.
   double b[N];
   Scaling::Columns(lane, kernel, a_before, b);
   const double a = Scaling::Rows(lane, kernel, b);
+  // Through the rows, to logits and log b.
 #pragma unroll
   for (int j = 0; j < N; ++j) {
     const double flow = gradient.a * Scaling::Entry(kernel[j], a, b[j]);
     gradient.logits[j] -= flow;
     gradient.b[j] -= lane.Sum(flow);
   }
+  // Through the columns, to logits and the log a that it began with.
   gradient.a = 0.0;
 #pragma unroll
   for (int j = 0; j < N; ++j) {
@@ -215,6 +218,7 @@ __device__ inline void BackwardScaled(const RowLane<N>& lane, const double* kern
 #pragma unroll 1
   for (int end = iterations; end > 0; end -= history.slots) {
     const int begin = max(0, end - history.slots);
+    // Forward from the start, with the segment's scalings kept.
     double a = Scaling::kStart, b[N];
 #pragma unroll 1
     for (int t = 0; t < end; ++t) {
@@ -222,6 +226,7 @@ __device__ inline void BackwardScaled(const RowLane<N>& lane, const double* kern
       Scaling::Columns(lane, kernel, a, b);
       a = Scaling::Rows(lane, kernel, b);
     }
+    // Back through the matrix, once, then through the segment.
     if (end == iterations) StartBack<N, Scaling>(lane, kernel, a, b, drow, gradient);
 #pragma unroll 1
     for (int t = end - 1; t >= begin; --t) {

@@ -26,7 +26,7 @@ struct PlainScaling {
 
   __device__ static Real Kernel(float logit) { return Exp(Real(logit)); }
   __device__ static Real Entry(Real kernel, Real a, Real b) { return kernel * a * b; }
-  // What divides the sum of count terms to 1.
+  // What makes the sum of kCount terms 1.
   template <int kCount, typename Term>
   __device__ static Real Balance(const Term& kernel, const Real (&scaling)[kCount]) {
     Real sum = 0;
@@ -54,8 +54,8 @@ struct LogarithmicScaling {
   }
 };
 
-// Where a thread keeps the scalings a that each iteration begins with: (t, i) at [(t N + i)
-// stride].
+// Where a thread keeps the scalings a that each iteration begins with: a_i of iteration t at
+// [(t N + i) stride].
 struct ScalingHistory {
   int stride = 0;
   double* at = nullptr;
@@ -89,6 +89,7 @@ __device__ inline void BasisMatrixBy(const float (&centred)[N][N], int iteration
       matrix[i][j] = 0;
     }
   }
+  // Forward, with the scalings that each iteration begins with kept.
 #pragma unroll 1
   for (int t = 0; t < iterations; ++t) {
 #pragma unroll
@@ -97,6 +98,7 @@ __device__ inline void BasisMatrixBy(const float (&centred)[N][N], int iteration
     BalanceRows<N, Scaling>(kernel, b, a);
   }
 
+  // Back from f = e_k - e_{N-1}.
   Real to_a[N] = {}, to_b[N];  // gradients of log a and log b at the step at hand
 #pragma unroll
   for (int j = 0; j < N; ++j) to_b[j] = j == k ? 1 : j == N - 1 ? -1 : 0;

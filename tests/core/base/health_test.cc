@@ -1,3 +1,4 @@
+// What a program says of itself, alive, started and ready, by a clock that is moved by hand.
 #include "core/base/health.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Which bucket a value counts in, and what is added up.
 #include "core/base/histogram.h"
 
 #include <gmock/gmock.h>

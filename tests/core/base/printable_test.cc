@@ -1,3 +1,4 @@
+// Text from outside on its way to a terminal: what is escaped, what stays, where it is cut.
 #include "core/base/printable.h"
 
 #include <gtest/gtest.h>

@@ -85,22 +85,27 @@ TEST_F(TokenFileTest, WritesTheBytesOfMegatronsBuilder) {
   Write("t", TokenFormat::kMegatron, 257, {{1, 256}, {2}});
   EXPECT_EQ(*disk_.Read(directory_ / "t.bin"), std::string("\1\0\0\1\2\0", 6));
   std::string index("MMIDIDX\0\0", 9);
+  // Version, uint16.
   index += std::string(
       "\1\0\0\0\0\0\0\0"
       "\10",
-      9);  // version, uint16
+      9);
+  // Sequences, documents.
   index += std::string(
       "\2\0\0\0\0\0\0\0"
       "\3\0\0\0\0\0\0\0",
-      16);  // sequences, documents
+      16);
+  // Lengths.
   index += std::string(
       "\2\0\0\0"
       "\1\0\0\0",
-      8);  // lengths
+      8);
+  // Byte pointers.
   index += std::string(
       "\0\0\0\0\0\0\0\0"
       "\4\0\0\0\0\0\0\0",
-      16);  // byte pointers
+      16);
+  // The sequences that documents begin with, and one behind the last.
   index += std::string(
       "\0\0\0\0\0\0\0\0"
       "\1\0\0\0\0\0\0\0"

@@ -1,3 +1,4 @@
+// Health over real sockets: HTTP by hand-written requests, gRPC by its own health check.
 #include "core/net/health_endpoint.h"
 
 #include <arpa/inet.h>

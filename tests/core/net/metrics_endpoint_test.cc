@@ -1,3 +1,4 @@
+// Scrapes over real sockets, also beside requests that are never finished.
 #include "core/net/metrics_endpoint.h"
 
 #include <arpa/inet.h>

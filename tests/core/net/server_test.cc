@@ -1,3 +1,5 @@
+// The RPC server on loopback: where it listens, what it says of its health, how it ends; and the
+// channels that lead to it.
 #include "core/net/server.h"
 
 #include <grpcpp/channel.h>

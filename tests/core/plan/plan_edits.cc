@@ -1,3 +1,5 @@
+// Four kinds of edit.  Waits are indices, so all but retargeting go through the waits of the whole
+// program.
 #include "tests/core/plan/plan_edits.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// One tiny model for every plan; random jobs keep to what schedules ask for: an even number of
+// ranks for dualpipe, at least two micro-batches a rank.
 #include "tests/core/plan/plan_testing.h"
 
 #include <algorithm>

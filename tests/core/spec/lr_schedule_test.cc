@@ -1,3 +1,4 @@
+// Learning rates of every schedule at steps worked out by hand, and borders against integers.
 #include "core/spec/lr_schedule.h"
 
 #include <gtest/gtest.h>

@@ -163,8 +163,7 @@ class AdamWCuda : public testing::Test {
 using Types = testing::Types<float, bf16>;
 TYPED_TEST_SUITE(AdamWCuda, Types);
 
-// ---- AdamW
-// ----------------------------------------------------------------------------------------
+// ---- AdamW --------------------------------------------------------------------------------------
 
 TYPED_TEST(AdamWCuda, FollowsTheReferenceInDouble) {
   ErrorLine line(absl::StrCat("adamw, weights, ", DTypeName(kDTypeOf<TypeParam>)));
@@ -266,8 +265,7 @@ TYPED_TEST(AdamWCuda, OfNoSpansIsNoWorkAndWrongArgumentsAreRefused) {
                 "round weights: spans=1 count=0; need spans of at least one element");
 }
 
-// ---- rounding
-// -------------------------------------------------------------------------------------
+// ---- rounding -----------------------------------------------------------------------------------
 
 TYPED_TEST(AdamWCuda, RoundWeightsWritesTheCopiesThatAreThere) {
   for (const std::vector<int64_t>& sizes : SpanSizes()) {
@@ -301,8 +299,7 @@ TEST(RoundWeightsCuda, RoundsAsToBf16DoesAlsoTiesInfinitiesAndNans) {
   }
 }
 
-// ---- the norm
-// -------------------------------------------------------------------------------------
+// ---- the norm -----------------------------------------------------------------------------------
 
 TYPED_TEST(AdamWCuda, NormFollowsTheReference) {
   ErrorLine line(absl::StrCat("gradient norm, ", DTypeName(kDTypeOf<TypeParam>)));
@@ -336,8 +333,7 @@ TYPED_TEST(AdamWCuda, NormDoesNotOverflowOrUnderflow) {
   }
 }
 
-// ---- the decision
-// ---------------------------------------------------------------------------------
+// ---- the decision -------------------------------------------------------------------------------
 
 TEST(DecideStepCuda, GivesTheBitsOfTheCpu) {
   constexpr double kNan = std::numeric_limits<double>::quiet_NaN();

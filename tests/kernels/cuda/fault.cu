@@ -1,3 +1,4 @@
+// A trap: nothing is wrong with the launch, and the first who waits for it hears of it.
 #include "tests/kernels/cuda/fault.h"
 
 namespace birkhoff {
