@@ -230,7 +230,9 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   record.create_time = clock_.WallTime();
   // Once it is in the log it stays here too, whatever fails after that.
   const absl::Cleanup forget = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    if (record.last_id == 0) jobs_.erase(name);
+    if (record.last_id > 0) return;
+    unwritten_.erase(name);
+    jobs_.erase(name);
   };
   RETURN_IF_ERROR(Apply(record, created));
   return View(record);
