@@ -10,6 +10,7 @@
 #include "kernels/cpu/norm_rows.h"
 #include "kernels/cpu/streams.h"
 #include "kernels/cpu/token_block.h"
+#include "kernels/with_streams.h"
 
 namespace birkhoff::cpu {
 namespace {

@@ -5,11 +5,9 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/loops.h"
-#include "kernels/mapping.h"
 
 namespace birkhoff::cpu {
 
@@ -103,29 +101,6 @@ void MultiplyMatrices(const T* a, const T* b, T* out) {
     }
   }
   for (int k = 0; k < N * N; ++k) out[k] = product[k];
-}
-
-// Calls work(std::integral_constant<int, n>) for n of 1 .. kMaxStreams.
-template <typename Work>
-void WithStreams(int n, Work&& work) {
-  switch (n) {
-    case 1:
-      return work(std::integral_constant<int, 1>());
-    case 2:
-      return work(std::integral_constant<int, 2>());
-    case 3:
-      return work(std::integral_constant<int, 3>());
-    case 4:
-      return work(std::integral_constant<int, 4>());
-    case 5:
-      return work(std::integral_constant<int, 5>());
-    case 6:
-      return work(std::integral_constant<int, 6>());
-    case 7:
-      return work(std::integral_constant<int, 7>());
-    case 8:
-      return work(std::integral_constant<int, 8>());
-  }
 }
 
 }  // namespace birkhoff::cpu

@@ -1,7 +1,6 @@
 // Gains of the matrices of many tokens on the GPU: partial sums per block, then the sum of those.
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
@@ -9,7 +8,7 @@
 #include "kernels/cuda/device/reduce.cuh"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/status.h"
-#include "kernels/mapping.h"
+#include "kernels/with_streams.h"
 
 namespace birkhoff::cuda {
 namespace {
@@ -150,16 +149,6 @@ __global__ __launch_bounds__(kSumThreads) void AddGainsKernel(GainArgs<float> ar
   }
   sum = SumEntries(sum, entries, entry_sums);
   if (threadIdx.x < entries) args.matrix[entry] += sum;
-}
-
-// launch(std::integral_constant<int, streams>) for streams of 1 to kMaxStreams.
-template <int N = 1, typename Launch>
-void WithStreams(int streams, Launch launch) {
-  if (streams == N) {
-    launch(std::integral_constant<int, N>());
-  } else if constexpr (N < kMaxStreams) {
-    WithStreams<N + 1>(streams, launch);
-  }
 }
 
 }  // namespace

@@ -1,38 +1,15 @@
-// From a run-time number of streams and mapping to the constants that kernels take as template
-// arguments, and the launch that kernels with a mapping in them share.
+// From a run-time mapping to the policy that kernels take as a template argument, and the launch
+// that kernels with a mapping in them share.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/cuda/device/mappings.cuh"
 #include "kernels/mapping.h"
+#include "kernels/with_streams.h"
 
 namespace birkhoff::cuda {
-
-// Calls work(std::integral_constant<int, n>) for n of 1 .. kMaxStreams.
-template <typename Work>
-void WithStreams(int n, Work&& work) {
-  switch (n) {
-    case 1:
-      return work(std::integral_constant<int, 1>());
-    case 2:
-      return work(std::integral_constant<int, 2>());
-    case 3:
-      return work(std::integral_constant<int, 3>());
-    case 4:
-      return work(std::integral_constant<int, 4>());
-    case 5:
-      return work(std::integral_constant<int, 5>());
-    case 6:
-      return work(std::integral_constant<int, 6>());
-    case 7:
-      return work(std::integral_constant<int, 7>());
-    case 8:
-      return work(std::integral_constant<int, 8>());
-  }
-}
 
 // Calls work(n, policy) with the policy of a valid shape.
 template <typename Work>

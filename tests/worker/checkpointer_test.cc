@@ -63,10 +63,12 @@ class CheckpointerTest : public ::testing::Test {
     assignment_.plan_hash = PlanHash(assignment_.plan);
     assignment_.output_directory = "/out";
     store_ = *ParameterStore::Create(assignment_.plan, 0, 0, assignment_.spec, *device_);
-    checkpointer_ = *Checkpointer::Create(
-        {&assignment_, store_.get(), device_.get(), &disk_, &listener_, &data_});
+    checkpointer_ = *Checkpointer::Create(Parts());
   }
 
+  Checkpointer::Parts Parts() {
+    return {&assignment_, store_.get(), device_.get(), &disk_, &listener_, &data_};
+  }
   void Capture() {
     checkpointer_->Capture(*stream_);
     stream_->Synchronize();
@@ -241,8 +243,7 @@ TEST_F(CheckpointerTest, PartOfACheckpointThatAnotherRankCouldNotWriteIsRemoved)
 
 // The weights are in memory: they are not thrown away because the disk is full for a while.
 TEST_F(CheckpointerTest, TheLastOneIsTriedAgainUntilItFits) {
-  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
-                               &disk_,       &listener_,   &data_};
+  Checkpointer::Parts parts = Parts();
   parts.pauses.assign(100'000, absl::Microseconds(100));
   checkpointer_ = *Checkpointer::Create(parts);
   disk_.SetCapacity(1000);
@@ -264,8 +265,7 @@ TEST_F(CheckpointerTest, TheLastOneIsTriedAgainUntilItFits) {
 TEST_F(CheckpointerTest, CountsOnlyOnceItsRowsAreSafeAndMarksEachTry) {
   Activity activity;
   std::atomic<bool> full{true};
-  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
-                               &disk_,       &listener_,   &data_};
+  Checkpointer::Parts parts = Parts();
   parts.pauses.assign(100'000, absl::Microseconds(100));
   parts.activity = &activity;
   parts.before_commit = [&] {
@@ -285,8 +285,7 @@ TEST_F(CheckpointerTest, CountsOnlyOnceItsRowsAreSafeAndMarksEachTry) {
 }
 
 TEST_F(CheckpointerTest, SaysThatADiskWasTheReason) {
-  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
-                               &disk_,       &listener_,   &data_};
+  Checkpointer::Parts parts = Parts();
   parts.pauses = {};
   checkpointer_ = *Checkpointer::Create(parts);
   disk_.SetCapacity(1000);
@@ -296,8 +295,7 @@ TEST_F(CheckpointerTest, SaysThatADiskWasTheReason) {
 }
 
 TEST_F(CheckpointerTest, TheLastOneIsGivenUpAtLengthAndTheEndWaitsForNoPause) {
-  Checkpointer::Parts parts = {&assignment_, store_.get(), device_.get(),
-                               &disk_,       &listener_,   &data_};
+  Checkpointer::Parts parts = Parts();
   parts.pauses = {absl::Microseconds(1), absl::Microseconds(1)};
   checkpointer_ = *Checkpointer::Create(parts);
   disk_.SetCapacity(1000);
@@ -326,13 +324,9 @@ TEST(CheckpointerPausesTest, GrowToAMinuteForAQuarterOfAnHour) {
 TEST_F(CheckpointerTest, AnAttemptThatWasTakenOverCommitsNothing) {
   const std::string root = "/out/checkpoints";
   const auto owner = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 3});
-  checkpointer_ = *Checkpointer::Create({.assignment = &assignment_,
-                                         .store = store_.get(),
-                                         .device = device_.get(),
-                                         .disk = &disk_,
-                                         .listener = &listener_,
-                                         .data = &data_,
-                                         .owner = owner.get()});
+  Checkpointer::Parts parts = Parts();
+  parts.owner = owner.get();
+  checkpointer_ = *Checkpointer::Create(parts);
   const ShardDurable shard = Write(5);
   const auto next = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 4});
   checkpointer_->Commit(CommitOf(shard));
@@ -344,13 +338,9 @@ TEST_F(CheckpointerTest, AnAttemptThatWasTakenOverCommitsNothing) {
 TEST_F(CheckpointerTest, AnAttemptThatWasTakenOverSaysSoWhereItsPartsAreGone) {
   const std::string root = "/out/checkpoints";
   const auto owner = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 3});
-  checkpointer_ = *Checkpointer::Create({.assignment = &assignment_,
-                                         .store = store_.get(),
-                                         .device = device_.get(),
-                                         .disk = &disk_,
-                                         .listener = &listener_,
-                                         .data = &data_,
-                                         .owner = owner.get()});
+  Checkpointer::Parts parts = Parts();
+  parts.owner = owner.get();
+  checkpointer_ = *Checkpointer::Create(parts);
   const ShardDurable shard = Write(5);
   const auto next = *RootOwner::Take(disk_, root, {"jobs/test", "/out", 4});
   disk_.RemoveTree(absl::StrCat(root, "/", PartialCheckpointName(5, "jobs/test", 3)));
