@@ -24,7 +24,7 @@ int64_t MachineMemoryBytes() {
 
 }  // namespace
 
-LocalRun::LocalRun(const Options& options, const Clock& clock, SignalWatch& signals,
+LocalRun::LocalRun(const Options& options, const Clock& clock, ShutdownSignals& signals,
                    ProgressView& view)
     : options_(options), clock_(clock), signals_(signals), view_(view) {}
 

@@ -8,9 +8,9 @@
 #include "absl/status/statusor.h"
 #include "cli/local_workers.h"
 #include "cli/progress_view.h"
-#include "cli/signal_watch.h"
 #include "coordinator/daemon.h"
 #include "core/base/clock.h"
+#include "core/base/shutdown_signals.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {
@@ -25,8 +25,9 @@ class LocalRun {
     std::vector<std::string> changes;  // as in SubmitRequest
     std::string init_from;             // likewise; absolute
   };
-  // `clock`, `signals` and `view` must outlive it.  Make the SignalWatch before.
-  LocalRun(const Options& options, const Clock& clock, SignalWatch& signals, ProgressView& view);
+  // `clock`, `signals` and `view` must outlive it.
+  LocalRun(const Options& options, const Clock& clock, ShutdownSignals& signals,
+           ProgressView& view);
 
   // Trains to the end of the job; the first signal asks for a checkpoint and an end, the second
   // kills.  Returns the job as it ended.  Call from the thread that lives longest: the workers die
@@ -41,7 +42,7 @@ class LocalRun {
 
   const Options options_;
   const Clock& clock_;
-  SignalWatch& signals_;
+  ShutdownSignals& signals_;
   ProgressView& view_;
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<LocalWorkers> workers_;

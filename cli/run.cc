@@ -86,7 +86,7 @@ void ShowEndAsJson(const JobView& job, const std::string& out, const Program& pr
 absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
                               const OutputDirectory& directory, const Program& program) {
   const SystemClock clock;
-  SignalWatch signals;
+  ShutdownSignals signals;
   ProgressView view(*program.console.err, program.console.terminal, TerminalWidth(STDERR_FILENO),
                     spec.training.steps);
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());

@@ -19,10 +19,10 @@
 #include "core/base/log.h"
 #include "core/base/printable.h"
 #include "core/base/rng.h"
+#include "core/base/shutdown_signals.h"
 #include "core/base/steady_wait.h"
 #include "worker/allowed_paths.h"
 #include "worker/rank_child.h"
-#include "worker/shutdown_signals.h"
 #include "worker/supervisor_stream.h"
 
 namespace birkhoff {

@@ -1,5 +1,5 @@
 // The handler adds one to a counter; SA_RESTART lets system calls go on as if nothing had come.
-#include "worker/shutdown_signals.h"
+#include "core/base/shutdown_signals.h"
 
 #include <atomic>
 

@@ -1,5 +1,5 @@
 // Signals that end a supervisor, whichever thread they reach.
-#include "worker/shutdown_signals.h"
+#include "core/base/shutdown_signals.h"
 
 #include <gtest/gtest.h>
 #include <pthread.h>
