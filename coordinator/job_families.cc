@@ -5,11 +5,13 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/net/metric_family.h"
 #include "core/plan/schedule.h"
+#include "core/spec/field.h"
 
 namespace birkhoff {
 namespace {
@@ -22,16 +24,10 @@ MetricLabels LabelsOf(const JobMetrics& job, MetricLabels more = {}) {
   return more;
 }
 
-const char* NameOf(ResidualKind kind) {
-  switch (kind) {
-    case ResidualKind::kResidual:
-      return "residual";
-    case ResidualKind::kHc:
-      return "hc";
-    case ResidualKind::kMhc:
-      return "mhc";
-  }
-  return "";
+// As job files write it.
+const std::string& NameOf(ResidualKind kind) {
+  static const auto& field = std::get<ChoiceField>(FindField("model.residual.kind")->kind);
+  return field.names[static_cast<size_t>(kind)];
 }
 
 double UnixSeconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
