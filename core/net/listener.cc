@@ -195,8 +195,8 @@ void Listener::Refuse(int connection) {
 
 bool Listener::IsFull() {
   if (static_cast<int>(taken_.size()) < limit_) return false;
-  const absl::Time now = absl::Now();
-  if (now - looked_ < kLookAgain) return true;
+  const Instant now = SystemClock().Now();
+  if (looked_ && now - *looked_ < kLookAgain) return true;
   std::erase_if(taken_, [](const auto& taken) { return InodeOf(taken.first) != taken.second; });
   const bool full = static_cast<int>(taken_.size()) >= limit_;
   if (full) looked_ = now;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,7 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "core/base/clock.h"
 
 namespace birkhoff {
 
@@ -61,8 +62,8 @@ class Listener {
   std::unique_ptr<Descriptors> descriptors_;
   std::function<void(int, int)> take_;
   // The sockets that were handed out, by descriptor: one that now names something else was closed.
-  std::map<int, ino_t> taken_;  // of the thread alone
-  absl::Time looked_;           // when all of them were looked at last and none was closed
+  std::map<int, ino_t> taken_;     // of the thread alone
+  std::optional<Instant> looked_;  // when all of them were looked at last and none was closed
   mutable absl::Mutex mutex_;
   int64_t refused_ ABSL_GUARDED_BY(mutex_) = 0;
   std::thread thread_;
