@@ -44,9 +44,11 @@ absl::StatusOr<Addresses> Resolve(std::string host, const std::string& port) {
   addrinfo wanted = {};
   wanted.ai_family = AF_UNSPEC;
   wanted.ai_socktype = SOCK_STREAM;
-  wanted.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  wanted.ai_flags = AI_NUMERICSERV;
   addrinfo* list = nullptr;
-  const int error = ::getaddrinfo(host.c_str(), port.c_str(), &wanted, &list);
+  // RFC 6761: localhost is loopback (no node), also where no file of hosts says so.
+  const char* node = host == "localhost" ? nullptr : host.c_str();
+  const int error = ::getaddrinfo(node, port.c_str(), &wanted, &list);
   if (error != 0) return absl::UnavailableError(absl::StrCat(host, ": ", ::gai_strerror(error)));
   return Addresses(list);
 }
