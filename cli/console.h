@@ -1,6 +1,7 @@
 // Where a verb writes: data to `out`, words to `err`.  Tests give string streams.
 #pragma once
 
+#include <istream>
 #include <ostream>
 #include <string>
 
@@ -14,6 +15,9 @@ struct Console {
   std::ostream* err = nullptr;
   bool terminal = false;          // err is a terminal: progress may overwrite itself
   std::string program_directory;  // where birkhoff-worker and birkhoff-data stand
+  std::istream* in = nullptr;
+  std::string command = "birkhoff";  // how this program was called: what people can type again
+  bool unicode = false;              // err shows characters beyond ASCII
 };
 
 // Writes "birkhoff: MESSAGE" to err unless OK; returns the exit code of the process.

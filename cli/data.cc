@@ -1,4 +1,4 @@
-// birkhoff data ...: hands over to birkhoff-data, which stands beside this program.
+// birkhoff data ...: hands over to birkhoff-data.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -6,37 +6,35 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "cli/program.h"
+#include "cli/hand_over.h"
+#include "cli/verbs.h"
 
 namespace birkhoff {
-namespace {
 
-// Returns only where the program cannot be started.
-int BecomeDataProgram(const std::vector<std::string>& arguments, const Program& program) {
-  const std::string path = absl::StrCat(program.console.program_directory, "/birkhoff-data");
-  std::vector<std::string> words = {path};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  if (!program.output.empty()) words.insert(words.end(), {"-o", program.output});
+int BecomeDataProgram(const std::vector<std::string>& words, const Console& console) {
+  const std::string path = absl::StrCat(console.program_directory, "/birkhoff-data");
+  std::vector<std::string> whole = {path};
+  whole.insert(whole.end(), words.begin(), words.end());
   std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
+  for (std::string& word : whole) argv.push_back(word.data());
   argv.push_back(nullptr);
-  program.console.out->flush();
+  console.out->flush();
   ::execv(path.c_str(), argv.data());
-  return Finish(program.console, absl::UnavailableError(absl::StrCat(
-                                     path, ": ", std::strerror(errno),
-                                     "; need birkhoff-data beside birkhoff (build it too)")));
+  return Finish(console, absl::UnavailableError(
+                             absl::StrCat(path, ": ", std::strerror(errno),
+                                          "; need birkhoff-data beside birkhoff (build it too)")));
 }
 
-}  // namespace
-
-void AddData(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand(
-      "data", "tokenize, train-tokenizer, inspect: prepare and look at token files");
-  verb->prefix_command();
-  verb->set_help_flag();  // --help belongs to birkhoff-data
-  verb->fallthrough(false);
-  verb->callback([verb, &program] {
-    program.chosen = [verb, &program] { return BecomeDataProgram(verb->remaining(), program); };
+void AddData(CLI::App& verb, Program& program) {
+  verb.prefix_command();
+  verb.set_help_flag();  // --help is for the other program too
+  verb.fallthrough(false);
+  verb.callback([&verb, &program] {
+    program.chosen = [&verb, &program] {
+      std::vector<std::string> words = verb.remaining();
+      if (!program.output.empty()) words.insert(words.end(), {"-o", program.output});
+      return BecomeDataProgram(words, program.console);
+    };
   });
 }
 
