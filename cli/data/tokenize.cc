@@ -18,10 +18,31 @@ namespace {
 
 using DocumentVisitor = std::function<absl::Status(const std::string& text)>;
 
+// An error has the byte in the line, from 1, where the parser knows it, and the parser's reason.
+absl::StatusOr<nlohmann::json> ParseJson(const std::string& place, const std::string& line) {
+  const auto refuse = [&](const std::string& column, const std::string& reason) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(place, ": not a JSON object: ", column, reason, "; need one per line"));
+  };
+  try {
+    return nlohmann::json::parse(line);
+  } catch (const nlohmann::json::parse_error& error) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 15: REASON"
+    const std::string what = error.what();
+    const size_t place_end = what.find(": ", what.find("column "));
+    return refuse(absl::StrCat("column ", error.byte, ": "),
+                  place_end == std::string::npos ? what : what.substr(place_end + 2));
+  } catch (const nlohmann::json::exception& error) {  // a number beyond all bounds
+    const std::string what = error.what();
+    const size_t name_end = what.find("] ");
+    return refuse("", name_end == std::string::npos ? what : what.substr(name_end + 2));
+  }
+}
+
 absl::Status VisitJsonLine(const std::string& place, const std::string& line,
                            const std::string& field, const DocumentVisitor& visit) {
   if (line.find_first_not_of(" \t\r") == std::string::npos) return absl::OkStatus();
-  const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJson(place, line));
   if (!object.is_object()) {
     return absl::InvalidArgumentError(
         absl::StrCat(place, ": not a JSON object; need one per line"));

@@ -352,7 +352,7 @@ std::vector<std::string> SpecNotices(const JobSpec& spec) {
   // --set training.steps=20 is what everybody tries first.
   const double share = static_cast<double>(steps) / static_cast<double>(warmup);
   return {absl::StrCat("lr_schedule.warmup_steps, ", warmup, ", is above training.steps, ", steps,
-                       ": the learning rate ends at ", absl::SixDigits(100.0 * share),
+                       ": the learning rate ends at ", std::llround(100.0 * share),
                        " % of optimizer.lr")};
 }
 

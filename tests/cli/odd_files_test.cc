@@ -439,12 +439,14 @@ const std::vector<OddCorpus>& OddCorpora() {
       Json("FieldObject", "{\"text\": {\"text\": \"a\"}}\n", 64, "c.jsonl:1: no text in field"),
       Json("FieldTrue", "{\"text\": true}\n", 64, "c.jsonl:1: no text in field"),
       Json("FieldOfAnotherCase", "{\"Text\": \"a\"}\n", 64, "no text in field \"text\""),
-      Json("SecondLineIsOdd", "{\"text\": \"a\"}\n{\"text\": }\n", 64, "c.jsonl:2: not a JSON"),
+      Json("SecondLineIsOdd", "{\"text\": \"a\"}\n{\"text\": }\n", 64,
+           "c.jsonl:2: not a JSON object: column 10: syntax error while parsing value - unexpected "
+           "'}'"),
       Json("LineOfAList", "[\"text\"]\n", 64, "c.jsonl:1: not a JSON object; need one per line"),
       Json("LineOfAString", "\"text\"\n", 64, "not a JSON object; need one per line"),
       Json("LineOfNull", "null\n", 64, "not a JSON object"),
       Json("WholeFileIsAList", "[\n{\"text\": \"a\"},\n{\"text\": \"b\"}\n]\n", 64,
-           "c.jsonl:1: not a JSON object; need one per line"),
+           "c.jsonl:1: not a JSON object: column 2: syntax error while parsing value"),
       Json("PrettyPrinted", "{\n  \"text\": \"a\"\n}\n", 64, "c.jsonl:1: not a JSON object"),
       Json("TwoObjectsOnALine", "{\"text\": \"a\"}{\"text\": \"b\"}\n", 64, "need one per line"),
       Json("TrailingComma", "{\"text\": \"a\",}\n", 64, "not a JSON object"),
@@ -753,8 +755,8 @@ const std::vector<OddCheckpoint>& OddCheckpoints() {
       Signed(
           "ShardsNull", [](Object& json) { json["shards"] = nullptr; }, "tensor a is not in"),
       Signed(
-          "ShardElsewhere", [](Object& json) { json["shards"][0]["file"] = "../../x"; },
-          "../../x: missing"),
+          "ShardElsewhere", [](Object& json) { json["shards"][0]["file"] = "../../x-of-nobody"; },
+          "../../x-of-nobody: missing"),
       Signed(
           "ShardWithoutName", [](Object& json) { json["shards"][0]["file"] = ""; },
           "is a directory"),

@@ -1,6 +1,7 @@
 // A terminal as far as our programs use one, for tests that look at what a person sees.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
