@@ -57,6 +57,7 @@ int64_t TimeLeft::CheckpointsUpTo(int64_t step) const {
 }
 
 void TimeLeft::Step(const StepReport& report, absl::Time now) {
+  if (last_step_ == 0) first_step_ = report.step_seconds;
   const double seconds = absl::ToDoubleSeconds(now - last_time_);
   if (last_step_ > 0 && report.step == last_step_ + 1) {
     const double plain = plain_.empty() ? report.step_seconds : Mean(plain_);
@@ -73,8 +74,8 @@ void TimeLeft::Step(const StepReport& report, absl::Time now) {
 }
 
 absl::Duration TimeLeft::Left() const {
-  if (plain_.empty() || last_step_ >= steps_) return absl::ZeroDuration();
-  const double plain = Mean(plain_);
+  if (last_step_ == 0 || last_step_ >= steps_) return absl::ZeroDuration();
+  const double plain = plain_.empty() ? first_step_ : Mean(plain_);
   const double validation =
       validation_.empty() ? plain * validation_in_steps_ : Median(validation_);
   const double checkpoint = checkpoint_.empty() ? 0.0 : Median(checkpoint_);

@@ -18,7 +18,8 @@ class TimeLeft {
   // A step was reported at `now`.  A step that does not follow the one before tells nothing of its
   // time: so it is with the first one of an attempt.
   void Step(const StepReport& report, absl::Time now);
-  // Until the last step is done, from the last report on.  Zero before there are two.
+  // Until the last step is done, from the last report on.  Zero before there is one; after one only,
+  // as if all steps took as long as that, which is the slowest.
   absl::Duration Left() const;
 
  private:
@@ -35,6 +36,7 @@ class TimeLeft {
   const double validation_in_steps_;   // a guess, until one was seen
   Samples plain_;                      // from report to report, with nothing in between
   Samples validation_, checkpoint_;    // above a plain one
+  double first_step_ = 0.0;            // what it took, by its own report
   int64_t last_step_ = 0;
   absl::Time last_time_;
 };

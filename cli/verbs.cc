@@ -22,7 +22,7 @@ constexpr Verb kVerbs[] = {
     {kHere, "explain", "Explain fields of the job file", "birkhoff explain model.residual",
      AddExplain},
     {kHere, "data", "tokenize, train-tokenizer, inspect: prepare and look at token files",
-     "birkhoff data tokenize --input FOLDER --output data/mine --validation-share 0.05", AddData},
+     "birkhoff data tokenize --input notes/ --output data/notes --validation-share 0.05", AddData},
     {kService, "submit", "Hand a job to a coordinator", "birkhoff submit configs/tiny.yaml --watch",
      AddSubmit},
     {kService, "watch", "Follow a job; exits with the job's exit code", "birkhoff watch tiny",

@@ -317,8 +317,8 @@ TEST_F(DataTest, SaysWhatIsWrongWithExitCode64) {
        "need a name that ends in .model"},
       {{"train-tokenizer", "--input", "@/good.txt", "--vocab-size", "7", "--output", "@/t.model"},
        "Value 7 not in range"},
-      {{"bogus"}, "A subcommand is required"},
-      {{}, "A subcommand is required"},
+      {{"bogus"}, "bogus is no verb of birkhoff data"},
+      {{"tokenise"}, "did you mean tokenize?"},
   };
   for (Wrong wrong : all) {
     for (std::string& argument : wrong.arguments) {

@@ -102,7 +102,16 @@ TEST(TimeLeftTest, ARestartIsNoStepAndNoCheckpoint) {
   EXPECT_NEAR(absl::ToDoubleSeconds(left.Left()), 60.0, 1e-9);
 }
 
-TEST(TimeLeftTest, IsZeroAtTheEndAndBeforeAnythingIsKnown) {
+TEST(TimeLeftTest, GuessesAfterOneStep) {
+  TimeLeft left(Spec(11, 0, 100));
+  StepReport report;
+  report.step = 1;
+  report.step_seconds = 3.0;
+  left.Step(report, absl::UnixEpoch());
+  EXPECT_EQ(left.Left(), absl::Seconds(30));
+}
+
+TEST(TimeLeftTest, IsZeroAtTheEndAndBeforeTheFirstStep) {
   TimeLeft left(Spec(2, 0, 10));
   EXPECT_EQ(left.Left(), absl::ZeroDuration());
   StepReport report;
