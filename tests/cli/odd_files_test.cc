@@ -755,11 +755,11 @@ const std::vector<OddCheckpoint>& OddCheckpoints() {
       Signed(
           "ShardsNull", [](Object& json) { json["shards"] = nullptr; }, "tensor a is not in"),
       Signed(
-          "ShardElsewhere", [](Object& json) { json["shards"][0]["file"] = "../../x-of-nobody"; },
-          "../../x-of-nobody: missing"),
+          "ShardElsewhere", [](Object& json) { json["shards"][0]["file"] = "../../x"; },
+          "manifest.json: a shard is '../../x'; need the name of a file beside it"),
       Signed(
           "ShardWithoutName", [](Object& json) { json["shards"][0]["file"] = ""; },
-          "is a directory"),
+          "a shard is ''; need the name"),
       Signed(
           "ShardLarger", [](Object& json) { json["shards"][0]["bytes"] = kLargest; },
           "has 240 bytes; need 9223372036854775807"),
