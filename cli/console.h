@@ -13,7 +13,7 @@ struct Console {
   std::ostream* out = nullptr;
   std::ostream* err = nullptr;
   bool terminal = false;          // err is a terminal: progress may overwrite itself
-  std::string program_directory;  // where birkhoff-worker and birkhoff-data stand
+  std::string program_directory;  // where birkhoff-worker and the others stand
 };
 
 // Writes "birkhoff: MESSAGE" to err unless OK; returns the exit code of the process.

@@ -27,6 +27,8 @@ void AddRun(CLI::App& app, Program& program);
 void AddValidate(CLI::App& app, Program& program);
 void AddPlan(CLI::App& app, Program& program);
 void AddData(CLI::App& app, Program& program);
+void AddGenerate(CLI::App& app, Program& program);
+void AddEval(CLI::App& app, Program& program);
 void AddExplain(CLI::App& app, Program& program);
 void AddVersion(CLI::App& app, Program& program);
 void AddSubmit(CLI::App& app, Program& program);

@@ -1,0 +1,63 @@
+// Weights, tokenizer, text.
+#include "cli/inference/generate.h"
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "core/base/status_macros.h"
+#include "kernels/device.h"
+#include "worker/inference/run_tokenizer.h"
+#include "worker/inference/trained_model.h"
+
+namespace birkhoff {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void PrintJson(const GenerateOptions& options, const TrainedModel& model, const Generation& made,
+               std::ostream& out) {
+  const SamplingOptions& sampling = options.generation.sampling;
+  const Json json = {{"checkpoint", model.directory()},
+                     {"step", model.step()},
+                     {"temperature", sampling.temperature},
+                     {"top_k", sampling.top_k},
+                     {"top_p", sampling.top_p},
+                     {"seed", sampling.seed},
+                     {"prompt", options.generation.prompt},
+                     {"prompt_tokens", made.prompt_tokens},
+                     {"text", made.text},
+                     {"tokens", made.tokens},
+                     {"stop", made.ended ? "end_of_text" : "max_tokens"}};
+  out << json.dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";
+}
+
+}  // namespace
+
+absl::Status GenerateText(const GenerateOptions& options, Disk& disk, const Console& console) {
+  RETURN_IF_ERROR(Validate(options.generation.sampling));
+  const std::unique_ptr<Device> device = NewCpuDevice();
+  ASSIGN_OR_RETURN(const std::unique_ptr<TrainedModel> model,
+                   TrainedModel::Load(disk, options.checkpoint, *device));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   OpenTokenizerOf(model->spec(), options.tokenizer, disk));
+  *console.err << model->directory() << ": step " << model->step() << ", context "
+               << model->spec().training.sequence_length << " tokens\n";
+  const bool json = options.output == "json";
+  std::ostream& out = *console.out;
+  const auto visit = [&](std::string_view piece) {
+    if (!json) out << piece << std::flush;
+    return out.good();  // or nobody reads any more
+  };
+  if (!json) out << options.generation.prompt << std::flush;
+  ASSIGN_OR_RETURN(const Generation made,
+                   Generate(*model, *tokenizer, *device, options.generation, visit));
+  if (json) {
+    PrintJson(options, *model, made, out);
+  } else if (!made.text.ends_with('\n')) {
+    out << "\n";
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace birkhoff

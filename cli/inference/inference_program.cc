@@ -1,0 +1,86 @@
+// Flags of generate and eval.
+#include "cli/inference/inference_program.h"
+
+#include <CLI/CLI.hpp>
+#include <limits>
+
+#include "cli/inference/eval.h"
+#include "cli/inference/generate.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+
+// What both verbs take.
+void AddCommon(CLI::App& verb, std::string& checkpoint, std::string& tokenizer,
+               std::string& output) {
+  verb.add_option("checkpoint", checkpoint,
+                  "An output directory or its checkpoints/ (the newest), or one step-N")
+      ->required();
+  verb.add_option("--tokenizer", tokenizer,
+                  "bytes, the path of a SentencePiece .model, or none (text is numbers of tokens); "
+                  "default: what the run has trained with");
+  verb.add_option("-o,--output", output, "json: one JSON object")->check(CLI::IsMember({"json"}));
+}
+
+void AddGenerateFlags(CLI::App& app, GenerateOptions& options) {
+  CLI::App* verb = app.add_subcommand("generate", "Write text with trained weights");
+  AddCommon(*verb, options.checkpoint, options.tokenizer, options.output);
+  GenerationOptions& generation = options.generation;
+  SamplingOptions& sampling = generation.sampling;
+  verb->add_option("--prompt", generation.prompt,
+                   "What the text goes on from; none: the beginning of a document");
+  verb->add_option("--max-tokens", generation.max_tokens,
+                   "Tokens to make, unless the text ends before")
+      ->check(CLI::Range(int64_t{1}, kMost))
+      ->capture_default_str();
+  verb->add_option("--temperature", sampling.temperature,
+                   "Below 1 likely tokens become likelier; 0: always the likeliest")
+      ->capture_default_str();
+  verb->add_option("--top-k", sampling.top_k, "Only the k likeliest tokens; 0: all")
+      ->capture_default_str();
+  verb->add_option("--top-p", sampling.top_p,
+                   "Only the likeliest tokens that hold this share; 1: all")
+      ->capture_default_str();
+  verb->add_option("--seed", sampling.seed, "The same seed writes the same text")
+      ->capture_default_str();
+  verb->footer("Example: birkhoff generate runs/tiny --prompt \"NAME\" --temperature 0.7");
+}
+
+void AddEvalFlags(CLI::App& app, EvalOptions& options) {
+  CLI::App* verb = app.add_subcommand("eval", "Measure trained weights: loss, perplexity");
+  AddCommon(*verb, options.checkpoint, options.tokenizer, options.output);
+  verb->add_option("--data", options.data,
+                   "Token file (birkhoff data tokenize); default: the run's validation data");
+  verb->add_option("--sequences", options.sequences,
+                   "Only so many, in the order of the run's validations; default: all")
+      ->check(CLI::Range(int64_t{1}, kMost));
+  verb->footer("Example: birkhoff eval runs/tiny --data data/mine-val");
+}
+
+int RunVerb(int argc, const char* const* argv, const Console& console) {
+  CLI::App app("Use trained weights, on the CPU.", "birkhoff");
+  GenerateOptions generate;
+  EvalOptions eval;
+  app.require_subcommand(1);
+  AddGenerateFlags(app, generate);
+  AddEvalFlags(app, eval);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, *console.out, *console.err);
+    return code == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
+  }
+  PosixDisk disk;
+  return Finish(console, app.got_subcommand("eval") ? EvaluateModel(eval, disk, console)
+                                                    : GenerateText(generate, disk, console));
+}
+
+}  // namespace
+
+int RunInferenceProgram(int argc, const char* const* argv, const Console& console) {
+  return CloseOutput(console, RunVerb(argc, argv, console));
+}
+
+}  // namespace birkhoff
