@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 
 #include "core/base/status_macros.h"
 #include "kernels/device.h"
@@ -45,17 +46,18 @@ absl::Status GenerateText(const GenerateOptions& options, Disk& disk, const Cons
                << model->spec().training.sequence_length << " tokens\n";
   const bool json = options.output == "json";
   std::ostream& out = *console.out;
+  bool begun = json;  // the prompt is written with what follows it, and not where it is refused
   const auto visit = [&](std::string_view piece) {
+    if (!std::exchange(begun, true)) out << options.generation.prompt;
     if (!json) out << piece << std::flush;
     return out.good();  // or nobody reads any more
   };
-  if (!json) out << options.generation.prompt << std::flush;
   ASSIGN_OR_RETURN(const Generation made,
                    Generate(*model, *tokenizer, *device, options.generation, visit));
   if (json) {
     PrintJson(options, *model, made, out);
-  } else if (!made.text.ends_with('\n')) {
-    out << "\n";
+  } else {
+    visit(made.text.ends_with('\n') ? "" : "\n");
   }
   return absl::OkStatus();
 }

@@ -2,15 +2,12 @@
 #include "cli/inference/inference_program.h"
 
 #include <CLI/CLI.hpp>
-#include <limits>
 
 #include "cli/inference/eval.h"
 #include "cli/inference/generate.h"
 
 namespace birkhoff {
 namespace {
-
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
 
 // What both verbs take.
 void AddCommon(CLI::App& verb, std::string& checkpoint, std::string& tokenizer,
@@ -33,7 +30,7 @@ void AddGenerateFlags(CLI::App& app, GenerateOptions& options) {
                    "What the text goes on from; none: the beginning of a document");
   verb->add_option("--max-tokens", generation.max_tokens,
                    "Tokens to make, unless the text ends before")
-      ->check(CLI::Range(int64_t{1}, kMost))
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   verb->add_option("--temperature", sampling.temperature,
                    "Below 1 likely tokens become likelier; 0: always the likeliest")
@@ -44,6 +41,7 @@ void AddGenerateFlags(CLI::App& app, GenerateOptions& options) {
                    "Only the likeliest tokens that hold this share; 1: all")
       ->capture_default_str();
   verb->add_option("--seed", sampling.seed, "The same seed writes the same text")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   verb->footer("Example: birkhoff generate runs/tiny --prompt \"NAME\" --temperature 0.7");
 }
@@ -55,7 +53,7 @@ void AddEvalFlags(CLI::App& app, EvalOptions& options) {
                    "Token file (birkhoff data tokenize); default: the run's validation data");
   verb->add_option("--sequences", options.sequences,
                    "Only so many, in the order of the run's validations; default: all")
-      ->check(CLI::Range(int64_t{1}, kMost));
+      ->check(CLI::PositiveNumber);
   verb->footer("Example: birkhoff eval runs/tiny --data data/mine-val");
 }
 

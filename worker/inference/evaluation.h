@@ -25,7 +25,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenEvaluationData(const JobSpec& sp
 struct EvaluationOptions {
   int64_t sequences = 0;                 // the first ones of the order; 0: each once
   const Tokenizer* tokenizer = nullptr;  // counts bytes; null: they are not counted
-  std::function<void(int64_t done, int64_t all)> progress;  // in sequences; may be null
+  std::function<void(int64_t done, int64_t all)> progress = nullptr;  // in sequences; or null
 };
 
 struct Evaluation {

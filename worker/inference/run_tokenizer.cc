@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizerOf(const JobSpec& spec,
   if (!tokenizer.ok() && asked.empty()) {
     return Reworded(tokenizer.status(),
                     absl::StrCat("the run's tokenizer: ", std::string(tokenizer.status().message()),
-                                 "; or give ", kRemedy));
+                                 "; --tokenizer names another place, or another one"));
   }
   RETURN_IF_ERROR(tokenizer.status());
   if ((*tokenizer)->vocab_size() > spec.model.vocab_size) {

@@ -38,6 +38,10 @@ absl::StatusOr<std::string> FindCheckpoint(Disk& disk, const std::string& path) 
     return absl::NotFoundError(absl::StrCat(
         path, ": there is no such directory; need an output directory, or a checkpoint in it"));
   }
+  if (disk.KindOf(path) == FileKind::kFile) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": is a file; need an output directory, or a checkpoint in it"));
+  }
   if (absl::EndsWith(absl::StripSuffix(path, "/"), ".partial")) {
     return absl::NotFoundError(
         absl::StrCat(path, ": this checkpoint was never finished; need a committed one (step-N)"));
