@@ -217,6 +217,9 @@ TEST_F(InferenceProgramTest, WrongInputIsNamed) {
        }) {
     ExpectRefused(refusal.words, refusal.message);
   }
+  spec_.data.validation = directory_ / "gone";
+  Commit(spec_);
+  ExpectRefused({"eval", Out()}, "; or give --data, another token file");
   spec_.data.validation = "";
   Commit(spec_);
   ExpectRefused({"eval", Out()}, "the run had no validation data; need --data");

@@ -100,7 +100,6 @@ TEST(KeyValueCache, BeginsAnewOnceItIsCleared) {
   StageChain<float> chain({.model = model}, parameters);
   KeyValueCache<float> cache = chain.NewCache(kLength);
   const std::vector<float> first = chain.Extend(batch.inputs, cache);
-  EXPECT_DEATH(chain.Extend({1}, cache), "the cache is full");
   cache.Clear();
   EXPECT_EQ(chain.Extend(batch.inputs, cache), first);
 }

@@ -60,7 +60,10 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenEvaluationData(const JobSpec& sp
   } else if (asked.data.validation_split == 0.0) {
     return absl::InvalidArgumentError("the run had no validation data; need --data");
   }
-  return OpenDataSource(asked);
+  absl::StatusOr<std::unique_ptr<DataSource>> data = OpenDataSource(asked);
+  if (data.ok() || !path.empty()) return data;
+  return Reworded(data.status(), absl::StrCat(std::string(data.status().message()),
+                                              "; or give --data, another token file"));
 }
 
 absl::StatusOr<Evaluation> Evaluate(const TrainedModel& model, const DataSource& data,
