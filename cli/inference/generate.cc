@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/base/printable.h"
 #include "core/base/status_macros.h"
 #include "kernels/device.h"
 #include "worker/inference/run_tokenizer.h"
@@ -46,14 +47,22 @@ absl::Status GenerateText(const GenerateOptions& options, Disk& disk, const Cons
                << model->spec().training.sequence_length << " tokens\n";
   const bool json = options.output == "json";
   std::ostream& out = *console.out;
+  const auto write = [&](std::string_view text) {
+    out << (options.printable ? PrintableLines(text) : std::string(text)) << std::flush;
+  };
   bool begun = json;  // the prompt is written with what follows it, and not where it is refused
   const auto visit = [&](std::string_view piece) {
-    if (!std::exchange(begun, true)) out << options.generation.prompt;
-    if (!json) out << piece << std::flush;
+    if (!std::exchange(begun, true)) write(options.generation.prompt);
+    if (!json) write(piece);
     return out.good();  // or nobody reads any more
   };
   ASSIGN_OR_RETURN(const Generation made,
                    Generate(*model, *tokenizer, *device, options.generation, visit));
+  const int context = model->spec().training.sequence_length;
+  if (made.prompt_tokens.size() > static_cast<size_t>(context)) {
+    *console.err << "the prompt has " << made.prompt_tokens.size() << " tokens: the last "
+                 << context << " were read\n";
+  }
   if (json) {
     PrintJson(options, *model, made, out);
   } else {

@@ -14,7 +14,8 @@ struct GenerateOptions {
   std::string checkpoint;
   std::string tokenizer;  // empty: the run's
   GenerationOptions generation;
-  std::string output;  // "" for people, or json
+  std::string output;      // "" for people, or json
+  bool printable = false;  // out is a terminal: what is no character is written as in C, "\x1b"
 };
 
 // Prompt and text go to out as they are made; or one JSON object when all is made, in which bytes

@@ -57,9 +57,10 @@ void AddEvalFlags(CLI::App& app, EvalOptions& options) {
   verb->footer("Example: birkhoff eval runs/tiny --data data/mine-val");
 }
 
-int RunVerb(int argc, const char* const* argv, const Console& console) {
+int RunVerb(int argc, const char* const* argv, const Console& console, bool to_terminal) {
   CLI::App app("Use trained weights, on the CPU.", "birkhoff");
   GenerateOptions generate;
+  generate.printable = to_terminal;
   EvalOptions eval;
   app.require_subcommand(1);
   AddGenerateFlags(app, generate);
@@ -77,8 +78,9 @@ int RunVerb(int argc, const char* const* argv, const Console& console) {
 
 }  // namespace
 
-int RunInferenceProgram(int argc, const char* const* argv, const Console& console) {
-  return CloseOutput(console, RunVerb(argc, argv, console));
+int RunInferenceProgram(int argc, const char* const* argv, const Console& console,
+                        bool to_terminal) {
+  return CloseOutput(console, RunVerb(argc, argv, console, to_terminal));
 }
 
 }  // namespace birkhoff

@@ -7,7 +7,8 @@
 
 namespace birkhoff {
 
-// Returns the exit code of the process.
-int RunInferenceProgram(int argc, const char* const* argv, const Console& console);
+// Returns the exit code of the process.  `to_terminal`: out is one, whose cursor a text must not move.
+int RunInferenceProgram(int argc, const char* const* argv, const Console& console,
+                        bool to_terminal);
 
 }  // namespace birkhoff

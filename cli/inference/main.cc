@@ -10,7 +10,7 @@ namespace {
 
 int Main(int argc, char** argv) {
   const birkhoff::Console console = {&std::cout, &std::cerr, ::isatty(STDERR_FILENO) == 1, ""};
-  return birkhoff::RunInferenceProgram(argc, argv, console);
+  return birkhoff::RunInferenceProgram(argc, argv, console, ::isatty(STDOUT_FILENO) == 1);
 }
 
 }  // namespace

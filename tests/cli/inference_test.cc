@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/inference/inference_program.h"
+#include "core/base/printable.h"
 #include "core/format/token_file.h"
 #include "core/format/tokenizer.h"
 #include "tests/testing/temporary_directory.h"
@@ -52,13 +53,13 @@ class InferenceProgramTest : public ::testing::Test {
   }
   std::string Out() const { return directory_ / "out"; }
 
-  int Run(const std::vector<std::string>& words) {
+  int Run(const std::vector<std::string>& words, bool to_terminal = false) {
     out_.str("");
     err_.str("");
     std::vector<const char*> argv = {"birkhoff"};
     for (const std::string& word : words) argv.push_back(word.c_str());
     return RunInferenceProgram(static_cast<int>(argv.size()), argv.data(),
-                               {&out_, &err_, /*terminal=*/false, ""});
+                               {&out_, &err_, /*terminal=*/false, ""}, to_terminal);
   }
   // Exit code 64, nothing on out, these words on err.
   void ExpectRefused(const std::vector<std::string>& words, const std::string& message) {
@@ -122,6 +123,21 @@ TEST_F(InferenceProgramTest, APromptMayBeEmptyOrAnyBytes) {
   const Json json = RunJson({"generate", Out(), "--prompt", "\xff\xfe", "--max-tokens", "2"});
   EXPECT_EQ(json["prompt_tokens"], Json({255, 254}));
   EXPECT_EQ(json["prompt"], "\xef\xbf\xbd\xef\xbf\xbd");
+}
+
+TEST_F(InferenceProgramTest, ATerminalGetsNoBytesThatMoveItsCursor) {
+  const std::vector<std::string> words = {"generate",  Out(),          "--prompt",
+                                          "\x1b[2J\n", "--max-tokens", "100"};
+  ASSERT_EQ(Run(words, /*to_terminal=*/true), 0) << err_.str();
+  EXPECT_THAT(out_.str(), StartsWith("\\x1b[2J\n"));
+  EXPECT_EQ(PrintableLines(out_.str()), out_.str());
+  ASSERT_EQ(Run(words), 0);
+  EXPECT_THAT(out_.str(), StartsWith("\x1b[2J\n"));
+}
+
+TEST_F(InferenceProgramTest, APromptBeyondTheContextIsReadFromItsEndWithAWord) {
+  ASSERT_EQ(Run({"generate", Out(), "--prompt", std::string(40, 'x'), "--max-tokens", "1"}), 0);
+  EXPECT_THAT(err_.str(), HasSubstr("the prompt has 40 tokens: the last 16 were read"));
 }
 
 TEST_F(InferenceProgramTest, TokensMadeElsewhereAreNumbersWhereThatIsAskedFor) {
@@ -230,7 +246,7 @@ TEST_F(InferenceProgramTest, WhatCannotBeWrittenIsNoSuccess) {
   full.setstate(std::ios::badbit);
   const std::vector<std::string> out = {Out()};
   const char* const argv[] = {"birkhoff", "generate", out[0].c_str(), "--max-tokens", "100000000"};
-  EXPECT_EQ(RunInferenceProgram(5, argv, {&full, &err_, false, ""}), 71);
+  EXPECT_EQ(RunInferenceProgram(5, argv, {&full, &err_, false, ""}, false), 71);
   EXPECT_THAT(err_.str(), HasSubstr("the standard output cannot be written"));
 }
 

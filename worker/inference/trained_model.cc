@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/base/check.h"
+#include "core/base/exit_status.h"
 #include "core/base/status_macros.h"
 #include "core/format/checkpoint.h"
 #include "core/spec/model.h"
@@ -71,16 +72,24 @@ absl::StatusOr<std::unique_ptr<TrainedModel>> TrainedModel::Load(Disk& disk,
                                                                  Device& device) {
   std::unique_ptr<TrainedModel> model(new TrainedModel());
   ASSIGN_OR_RETURN(model->directory_, FindCheckpoint(disk, path));
+  const absl::Status read = model->Read(disk, device);
+  if (read.ok()) return model;
+  if (!absl::IsDataLoss(read) || model->directory_ == path) return read;
+  return Reworded(
+      read, absl::StrCat(std::string(read.message()), "; or name an earlier checkpoint beside it"));
+}
+
+absl::Status TrainedModel::Read(Disk& disk, Device& device) {
   ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointReader> reader,
-                   CheckpointReader::Open(disk, model->directory_));
-  model->step_ = reader->manifest().step;
-  ASSIGN_OR_RETURN(model->spec_, SpecOf(model->directory_, reader->manifest()));
-  const std::vector<ParameterSpec> parameters = ParametersOf(model->spec_.model);
+                   CheckpointReader::Open(disk, directory_));
+  step_ = reader->manifest().step;
+  ASSIGN_OR_RETURN(spec_, SpecOf(directory_, reader->manifest()));
+  const std::vector<ParameterSpec> parameters = ParametersOf(spec_.model);
   int64_t elements = 0;
   for (const ParameterSpec& parameter : parameters) elements += PaddedElements(parameter);
-  ASSIGN_OR_RETURN(model->memory_, device.Allocate(elements * int64_t{sizeof(float)}));
+  ASSIGN_OR_RETURN(memory_, device.Allocate(elements * int64_t{sizeof(float)}));
   const std::unique_ptr<Stream> stream = device.NewStream("weights");
-  DevicePtr<float> next = model->memory_->data().As<float>();
+  DevicePtr<float> next = memory_->data().As<float>();
   std::vector<float> values;
   for (const ParameterSpec& parameter : parameters) {
     const int64_t count = parameter.NumElements();
@@ -88,10 +97,10 @@ absl::StatusOr<std::unique_ptr<TrainedModel>> TrainedModel::Load(Disk& disk,
     RETURN_IF_ERROR(reader->Read(parameter.name, parameter.shape, values.data()));
     Upload(*stream, next, values.data(), count);
     stream->Synchronize();  // the values are read anew
-    model->weights_[parameter.name] = next;
+    weights_[parameter.name] = next;
     next = next + PaddedElements(parameter);
   }
-  return model;
+  return absl::OkStatus();
 }
 
 WeightLookup<float> TrainedModel::Lookup() const {

@@ -32,6 +32,7 @@ class TrainedModel {
 
  private:
   TrainedModel() = default;
+  absl::Status Read(Disk& disk, Device& device);
 
   std::string directory_;
   int64_t step_ = 0;

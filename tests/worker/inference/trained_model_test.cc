@@ -85,6 +85,7 @@ TEST_F(TrainedModelTest, ADamagedOneIsNamedWithItsTensor) {
   const std::string directory = CommitRandomCheckpoint(disk_, "/out", SmallSpecOfBytes());
   disk_.Edit(directory + "/rank-00000.safetensors", [](std::string& bytes) { bytes.back() ^= 1; });
   ExpectRefused("/out", "rank-00000.safetensors");
+  ExpectRefused("/out", "; or name an earlier checkpoint beside it");
   disk_.Edit(directory + "/rank-00000.safetensors", [](std::string& bytes) { bytes.pop_back(); });
   ExpectRefused("/out", "rank-00000.safetensors");
   disk_.Edit(directory + "/manifest.json", [](std::string& bytes) { bytes.resize(40); });
