@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <span>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -46,7 +45,7 @@ absl::StatusOr<Generation> Generate(const TrainedModel& model, const Tokenizer& 
   ASSIGN_OR_RETURN(const std::unique_ptr<Decoder> decoder, Decoder::Create(model, device));
   ASSIGN_OR_RETURN(TextStream text, TextStream::Create(tokenizer, result.prompt_tokens));
   Sampler sampler(options.sampling);
-  const auto emit = [&](std::string piece) {
+  const auto emit = [&](const std::string& piece) {
     result.text += piece;
     return piece.empty() || visit(piece);
   };
@@ -59,12 +58,12 @@ absl::StatusOr<Generation> Generate(const TrainedModel& model, const Tokenizer& 
     result.ended = token == tokenizer.end_of_document();
     if (result.ended) break;
     result.tokens.push_back(token);
-    ASSIGN_OR_RETURN(std::string piece, text.Push(token));
-    if (!emit(std::move(piece))) return result;
+    ASSIGN_OR_RETURN(const std::string piece, text.Push(token));
+    if (!emit(piece)) return result;
     next = std::span<const int32_t>(&token, 1);
   }
-  ASSIGN_OR_RETURN(std::string rest, text.Finish());
-  emit(std::move(rest));
+  ASSIGN_OR_RETURN(const std::string rest, text.Finish());
+  emit(rest);
   return result;
 }
 
