@@ -27,6 +27,9 @@ int Finish(const Console& console, const absl::Status& status);
 // message where something could not be written (a full disk, a closed pipe).
 int CloseOutput(const Console& console, int code);
 
+// As one word of a shell: in quotes where it needs them.
+std::string ShellWord(const std::string& text);
+
 // "1.5 GB", "12.3 k": three digits, decimal units.
 std::string ShortCount(double value);
 std::string ShortBytes(double bytes);

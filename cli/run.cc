@@ -1,16 +1,11 @@
 // birkhoff run JOB.yaml: trains on this machine, without a daemon.
 #include <unistd.h>
 
-#include <algorithm>
-
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "cli/local_run.h"
 #include "cli/output_directory.h"
 #include "cli/spec_flags.h"
@@ -27,33 +22,24 @@ struct RunOptions {
   Beginning beginning;
 };
 
-// As one word of a shell: in quotes where it needs them; a quote inside leaves them and comes back.
-std::string Word(const std::string& text) {
-  const auto plain = [](char c) {
-    return absl::ascii_isalnum(c) || absl::StrContains("%+,-./:=@_", c);
-  };
-  if (!text.empty() && std::ranges::all_of(text, plain)) return text;
-  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
-}
-
 // The command that goes on where this run has stopped.
 std::string ResumeCommand(const RunOptions& options, const std::string& out,
                           const Program& program) {
   // What came through a pipe is gone; the whole of it, --set included, stands in job.yaml.
   const bool gone = options.file.IsPipe();
-  std::string command = absl::StrCat(Word(program.console.command), " run ",
-                                     Word(gone ? out + "/job.yaml" : options.file.path));
+  std::string command = absl::StrCat(ShellWord(program.console.command), " run ",
+                                     ShellWord(gone ? out + "/job.yaml" : options.file.path));
   for (const std::string& text : options.file.overrides) {
-    if (!gone) absl::StrAppend(&command, " --set ", Word(text));
+    if (!gone) absl::StrAppend(&command, " --set ", ShellWord(text));
   }
   // Until a checkpoint of this run stands there, which knows them.
   for (const std::string& field : options.beginning.changes) {
-    absl::StrAppend(&command, " --change ", Word(field));
+    absl::StrAppend(&command, " --change ", ShellWord(field));
   }
   if (const std::string& weights = options.beginning.init_from; !weights.empty()) {
-    absl::StrAppend(&command, " --init-from ", Word(weights));
+    absl::StrAppend(&command, " --init-from ", ShellWord(weights));
   }
-  return absl::StrCat(command, " --out ", Word(out));
+  return absl::StrCat(command, " --out ", ShellWord(out));
 }
 
 void ShowEnd(const JobView& job, const RunOptions& options, const std::string& out,

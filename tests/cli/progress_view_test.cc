@@ -129,14 +129,31 @@ TEST_F(ProgressViewTest, CheckpointsAreSaidButNotEachOfMany) {
 }
 
 // Screens: each row ends with '|' behind the last column.
-TEST_F(ProgressViewTest, ScreenOf120Columns) { EXPECT_EQ(ScreenOf(120), R"(SCREEN120)"); }
+TEST_F(ProgressViewTest, ScreenOf120Columns) {
+  EXPECT_EQ("\n" + ScreenOf(120), R"(
+step 100: validation loss 2.6100                                                                                        |
+checkpoint of step 100 committed                                                                                        |
+[############............] step 150/300  ETA 5m 00s  elapsed 5m 00s  1.02 k tok/s  41.0 MB                              |
+loss 1.5267  val 2.6100  gain 1 / 1.25  grad 0.75  lr 0.003  checkpoint 100                                             |
+)");
+}
 
 TEST_F(ProgressViewTest, ScreenOf80ColumnsHasEveryNumber) {
-  EXPECT_EQ(ScreenOf(80), R"(SCREEN80)");
+  EXPECT_EQ("\n" + ScreenOf(80), R"(
+step 100: validation loss 2.6100                                                |
+checkpoint of step 100 committed                                                |
+[######.......] step 150/300  ETA 5m 00s  elapsed 5m 00s  1.02 k tok/s  41.0 MB |
+loss 1.5267  val 2.6100  gain 1 / 1.25  grad 0.75  lr 0.003  checkpoint 100     |
+)");
 }
 
 TEST_F(ProgressViewTest, ScreenOf40ColumnsDropsWhatMattersLeast) {
-  EXPECT_EQ(ScreenOf(40), R"(SCREEN40)");
+  EXPECT_EQ("\n" + ScreenOf(40), R"(
+step 100: validation loss 2.6100        |
+checkpoint of step 100 committed        |
+step 150/300  ETA 5m 00s  1.02 k tok/s  |
+loss 1.5267  val 2.6100  gain 1 / 1.25  |
+)");
 }
 
 TEST_F(ProgressViewTest, FollowsATerminalThatIsResized) {
@@ -188,7 +205,10 @@ TEST_F(ProgressViewTest, EndsWithASummary) {
   TrainHalf(view);
   out_.str("");
   view.Close();
-  EXPECT_EQ(out_.str(), R"(SUMMARY)");
+  EXPECT_EQ(out_.str(),
+            "loss 5.5000 #-._____________________________________ 1.5267\n"
+            "val  2.6100\n"
+            "150 steps in 5m 00s, 1.02 k tok/s\n");
 }
 
 TEST_F(ProgressViewTest, ARunThatDidNothingHasNoSummary) {
