@@ -1,29 +1,46 @@
 // birkhoff cancel JOB: an end at a committed checkpoint.
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "cli/message_output.h"
-#include "cli/program.h"
 #include "cli/service_client.h"
+#include "cli/verbs.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
 namespace {
+
+// The workers have left the job file in the output directory; the coordinator has it too.
+std::string GoOnCommand(const v1::Job& job, const Program& program) {
+  std::string birkhoff = ShellWord(program.console.command);
+  if (program.server != kDefaultServer) {
+    absl::StrAppend(&birkhoff, " --server ", ShellWord(program.server));
+  }
+  const std::string& directory = job.output_directory();
+  if (job.attempt() > 0) {
+    return absl::StrCat(birkhoff, " submit ", ShellWord(directory + "/job.yaml"), " --out ",
+                        ShellWord(directory));
+  }
+  return absl::StrCat(birkhoff, " get ", job.name(), " -o yaml | sed '1,/^spec:/d; s/^  //' | ",
+                      birkhoff, " submit - --out ", ShellWord(directory));
+}
 
 absl::Status Cancel(const std::string& name, const Program& program) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
                    ServiceClient::Connect(program.server));
   ASSIGN_OR_RETURN(const v1::Job job, client->Cancel(JobName(name)));
   PrintJob(job, program.output, program.console);
+  *program.console.err << "to go on" << (job.attempt() > 0 ? " once it has ended: " : ": ")
+                       << GoOnCommand(job, program) << "\n";
   return absl::OkStatus();
 }
 
 }  // namespace
 
-void AddCancel(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("cancel", "End a job at a committed checkpoint");
+void AddCancel(CLI::App& verb, Program& program) {
   auto name = std::make_shared<std::string>();
-  verb->add_option("job", *name, "jobs/NAME, or NAME")->required();
-  verb->callback([name, &program] {
+  verb.add_option("job", *name, "jobs/NAME, or NAME")->required();
+  verb.callback([name, &program] {
     program.chosen = [name, &program] { return Finish(program.console, Cancel(*name, program)); };
   });
 }

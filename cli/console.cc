@@ -1,10 +1,14 @@
 // Exit codes and numbers for people.
 #include "cli/console.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "core/base/printable.h"
 
 namespace birkhoff {
@@ -34,6 +38,15 @@ int CloseOutput(const Console& console, int code) {
   if (console.out->good()) return code;
   return Finish(console, absl::ResourceExhaustedError(
                              "the standard output cannot be written: what stands there is cut"));
+}
+
+// A quote inside leaves the quotes and comes back.
+std::string ShellWord(const std::string& text) {
+  const auto plain = [](char c) {
+    return absl::ascii_isalnum(c) || absl::StrContains("%+,-./:=@_", c);
+  };
+  if (!text.empty() && std::ranges::all_of(text, plain)) return text;
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
 }
 
 std::string ShortCount(double value) {

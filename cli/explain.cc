@@ -2,7 +2,8 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "cli/program.h"
+#include "cli/command_line.h"
+#include "cli/verbs.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 
@@ -24,11 +25,11 @@ int Explain(const std::string& path, const Console& console) {
 
 }  // namespace
 
-void AddExplain(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("explain", "Explain fields of the job file");
+void AddExplain(CLI::App& verb, Program& program) {
   auto path = std::make_shared<std::string>();
-  verb->add_option("field", *path, "A field or a section, e.g. model.residual; none: all");
-  verb->callback([path, &program] {
+  verb.add_option("field", *path, "A field or a section, e.g. model.residual; none: all")
+      ->type_name(kFieldType);
+  verb.callback([path, &program] {
     program.chosen = [path, &program] { return Explain(*path, program.console); };
   });
 }

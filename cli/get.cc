@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/message_output.h"
-#include "cli/program.h"
 #include "cli/service_client.h"
+#include "cli/verbs.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -19,11 +19,10 @@ absl::Status Get(const std::string& name, const Program& program) {
 
 }  // namespace
 
-void AddGet(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("get", "Show one job");
+void AddGet(CLI::App& verb, Program& program) {
   auto name = std::make_shared<std::string>();
-  verb->add_option("job", *name, "jobs/NAME, or NAME")->required();
-  verb->callback([name, &program] {
+  verb.add_option("job", *name, "jobs/NAME, or NAME")->required();
+  verb.callback([name, &program] {
     program.chosen = [name, &program] { return Finish(program.console, Get(*name, program)); };
   });
 }

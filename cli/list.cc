@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/message_output.h"
-#include "cli/program.h"
 #include "cli/service_client.h"
+#include "cli/verbs.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -20,9 +20,8 @@ absl::Status List(const Program& program) {
 
 }  // namespace
 
-void AddList(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("list", "List the jobs of a coordinator");
-  verb->callback([&program] {
+void AddList(CLI::App& verb, Program& program) {
+  verb.callback([&program] {
     program.chosen = [&program] { return Finish(program.console, List(program)); };
   });
 }

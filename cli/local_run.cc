@@ -87,13 +87,15 @@ absl::StatusOr<JobView> LocalRun::Watch() {
     if (IsOver(job.state) && seen >= job.last_event_id) return job;
     // No other workers will ever come.
     if (job.reason.code == kNoRoom) return absl::FailedPreconditionError(job.reason.sentence);
+    view_.Tick(clock_.WallTime());
     RETURN_IF_ERROR(HandleSignals());
     if (!IsOver(job.state)) RETURN_IF_ERROR(workers_->Supervise());
   }
 }
 
 void LocalRun::Show(const JobUpdate& update) {
-  if (update.step) view_.Step(*update.step);
+  if (update.step) view_.Step(*update.step, update.time);
+  if (update.checkpoint) view_.Committed(update.checkpoint->step);
   if (update.failed_checkpoint) {
     const JobUpdate::FailedCheckpoint& failed = *update.failed_checkpoint;
     view_.CheckpointFailed(failed.rank, failed.step, failed.reason);

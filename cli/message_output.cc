@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -13,6 +15,7 @@
 #include "absl/time/time.h"
 #include "core/base/printable.h"
 #include "core/net/convert.h"
+#include "core/spec/field.h"
 #include "core/spec/load.h"
 
 namespace birkhoff {
@@ -27,6 +30,8 @@ void AppendYamlValue(const Json& json, int indent, std::string* out) {
   if (json.is_structured() && !json.empty()) {
     out->append("\n");
     AppendYaml(json, indent + 2, out);
+  } else if (json.is_number_float()) {
+    absl::StrAppend(out, " ", ShortestNumber(json.get<double>()), "\n");
   } else {
     absl::StrAppend(out, " ", json.dump(), "\n");
   }
@@ -37,6 +42,40 @@ void AppendYaml(const Json& json, int indent, std::string* out) {
     out->append(static_cast<size_t>(indent), ' ');
     absl::StrAppend(out, json.is_array() ? std::string("-") : key + ":");
     AppendYamlValue(value, indent, out);
+  }
+}
+
+void Humanise(const google::protobuf::Descriptor& type, Json* json);
+
+// Protocol Buffers' JSON has 64-bit integers as strings, and enumerators by their whole names.
+void HumaniseValue(const google::protobuf::FieldDescriptor& field, Json* value) {
+  using Field = google::protobuf::FieldDescriptor;
+  constexpr absl::string_view kState = "STATE_";
+  if (value->is_object() && field.cpp_type() == Field::CPPTYPE_MESSAGE) {
+    Humanise(*field.message_type(), value);
+  }
+  if (!value->is_string()) return;
+  const std::string text = value->get<std::string>();
+  int64_t number = 0;
+  uint64_t natural = 0;
+  if (field.cpp_type() == Field::CPPTYPE_INT64 && absl::SimpleAtoi(text, &number)) {
+    *value = number;
+  } else if (field.cpp_type() == Field::CPPTYPE_UINT64 && absl::SimpleAtoi(text, &natural)) {
+    *value = natural;
+  } else if (field.cpp_type() == Field::CPPTYPE_ENUM && absl::StartsWith(text, kState)) {
+    *value = text.substr(kState.size());
+  }
+}
+
+void Humanise(const google::protobuf::Descriptor& type, Json* json) {
+  for (auto& [key, value] : json->items()) {
+    const google::protobuf::FieldDescriptor* field = type.FindFieldByName(key);
+    if (field == nullptr) continue;  // of a well-known type, with a form of its own
+    if (!value.is_array()) {
+      HumaniseValue(*field, &value);
+      continue;
+    }
+    for (Json& item : value) HumaniseValue(*field, &item);
   }
 }
 
@@ -83,7 +122,10 @@ std::string MessageToJson(const google::protobuf::Message& message) {
   options.preserve_proto_field_names = true;
   std::string json;
   const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
-  return status.ok() ? json : "{}";
+  if (!status.ok()) return "{}";
+  Json whole = Json::parse(json);
+  Humanise(*message.GetDescriptor(), &whole);
+  return whole.dump();
 }
 
 std::string StateName(v1::Job::State state) {

@@ -15,7 +15,8 @@ void PrintJob(const v1::Job& job, const std::string& output, const Console& cons
 void PrintJobs(const std::vector<v1::Job>& jobs, const std::string& output, const Console& console);
 void PrintWorkers(const std::vector<v1::Worker>& workers, const std::string& output,
                   const Console& console);
-// One line of JSON with the field names of the proto file.
+// One line of JSON with the field names of the proto file, states as everywhere (StateName), and
+// integers as numbers, also those of 64 bits, which Protocol Buffers writes as strings.
 std::string MessageToJson(const google::protobuf::Message& message);
 // "RUNNING"
 std::string StateName(v1::Job::State state);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/spec_flags.h"
+#include "cli/verbs.h"
 #include "core/base/status_macros.h"
 #include "core/plan/compile.h"
 #include "core/plan/describe.h"
@@ -91,19 +92,18 @@ absl::Status ShowPlan(const PlanOptions& options, const Program& program) {
 
 }  // namespace
 
-void AddPlan(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("plan", "Show partition, schedule and memory of a job");
+void AddPlan(CLI::App& verb, Program& program) {
   auto options = std::make_shared<PlanOptions>();
   options->file.spec_only = true;
-  AddSpecFlags(*verb, &options->file);
-  verb->add_flag("--text", options->text, "Print the plan itself, one instruction per line");
-  verb->add_option("--device", options->device,
-                   "Device of each worker; by default what the job asks for, or cpu")
+  AddSpecFlags(verb, &options->file);
+  verb.add_flag("--text", options->text, "Print the plan itself, one instruction per line");
+  verb.add_option("--device", options->device,
+                  "Device of each worker; by default what the job asks for, or cpu")
       ->check(CLI::IsMember({"cpu", "cuda"}));
-  verb->add_option("--memory-bytes", options->memory_bytes,
-                   "Memory of each worker (of its GPU with cuda); 0: no limit is checked")
+  verb.add_option("--memory-bytes", options->memory_bytes,
+                  "Memory of each worker (of its GPU with cuda); 0: no limit is checked")
       ->check(CLI::Range(0.0, 1e18));
-  verb->callback([options, &program] {
+  verb.callback([options, &program] {
     program.chosen = [options, &program] {
       return Finish(program.console, ShowPlan(*options, program));
     };

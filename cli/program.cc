@@ -1,33 +1,45 @@
-// The top of the command line: global options and the list of verbs.
+// The top of the command line: global options, and the verbs below them.
 #include "cli/program.h"
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "cli/command_line.h"
+#include "cli/hand_over.h"
+#include "cli/service_client.h"
+#include "cli/verbs.h"
+#include "core/base/version.h"
+
 namespace birkhoff {
 
-int RunProgram(int argc, const char* const* argv, Program program) {
-  CLI::App app("Birkhoff trains transformers with manifold-constrained hyper-connections.",
-               "birkhoff");
-  app.require_subcommand(1);
+void BuildCommandLine(CLI::App& app, Program& program) {
+  PrepareCommandLine(app);
   app.fallthrough();
+  app.set_version_flag("--version", absl::StrCat("birkhoff ", kVersion));
+  program.server = kDefaultServer;
   app.add_option("--server", program.server,
                  "Address of the coordinator, for the verbs of a service")
       ->envname("BIRKHOFF_SERVER")
-      ->capture_default_str();
-  app.add_option("-o,--output", program.output, "json, yaml or wide")
+      ->type_name("HOST:PORT");
+  app.add_option("-o,--output", program.output, "Print for programs, or more")
       ->check(CLI::IsMember({"json", "yaml", "wide"}));
-  for (const auto add : {AddRun, AddValidate, AddPlan, AddData, AddGenerate, AddEval, AddExplain,
-                         AddVersion, AddSubmit, AddList, AddGet, AddWatch, AddCancel, AddWorkers}) {
-    add(app, program);
+  app.footer("birkhoff help VERB shows its options and an example.");
+  AddVerbs(app, program);
+}
+
+int RunProgram(int argc, const char* const* argv, Program program) {
+  // What stands behind some verbs is known to another program.
+  if (argc > 3 && argv[1] == absl::string_view(kCompleteWord)) {
+    if (const OtherProgram* other = FindOtherProgram(argv[2])) {
+      return BecomeCompletion(*other, {argv + 3, argv + argc}, program.console);
+    }
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, *program.console.out, *program.console.err);
-    return CloseOutput(program.console, code == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec));
-  }
-  const int code = program.chosen();
-  return CloseOutput(program.console, code);
+  CLI::App app("Birkhoff trains transformers with manifold-constrained hyper-connections.",
+               "birkhoff");
+  BuildCommandLine(app, program);
+  const std::optional<int> ended = ParseCommandLine(app, argc, argv, program.console);
+  return CloseOutput(program.console, ended ? *ended : program.chosen());
 }
 
 }  // namespace birkhoff

@@ -1,4 +1,4 @@
-// birkhoff, the command-line program: verbs register themselves here, and one of them runs.
+// birkhoff, the command-line program: options of all verbs, and the one verb that runs.
 #pragma once
 
 #include <functional>
@@ -22,20 +22,7 @@ struct Program {
 // Parses and runs.  Words about wrong flags go to err, with exit code 64.
 int RunProgram(int argc, const char* const* argv, Program program);
 
-// One per verb, in the file of its name.  Each adds a subcommand that sets program.chosen.
-void AddRun(CLI::App& app, Program& program);
-void AddValidate(CLI::App& app, Program& program);
-void AddPlan(CLI::App& app, Program& program);
-void AddData(CLI::App& app, Program& program);
-void AddGenerate(CLI::App& app, Program& program);
-void AddEval(CLI::App& app, Program& program);
-void AddExplain(CLI::App& app, Program& program);
-void AddVersion(CLI::App& app, Program& program);
-void AddSubmit(CLI::App& app, Program& program);
-void AddList(CLI::App& app, Program& program);
-void AddGet(CLI::App& app, Program& program);
-void AddWatch(CLI::App& app, Program& program);
-void AddCancel(CLI::App& app, Program& program);
-void AddWorkers(CLI::App& app, Program& program);
+// The options of all verbs, and the verbs (verbs.h).  `program` must outlive `app`.
+void BuildCommandLine(CLI::App& app, Program& program);
 
 }  // namespace birkhoff

@@ -1,19 +1,15 @@
 // birkhoff run JOB.yaml: trains on this machine, without a daemon.
 #include <unistd.h>
 
-#include <algorithm>
-
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "cli/local_run.h"
 #include "cli/output_directory.h"
 #include "cli/spec_flags.h"
+#include "cli/verbs.h"
 #include "core/base/printable.h"
 #include "core/base/status_macros.h"
 
@@ -26,29 +22,24 @@ struct RunOptions {
   Beginning beginning;
 };
 
-// As one word of a shell: in quotes where it needs them; a quote inside leaves them and comes back.
-std::string Word(const std::string& text) {
-  const auto plain = [](char c) {
-    return absl::ascii_isalnum(c) || absl::StrContains("%+,-./:=@_", c);
-  };
-  if (!text.empty() && std::ranges::all_of(text, plain)) return text;
-  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
-}
-
 // The command that goes on where this run has stopped.
-std::string ResumeCommand(const RunOptions& options, const std::string& out) {
-  std::string command = absl::StrCat("birkhoff run ", Word(options.file.path));
+std::string ResumeCommand(const RunOptions& options, const std::string& out,
+                          const Program& program) {
+  // What came through a pipe is gone; the whole of it, --set included, stands in job.yaml.
+  const bool gone = options.file.IsPipe();
+  std::string command = absl::StrCat(ShellWord(program.console.command), " run ",
+                                     ShellWord(gone ? out + "/job.yaml" : options.file.path));
   for (const std::string& text : options.file.overrides) {
-    absl::StrAppend(&command, " --set ", Word(text));
+    if (!gone) absl::StrAppend(&command, " --set ", ShellWord(text));
   }
   // Until a checkpoint of this run stands there, which knows them.
   for (const std::string& field : options.beginning.changes) {
-    absl::StrAppend(&command, " --change ", Word(field));
+    absl::StrAppend(&command, " --change ", ShellWord(field));
   }
   if (const std::string& weights = options.beginning.init_from; !weights.empty()) {
-    absl::StrAppend(&command, " --init-from ", Word(weights));
+    absl::StrAppend(&command, " --init-from ", ShellWord(weights));
   }
-  return absl::StrCat(command, " --out ", Word(out));
+  return absl::StrCat(command, " --out ", ShellWord(out));
 }
 
 void ShowEnd(const JobView& job, const RunOptions& options, const std::string& out,
@@ -63,7 +54,7 @@ void ShowEnd(const JobView& job, const RunOptions& options, const std::string& o
   } else if (job.state == JobState::kCancelled) {
     err << (job.checkpoint ? absl::StrCat("checkpoint of step ", job.checkpoint->step, " committed")
                            : std::string("stopped before the first checkpoint of this run"));
-    err << "; to go on: " << ResumeCommand(options, out) << "\n";
+    err << "; to go on: " << ResumeCommand(options, out, program) << "\n";
   } else {
     err << "birkhoff: " << job.name << " failed: " << Printable(job.reason.sentence) << "; logs in "
         << out << "/logs\n";
@@ -87,8 +78,12 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
                               const OutputDirectory& directory, const Program& program) {
   const SystemClock clock;
   ShutdownSignals signals;
-  ProgressView view(*program.console.err, program.console.terminal, TerminalWidth(STDERR_FILENO),
-                    spec.training.steps);
+  ProgressView view({.out = program.console.err,
+                     .terminal = program.console.terminal,
+                     .unicode = program.console.unicode,
+                     .width = [] { return TerminalWidth(STDERR_FILENO); },
+                     .start = clock.WallTime()},
+                    spec);
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
   LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
@@ -110,7 +105,7 @@ absl::StatusOr<ExitCode> RunJob(RunOptions options, const Program& program) {
                                          spec, disk));
   const absl::StatusOr<JobView> job = Train(options, spec, *directory, program);
   if (!job.ok()) {
-    *program.console.err << "to go on: " << ResumeCommand(options, out) << "\n";
+    *program.console.err << "to go on: " << ResumeCommand(options, out, program) << "\n";
     return job.status();
   }
   ShowEnd(*job, options, out, program);
@@ -120,13 +115,13 @@ absl::StatusOr<ExitCode> RunJob(RunOptions options, const Program& program) {
 
 }  // namespace
 
-void AddRun(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("run", "Train a job on this machine");
+void AddRun(CLI::App& verb, Program& program) {
   auto options = std::make_shared<RunOptions>();
-  AddSpecFlags(*verb, &options->file);
-  verb->add_option("--out", options->out, "Output directory; runs/NAME where not given");
-  AddBeginningFlags(*verb, &options->beginning);
-  verb->callback([options, &program] {
+  AddSpecFlags(verb, &options->file);
+  verb.add_option("--out", options->out, "Output directory; runs/NAME where not given")
+      ->type_name("DIR");
+  AddBeginningFlags(verb, &options->beginning);
+  verb.callback([options, &program] {
     program.chosen = [options, &program] {
       const absl::StatusOr<ExitCode> code = RunJob(*options, program);
       return code.ok() ? static_cast<int>(*code) : Finish(program.console, code.status());

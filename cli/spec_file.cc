@@ -44,11 +44,19 @@ void MakePathsAbsolute(JobSpec* spec) {
   if (IsFile(spec->data.tokenizer)) spec->data.tokenizer = AbsolutePath(spec->data.tokenizer);
 }
 
+// A byte more than a job file may have is enough to see that it is too long.
+std::string ReadToEnd(std::istream& in) {
+  std::string text(kMaxSpecBytes + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(in.gcount()));
+  return text;
+}
+
 // A pipe too, to its end: <(command) in a shell, /dev/stdin.
-absl::StatusOr<std::string> ReadJobFile(Disk& disk, const std::string& path) {
-  std::error_code ignored;
-  if (!std::filesystem::is_fifo(path, ignored)) return disk.Read(path);
-  ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> pipe, disk.OpenRead(path));
+absl::StatusOr<std::string> ReadJobFile(Disk& disk, const SpecFile& file) {
+  if (file.path == "-") return ReadToEnd(*file.in);
+  if (!file.IsPipe()) return disk.Read(file.path);
+  ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> pipe, disk.OpenRead(file.path));
   std::string text;
   while (text.size() <= kMaxSpecBytes) {
     ASSIGN_OR_RETURN(const std::string more, pipe->Read(kMaxSpecBytes));
@@ -88,6 +96,11 @@ void CheckTokenFile(const JobSpec& spec, const std::string& field, const std::st
 
 }  // namespace
 
+bool SpecFile::IsPipe() const {
+  std::error_code ignored;
+  return path == "-" || std::filesystem::is_fifo(path, ignored);
+}
+
 std::string AbsolutePath(const std::string& path) {
   if (path.empty()) return path;
   std::error_code error;
@@ -108,7 +121,7 @@ absl::StatusOr<int> CountPieces(Disk& disk, const std::string& path) {
 }
 
 std::vector<Problem> ReadSpecFile(const SpecFile& file, Disk& disk, JobSpec* spec) {
-  const absl::StatusOr<std::string> text = ReadJobFile(disk, file.path);
+  const absl::StatusOr<std::string> text = ReadJobFile(disk, file);
   if (!text.ok()) {
     return {{file.path, std::string(text.status().message()), "a job file that can be read",
              "configs/ has examples"}};

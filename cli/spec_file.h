@@ -1,6 +1,7 @@
 // A job file as the verbs use it: read, overridden, judged, with absolute paths.
 #pragma once
 
+#include <istream>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,14 @@
 namespace birkhoff {
 
 struct SpecFile {
-  std::string path;
+  std::string path;                    // "-": `in`
   std::vector<std::string> overrides;  // "path=value"
   bool spec_only = false;              // leave the files that the spec names alone
+  std::istream* in = nullptr;          // the standard input
+
+  std::string ShownPath() const { return path == "-" ? "standard input" : path; }
+  // Whether it can be read once only.
+  bool IsPipe() const;
 };
 
 // Reads and judges a job file, then resolves the vocabulary and makes all paths absolute, so that

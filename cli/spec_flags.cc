@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "cli/command_line.h"
 #include "core/spec/spec_change.h"
+#include "core/spec/validate.h"
 
 namespace birkhoff {
 namespace {
@@ -33,19 +35,28 @@ void ShowProblems(const std::vector<Problem>& problems, const Program& program) 
 }  // namespace
 
 void AddSpecFlags(CLI::App& verb, SpecFile* file) {
-  verb.add_option("job", file->path, "Job file (YAML)")->required();
-  verb.add_option("--set", file->overrides,
-                  "path=value: replaces one field, e.g. --set model.residual.kind=hc")
+  verb.add_option("job", file->path, "Job file (YAML); - reads the standard input")
+      ->required()
+      ->type_name("FILE");
+  verb.add_option(
+          "--set", file->overrides,
+          "Replaces one field or section, e.g. --set model.residual.kind=hc; can be repeated")
+      ->type_name(kAssignmentType)
       ->take_all()
       ->allow_extra_args(false);
 }
 
 absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec* spec) {
   PosixDisk disk;
-  const std::vector<Problem> problems = ReadSpecFile(file, disk, spec);
+  SpecFile given = file;
+  given.in = program.console.in;
+  const std::vector<Problem> problems = ReadSpecFile(given, disk, spec);
   if (problems.empty()) {
-    const std::string notice = file.spec_only ? "" : ValidationNotice(*spec);
-    if (!notice.empty()) *program.console.err << file.path << ": " << notice << "\n";
+    std::vector<std::string> notices = SpecNotices(*spec);
+    if (!file.spec_only) notices.push_back(ValidationNotice(*spec));
+    for (const std::string& notice : notices) {
+      if (!notice.empty()) *program.console.err << file.ShownPath() << ": " << notice << "\n";
+    }
     return absl::OkStatus();
   }
   return Explain(file, problems, program);
@@ -54,7 +65,7 @@ absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec
 absl::Status Explain(const SpecFile& file, const std::vector<Problem>& problems,
                      const Program& program) {
   ShowProblems(problems, program);
-  return absl::InvalidArgumentError(absl::StrCat(file.path, ": ", problems.size(),
+  return absl::InvalidArgumentError(absl::StrCat(file.ShownPath(), ": ", problems.size(),
                                                  problems.size() == 1 ? " problem" : " problems"));
 }
 
@@ -63,11 +74,13 @@ void AddBeginningFlags(CLI::App& verb, Beginning* beginning) {
   verb.add_option("--change", beginning->changes,
                   "Resume although this field, or a section, is another than there, e.g. "
                   "--change optimizer.lr; its value stands in the job file or in --set")
+      ->type_name(kFieldType)
       ->take_all()
       ->allow_extra_args(false);
   verb.add_option("--init-from", beginning->init_from,
                   "Begin a new run with the weights of a checkpoint: its directory, a directory of "
-                  "checkpoints (the newest), or an output directory");
+                  "checkpoints (the newest), or an output directory")
+      ->type_name("DIR");
 }
 
 absl::Status CheckOrExplain(const Program& program, Beginning* beginning) {

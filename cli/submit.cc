@@ -6,6 +6,7 @@
 #include "absl/strings/strip.h"
 #include "cli/message_output.h"
 #include "cli/spec_flags.h"
+#include "cli/verbs.h"
 #include "cli/watch_job.h"
 #include "core/base/status_macros.h"
 #include "core/net/convert.h"
@@ -57,7 +58,7 @@ absl::StatusOr<ExitCode> Submit(const SubmitOptions& options, const Program& pro
                    ServiceClient::Connect(program.server));
   ASSIGN_OR_RETURN(const v1::Job job, client->Create(request));
   if (options.validate_only) {
-    *program.console.err << options.file.path << ": valid, says the coordinator\n";
+    *program.console.err << options.file.ShownPath() << ": valid, says the coordinator\n";
     return ExitCode::kDone;
   }
   if (options.watch) return WatchJob(*client, job.name(), program);
@@ -71,19 +72,19 @@ absl::StatusOr<ExitCode> Submit(const SubmitOptions& options, const Program& pro
 
 }  // namespace
 
-void AddSubmit(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("submit", "Hand a job to a coordinator");
+void AddSubmit(CLI::App& verb, Program& program) {
   auto options = std::make_shared<SubmitOptions>();
-  AddSpecFlags(*verb, &options->file);
-  verb->add_option("--out", options->out,
-                   "Output directory, as the workers see it; runs/JOB where not given");
-  verb->add_option("--priority", options->priority, "Larger goes first");
-  AddBeginningFlags(*verb, &options->beginning);
-  verb->add_flag("--watch", options->watch, "Follow the job to its end");
-  verb->add_flag("--validate-only", options->validate_only, "Let the coordinator judge, no more");
-  verb->add_flag("--spec-only", options->file.spec_only,
-                 "Do not look at the files that the spec names: they are the workers'");
-  verb->callback([options, &program] {
+  AddSpecFlags(verb, &options->file);
+  verb.add_option("--out", options->out,
+                  "Output directory, as the workers see it; runs/JOB where not given")
+      ->type_name("DIR");
+  verb.add_option("--priority", options->priority, "Larger goes first");
+  AddBeginningFlags(verb, &options->beginning);
+  verb.add_flag("--watch", options->watch, "Follow the job to its end");
+  verb.add_flag("--validate-only", options->validate_only, "Let the coordinator judge, no more");
+  verb.add_flag("--spec-only", options->file.spec_only,
+                "Do not look at the files that the spec names: they are the workers'");
+  verb.callback([options, &program] {
     program.chosen = [options, &program] {
       const absl::StatusOr<ExitCode> code = Submit(*options, program);
       return code.ok() ? static_cast<int>(*code) : Finish(program.console, code.status());

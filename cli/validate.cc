@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "cli/local_workers.h"
 #include "cli/spec_flags.h"
+#include "cli/verbs.h"
 #include "core/base/disk.h"
 #include "core/base/status_macros.h"
 #include "core/spec/load.h"
@@ -73,20 +74,19 @@ int Validate(const SpecFile& file, const Program& program) {
   } else if (program.output == "yaml") {
     *program.console.out << JobSpecToYaml(spec);
   } else {
-    *program.console.err << file.path << ": valid (" << Summary(spec) << ")\n";
+    *program.console.err << file.ShownPath() << ": valid (" << Summary(spec) << ")\n";
   }
   return 0;
 }
 
 }  // namespace
 
-void AddValidate(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("validate", "Say everything that is wrong with a job file");
+void AddValidate(CLI::App& verb, Program& program) {
   auto file = std::make_shared<SpecFile>();  // shared: the flags fill it, the verb reads it
-  AddSpecFlags(*verb, file.get());
-  verb->add_flag("--spec-only", file->spec_only,
-                 "Do not look at the files that the spec names, nor at this machine's devices");
-  verb->callback(
+  AddSpecFlags(verb, file.get());
+  verb.add_flag("--spec-only", file->spec_only,
+                "Do not look at the files that the spec names, nor at this machine's devices");
+  verb.callback(
       [file, &program] { program.chosen = [file, &program] { return Validate(*file, program); }; });
 }
 

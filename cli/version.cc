@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/local_workers.h"
-#include "cli/program.h"
+#include "cli/verbs.h"
 #include "core/base/version.h"
 
 namespace birkhoff {
@@ -43,9 +43,8 @@ int Print(const Program& program) {
 
 }  // namespace
 
-void AddVersion(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("version", "Print the version, and the GPUs that are found");
-  verb->callback([&program] { program.chosen = [&program] { return Print(program); }; });
+void AddVersion(CLI::App& verb, Program& program) {
+  verb.callback([&program] { program.chosen = [&program] { return Print(program); }; });
 }
 
 }  // namespace birkhoff

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/message_output.h"
 #include "cli/progress_view.h"
+#include "cli/verbs.h"
 #include "cli/watch_job.h"
 #include "core/base/status_macros.h"
 #include "core/net/convert.h"
@@ -17,10 +18,8 @@ namespace {
 constexpr int kReconnects = 30;  // one per second
 
 void Show(const v1::JobEvent& event, ProgressView* view) {
-  if (event.has_step()) view->Step(FromProto(event.step()));
-  if (event.has_checkpoint()) {
-    view->Say(absl::StrCat("checkpoint of step ", event.checkpoint().step(), " committed"));
-  }
+  if (event.has_step()) view->Step(FromProto(event.step()), FromProto(event.time()));
+  if (event.has_checkpoint()) view->Committed(event.checkpoint().step());
   if (event.has_checkpoint_failed()) {
     const v1::JobEvent::CheckpointFailed& failed = event.checkpoint_failed();
     view->CheckpointFailed(failed.rank(), failed.step(), failed.reason());
@@ -48,8 +47,17 @@ absl::Status Watch(const std::string& name, const Program& program, ExitCode* co
 absl::StatusOr<ExitCode> WatchJob(ServiceClient& client, const std::string& name,
                                   const Program& program) {
   ASSIGN_OR_RETURN(const v1::Job job, client.Get(name));
-  ProgressView view(*program.console.out, ::isatty(STDOUT_FILENO) == 1,
-                    TerminalWidth(STDOUT_FILENO), job.spec().training().steps());
+  absl::StatusOr<JobSpec> spec = FromProto(job.spec());
+  if (!spec.ok()) {  // of a newer coordinator
+    spec = JobSpec();
+    spec->training.steps = job.total_steps();
+  }
+  ProgressView view({.out = program.console.out,
+                     .terminal = ::isatty(STDOUT_FILENO) == 1,
+                     .unicode = program.console.unicode,
+                     .width = [] { return TerminalWidth(STDOUT_FILENO); },
+                     .start = FromProto(job.create_time())},
+                    *spec);
   int64_t seen = 0;
   const auto visit = [&](const v1::JobEvent& event) {
     seen = event.event_id();
@@ -73,11 +81,10 @@ absl::StatusOr<ExitCode> WatchJob(ServiceClient& client, const std::string& name
   return ExitCodeFromNumber(end.exit_code());
 }
 
-void AddWatch(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("watch", "Follow a job; exits with the job's exit code");
+void AddWatch(CLI::App& verb, Program& program) {
   auto name = std::make_shared<std::string>();
-  verb->add_option("job", *name, "jobs/NAME, or NAME")->required();
-  verb->callback([name, &program] {
+  verb.add_option("job", *name, "jobs/NAME, or NAME")->required();
+  verb.callback([name, &program] {
     program.chosen = [name, &program] {
       ExitCode code = ExitCode::kDone;
       const absl::Status status = Watch(JobName(*name), program, &code);

@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/message_output.h"
-#include "cli/program.h"
 #include "cli/service_client.h"
+#include "cli/verbs.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
@@ -19,9 +19,8 @@ absl::Status Workers(const Program& program) {
 
 }  // namespace
 
-void AddWorkers(CLI::App& app, Program& program) {
-  CLI::App* verb = app.add_subcommand("workers", "List the workers of a coordinator");
-  verb->callback([&program] {
+void AddWorkers(CLI::App& verb, Program& program) {
+  verb.callback([&program] {
     program.chosen = [&program] { return Finish(program.console, Workers(program)); };
   });
 }

@@ -23,9 +23,9 @@ void AddOne(MetricFamily family, double value, Families* out) {
 
 void AddFleet(const FleetMetrics& fleet, Families* out) {
   MetricFamily workers = MetricFamily::Gauge("birkhoff_workers", "Workers by state.");
-  workers.Add({{"state", "idle"}}, fleet.workers_idle);
-  workers.Add({{"state", "busy"}}, fleet.workers_busy);
-  workers.Add({{"state", "lost"}}, fleet.workers_lost);
+  workers.Add({{"state", "IDLE"}}, fleet.workers_idle);
+  workers.Add({{"state", "BUSY"}}, fleet.workers_busy);
+  workers.Add({{"state", "LOST"}}, fleet.workers_lost);
   workers.MoveTo(out);
   AddOne(MetricFamily::Gauge("birkhoff_queue_length", "Jobs that wait for workers."),
          fleet.queue_length, out);

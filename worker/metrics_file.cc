@@ -94,9 +94,9 @@ bool MetricsFile::Removed() {
   return true;
 }
 
-absl::Status MetricsFile::Append(const StepReport& report) {
+absl::Status MetricsFile::Append(const StepReport& report, absl::Time time) {
   absl::MutexLock lock(&mutex_);
-  absl::StrAppend(&waiting_, StepReportToJson(report), "\n");
+  absl::StrAppend(&waiting_, StepRowToJson(report, time), "\n");
   appended_step_ = report.step;
   const absl::Status status = Write();
   return MayPass(status) && waiting_.size() < kMostWaiting ? absl::OkStatus() : status;

@@ -24,10 +24,10 @@ class MetricsFile {
   static absl::StatusOr<std::unique_ptr<MetricsFile>> Open(
       Disk& disk, const std::string& directory, int64_t step,
       std::function<absl::Status()> may_replace = nullptr);
-  // The row is in the file when this returns, or waits where a disk has refused it, and is tried
+  // `time` is when the step was reported.  The row is in the file when this returns, or waits where a disk has refused it, and is tried
   // again at every call: a full disk ends no training.  Errors: those that do not pass by waiting;
   // the disk's, once 64 MiB of rows wait.
-  absl::Status Append(const StepReport& report);
+  absl::Status Append(const StepReport& report, absl::Time time);
   // All rows are in the file, also after a loss of power.
   absl::Status Flush();
   // Whether somebody has removed the file; then the next row makes it anew.

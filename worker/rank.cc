@@ -16,6 +16,7 @@
 #include "core/format/root_owner.h"
 #include "core/plan/check.h"
 #include "core/plan/memory.h"
+#include "core/spec/load.h"
 #include "core/spec/lr_schedule.h"
 #include "core/spec/model.h"
 #include "core/spec/peak_flops.h"
@@ -106,6 +107,7 @@ class TrainingRank final : public Rank, private StepHooks {
       const auto may_replace = [this] { return owner_->Check(); };
       ASSIGN_OR_RETURN(metrics_, MetricsFile::Open(*env_.disk, assignment_.output_directory,
                                                    progress_.step, may_replace));
+      RETURN_IF_ERROR(WriteJobFile());
     }
     Checkpointer::Parts parts = {&assignment_,  store_.get(),    env_.device, env_.disk,
                                  env_.listener, &data_->facts(), owner_.get()};
@@ -139,6 +141,16 @@ class TrainingRank final : public Rank, private StepHooks {
  private:
   const JobSpec& spec() const { return assignment_.spec; }
   const Plan& plan() const { return assignment_.plan; }
+
+  // The resolved spec beside what it makes, as `birkhoff run` leaves it too.
+  absl::Status WriteJobFile() {
+    const std::string path = assignment_.output_directory + "/job.yaml";
+    const std::string text = JobSpecToYaml(spec());
+    if (const auto there = env_.disk->Read(path); there.ok() && *there == text) {
+      return absl::OkStatus();
+    }
+    return ReplaceFile(*env_.disk, path, text);
+  }
 
   absl::Status BuildModel() {
     ASSIGN_OR_RETURN(store_, ParameterStore::Create(plan(), rank_, replica_, spec(), *env_.device));
@@ -200,7 +212,7 @@ class TrainingRank final : public Rank, private StepHooks {
     const bool stop = hosts_.stop && !in_flight;
     const bool checkpoint = stop || CheckpointIsDueAfter(progress_.step);
     if (metrics_ != nullptr) RETURN_IF_ERROR(KeepOutput(checkpoint));
-    if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report));
+    if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report, env_.clock->WallTime()));
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
     if (checkpoint) WriteCheckpoint();
     RETURN_IF_ERROR(CheckSkips());
@@ -245,7 +257,8 @@ class TrainingRank final : public Rank, private StepHooks {
                      Gather(env_.transport->council(), std::span<const double>(mine)));
     if (assignment_.rank != 0) return absl::OkStatus();
     // A picture and no result: training has not failed when it cannot be written.
-    (void)WriteTrace(*env_.disk, assignment_.output_directory, TraceToJson(plan(), all));
+    (void)WriteTrace(*env_.disk, assignment_.output_directory,
+                     TraceToJson(plan(), progress_.step, all));
     return absl::OkStatus();
   }
 

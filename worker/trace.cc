@@ -43,8 +43,10 @@ Json NameEvent(const char* what, int process, int thread, const std::string& nam
       {"name", what}, {"ph", "M"}, {"pid", process}, {"tid", thread}, {"args", {{"name", name}}}};
 }
 
-void AddRank(const Plan& plan, int global, std::span<const double> spans, Json& events) {
-  events.push_back(NameEvent("process_name", global, 0, absl::StrCat("rank ", global)));
+void AddRank(const Plan& plan, int64_t step, int global, std::span<const double> spans,
+             Json& events) {
+  events.push_back(
+      NameEvent("process_name", global, 0, absl::StrCat("rank ", global, ", step ", step)));
   const std::vector<Instruction>& train = plan.ranks[global % plan.num_ranks].train;
   std::vector<int> named;
   for (size_t i = 0; i < train.size(); ++i) {
@@ -84,13 +86,15 @@ void PackTimes(const std::vector<InstructionTime>& times, std::span<double> out)
   }
 }
 
-std::string TraceToJson(const Plan& plan, std::span<const double> spans) {
+std::string TraceToJson(const Plan& plan, int64_t step, std::span<const double> spans) {
   Json events = Json::array();
   const int64_t length = TraceLength(plan);
   for (int global = 0; global < plan.num_ranks * plan.num_replicas; ++global) {
-    AddRank(plan, global, spans.subspan(global * length, length), events);
+    AddRank(plan, step, global, spans.subspan(global * length, length), events);
   }
-  const Json trace = {{"displayTimeUnit", "ms"}, {"traceEvents", std::move(events)}};
+  const Json trace = {{"displayTimeUnit", "ms"},
+                      {"otherData", {{"step", step}}},
+                      {"traceEvents", std::move(events)}};
   return trace.dump();
 }
 

@@ -2,6 +2,7 @@
 // OUT/trace.json.  A rank is a process there, a stream is a thread.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -12,9 +13,9 @@
 
 namespace birkhoff {
 
-// `spans`: for each global rank, start and end of its instructions in seconds, two values each,
+// `step` is the number of the step that ran, from 1; `spans`: for each global rank, start and end of its instructions in seconds, two values each,
 // from the start of its program; ranks are padded to TraceLength values.
-std::string TraceToJson(const Plan& plan, std::span<const double> spans);
+std::string TraceToJson(const Plan& plan, int64_t step, std::span<const double> spans);
 
 // Values that one rank contributes to `spans`.
 int64_t TraceLength(const Plan& plan);

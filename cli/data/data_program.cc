@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "cli/command_line.h"
 #include "cli/data/inspect.h"
 #include "cli/data/text_input.h"
 #include "cli/data/tokenize.h"
@@ -37,6 +38,7 @@ absl::Status TrainTokenizerOnFiles(const TrainTokenizerOptions& options, Disk& d
 
 void AddTokenize(CLI::App& app, TokenizeOptions& options, std::string& format) {
   CLI::App* verb = app.add_subcommand("tokenize", "Make token files from text or JSONL");
+  verb->footer("Example: birkhoff data tokenize --input stories.jsonl --jsonl --output data/mine");
   verb->add_option("--input", options.inputs,
                    "Text files, each one document, or folders of them; gzip too")
       ->required();
@@ -57,6 +59,7 @@ void AddTokenize(CLI::App& app, TokenizeOptions& options, std::string& format) {
 
 void AddTrainTokenizer(CLI::App& app, TrainTokenizerOptions& options) {
   CLI::App* verb = app.add_subcommand("train-tokenizer", "Train a SentencePiece model on text");
+  verb->footer("Example: birkhoff data train-tokenizer --input FOLDER --output data/mine.model");
   verb->add_option("--input", options.inputs, "Text files")->required();
   verb->add_option("--vocab-size", options.vocab_size, "Pieces of the model")
       ->check(CLI::Range(300, 1000000));
@@ -65,6 +68,7 @@ void AddTrainTokenizer(CLI::App& app, TrainTokenizerOptions& options) {
 
 void AddInspect(CLI::App& app, InspectOptions& options) {
   CLI::App* verb = app.add_subcommand("inspect", "Show what a token file holds");
+  verb->footer("Example: birkhoff data inspect data/mine-train --tokenizer bytes");
   verb->add_option("path", options.path, "Token file, with or without .bin")->required();
   verb->add_option("--tokenizer", options.tokenizer, "Show the tokens as text too");
   verb->add_option("--vocab-size", options.vocab_size, "Check that every token is below this")
@@ -81,16 +85,11 @@ int RunVerb(int argc, const char* const* argv, const Console& console) {
   TrainTokenizerOptions train;
   InspectOptions inspect;
   std::string format = "megatron";
-  app.require_subcommand(1);
+  PrepareCommandLine(app);
   AddTokenize(app, tokenize, format);
   AddTrainTokenizer(app, train);
   AddInspect(app, inspect);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, *console.out, *console.err);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
-  }
+  if (const std::optional<int> ended = ParseCommandLine(app, argc, argv, console)) return *ended;
   PosixDisk disk;
   if (app.got_subcommand("tokenize")) {
     tokenize.format = format == "llmc" ? TokenFormat::kLlmc : TokenFormat::kMegatron;

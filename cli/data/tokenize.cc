@@ -18,10 +18,24 @@ namespace {
 
 using DocumentVisitor = std::function<absl::Status(const std::string& text)>;
 
+// An error has the byte in the line, from 1, and the parser's reason.
+absl::StatusOr<nlohmann::json> ParseJson(const std::string& place, const std::string& line) {
+  try {
+    return nlohmann::json::parse(line);
+  } catch (const nlohmann::json::parse_error& error) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 15: REASON"
+    const std::string what = error.what();
+    const size_t reason = what.find(": ", what.find("column "));
+    return absl::InvalidArgumentError(
+        absl::StrCat(place, ": not a JSON object: column ", error.byte, ": ",
+                     reason == std::string::npos ? what : what.substr(reason + 2)));
+  }
+}
+
 absl::Status VisitJsonLine(const std::string& place, const std::string& line,
                            const std::string& field, const DocumentVisitor& visit) {
   if (line.find_first_not_of(" \t\r") == std::string::npos) return absl::OkStatus();
-  const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJson(place, line));
   if (!object.is_object()) {
     return absl::InvalidArgumentError(
         absl::StrCat(place, ": not a JSON object; need one per line"));

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/command_line.h"
 #include "cli/inference/eval.h"
 #include "cli/inference/generate.h"
 
@@ -30,19 +31,14 @@ void AddGenerateFlags(CLI::App& app, GenerateOptions& options) {
                    "What the text goes on from; none: the beginning of a document");
   verb->add_option("--max-tokens", generation.max_tokens,
                    "Tokens to make, unless the text ends before")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+      ->check(CLI::PositiveNumber);
   verb->add_option("--temperature", sampling.temperature,
-                   "Below 1 likely tokens become likelier; 0: always the likeliest")
-      ->capture_default_str();
-  verb->add_option("--top-k", sampling.top_k, "Only the k likeliest tokens; 0: all")
-      ->capture_default_str();
+                   "Below 1 likely tokens become likelier; 0: always the likeliest");
+  verb->add_option("--top-k", sampling.top_k, "Only the k likeliest tokens; 0: all");
   verb->add_option("--top-p", sampling.top_p,
-                   "Only the likeliest tokens that hold this share; 1: all")
-      ->capture_default_str();
+                   "Only the likeliest tokens that hold this share; 1: all");
   verb->add_option("--seed", sampling.seed, "The same seed writes the same text")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+      ->check(CLI::NonNegativeNumber);
   verb->footer("Example: birkhoff generate runs/tiny --prompt \"NAME\" --temperature 0.7");
 }
 
@@ -52,8 +48,8 @@ void AddEvalFlags(CLI::App& app, EvalOptions& options) {
   verb->add_option("--data", options.data,
                    "Token file (birkhoff data tokenize); default: the run's validation data");
   verb->add_option("--sequences", options.sequences,
-                   "Only so many, in the order of the run's validations; default: all")
-      ->check(CLI::PositiveNumber);
+                   "Only so many, in the order of the run's validations; 0: all")
+      ->check(CLI::NonNegativeNumber);
   verb->footer("Example: birkhoff eval runs/tiny --data data/mine-val");
 }
 
@@ -62,15 +58,10 @@ int RunVerb(int argc, const char* const* argv, const Console& console, bool to_t
   GenerateOptions generate;
   generate.printable = to_terminal;
   EvalOptions eval;
-  app.require_subcommand(1);
+  PrepareCommandLine(app);
   AddGenerateFlags(app, generate);
   AddEvalFlags(app, eval);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, *console.out, *console.err);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
-  }
+  if (const std::optional<int> ended = ParseCommandLine(app, argc, argv, console)) return *ended;
   PosixDisk disk;
   return Finish(console, app.got_subcommand("eval") ? EvaluateModel(eval, disk, console)
                                                     : GenerateText(generate, disk, console));

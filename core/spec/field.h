@@ -71,7 +71,8 @@ bool IsReserved(std::string_view path);
 std::string AllowedValues(const Field& field);
 // The value as the resolved YAML writes it.
 std::string FieldValue(const Field& field, const JobSpec& spec);
-// A number in the shortest form that reads back to the same bits.
+// A number in the shortest form that reads back to the same bits, with a point before an exponent:
+// "0.003", "3.0e-04".
 std::string ShortestNumber(double value);
 
 // The full path of the field or section most like `path`, or empty where nothing is close: the same

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/nearest.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 
@@ -78,22 +79,6 @@ std::string YamlSources(const std::vector<WeightedPath>& sources) {
                       "]");
 }
 
-// Levenshtein's distance.
-int EditDistance(std::string_view a, std::string_view b) {
-  std::vector<int> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    int diagonal = row[0];
-    row[0] = static_cast<int>(i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const int substituted = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row[b.size()];
-}
-
 std::string_view ParentOf(std::string_view path) {
   const size_t dot = path.rfind('.');
   return dot == std::string_view::npos ? std::string_view() : path.substr(0, dot);
@@ -120,9 +105,15 @@ bool IsUnder(std::string_view path, std::string_view section) {
 }  // namespace
 
 std::string ShortestNumber(double value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), value);
-  return std::string(text, end.ptr);
+  char shortest[32];
+  const auto end = std::to_chars(shortest, shortest + sizeof(shortest), value);
+  std::string text(shortest, end.ptr);
+  // To YAML 1.1, which PyYAML reads, an exponent without a point makes it a text.
+  const size_t exponent = text.find('e');
+  if (exponent != std::string::npos && text.find('.') == std::string::npos) {
+    text.insert(exponent, ".0");
+  }
+  return text;
 }
 
 std::string AllowedValues(const Field& field) {
@@ -172,7 +163,7 @@ std::string FieldValue(const Field& field, const JobSpec& spec) {
 std::string NearestPath(std::string_view path) {
   const std::string_view name = LastName(path);
   std::string_view best;
-  int best_distance = std::max<int>(2, static_cast<int>(name.size()) / 3) + 1;
+  int best_distance = LargestSlip(name.size()) + 1;
   for (const std::string_view candidate : AllPaths()) {
     const int away = EditDistance(name, LastName(candidate));
     // Outside the section only the very name counts: it was put in the wrong place.

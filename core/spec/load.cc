@@ -53,6 +53,30 @@ size_t FirstBadByte(std::string_view text) {
   return std::string_view::npos;
 }
 
+struct Place {
+  int line = 1, column = 1;
+};
+
+std::string At(const std::string& where, const Place& place) {
+  return absl::StrCat(where, " line ", place.line, ", column ", place.column);
+}
+
+// The first tab among the blanks that a line begins with.
+std::optional<Place> FirstTabAsIndentation(std::string_view text) {
+  Place place;
+  bool blank = true;  // the line so far
+  for (const char c : text) {
+    if (c == '\t' && blank) return place;
+    ++place.column;
+    blank = blank && c == ' ';
+    if (c == '\n') {
+      place = {place.line + 1, 1};
+      blank = true;
+    }
+  }
+  return std::nullopt;
+}
+
 std::string Shown(const YAML::Node& node) {
   switch (node.Type()) {
     case YAML::NodeType::Null:
@@ -298,9 +322,14 @@ std::optional<YAML::Node> Parse(std::string_view text, const std::string& where,
     loader->Refuse(where, documents.empty() ? "an empty text" : "more than one document",
                    "one YAML document");
   } catch (const YAML::Exception& error) {
-    loader->Refuse(
-        absl::StrCat(where, " line ", error.mark.line + 1, ", column ", error.mark.column + 1),
-        absl::StrCat("the text (", error.msg, ")"), "well-formed YAML");
+    // The parser may stumble only behind the tab, and over something else.
+    const std::optional<Place> tab = FirstTabAsIndentation(text);
+    if (tab && tab->line <= error.mark.line + 1) {
+      loader->Refuse(At(where, *tab), "a tab", "spaces before the first word of a line");
+    } else {
+      loader->Refuse(At(where, {error.mark.line + 1, error.mark.column + 1}),
+                     absl::StrCat("the text (", error.msg, ")"), "well-formed YAML");
+    }
   }
   return std::nullopt;
 }

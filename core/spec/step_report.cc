@@ -23,27 +23,38 @@ void AddGains(const GainReport& gain, Json& json) {
   json["column_sum_min"] = gain.column_sum_min;
 }
 
-}  // namespace
-
-std::string StepReportToJson(const StepReport& report) {
-  // The step comes first: worker/metrics_file.cc looks for it there.  The library writes
-  // non-finite numbers as null.
-  Json json = {{"step", report.step},
-               {"loss", report.loss},
-               {"grad_norm", report.grad_norm},
-               {"lr", report.lr},
-               {"tokens", report.tokens},
-               {"total_tokens", report.total_tokens},
-               {"tokens_per_second", report.tokens_per_second},
-               {"mfu", OrNull(report.mfu)},
-               {"step_seconds", report.step_seconds},
-               {"bubble", report.bubble},
-               {"exposed_transfer", report.exposed_transfer},
-               {"skipped", report.skipped},
-               {"skipped_total", report.skipped_total},
-               {"memory_bytes", report.memory_bytes}};
+// All but the step.  The library writes non-finite numbers as null.
+void AddReport(const StepReport& report, Json& json) {
+  json["loss"] = report.loss;
+  json["grad_norm"] = report.grad_norm;
+  json["lr"] = report.lr;
+  json["tokens"] = report.tokens;
+  json["total_tokens"] = report.total_tokens;
+  json["tokens_per_second"] = report.tokens_per_second;
+  json["mfu"] = OrNull(report.mfu);
+  json["step_seconds"] = report.step_seconds;
+  json["bubble"] = report.bubble;
+  json["exposed_transfer"] = report.exposed_transfer;
+  json["skipped"] = report.skipped;
+  json["skipped_total"] = report.skipped_total;
+  json["memory_bytes"] = report.memory_bytes;
   if (report.validation_loss) json["validation_loss"] = *report.validation_loss;
   AddGains(report.gain, json);
+}
+
+}  // namespace
+
+std::string StepRowToJson(const StepReport& report, absl::Time time) {
+  // The step comes first: worker/metrics_file.cc looks for it there.
+  Json json = {{"step", report.step},
+               {"time", absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", time, absl::UTCTimeZone())}};
+  AddReport(report, json);
+  return json.dump();
+}
+
+std::string StepReportToJson(const StepReport& report) {
+  Json json = {{"step", report.step}};
+  AddReport(report, json);
   return json.dump();
 }
 

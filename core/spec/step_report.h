@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+
 namespace birkhoff {
 
 // Gains over all tokens of all micro-batches and replicas of one step; definitions in
@@ -50,5 +52,7 @@ struct StepReport {
 
 // One JSON object, no newline, keys as in docs/metrics.md; non-finite numbers become null.
 std::string StepReportToJson(const StepReport& report);
+// A row of metrics.jsonl: the same with `time`, when the step was reported, in UTC.
+std::string StepRowToJson(const StepReport& report, absl::Time time);
 
 }  // namespace birkhoff

@@ -205,11 +205,8 @@ void CheckOptimizer(const JobSpec& spec, Problems* problems) {
              {"training.steps", "lr_schedule.warmup_steps", "lr_schedule.decay_steps"})) {
     return;
   }
-  if (schedule.warmup_steps > steps) {
-    problems->push_back({"lr_schedule.warmup_steps", absl::StrCat(schedule.warmup_steps),
-                         absl::StrCat("at most training.steps, ", steps), ""});
-  } else if (schedule.kind == LrScheduleKind::kWsd &&
-             schedule.decay_steps > steps - schedule.warmup_steps) {
+  if (schedule.kind == LrScheduleKind::kWsd && schedule.warmup_steps <= steps &&
+      schedule.decay_steps > steps - schedule.warmup_steps) {
     problems->push_back({"lr_schedule.decay_steps", absl::StrCat(schedule.decay_steps),
                          absl::StrCat("at most training.steps - lr_schedule.warmup_steps, ",
                                       steps - schedule.warmup_steps),
@@ -347,6 +344,16 @@ Problems ValidateJobSpec(const JobSpec& spec) {
   CheckMicrobatches(spec, &problems);
   if (problems.empty()) problems = CheckPlanSize(spec);
   return problems;
+}
+
+std::vector<std::string> SpecNotices(const JobSpec& spec) {
+  const int64_t warmup = spec.lr_schedule.warmup_steps, steps = spec.training.steps;
+  if (warmup <= steps) return {};
+  // --set training.steps=20 is what everybody tries first.
+  const double share = static_cast<double>(steps) / static_cast<double>(warmup);
+  return {absl::StrCat("lr_schedule.warmup_steps, ", warmup, ", is above training.steps, ", steps,
+                       ": the learning rate ends at ", absl::SixDigits(100.0 * share),
+                       " % of optimizer.lr")};
 }
 
 Problems ReadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,

@@ -13,6 +13,9 @@ namespace birkhoff {
 // Rules that need nothing but the spec.
 std::vector<Problem> ValidateJobSpec(const JobSpec& spec);
 
+// What is odd about a spec that can run, one sentence each.
+std::vector<std::string> SpecNotices(const JobSpec& spec);
+
 // LoadJobSpec and ValidateJobSpec in one: all that is wrong with a job file, each field once.
 std::vector<Problem> ReadJobSpec(std::string_view yaml, const std::vector<std::string>& overrides,
                                  JobSpec* spec);

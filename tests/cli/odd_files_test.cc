@@ -439,7 +439,9 @@ const std::vector<OddCorpus>& OddCorpora() {
       Json("FieldObject", "{\"text\": {\"text\": \"a\"}}\n", 64, "c.jsonl:1: no text in field"),
       Json("FieldTrue", "{\"text\": true}\n", 64, "c.jsonl:1: no text in field"),
       Json("FieldOfAnotherCase", "{\"Text\": \"a\"}\n", 64, "no text in field \"text\""),
-      Json("SecondLineIsOdd", "{\"text\": \"a\"}\n{\"text\": }\n", 64, "c.jsonl:2: not a JSON"),
+      Json("SecondLineIsOdd", "{\"text\": \"a\"}\n{\"text\": }\n", 64,
+           "c.jsonl:2: not a JSON object: column 10: syntax error while parsing value - unexpected "
+           "'}'"),
       Json("LineOfAList", "[\"text\"]\n", 64, "c.jsonl:1: not a JSON object; need one per line"),
       Json("LineOfAString", "\"text\"\n", 64, "not a JSON object; need one per line"),
       Json("LineOfNull", "null\n", 64, "not a JSON object"),

@@ -57,12 +57,14 @@ OddFlags Set(const char* name, const std::string& assignment, int code, const st
 const std::vector<OddFlags>& OddCommandLines() {
   static const auto* const kLines = new std::vector<OddFlags>{
       // Words: typed wrongly, empty, too many.
-      {"Nothing", {}, 64, "A subcommand is required\nRun with --help"},
+      {"Nothing", {}, 0, "Usage: birkhoff"},
       {"EmptyWord", {""}, 64, "Run with --help"},
+      {"EscapeAsAVerb", {"\x1b[31m"}, 64, "\\x1b[31m is no verb"},
+      {"EscapeAsAFlag", {"list", "--\x1b[31m"}, 64, "--\\x1b[31m"},
       {"Hyphen", {"-"}, 64, "Run with --help"},
       {"TwoHyphens", {"--"}, 64, "Run with --help"},
-      {"VerbInCapitals", {"VALIDATE", "JOB"}, 64, "Run with --help"},
-      {"VerbWithASlip", {"validat", "JOB"}, 64, "Run with --help"},
+      {"VerbInCapitals", {"VALIDATE", "JOB"}, 64, "VALIDATE is no verb of birkhoff\nRun with"},
+      {"VerbWithASlip", {"validat", "JOB"}, 64, "did you mean validate?\nRun with --help"},
       {"WordTooMany", {"version", "extra"}, 64, "The following argument was not expected: extra"},
       {"FileTooMany", {"validate", "JOB", "JOB"}, 64, "was not expected: "},
       {"HelpOfAVerb", {"validate", "--help"}, 0, "Usage:"},
@@ -70,7 +72,10 @@ const std::vector<OddFlags>& OddCommandLines() {
       {"ShortHelp", {"-h"}, 0, "Usage: birkhoff"},
 
       // Flags: underscores, one hyphen, values where none belong, twice.
-      {"Underscore", {"validate", "--spec_only", "JOB"}, 64, "was not expected: --spec_only"},
+      {"Underscore",
+       {"validate", "--spec_only", "JOB"},
+       64,
+       "not expected: --spec_only; did you mean --spec-only?"},
       {"OneHyphen", {"validate", "-spec-only", "JOB"}, 64, "was not expected: -spec-only"},
       {"FlagWithAWord", {"validate", "--spec-only=maybe", "JOB"}, 64, "--spec-only = maybe"},
       {"FlagWithFalse", {"validate", "--spec-only=false", "JOB"}, 64, "need a token file"},
@@ -180,6 +185,21 @@ TEST(OddJobFileTest, APipeIsReadToItsEnd) {
   ::close(ends[0]);
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("77 steps"));
+}
+
+// `birkhoff run - < job.yaml`, or a job that another program writes.
+TEST(OddJobFileTest, AHyphenIsTheStandardInput) {
+  const VerbResult result =
+      RunVerb({"validate", "--spec-only", "-"}, "data: {train: t}\ntraining: {steps: 77}\n");
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("standard input: valid ("));
+  EXPECT_THAT(result.err, HasSubstr("77 steps"));
+  const VerbResult nothing = RunVerb({"validate", "-"});
+  EXPECT_EQ(nothing.code, 64);
+  EXPECT_THAT(nothing.err, HasSubstr("standard input: 1 problem"));
+  const VerbResult endless = RunVerb({"validate", "-"}, std::string(2 << 20, 'x'));
+  EXPECT_EQ(endless.code, 64);
+  EXPECT_THAT(endless.err, HasSubstr("at most 1048576 bytes"));
 }
 
 }  // namespace

@@ -87,6 +87,15 @@ data: {train: )",
   int Run(const std::string& name, const std::vector<std::string>& arguments) {
     return Wait(Start(name, arguments));
   }
+  // The command behind "to go on: " in NAME.err, as a person would type it.
+  int RunLineThatGoesOn(const std::string& name) {
+    const std::string text = Read(name + ".err");
+    const size_t at = text.rfind("to go on: ");
+    if (at == std::string::npos) return -1;
+    const std::string line = text.substr(at + 10, text.find('\n', at) - at - 10);
+    const std::string rest = directory_ / "rest";
+    return ::system(absl::StrCat(line, " >", rest, ".out 2>", rest, ".err").c_str());
+  }
   std::string Read(const std::string& name) {
     return disk_.Read(directory_ / name).value_or("(missing)");
   }
@@ -175,9 +184,30 @@ TEST_F(RunTest, FirstSignalCommitsACheckpointAndTheLineResumes) {
   if (code != 0) {  // the job may have ended before the signal was seen
     EXPECT_EQ(code, 75) << Read("a.err");
     EXPECT_THAT(Read("a.err"),
-                HasSubstr(absl::StrCat("to go on: birkhoff run ", directory_ / "job.yaml",
-                                       " --out ", directory_ / "a")));
-    ASSERT_EQ(Run("rest", Arguments("a")), 0) << Read("rest.err");
+                HasSubstr(absl::StrCat("to go on: ", program_, " run ", directory_ / "job.yaml",
+                                       " --out ", directory_ / "a", "\n")));
+    EXPECT_EQ(RunLineThatGoesOn("a"), 0) << Read("rest.err");
+  }
+  EXPECT_EQ(Steps("a"), kAllSteps);
+  EXPECT_EQ(LastWeights("a"), LastWeights("whole"));
+}
+
+// What came through a pipe is gone; the resolved job stands beside the checkpoints.
+TEST_F(RunTest, AJobFromStandardInputIsResumedToo) {
+  ASSERT_EQ(Run("whole", Arguments("whole", {"--set", "training.seed=7"})), 0);
+  const int input = ::open((directory_ / "job.yaml").c_str(), O_RDONLY);
+  const int own = ::dup(STDIN_FILENO);
+  ::dup2(input, STDIN_FILENO);
+  const pid_t pid = Start("a", {"run", "-", "--set", "training.seed=7", "--out", directory_ / "a"});
+  ::dup2(own, STDIN_FILENO);
+  ::close(own);
+  ::close(input);
+  ASSERT_TRUE(Await("a.err", "step  2/12")) << Read("a.err");
+  ::kill(pid, SIGINT);
+  const int code = Wait(pid);
+  if (code != 0) {  // the job may have ended before the signal was seen
+    EXPECT_EQ(code, 75) << Read("a.err");
+    EXPECT_EQ(RunLineThatGoesOn("a"), 0) << Read("rest.err");
   }
   EXPECT_EQ(Steps("a"), kAllSteps);
   EXPECT_EQ(LastWeights("a"), LastWeights("whole"));

@@ -62,7 +62,7 @@ TEST_F(ServiceTest, SubmitPrintsTheNameAndTheJobCanBeSeen) {
 TEST_F(ServiceTest, JsonAndYamlHoldTheWholeJob) {
   ASSERT_EQ(Submit({"--priority", "7", "--out", "/out/of/tiny"}).code, 0);
   const Json job = Json::parse(Run({"get", "tiny", "-o", "json"}).out);
-  EXPECT_EQ(job["state"], "STATE_QUEUED");
+  EXPECT_EQ(job["state"], "QUEUED");
   EXPECT_EQ(job["priority"], 7);
   EXPECT_EQ(job["output_directory"], "/out/of/tiny");
   EXPECT_EQ(job["spec"]["model"]["vocab_size"], 257);
@@ -91,7 +91,7 @@ TEST_F(ServiceTest, YamlOfAJobHoldsItsJobFile) {
 
 TEST_F(ServiceTest, OverridesAndSubmitsAgainUnderTheNextName) {
   ASSERT_EQ(Submit({"--set", "training.steps=50"}).code, 0);
-  EXPECT_EQ(Json::parse(Run({"get", "tiny", "-o", "json"}).out)["spec"]["training"]["steps"], "50");
+  EXPECT_EQ(Json::parse(Run({"get", "tiny", "-o", "json"}).out)["spec"]["training"]["steps"], 50);
   const VerbResult twice = Submit();
   EXPECT_EQ(twice.code, 64);
   EXPECT_THAT(twice.err, HasSubstr("jobs/tiny is QUEUED; need another name, or cancel it first"));
@@ -100,6 +100,35 @@ TEST_F(ServiceTest, OverridesAndSubmitsAgainUnderTheNextName) {
   const Json list = Json::parse(Run({"list", "-o", "json"}).out);  // newest first
   EXPECT_EQ(list[0]["name"], "jobs/tiny-2");
   EXPECT_EQ(list[1]["name"], "jobs/tiny");
+}
+
+// Programs get numbers as numbers, whatever their width, and states by one name.
+TEST_F(ServiceTest, JsonHasNumbersAndTheStatesOfTheTable) {
+  ASSERT_EQ(Submit().code, 0);
+  FakeLink link;
+  Hello hello;
+  hello.resources.memory_bytes = int64_t{1} << 40;
+  ASSERT_TRUE(daemon_->coordinator().Handle({"workers/w", uint64_t{1} << 63, hello}, &link).ok());
+  const Json workers = Json::parse(Run({"workers", "-o", "json"}).out);
+  EXPECT_EQ(workers[0]["memory_bytes"], int64_t{1} << 40);
+  EXPECT_EQ(workers[0]["state"], "IDLE");
+  EXPECT_THAT(Run({"workers"}).out, HasSubstr("  IDLE  "));
+  const Json job = Json::parse(Run({"get", "tiny", "-o", "json"}).out);
+  EXPECT_EQ(job["total_steps"], 300);
+  EXPECT_EQ(job["last_event_id"], 1);
+  EXPECT_EQ(job["spec"]["training"]["seed"], 42);
+  EXPECT_EQ(job["create_time"].type(), Json::value_t::string);
+  const std::string yaml = Run({"get", "tiny", "-o", "yaml"}).out;
+  EXPECT_THAT(yaml, HasSubstr("state: \"QUEUED\"\n"));
+  EXPECT_THAT(yaml, HasSubstr("total_steps: 300\n"));
+}
+
+TEST_F(ServiceTest, CancelSaysHowToGoOn) {
+  ASSERT_EQ(Submit({"--out", "/out/of tiny"}).code, 0);
+  EXPECT_EQ(Run({"cancel", "tiny"}).err,
+            absl::StrCat("to go on: birkhoff --server ", daemon_->address(),
+                         " get jobs/tiny -o yaml | sed '1,/^spec:/d; s/^  //' | birkhoff --server ",
+                         daemon_->address(), " submit - --out '/out/of tiny'\n"));
 }
 
 TEST_F(ServiceTest, WatchFollowsTheJobToItsEndAndExitsWithItsCode) {
@@ -114,8 +143,8 @@ TEST_F(ServiceTest, WatchFollowsTheJobToItsEndAndExitsWithItsCode) {
   const VerbResult json = Run({"watch", "tiny", "-o", "json"});  // over already: its whole history
   EXPECT_EQ(json.code, 75);
   const Json first = Json::parse(json.out.substr(0, json.out.find('\n')));
-  EXPECT_EQ(first["event_id"], "1");
-  EXPECT_EQ(first["state_changed"]["state"], "STATE_QUEUED");
+  EXPECT_EQ(first["event_id"], 1);
+  EXPECT_EQ(first["state_changed"]["state"], "QUEUED");
 }
 
 // Items 18 and 36.

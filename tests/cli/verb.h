@@ -15,11 +15,12 @@ struct VerbResult {
   std::string err;
 };
 
-// `words` without the program's name.
-inline VerbResult RunVerb(const std::vector<std::string>& words) {
+// `words` without the program's name; `input` is what the standard input holds.
+inline VerbResult RunVerb(const std::vector<std::string>& words, const std::string& input = "") {
   std::ostringstream out, err;
+  std::istringstream in(input);
   Program program;
-  program.console = {&out, &err, /*terminal=*/false, /*program_directory=*/"/nonexistent"};
+  program.console = {&out, &err, /*terminal=*/false, /*program_directory=*/"/nonexistent", &in};
   std::vector<const char*> argv = {"birkhoff"};
   for (const std::string& word : words) argv.push_back(word.c_str());
   const int code = RunProgram(static_cast<int>(argv.size()), argv.data(), std::move(program));

@@ -137,8 +137,7 @@ TEST(VersionTest, PrintsTheVersion) {
 
 TEST(FlagsTest, WrongOnesExitWith64) {
   for (const std::vector<std::string>& arguments :
-       std::vector<std::vector<std::string>>{{},
-                                             {"bogus"},
+       std::vector<std::vector<std::string>>{{"bogus"},
                                              {"run"},
                                              {"validate"},
                                              {"list", "--bogus"},

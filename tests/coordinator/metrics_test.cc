@@ -71,9 +71,9 @@ TEST_F(MetricsTest, AnIdleFleetHasWorkersAndAQueueOnly) {
   ASSERT_TRUE(Greet(0).ok());
   EXPECT_THAT(Scrape(), StartsWith(R"(# HELP birkhoff_workers Workers by state.
 # TYPE birkhoff_workers gauge
-birkhoff_workers{state="idle"} 1
-birkhoff_workers{state="busy"} 0
-birkhoff_workers{state="lost"} 0
+birkhoff_workers{state="IDLE"} 1
+birkhoff_workers{state="BUSY"} 0
+birkhoff_workers{state="LOST"} 0
 # HELP birkhoff_queue_length Jobs that wait for workers.
 # TYPE birkhoff_queue_length gauge
 birkhoff_queue_length 0
@@ -136,7 +136,7 @@ TEST_F(MetricsTest, ATrainingJobShowsItsLastStep) {
            "birkhoff_amax_gain_bound{job_id=\"tiny\"} 10\n",
            "birkhoff_series_left_out{job_id=\"tiny\"} 0\n",
            "birkhoff_store_unwritten_events 2\n",
-           "birkhoff_workers{state=\"busy\"} 2\n",
+           "birkhoff_workers{state=\"BUSY\"} 2\n",
            "# TYPE birkhoff_tokens_total counter\n",
            "# TYPE birkhoff_step_duration_seconds histogram\n",
        }) {

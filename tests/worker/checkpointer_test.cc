@@ -356,6 +356,8 @@ TEST_F(CheckpointerTest, FinishEndsWhenTheAttemptIsOver) {
             absl::AbortedError("over"));
 }
 
+const absl::Time kTime = absl::FromUnixSeconds(1'000'000);
+
 StepReport ReportOf(int64_t step) {
   StepReport report;
   report.step = step;
@@ -368,7 +370,7 @@ class MetricsFileTest : public ::testing::Test {
   void Append(int64_t resumed, const std::vector<int64_t>& steps) {
     auto file = MetricsFile::Open(disk_, "/out", resumed);
     ASSERT_TRUE(file.ok()) << file.status();
-    for (const int64_t step : steps) ASSERT_TRUE((*file)->Append(ReportOf(step)).ok());
+    for (const int64_t step : steps) ASSERT_TRUE((*file)->Append(ReportOf(step), kTime).ok());
     ASSERT_TRUE((*file)->Flush().ok());
   }
   std::vector<int64_t> Steps() {
@@ -406,11 +408,11 @@ TEST_F(MetricsFileTest, RemovesARowThatAKillHasCut) {
 // From a worker's side a coordinator that is away and a cut cannot be told apart: it goes on.
 TEST_F(MetricsFileTest, AnAttemptThatWasGivenUpWritesWhereNobodyReads) {
   auto lost = *MetricsFile::Open(disk_, "/out", 0);
-  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(lost->Append(ReportOf(step)).ok());
+  for (const int64_t step : {1, 2, 3}) ASSERT_TRUE(lost->Append(ReportOf(step), kTime).ok());
   auto next = *MetricsFile::Open(disk_, "/out", 3);  // nothing to cut, yet another file
   for (const int64_t step : {4, 5, 6}) {
-    ASSERT_TRUE(lost->Append(ReportOf(step)).ok());
-    ASSERT_TRUE(next->Append(ReportOf(step)).ok());
+    ASSERT_TRUE(lost->Append(ReportOf(step), kTime).ok());
+    ASSERT_TRUE(next->Append(ReportOf(step), kTime).ok());
   }
   EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4, 5, 6));
 }
@@ -429,16 +431,16 @@ TEST_F(MetricsFileTest, RowsOutOfOrderAndBadOnesCutNothing) {
 // row of it is not left behind.
 TEST_F(MetricsFileTest, RowsWaitWhileTheDiskIsFull) {
   auto file = *MetricsFile::Open(disk_, "/out", 0);
-  ASSERT_TRUE(file->Append(ReportOf(1)).ok());
+  ASSERT_TRUE(file->Append(ReportOf(1), kTime).ok());
   disk_.SetCapacity(disk_.NumBytes() + 10);
-  for (const int64_t step : {2, 3}) EXPECT_TRUE(file->Append(ReportOf(step)).ok());
+  for (const int64_t step : {2, 3}) EXPECT_TRUE(file->Append(ReportOf(step), kTime).ok());
   EXPECT_TRUE(IsDiskTrouble(file->Flush())) << "no checkpoint counts without its rows";
   EXPECT_FALSE(disk_.Exists("/out/metrics.jsonl.new")) << "it would take room";
   disk_.SetCapacity(-1);
-  EXPECT_TRUE(file->Append(ReportOf(4)).ok());
+  EXPECT_TRUE(file->Append(ReportOf(4), kTime).ok());
   EXPECT_THAT(Steps(), ElementsAre(1, 2, 3, 4));
   disk_.SetCapacity(0);
-  EXPECT_TRUE(file->Append(ReportOf(5)).ok());
+  EXPECT_TRUE(file->Append(ReportOf(5), kTime).ok());
   disk_.SetCapacity(-1);
   EXPECT_TRUE(file->Flush().ok());
   ASSERT_TRUE(disk_.SyncDirectory("").ok());
@@ -450,10 +452,10 @@ TEST_F(MetricsFileTest, OneThatWasTakenOverDoesNotTakeTheFileBack) {
   absl::Status allowed;
   auto file = *MetricsFile::Open(disk_, "/out", 0, [&] { return allowed; });
   disk_.SetCapacity(0);
-  EXPECT_TRUE(file->Append(ReportOf(1)).ok());
+  EXPECT_TRUE(file->Append(ReportOf(1), kTime).ok());
   disk_.SetCapacity(-1);
   allowed = absl::AbortedError("attempt 2 has taken over");
-  EXPECT_EQ(file->Append(ReportOf(2)), allowed);
+  EXPECT_EQ(file->Append(ReportOf(2), kTime), allowed);
 }
 
 TEST_F(MetricsFileTest, CrashWhileItIsCutKeepsTheRows) {
@@ -475,6 +477,9 @@ TEST(StepReportTest, BecomesOneLineWithNullForWhatIsNotFinite) {
   StepReport report = ReportOf(7);
   report.loss = std::numeric_limits<double>::quiet_NaN();
   report.gain.forward_by_sublayer = {1.5, 2.0};
+  const std::string row = StepRowToJson(report, absl::FromUnixMillis(1'234'567'890'123));
+  EXPECT_EQ(row.find(R"({"step":)"), 0u);
+  EXPECT_NE(row.find(R"(,"time":"2009-02-13T23:31:30.123Z","loss":)"), std::string::npos) << row;
   const std::string json = StepReportToJson(report);
   EXPECT_THAT(json, HasSubstr(R"({"step":7,"loss":null,)"));
   EXPECT_THAT(json, HasSubstr(R"("mfu":null)"));

@@ -11,9 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/exit_status.h"
 #include "core/plan/compile.h"
 #include "core/plan/memory.h"
+#include "core/spec/load.h"
 #include "core/spec/model.h"
 #include "tests/testing/killing_device.h"
 #include "tests/testing/poisoning_transport.h"
@@ -219,14 +221,26 @@ TEST_F(RankTest, ReportsTheShareOfThePeakThatTheModelTakesWhereAPeakIsKnown) {
   EXPECT_THAT(rows, Not(HasSubstr(R"("mfu":null)")));
 }
 
+// Also where a service has handed it the job.
+TEST_F(RankTest, LeavesTheResolvedJobBesideItsRows) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  EXPECT_EQ(disk_.Read(options_.directory + "/job.yaml").value_or("(missing)"),
+            JobSpecToYaml(options_.spec));
+}
+
 TEST_F(RankTest, LeavesATraceOfTheLastStep) {
   BIRKHOFF_SKIP_RANKS_ON_GPU();
   ASSERT_TRUE(RunRanks(options_).status().ok());
   const std::string trace = disk_.Read(options_.directory + "/trace.json").value_or("");
-  for (const char* words :
-       {R"({"name":"process_name","ph":"M","pid":1,"tid":0,"args":{"name":"rank 1"}})",
-        R"("args":{"name":"activations 0 to 1"})",
-        R"("name":"backward-input stage 1 micro-batch 15")", R"("name":"agree")"}) {
+  for (const std::string& words :
+       {absl::StrCat(
+            R"({"name":"process_name","ph":"M","pid":1,"tid":0,"args":{"name":"rank 1, step )",
+            options_.spec.training.steps, R"("}})"),
+        absl::StrCat(R"("otherData":{"step":)", options_.spec.training.steps, "}"),
+        std::string(R"("args":{"name":"activations 0 to 1"})"),
+        std::string(R"("name":"backward-input stage 1 micro-batch 15")"),
+        std::string(R"("name":"agree")")}) {
     EXPECT_THAT(trace, HasSubstr(words));
   }
 }

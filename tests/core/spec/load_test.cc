@@ -96,6 +96,16 @@ TEST(LoadTest, ResolvedYamlLoadsBackToTheSameValues) {
   EXPECT_EQ(back.optimizer.lr, 0.1 + 0.2);
 }
 
+// YAML 1.1 takes 3e-04 for a text, and so do its readers in Python.
+TEST(LoadTest, NumbersHaveAPointBeforeAnExponent) {
+  EXPECT_EQ(ShortestNumber(3e-4), "3.0e-04");
+  EXPECT_EQ(ShortestNumber(1e-15), "1.0e-15");
+  EXPECT_EQ(ShortestNumber(1.5e-7), "1.5e-07");
+  EXPECT_EQ(ShortestNumber(1e300), "1.0e+300");
+  EXPECT_EQ(ShortestNumber(0.003), "0.003");
+  EXPECT_EQ(ShortestNumber(3), "3");
+}
+
 TEST(LoadTest, EveryFieldRoundTripsAwayFromItsDefault) {
   const std::string path = "changed";
   for (const Field& field : Fields()) {
@@ -190,7 +200,11 @@ INSTANTIATE_TEST_SUITE_P(
         OddText{"Scalar", "tiny\n", "job spec: tiny is not allowed; need a mapping of fields"},
         OddText{"List", "- a\n- b\n", "job spec: a list is not allowed"},
         OddText{"TwoDocuments", "name: a\n---\nname: b\n", "more than one document"},
-        OddText{"Tab", "model:\n\thidden_size: 3\n", "job spec line 2, column "},
+        OddText{"Tab", "model:\n\thidden_size: 3\n", "job spec line 2, column 1: a tab"},
+        OddText{"TabBehindSpaces", "model:\n  residual:\n  \tkind: hc\n",
+                "job spec line 3, column 3: a tab"},
+        OddText{"TabAndAnotherSlip", "model: {hidden_size: 3\n\tname: x: y\n", "a tab"},
+        OddText{"SlipBeforeATab", "a: b: c\nmodel:\n\tx: 1\n", "line 1, column 5: the text"},
         OddText{"Unclosed", "model: {hidden_size: 3\n", "need well-formed YAML"},
         OddText{"UnknownAlias", "name: *nowhere\n", "need well-formed YAML"},
         OddText{"SelfAlias", "data: &d {train: *d}\n", "data.train: a mapping is not allowed"},

@@ -107,10 +107,6 @@ INSTANTIATE_TEST_SUITE_P(
         WrongFields{"MinLr",
                     {"lr_schedule.min_lr=0.5"},
                     "lr_schedule.min_lr: 0.5 is not allowed; need at most optimizer.lr, 0.001"},
-        WrongFields{"WarmUp",
-                    {"lr_schedule.warmup_steps=201"},
-                    "lr_schedule.warmup_steps: 201 is not allowed; need at most training.steps, "
-                    "200"},
         WrongFields{"Decay",
                     {"lr_schedule.kind=wsd", "lr_schedule.decay_steps=181"},
                     "lr_schedule.decay_steps: 181 is not allowed; need at most training.steps - "
@@ -173,6 +169,19 @@ INSTANTIATE_TEST_SUITE_P(
                     "per micro-batch, not 33554432 (make training.micro_batch_size or "
                     "training.sequence_length smaller)"}),
     [](const ::testing::TestParamInfo<WrongFields>& test) { return test.param.name; });
+
+// --set training.steps=20 is what everybody tries first.
+TEST(ValidateTest, AWarmupThatIsTooLongIsOddButCanRun) {
+  EXPECT_THAT(ProblemsWith({"training.steps=20", "lr_schedule.warmup_steps=30"}), IsEmpty());
+  JobSpec spec;
+  spec.training.steps = 15;
+  spec.lr_schedule.warmup_steps = 30;
+  EXPECT_THAT(SpecNotices(spec),
+              ::testing::ElementsAre("lr_schedule.warmup_steps, 30, is above training.steps, 15: "
+                                     "the learning rate ends at 50 % of optimizer.lr"));
+  spec.training.steps = 30;
+  EXPECT_THAT(SpecNotices(spec), IsEmpty());
+}
 
 TEST(ValidateTest, JudgesNoRuleOverAFieldThatIsWrongItself) {
   EXPECT_THAT(ProblemsWith({"training.global_batch_size=0", "model.num_attention_heads=0"}),
