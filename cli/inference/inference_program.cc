@@ -52,8 +52,8 @@ void AddEvalFlags(CLI::App& app, EvalOptions& options) {
   verb->add_option("--data", options.data,
                    "Token file (birkhoff data tokenize); default: the run's validation data");
   verb->add_option("--sequences", options.sequences,
-                   "Only so many, in the order of the run's validations; default: all")
-      ->check(CLI::PositiveNumber);
+                   "Only so many, in the order of the run's validations; 0: all")
+      ->check(CLI::NonNegativeNumber);
   verb->footer("Example: birkhoff eval runs/tiny --data data/mine-val");
 }
 

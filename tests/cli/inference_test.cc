@@ -225,7 +225,7 @@ TEST_F(InferenceProgramTest, WrongInputIsNamed) {
            {{"generate", Out(), "--tokenizer", directory_.path()}, "is a directory"},
            {{"generate", Out(), "--sequences", "3"}, "--sequences"},
            {{"eval", directory_ / "nothing"}, "nothing: there is no such directory"},
-           {{"eval", Out(), "--sequences", "0"}, "--sequences"},
+           {{"eval", Out(), "--sequences", "-1"}, "--sequences"},
            {{"eval", Out(), "--data", directory_ / "nothing"}, "nothing.bin: No such file"},
            {{"eval", Out(), "--data", directory_ / "short"}, "need at least 17 tokens"},
            {{"eval", Out(), "--data", directory_ / "empty"}, "need at least 17 tokens"},
