@@ -207,7 +207,6 @@ TEST_F(InferenceProgramTest, WrongInputIsNamed) {
   const std::string partial = Out() + "/checkpoints/step-00000009.small.attempt-1.partial";
   ASSERT_TRUE(disk_.CreateDirectories(partial).ok());
   for (const Refusal& refusal : std::vector<Refusal>{
-           {{}, "A subcommand is required"},
            {{"generate"}, "checkpoint is required"},
            {{"generate", directory_ / "nothing"}, "nothing: there is no such directory"},
            {{"generate", directory_.path()}, "holds no committed checkpoint"},
