@@ -14,7 +14,7 @@ struct Console {
   std::ostream* out = nullptr;
   std::ostream* err = nullptr;
   bool terminal = false;          // err is a terminal: progress may overwrite itself
-  std::string program_directory;  // where birkhoff-worker and birkhoff-data stand
+  std::string program_directory;  // where birkhoff-worker and the others stand
   std::istream* in = nullptr;
   std::string command = "birkhoff";  // how this program was called: what people can type again
   bool unicode = false;              // err shows characters beyond ASCII

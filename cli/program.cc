@@ -29,12 +29,11 @@ void BuildCommandLine(CLI::App& app, Program& program) {
 }
 
 int RunProgram(int argc, const char* const* argv, Program program) {
-  // What stands behind `data` is known to another program.
-  if (argc > 3 && argv[1] == absl::string_view(kCompleteWord) &&
-      argv[2] == absl::string_view("data")) {
-    std::vector<std::string> words = {kCompleteWord};
-    words.insert(words.end(), argv + 3, argv + argc);
-    return BecomeDataProgram(words, program.console);
+  // What stands behind some verbs is known to another program.
+  if (argc > 3 && argv[1] == absl::string_view(kCompleteWord)) {
+    if (const OtherProgram* other = FindOtherProgram(argv[2])) {
+      return BecomeCompletion(*other, {argv + 3, argv + argc}, program.console);
+    }
   }
   CLI::App app("Birkhoff trains transformers with manifold-constrained hyper-connections.",
                "birkhoff");

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "cli/hand_over.h"
 
 namespace birkhoff {
 namespace {
@@ -22,7 +23,12 @@ constexpr Verb kVerbs[] = {
     {kHere, "explain", "Explain fields of the job file", "birkhoff explain model.residual",
      AddExplain},
     {kHere, "data", "tokenize, train-tokenizer, inspect: prepare and look at token files",
-     "birkhoff data tokenize --input notes/ --output data/notes --validation-share 0.05", AddData},
+     "birkhoff data tokenize --input notes/ --output data/notes --validation-share 0.05",
+     AddOtherProgram},
+    {kHere, "generate", "Write text with trained weights",
+     "birkhoff generate runs/tiny --prompt NAME --temperature 0.7", AddOtherProgram},
+    {kHere, "eval", "Measure trained weights: loss, perplexity",
+     "birkhoff eval runs/tiny --data data/notes-val", AddOtherProgram},
     {kService, "submit", "Hand a job to a coordinator", "birkhoff submit configs/tiny.yaml --watch",
      AddSubmit},
     {kService, "watch", "Follow a job; exits with the job's exit code", "birkhoff watch tiny",

@@ -27,7 +27,6 @@ void AddVerbs(CLI::App& app, Program& program);
 
 void AddCancel(CLI::App& verb, Program& program);
 void AddCompletion(CLI::App& verb, Program& program);
-void AddData(CLI::App& verb, Program& program);
 void AddExplain(CLI::App& verb, Program& program);
 void AddGet(CLI::App& verb, Program& program);
 void AddHelp(CLI::App& verb, Program& program);

@@ -18,6 +18,7 @@
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/boundary.h"
+#include "kernels/cached_attention.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/device.h"
 #include "kernels/gain.h"
@@ -46,6 +47,8 @@ class Backend {
   virtual absl::Status RopeBackward(Stream& stream, const RopeArgs<T>& args) = 0;
   virtual absl::Status AttentionForward(Stream& stream, const AttentionForwardArgs<T>& args) = 0;
   virtual absl::Status AttentionBackward(Stream& stream, const AttentionBackwardArgs<T>& args) = 0;
+  // UNIMPLEMENTED on a GPU: text is generated on the CPU.
+  virtual absl::Status CachedAttention(Stream& stream, const CachedAttentionArgs<T>& args) = 0;
 
   virtual absl::Status SwiGluForward(Stream& stream, const SwiGluForwardArgs<T>& args) = 0;
   virtual absl::Status SwiGluBackward(Stream& stream, const SwiGluBackwardArgs<T>& args) = 0;

@@ -88,7 +88,7 @@ no_gpu="this build has no GPU backend"
 [ ! -e "$root/birkhoff/lib/libbirkhoff_cuda.so" ] || no_gpu="was not found; need CUDA 13 with cuDNN 9"
 
 expect "birkhoff says its version" 0 "birkhoff $version" birkhoff version
-for program in birkhoff birkhoffd birkhoff-worker birkhoff-data; do
+for program in birkhoff birkhoffd birkhoff-worker birkhoff-data birkhoff-inference; do
   expect "$program helps" 0 "--help" "$program" --help
 done
 expect "text becomes tokens" 0 "" birkhoff-data tokenize --input /data/formats.md /data/plan.md /data/protocol.md \
@@ -98,6 +98,7 @@ expect "a GPU is refused by name" 64 "$no_gpu" birkhoff-worker --device cuda
 if [ -n "$mount_proc" ]; then
   expect "a job trains" 0 "" birkhoff run /data/job.yaml --out /tmp/run
   expect_rows 3
+  expect "its weights write text" 0 "ab" birkhoff generate /tmp/run --prompt ab --max-tokens 3
 else
   echo "skipped a job trains: /proc cannot be mounted here"
 fi

@@ -193,6 +193,8 @@ def check_running(images, work):
                     work / "job.log")
     expect("worker image: trains a job", job.end() == 0, job.said() + workers[0].said())
     expect("its checkpoint is on the volume", list((worker.root / "work/run/checkpoints").glob("step-*/manifest.json")))
+    text = Container(worker, ["/birkhoff/bin/birkhoff-inference", "generate", "run", "--prompt=so", "--max-tokens=3"], work / "text.log")
+    expect("worker image: its weights write text", text.end() == 0, text.said())
     outside = Container(worker, ["/birkhoff/bin/birkhoff-data", "tokenize", "--input=text.txt", "--tokenizer=bytes",
                                  "--output=/birkhoff/text"], work / "outside.log")
     expect("nothing else can be written", outside.end() != 0 and "Read-only file system" in outside.said(), outside.said())

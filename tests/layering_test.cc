@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A room is a top-level folder, or one of the folders of core.
+// A room is a top-level folder, one of the folders of core, or a folder inside of a room that has
+// arrows of its own.
 const std::map<std::string, std::set<std::string>>& AllowedArrows() {
   static const auto* arrows = new std::map<std::string, std::set<std::string>>{
       {"core/base", {}},
@@ -28,8 +29,11 @@ const std::map<std::string, std::set<std::string>>& AllowedArrows() {
       {"coordinator", {"core/net", "proto", "core/plan", "core/spec", "core/base"}},
       {"worker",
        {"core/net", "proto", "core/plan", "core/spec", "core/format", "kernels", "core/base"}},
+      {"worker/inference", {"worker", "core/spec", "core/format", "kernels", "core/base"}},
       {"cli",
        {"core/net", "proto", "coordinator", "core/plan", "core/spec", "core/format", "core/base"}},
+      {"cli/inference",
+       {"cli", "worker/inference", "kernels", "core/spec", "core/format", "core/base"}},
       {"bench",
        {"core/net", "proto", "coordinator", "core/plan", "core/spec", "core/format", "core/base",
         "kernels", "worker", "cli"}},
@@ -66,12 +70,13 @@ std::vector<Include> IncludesOf(const fs::path& root, const std::string& folder)
 // The room that a path lies in, or empty for what is not ours.
 std::string RoomOf(const std::string& path) {
   if (path.starts_with("birkhoff/v1/") || path.starts_with("google/rpc/")) return "proto";
-  const size_t slash = path.find('/');
-  if (slash == std::string::npos) return "";
-  const std::string top = path.substr(0, slash);
-  if (top == "tests") return "tests";
-  const std::string room = top == "core" ? path.substr(0, path.find('/', slash + 1)) : top;
-  return AllowedArrows().contains(room) ? room : "";
+  if (path.starts_with("tests/")) return "tests";
+  // The longest of the rooms that it lies in.
+  std::string found;
+  for (const auto& [room, targets] : AllowedArrows()) {
+    if (path.starts_with(room + "/") && room.size() > found.size()) found = room;
+  }
+  return found;
 }
 
 std::vector<Include> AllIncludes() {

@@ -47,14 +47,15 @@ MicrobatchTokens TokensOf(const StageLayout& layout, std::byte* image) {
   return {Words(layout, image, "inputs"), Words(layout, image, "targets")};
 }
 
-void WritePositions(const StageLayout& layout, const MicrobatchShape& shape, std::byte* image) {
+void WritePositions(const StageLayout& layout, const MicrobatchShape& shape, std::byte* image,
+                    int32_t first) {
   const std::span<int32_t> positions = Words(layout, image, "positions");
   BIRKHOFF_CHECK(shape.tokens <= static_cast<int64_t>(positions.size()),
                  "micro-batch beyond its capacity");
   int sequence = 0;
   for (int32_t t = 0; t < shape.tokens; ++t) {
     if (t == shape.sequence_starts[sequence + 1]) ++sequence;
-    positions[t] = t - shape.sequence_starts[sequence];
+    positions[t] = first + t - shape.sequence_starts[sequence];
   }
 }
 

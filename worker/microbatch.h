@@ -49,6 +49,8 @@ struct MicrobatchTokens {
   std::span<int32_t> targets;
 };
 MicrobatchTokens TokensOf(const StageLayout& layout, std::byte* image);
-void WritePositions(const StageLayout& layout, const MicrobatchShape& shape, std::byte* image);
+// Each sequence counts from `first`.
+void WritePositions(const StageLayout& layout, const MicrobatchShape& shape, std::byte* image,
+                    int32_t first = 0);
 
 }  // namespace birkhoff

@@ -170,6 +170,6 @@ layer scratch "$work/system" system
 for image in "${images[@]}"; do
   case "$image" in
     coordinator) pack coordinator Coordinator /birkhoff/bin/birkhoffd birkhoffd ;;
-    worker) pack worker Worker /birkhoff/bin/birkhoff-worker birkhoff-worker birkhoff birkhoff-data ;;
+    worker) pack worker Worker /birkhoff/bin/birkhoff-worker birkhoff-worker birkhoff birkhoff-data birkhoff-inference ;;
   esac
 done

@@ -48,6 +48,9 @@ class CpuBackend final : public Backend<T> {
   absl::Status AttentionBackward(Stream& stream, const AttentionBackwardArgs<T>& args) override {
     return Enqueue(stream, args, cpu::AttentionBackward<T>);
   }
+  absl::Status CachedAttention(Stream& stream, const CachedAttentionArgs<T>& args) override {
+    return Enqueue(stream, args, cpu::CachedAttention<T>);
+  }
   absl::Status SwiGluForward(Stream& stream, const SwiGluForwardArgs<T>& args) override {
     return Enqueue(stream, args, cpu::SwiGluForward<T>);
   }

@@ -65,6 +65,9 @@ class CudaBackend final : public Backend<T> {
   absl::Status AttentionBackward(Stream& stream, const AttentionBackwardArgs<T>& args) override {
     return attention_->Backward(Aligned(args), Enter(stream));
   }
+  absl::Status CachedAttention(Stream&, const CachedAttentionArgs<T>&) override {
+    return absl::UnimplementedError("cached attention: not on a GPU; need a CPU");
+  }
   absl::Status SwiGluForward(Stream& stream, const SwiGluForwardArgs<T>& args) override {
     return cuda::SwiGluForward(args, Enter(stream));
   }

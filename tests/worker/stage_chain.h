@@ -217,6 +217,26 @@ class StageChain {
     return loss;
   }
 
+  // Of one stage: the tokens go on with the sequence of `cache`; logits of what follows the last.
+  std::vector<S> Extend(const std::vector<int32_t>& tokens, KeyValueCache<T>& cache) {
+    const TestBatch batch{{static_cast<int>(tokens.size())}, tokens, {}};
+    packed_ = std::make_unique<PackedSequences>(batch.sequence_lengths);
+    parameters_.Upload(*stream_);
+    Poison(*links_[0]);
+    Load(*links_[0], batch, static_cast<int32_t>(cache.length()));
+    std::vector<S> logits(size_t(options_.model.vocab_size));
+    const auto count = static_cast<int64_t>(logits.size());
+    const auto memory = device_->Allocate(count * int64_t{sizeof(S)}).value();
+    const DevicePtr<S> on_device = memory->data().template As<S>();
+    links_[0]->stage.Extend(*stream_, links_[0]->buffers, cache, on_device);
+    Download(*stream_, logits.data(), DevicePtr<const S>(on_device), count);
+    stream_->Synchronize();
+    return logits;
+  }
+  KeyValueCache<T> NewCache(int64_t capacity) {
+    return KeyValueCache<T>::Create(options_.model, capacity, *device_).value();
+  }
+
   // Sums of thousands of batches would hide the last digits of the next one.
   void ResetSums() {
     share_layout_.Clear(share_);
@@ -286,10 +306,10 @@ class StageChain {
     }
   }
 
-  void Load(Link& link, const TestBatch& batch) {
+  void Load(Link& link, const TestBatch& batch, int32_t first_position = 0) {
     const StageLayout& layout = link.stage.layout();
     link.buffers.batch = packed_->shape();
-    WritePositions(layout, packed_->shape(), link.image.data());
+    WritePositions(layout, packed_->shape(), link.image.data(), first_position);
     const MicrobatchTokens tokens = TokensOf(layout, link.image.data());
     std::copy(batch.inputs.begin(), batch.inputs.end(), tokens.inputs.begin());
     std::copy(batch.targets.begin(), batch.targets.end(), tokens.targets.begin());

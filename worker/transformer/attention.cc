@@ -33,17 +33,21 @@ RopeArgs<T> RopeOf(const SubLayerCall<T>& call, T* qkv) {
           .stride = Widths(model).Qkv(call.tokens()).outputs};
 }
 
-}  // namespace
-
+// q, k, v = norm W_qkv^T; q and k are turned in place.
 template <typename T>
-void AttentionForward(const SubLayerCall<T>& call) {
+void ProjectIn(const SubLayerCall<T>& call) {
+  const auto& [launch, model, batch, weights, tensors] = call;
+  LinearForward(launch, Widths(model).Qkv(call.tokens()), tensors.norm, weights.inner,
+                tensors.inner);
+  Must(launch.backend.RopeForward(launch.stream, RopeOf(call, tensors.inner)));
+}
+
+// Softmax(q k^T) v by head, over the batch alone.
+template <typename T>
+void AttendToBatch(const SubLayerCall<T>& call) {
   const auto& [launch, model, batch, weights, tensors] = call;
   const Widths widths(model);
-  T* qkv = tensors.inner;
-  // q, k, v = norm W_qkv^T; q and k are turned in place.
-  LinearForward(launch, widths.Qkv(call.tokens()), tensors.norm, weights.inner, qkv);
-  Must(launch.backend.RopeForward(launch.stream, RopeOf(call, qkv)));
-  // Softmax(q k^T) v by head, then y = that W_out^T.
+  const T* qkv = tensors.inner;
   Must(
       launch.backend.AttentionForward(launch.stream, {.shape = AttentionShapeOf(model, batch.shape),
                                                       .q = qkv,
@@ -52,7 +56,58 @@ void AttentionForward(const SubLayerCall<T>& call) {
                                                       .out = tensors.attention,
                                                       .lse = tensors.log_sum_exp,
                                                       .workspace = launch.workspace}));
-  LinearForward<T>(launch, widths.Out(call.tokens()), tensors.attention, weights.outer, tensors.y);
+}
+
+// The same over all rows of the cache, which hold the batch by now.
+template <typename T>
+void AttendToCache(const SubLayerCall<T>& call, const KeyValueCache<T>& cache, int block) {
+  const auto& [launch, model, batch, weights, tensors] = call;
+  const Widths widths(model);
+  const T* rows = cache.Row(block, 0).address();
+  Must(launch.backend.CachedAttention(launch.stream, {.tokens = call.tokens(),
+                                                      .past = cache.length(),
+                                                      .heads = model.num_attention_heads,
+                                                      .kv_heads = model.num_key_value_heads,
+                                                      .head_dim = HeadDim(model),
+                                                      .q = tensors.inner,
+                                                      .q_stride = widths.Qkv(0).outputs,
+                                                      .k = rows,
+                                                      .v = rows + widths.keys,
+                                                      .kv_stride = cache.width(),
+                                                      .out = tensors.attention,
+                                                      .workspace = launch.workspace}));
+}
+
+// y = what was attended to W_out^T.
+template <typename T>
+void ProjectOut(const SubLayerCall<T>& call) {
+  const auto& [launch, model, batch, weights, tensors] = call;
+  LinearForward<T>(launch, Widths(model).Out(call.tokens()), tensors.attention, weights.outer,
+                   tensors.y);
+}
+
+}  // namespace
+
+template <typename T>
+void AttentionForward(const SubLayerCall<T>& call) {
+  ProjectIn(call);
+  AttendToBatch(call);
+  ProjectOut(call);
+}
+
+template <typename T>
+void AttentionForward(const SubLayerCall<T>& call, const KeyValueCache<T>& cache, int block) {
+  const int64_t past = cache.length(), width = cache.width();
+  const LinearShape qkv = Widths(call.model).Qkv(call.tokens());
+  ProjectIn(call);
+  // Keys and values stand behind the queries, side by side as in a row of the cache.
+  const T* keys = call.tensors.inner + qkv.outputs - width;
+  for (int64_t t = 0; t < call.tokens(); ++t) {
+    Copy(call.launch.stream, cache.Row(block, past + t), DevicePtr<const T>(keys + t * qkv.outputs),
+         width);
+  }
+  past == 0 ? AttendToBatch(call) : AttendToCache(call, cache, block);
+  ProjectOut(call);
 }
 
 template <typename T>
@@ -90,9 +145,11 @@ void AttentionBackwardWeight(const SubLayerCall<T>& call) {
                           weights.inner);
 }
 
-#define BIRKHOFF_INSTANTIATE(T)                                      \
-  template void AttentionForward(const SubLayerCall<T>& call);       \
-  template void AttentionBackwardInput(const SubLayerCall<T>& call); \
+#define BIRKHOFF_INSTANTIATE(T)                                                              \
+  template void AttentionForward(const SubLayerCall<T>& call);                               \
+  template void AttentionForward(const SubLayerCall<T>& call, const KeyValueCache<T>& cache, \
+                                 int block);                                                 \
+  template void AttentionBackwardInput(const SubLayerCall<T>& call);                         \
   template void AttentionBackwardWeight(const SubLayerCall<T>& call)
 BIRKHOFF_INSTANTIATE(float);
 BIRKHOFF_INSTANTIATE(double);

@@ -7,6 +7,7 @@
 
 #include "core/spec/model.h"
 #include "worker/microbatch.h"
+#include "worker/transformer/key_value_cache.h"
 #include "worker/transformer/launch.h"
 #include "worker/transformer/weights.h"
 
@@ -45,6 +46,10 @@ struct SubLayerCall {
 // Here dinner is the gradient of the unrotated q and k.  `middle` is overwritten by all of them.
 template <typename T>
 void AttentionForward(const SubLayerCall<T>& call);
+// The same where the batch goes on with the sequence in `cache`, from whose rows of `block` it also
+// reads, and to which it adds its own.
+template <typename T>
+void AttentionForward(const SubLayerCall<T>& call, const KeyValueCache<T>& cache, int block);
 template <typename T>
 void AttentionBackwardInput(const SubLayerCall<T>& call);
 template <typename T>

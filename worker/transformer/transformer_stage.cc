@@ -88,12 +88,33 @@ void TransformerStage<T>::Forward(Stream& stream, const StageBuffers& buffers, S
                                   int64_t target_tokens) {
   const bool train = mode == StageMode::kTrain;
   const Call call = Begin(stream, buffers, train ? forward_ : evaluate_);
+  Walk(call, /*with_gains=*/train);
+  if (HasHead()) Loss(call, mode, target_tokens);
+}
+
+template <typename T>
+void TransformerStage<T>::Extend(Stream& stream, const StageBuffers& buffers,
+                                 KeyValueCache<T>& cache, DevicePtr<S> logits) {
+  BIRKHOFF_CHECK(HasEmbedding() && HasHead(), "only a whole model can be extended");
+  Call call = Begin(stream, buffers, evaluate_);
+  BIRKHOFF_CHECK(call.tokens() > 0 && cache.length() + call.tokens() <= cache.capacity(),
+                 "the cache is full");
+  call.cache = &cache;
+  Walk(call, /*with_gains=*/false);
+  cache.Extend(call.tokens());
+  const int64_t width = model_.hidden_size;
+  const T* last = call.At(call.places.head_norm) + (call.tokens() - 1) * width;
+  LinearForwardWide(call.launch, {1, width, model_.vocab_size}, last, head_.vocabulary,
+                    logits.address());
+}
+
+template <typename T>
+void TransformerStage<T>::Walk(const Call& call, bool with_gains) {
   for (int i = 0; i < NumStageSubLayers(); ++i) {
-    ForwardBoundary(call, i, /*with_gains=*/train);
+    ForwardBoundary(call, i, with_gains);
     ForwardSubLayer(call, i);
   }
-  ForwardBoundary(call, NumStageSubLayers(), /*with_gains=*/train);
-  if (HasHead()) Loss(call, mode, target_tokens);
+  ForwardBoundary(call, NumStageSubLayers(), with_gains);
 }
 
 template <typename T>
@@ -185,7 +206,13 @@ SubLayerCall<T> TransformerStage<T>::SubLayerOf(const Call& call, int index) con
 template <typename T>
 void TransformerStage<T>::ForwardSubLayer(const Call& call, int index) {
   const SubLayerCall<T> sublayer = SubLayerOf(call, index);
-  IsAttention(index) ? AttentionForward(sublayer) : FeedForwardForward(sublayer);
+  if (!IsAttention(index)) {
+    FeedForwardForward(sublayer);
+  } else if (call.cache != nullptr) {
+    AttentionForward(sublayer, *call.cache, index / 2);
+  } else {
+    AttentionForward(sublayer);
+  }
 }
 
 // A few rows at a time, and in training their gradient at once: no pass holds the logits of all.

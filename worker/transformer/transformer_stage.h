@@ -13,6 +13,7 @@
 #include "core/spec/step_share.h"
 #include "kernels/backend.h"
 #include "worker/stage.h"
+#include "worker/transformer/key_value_cache.h"
 #include "worker/transformer/launch.h"
 #include "worker/transformer/places.h"
 #include "worker/transformer/sublayer.h"
@@ -34,6 +35,11 @@ class TransformerStage final : public StageModule {
 
   void Forward(Stream& stream, const StageBuffers& buffers, StageMode mode,
                int64_t target_tokens) override;
+  // Of a stage that is the whole model: the batch is one sequence that goes on with that of
+  // `cache`, its positions too, and is added to it.  `logits` [V]: of what follows its last token.
+  // Needs the buffers of evaluation.
+  void Extend(Stream& stream, const StageBuffers& buffers, KeyValueCache<T>& cache,
+              DevicePtr<S> logits);
   void Recompute(Stream& stream, UnitRange block, const StageBuffers& buffers) override;
   void BackwardInput(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
   void BackwardWeight(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
@@ -48,6 +54,7 @@ class TransformerStage final : public StageModule {
     Microbatch batch;
     BoundaryShape shape;
     Launch<T> launch;
+    const KeyValueCache<T>* cache = nullptr;  // of Extend alone
 
     int64_t tokens() const { return shape.tokens; }
     // Addresses for kernel arguments: of activations, and of what is never rounded.
@@ -69,6 +76,7 @@ class TransformerStage final : public StageModule {
   BoundarySourceArgs<T> SourceOf(const Call& call, int boundary) const;
   SubLayerCall<T> SubLayerOf(const Call& call, int index) const;
 
+  void Walk(const Call& call, bool with_gains);
   void ForwardBoundary(const Call& call, int boundary, bool with_gains);
   void SetSink(const Call& call, int boundary, BoundaryForwardArgs<T>& args) const;
   void SetPrefix(const Call& call, int boundary, BoundaryForwardArgs<T>& args) const;
