@@ -380,17 +380,17 @@ inline std::vector<double> Gates(const BoundaryShape& shape,
 inline std::vector<BoundaryCase> CudaCases() {
   constexpr BoundaryKind kResidual = BoundaryKind::kResidual, kHc = BoundaryKind::kHc,
                          kMhc = BoundaryKind::kMhc;
-  constexpr MixMapping kSinkhorn = MixMapping::kSinkhorn;
-  std::vector<std::pair<BoundaryKind, MixMapping>> kinds = {{kResidual, kSinkhorn},
-                                                            {kHc, kSinkhorn},
-                                                            {kMhc, kSinkhorn},
-                                                            {kMhc, MixMapping::kPermutations},
-                                                            {kMhc, MixMapping::kIdentity}};
+  constexpr MappingKind kSinkhorn = MappingKind::kSinkhorn;
+  std::vector<std::pair<BoundaryKind, MappingKind>> kinds = {{kResidual, kSinkhorn},
+                                                             {kHc, kSinkhorn},
+                                                             {kMhc, kSinkhorn},
+                                                             {kMhc, MappingKind::kPermutations},
+                                                             {kMhc, MappingKind::kIdentity}};
   std::vector<BoundaryCase> cases;
   for (const auto& [kind, mapping] : kinds) {
     for (const int streams : {1, 2, 3, 4, 8}) {
       if (kind == kResidual && streams > 1) continue;
-      if (mapping == MixMapping::kPermutations && streams > 4) continue;
+      if (mapping == MappingKind::kPermutations && streams > 4) continue;
       for (const int64_t channels : {8, 64, 100, 768, 2048}) {
         for (const int64_t tokens : {0, 1, 5, 257}) {
           if (tokens == 257 && channels == 2048 && streams != 4) continue;
