@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/printable.h"
 #include "core/base/status_macros.h"
 #include "core/format/checksum.h"
 
@@ -107,6 +108,12 @@ absl::StatusOr<std::unique_ptr<CheckpointReader>> CheckpointReader::Open(
 }
 
 absl::Status CheckpointReader::OpenShard(const ManifestShard& shard) {
+  // A manifest may be a stranger's: it leads nowhere else.
+  if (shard.file.empty() || shard.file.find('/') != std::string::npos) {
+    return Damaged(Join(directory_, kManifestFile),
+                   absl::StrCat("a shard is '", Printable(shard.file),
+                                "'; need the name of a file beside it"));
+  }
   const std::string path = Join(directory_, shard.file);
   const absl::StatusOr<int64_t> size = disk_.Size(path);
   if (absl::IsNotFound(size.status())) return Damaged(path, "missing");

@@ -754,10 +754,10 @@ const std::vector<OddCheckpoint>& OddCheckpoints() {
           "ShardsNull", [](Object& json) { json["shards"] = nullptr; }, "tensor a is not in"),
       Signed(
           "ShardElsewhere", [](Object& json) { json["shards"][0]["file"] = "../../x"; },
-          "../../x: missing"),
+          "manifest.json: a shard is '../../x'; need the name of a file beside it"),
       Signed(
           "ShardWithoutName", [](Object& json) { json["shards"][0]["file"] = ""; },
-          "is a directory"),
+          "a shard is ''; need the name"),
       Signed(
           "ShardLarger", [](Object& json) { json["shards"][0]["bytes"] = kLargest; },
           "has 240 bytes; need 9223372036854775807"),
