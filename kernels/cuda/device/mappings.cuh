@@ -8,8 +8,11 @@
 //              group, after every lane has read what it needs: outputs may lie over the inputs
 //
 // A mapping of kernels/mappings is made by every lane of the group for itself, which then takes its
-// row; those that cost most have lanes that work together.
+// row, in double where it iterates, as Sinkhorn is; those that cost most have lanes that work
+// together.
 #pragma once
+
+#include <type_traits>
 
 #include "kernels/cuda/device/sinkhorn.cuh"
 #include "kernels/mappings/all.h"
@@ -29,18 +32,20 @@ template <int N, MappingKind kKind, typename Mapping>
 struct LaneMapping : MappingRow<N, kKind> {
   using MappingRow<N, kKind>::kLogits;
   static constexpr int kMost = kLogits > 0 ? kLogits : 1;  // an array has an element
-  static constexpr int kHistory = Mapping::History(N, TraitsOf(kKind).most_iterations);
+  static constexpr int kIterations = TraitsOf(kKind).most_iterations;
+  static constexpr int kHistory = Mapping::History(N, kIterations);
+  using Real = std::conditional_t<(kIterations > 0), double, float>;
 
   template <typename Logit>
   __device__ static void Forward(const RowLane<N>& lane, const Logit& logit, int iterations,
                                  float* row) {
-    float logits[kMost], matrix[N * N];
+    Real logits[kMost], matrix[N * N];
 #pragma unroll
-    for (int k = 0; k < kLogits; ++k) logits[k] = logit(k);
+    for (int k = 0; k < kLogits; ++k) logits[k] = Real(logit(k));
     Mapping::template Forward<N>(logits, iterations, matrix);
 #pragma unroll
     for (int k = 0; k < N * N; ++k) {
-      if (k / N == lane.row) row[k % N] = matrix[k];
+      if (k / N == lane.row) row[k % N] = float(matrix[k]);
     }
   }
 
@@ -49,17 +54,17 @@ struct LaneMapping : MappingRow<N, kKind> {
                                   const Gradient& dmatrix, int iterations, const SinkhornHistory&,
                                   const Emit& emit) {
     if constexpr (kLogits > 0) {
-      float logits[kMost], above[N * N], dlogits[kMost], history[kHistory > 0 ? kHistory : 1];
+      Real logits[kMost], above[N * N], dlogits[kMost], history[kHistory > 0 ? kHistory : 1];
 #pragma unroll
-      for (int k = 0; k < kLogits; ++k) logits[k] = logit(k);
+      for (int k = 0; k < kLogits; ++k) logits[k] = Real(logit(k));
 #pragma unroll
-      for (int k = 0; k < N * N; ++k) above[k] = dmatrix(k);
+      for (int k = 0; k < N * N; ++k) above[k] = Real(dmatrix(k));
       Mapping::template Backward<N>(logits, above, iterations, history, dlogits);
       // All have read: a lane every N-th logit.
       __syncwarp(lane.mask);
 #pragma unroll
       for (int k = 0; k < kLogits; ++k) {
-        if (k % N == lane.row) emit(k, dlogits[k]);
+        if (k % N == lane.row) emit(k, float(dlogits[k]));
       }
     }
   }
