@@ -13,11 +13,7 @@
 
 #include <cmath>
 
-#ifdef __CUDACC__
-#define BIRKHOFF_HOST_DEVICE __host__ __device__
-#else
-#define BIRKHOFF_HOST_DEVICE
-#endif
+#include "kernels/host_device.h"
 
 namespace birkhoff::mappings {
 
