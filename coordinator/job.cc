@@ -208,6 +208,8 @@ std::vector<Noticed> Job::NoticesAbout(const StepDone& done) const {
 
 void Job::AddStreamNotice(const StepReport& report, std::vector<Noticed>* notices) const {
   if (!report.mixing || report.mixing->stream_similarity_by_sublayer.empty()) return;
+  // They start as copies of one another: until the rate is up they have had no time to part.
+  if (report.step <= spec().lr_schedule.warmup_steps) return;
   const auto similarity = static_cast<double>(report.mixing->stream_similarity_by_sublayer.back());
   if (similarity > kCollapsed && !streams_collapsed_) {
     notices->push_back(
