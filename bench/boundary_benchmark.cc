@@ -306,9 +306,11 @@ std::vector<Problem> Problems(int64_t tokens) {
     for (const int streams : {4, 3, 2, 8}) {
       problems.push_back({"mhc", {.streams = streams, .tokens = tokens, .channels = channels}});
     }
-    problems.push_back(
-        {"identity",
-         {.mapping = MixMapping::kIdentity, .streams = 4, .tokens = tokens, .channels = channels}});
+    problems.push_back({"identity",
+                        {.mapping = MappingKind::kIdentity,
+                         .streams = 4,
+                         .tokens = tokens,
+                         .channels = channels}});
     problems.push_back({"hc", {.kind = BoundaryKind::kHc, .tokens = tokens, .channels = channels}});
     problems.push_back(
         {"residual",

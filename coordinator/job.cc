@@ -39,6 +39,8 @@ std::string WithDevice(const JobSpec& spec) {
 
 // A gain is back once it is below so much of its bound: one that wavers around it is one event.
 constexpr double kGainBackRatio = 0.9;
+// Streams whose similarity is above the one have collapsed; below the other they are apart again.
+constexpr double kCollapsed = 0.999, kApart = 0.99;
 
 bool IsClean(ExitCode code) { return code == ExitCode::kDone || code == ExitCode::kStopped; }
 
@@ -200,7 +202,26 @@ std::vector<Noticed> Job::NoticesAbout(const StepDone& done) const {
                          "%.4g; stability.max_gain is %.4g",
                          step, gain.forward, gain.backward, back, bound)});
   }
+  AddStreamNotice(done.report, &notices);
   return notices;
+}
+
+void Job::AddStreamNotice(const StepReport& report, std::vector<Noticed>* notices) const {
+  if (!report.mixing || report.mixing->stream_similarity_by_sublayer.empty()) return;
+  // They start as copies of one another: until the rate is up they have had no time to part.
+  if (report.step <= spec().lr_schedule.warmup_steps) return;
+  const auto similarity = static_cast<double>(report.mixing->stream_similarity_by_sublayer.back());
+  if (similarity > kCollapsed && !streams_collapsed_) {
+    notices->push_back(
+        {name_, attempt_, 0, kStreamsCollapsed, report.step,
+         absl::StrFormat("step %d: after the last sub-layer the streams are alike (mean cosine "
+                         "%.5g): they have collapsed into one",
+                         report.step, similarity)});
+  } else if (similarity < kApart && streams_collapsed_) {
+    notices->push_back({name_, attempt_, 0, kStreamsApart, report.step,
+                        absl::StrFormat("step %d: the streams differ again (mean cosine %.4g)",
+                                        report.step, similarity)});
+  }
 }
 
 absl::StatusOr<Job::Effects> Job::On(Instant, const Noticed& event) {
@@ -212,6 +233,8 @@ absl::StatusOr<Job::Effects> Job::On(Instant, const Noticed& event) {
     ++times_above_bound_;
   } else if (event.code == kGainBack) {
     gain_above_bound_ = false;
+  } else if (event.code == kStreamsCollapsed || event.code == kStreamsApart) {
+    streams_collapsed_ = event.code == kStreamsCollapsed;
   } else if (event.code == kOutputRemoved) {
     if (event.step <= output_removed_) {
       return absl::AlreadyExistsError(absl::StrCat("that of step ", event.step, " is known"));
@@ -530,8 +553,9 @@ std::string Job::ToString() const {
       restarts_in_row_, disk_restarts_in_row_ > 0 ? absl::StrCat("+", disk_restarts_in_row_) : "",
       aborting_ ? " aborting" : "", deadline_.has_value() ? " grace" : "", fresh() ? " fresh" : "",
       " plan=", plan_hash_, " step=", step_in_attempt_, " committed=", committed_in_attempt_,
-      " told=", told_through_.value_or(-1), gain_above_bound_ ? " above" : "", "/",
-      times_above_bound_, output_removed_ > 0 ? absl::StrCat(" removed=", output_removed_) : "",
+      " told=", told_through_.value_or(-1), gain_above_bound_ ? " above" : "",
+      streams_collapsed_ ? " collapsed" : "", "/", times_above_bound_,
+      output_removed_ > 0 ? absl::StrCat(" removed=", output_removed_) : "",
       checkpoint_.has_value()
           ? absl::StrCat(" checkpoint=", checkpoint_->step, ":", checkpoint_->checksum)
           : "",

@@ -74,7 +74,7 @@ class Job {
   absl::StatusOr<std::vector<JobEffect>> Step(Instant now, const JobEvent& event);
 
   // What people must know about a step before they see it: that this history lacks steps before it,
-  // that its gain crosses stability.max_gain.  Each is an event to be applied before the step.
+  // that its gain crosses stability.max_gain, that its streams have collapsed.  Each is an event to be applied before the step.
   std::vector<Noticed> NoticesAbout(const StepDone& step) const;
   // The event that the passing of time alone has brought about, if any.
   std::optional<JobEvent> Due(Instant now) const;
@@ -124,6 +124,8 @@ class Job {
   absl::StatusOr<Effects> On(Instant now, const Noticed& event);
   absl::StatusOr<Effects> On(Instant now, const AttemptStuck& event);
 
+  // Whether the streams have become one, or are apart again.
+  void AddStreamNotice(const StepReport& report, std::vector<Noticed>* notices) const;
   absl::Status CheckRank(int attempt, int rank) const;
   bool AllGone() const;
   bool MayBePlaced() const;
@@ -164,6 +166,7 @@ class Job {
   int64_t resumed_step_ = 0;    // of the latest attempt that was ready
   int64_t output_removed_ = 0;  // the step in which this attempt has last seen it; 0: never
   bool gain_above_bound_ = false;
+  bool streams_collapsed_ = false;
   int64_t times_above_bound_ = 0;
   std::optional<StepReport> last_step_;
   std::optional<CheckpointInfo> checkpoint_;

@@ -2,6 +2,7 @@
 #include "coordinator/job_families.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -40,6 +41,7 @@ struct Plain {
 };
 
 using Value = std::optional<double>;
+
 constexpr Plain kGauges[] = {
     {"birkhoff_training_step", "Number of the last step.",
      [](const JobMetrics& j) { return j.last_step ? Value(j.last_step->step) : Value(); }},
@@ -108,6 +110,53 @@ constexpr Plain kCounters[] = {
     {"birkhoff_productive_seconds_total", "Time in steps that no attempt had done before.",
      [](const JobMetrics& j) { return Value(j.productive_seconds); }},
 };
+
+// How the streams of the last step are mixed (docs/metrics.md); jobs with streams alone.
+struct Mixing {
+  const char* name;
+  const char* help;
+  Value (*value)(const MixingReport&);
+};
+
+Value LastOf(const std::vector<float>& by_sublayer) {
+  if (by_sublayer.empty()) return std::nullopt;
+  return static_cast<double>(by_sublayer.back());
+}
+
+constexpr Mixing kMixing[] = {
+    {"birkhoff_mixing_saturation", "Mean over sub-layers of the largest softmax weight of H_res.",
+     [](const MixingReport& m) {
+       const Value mean = MixingReport::Mean(m.saturation_by_sublayer);
+       return mean && std::isnan(*mean) ? Value() : mean;  // it forms no softmax
+     }},
+    {"birkhoff_off_diagonal_mass", "Mean over sub-layers of the mass of H_res off its diagonal.",
+     [](const MixingReport& m) { return MixingReport::Mean(m.off_diagonal_mass_by_sublayer); }},
+    {"birkhoff_column_residual", "Largest distance of a column sum of H_res from 1.",
+     [](const MixingReport& m) { return Value(m.column_residual); }},
+    {"birkhoff_identity_distance", "Of the composite of all sub-layers, from the identity.",
+     [](const MixingReport& m) { return LastOf(m.identity_distance_by_sublayer); }},
+    {"birkhoff_uniform_distance", "Of the composite of all sub-layers, from the uniform matrix.",
+     [](const MixingReport& m) { return LastOf(m.uniform_distance_by_sublayer); }},
+    {"birkhoff_stream_similarity", "Mean cosine of the streams after the last sub-layer.",
+     [](const MixingReport& m) { return LastOf(m.stream_similarity_by_sublayer); }},
+    {"birkhoff_read_saturation", "Share of the gates H_pre at an end of their range.",
+     [](const MixingReport& m) { return m.read_saturation; }},
+    {"birkhoff_write_saturation", "Share of the gates H_post at an end of their range.",
+     [](const MixingReport& m) { return m.write_saturation; }},
+};
+
+void AddMixing(const Jobs& jobs, Families* out) {
+  for (const Mixing& mixing : kMixing) {
+    MetricFamily family = MetricFamily::Gauge(mixing.name, mixing.help);
+    for (const JobMetrics& job : jobs) {
+      if (!job.last_step || !job.last_step->mixing) continue;
+      if (const Value value = mixing.value(*job.last_step->mixing)) {
+        family.Add(LabelsOf(job), *value);
+      }
+    }
+    family.MoveTo(out);
+  }
+}
 
 void AddPlainFamilies(const Jobs& jobs, Families* out) {
   const auto add = [&](MetricFamily family, const Plain& plain) {
@@ -245,6 +294,7 @@ void AddJobFamilies(const std::vector<JobMetrics>& jobs, int64_t most_series,
                     std::vector<prometheus::MetricFamily>* out) {
   AddStates(jobs, out);
   AddPlainFamilies(jobs, out);
+  AddMixing(jobs, out);
   AddEvents(jobs, out);
   AddStepDuration(jobs, out);
   AddSizedFamilies(jobs, most_series, out);

@@ -13,7 +13,7 @@ struct MetricFamily;
 namespace birkhoff {
 
 // What a job shows whatever its size; each sub-layer and each worker adds to it.
-inline constexpr int64_t kSeriesOfAnyJob = 60;
+inline constexpr int64_t kSeriesOfAnyJob = 68;
 inline constexpr int64_t kSeriesOfASublayer = 4;
 inline constexpr int64_t kSeriesOfAWorker = 7;
 

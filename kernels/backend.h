@@ -23,6 +23,7 @@
 #include "kernels/device.h"
 #include "kernels/gain.h"
 #include "kernels/matmul.h"
+#include "kernels/mixing.h"
 #include "kernels/swiglu.h"
 #include "kernels/types.h"
 
@@ -55,6 +56,7 @@ class Backend {
 
   virtual absl::Status CrossEntropy(Stream& stream, const CrossEntropyArgs<T>& args) = 0;
   virtual absl::Status AccumulateGain(Stream& stream, const GainArgs<T>& args) = 0;
+  virtual absl::Status AccumulateMixing(Stream& stream, const MixingArgs<T>& args) = 0;
 
   virtual absl::Status AccumulateNorm(Stream& stream, const GradientNormArgs<T>& args) = 0;
   virtual absl::Status DecideStep(Stream& stream, const DecideStepArgs& args) = 0;
@@ -69,6 +71,7 @@ class Backend {
   virtual int64_t AttentionWorkspaceBytes(const AttentionShape& shape) const = 0;
   virtual int64_t CrossEntropyWorkspaceBytes(int64_t tokens, int64_t vocabulary) const = 0;
   virtual int64_t GainWorkspaceBytes(int streams, int64_t tokens) const = 0;
+  virtual int64_t MixingWorkspaceBytes() const = 0;
   virtual int64_t NormWorkspaceBytes(const ParameterSpans<T>& parameters) const = 0;
 };
 

@@ -15,9 +15,6 @@ absl::Status ValidateShape(const char* op, const BoundaryShape& shape) {
   if (shape.kind == BoundaryKind::kResidual && shape.streams != 1) {
     return RefuseArgument(op, absl::StrCat("streams=", shape.streams), "1 for the plain residual");
   }
-  if (shape.kind == BoundaryKind::kMhc && shape.mapping == MixMapping::kFree) {
-    return RefuseArgument(op, "mapping=free with mhc", "sinkhorn, permutations or identity");
-  }
   if (shape.tokens < 0 || shape.tokens * shape.streams >= kMostElements) {
     return RefuseArgument(op, absl::StrCat("tokens=", shape.tokens), "0 <= tokens * n < 2^31");
   }
@@ -51,20 +48,24 @@ template <typename T>
 absl::Status ValidateParameters(const char* op, const BoundaryShape& shape,
                                 const BoundaryParameters<T>& parameters) {
   if (!HasCoefficients(shape)) return absl::OkStatus();
-  return RequirePointers(op, {{"projection", parameters.projection},
-                              {"alpha", parameters.alpha},
-                              {"bias", parameters.bias}});
+  RETURN_IF_ERROR(RequirePointers(op, {{"bias", parameters.bias}}));
+  if (ProjectionElements(shape) == 0) return absl::OkStatus();
+  return RequirePointers(op, {{"projection", parameters.projection}, {"alpha", parameters.alpha}});
 }
 
 }  // namespace
 
 MixShape MixShapeOf(const BoundaryShape& shape) {
-  MixMapping mapping = shape.mapping;
-  if (shape.kind == BoundaryKind::kResidual) mapping = MixMapping::kIdentity;
-  if (shape.kind == BoundaryKind::kHc) mapping = MixMapping::kFree;
+  MappingKind mapping = shape.mapping;
+  if (shape.kind == BoundaryKind::kResidual) mapping = MappingKind::kIdentity;
+  if (shape.kind == BoundaryKind::kHc) mapping = MappingKind::kUnconstrained;
   return {.mapping = mapping,
           .streams = shape.streams,
           .sinkhorn_iterations = shape.sinkhorn_iterations};
+}
+
+int64_t DynamicColumns(const BoundaryShape& shape) {
+  return shape.kind == BoundaryKind::kMhc ? NumDynamicColumns(shape.mapping, shape.streams) : 0;
 }
 
 int64_t CoefficientsPerToken(const BoundaryShape& shape) {
@@ -75,7 +76,7 @@ int64_t CoefficientsPerToken(const BoundaryShape& shape) {
 int64_t LogitsPerToken(const BoundaryShape& shape) {
   if (!HasCoefficients(shape)) return 0;
   if (shape.kind == BoundaryKind::kHc) return shape.streams * (shape.streams + 3);
-  return 2 * shape.streams + NumMixLogits(MixShapeOf(shape)) + 1;
+  return DynamicColumns(shape) + 1;
 }
 
 int64_t SavedPerToken(const BoundaryShape& shape) {
@@ -85,7 +86,7 @@ int64_t SavedPerToken(const BoundaryShape& shape) {
 int64_t ProjectionElements(const BoundaryShape& shape) {
   if (!HasCoefficients(shape)) return 0;
   if (shape.kind == BoundaryKind::kHc) return (2 + shape.streams) * shape.channels;
-  return shape.streams * shape.channels * BiasElements(shape);
+  return shape.streams * shape.channels * DynamicColumns(shape);
 }
 
 int64_t BiasElements(const BoundaryShape& shape) {
@@ -148,12 +149,13 @@ absl::Status ValidateSinkBackward(const char* op, const BoundaryBackwardArgs<T>&
   }
   RETURN_IF_ERROR(ValidateParameters(op, args.shape, args.parameters));
   if (!HasCoefficients(args.shape)) return absl::OkStatus();
-  return RequirePointers(op, {{"y", args.y},
-                              {"coefficients", args.coefficients},
-                              {"logits", args.logits},
-                              {"gradients.projection", args.gradients.projection},
-                              {"gradients.alpha", args.gradients.alpha},
-                              {"gradients.bias", args.gradients.bias}});
+  RETURN_IF_ERROR(RequirePointers(op, {{"y", args.y},
+                                       {"coefficients", args.coefficients},
+                                       {"logits", args.logits},
+                                       {"gradients.bias", args.gradients.bias}}));
+  if (ProjectionElements(args.shape) == 0) return absl::OkStatus();
+  return RequirePointers(op, {{"gradients.projection", args.gradients.projection},
+                              {"gradients.alpha", args.gradients.alpha}});
 }
 
 }  // namespace

@@ -12,7 +12,8 @@
 //   kResidual  n = 1, H_pre = H_post = H_res = 1, no coefficients, no parameters but gamma
 //   kMhc       r = sqrt(mean(v^2) + mix_eps);  [p | q | s] = v phi / r
 //              H_pre = sigmoid(a_pre p + b_pre),  H_post = 2 sigmoid(a_post q + b_post),
-//              H_res = mapping(a_res s + b_res)
+//              H_res = mapping(a_res s + b_res); a mapping may have other gates, and fewer columns
+//              of phi: what it has none for is its bias alone (core/base/mapping.h)
 //   kHc        xn_j = x_j / sqrt(mean(x_j^2) + mix_eps), j a stream
 //              H_pre[j] = a_pre tanh(theta_0 . xn_j) + b_pre[j],  H_post alike with theta_1,
 //              H_res[i][j] = a_res tanh(theta_{2+i} . xn_j) + b_res[i][j]
@@ -43,7 +44,7 @@ enum class StreamContract { kMean, kSum };
 
 struct BoundaryShape {
   BoundaryKind kind = BoundaryKind::kMhc;
-  MixMapping mapping = MixMapping::kSinkhorn;  // kMhc: any but kFree; others ignore it
+  MappingKind mapping = MappingKind::kSinkhorn;  // of kMhc; others ignore it
   int sinkhorn_iterations = 20;
   int streams = 4;         // n, 1..8; 1 for kResidual
   int64_t tokens = 0;      // >= 0
@@ -53,10 +54,12 @@ struct BoundaryShape {
 };
 
 // Sizes, in elements.
-MixShape MixShapeOf(const BoundaryShape& shape);  // kResidual: identity; kHc: free
+MixShape MixShapeOf(const BoundaryShape& shape);  // kResidual: identity; kHc: unconstrained
+// D: of kMhc's 2n + K_res columns the first, which depend on the token; other kinds: 0.
+int64_t DynamicColumns(const BoundaryShape& shape);
 // 0 | 2n + n^2: H_pre [n], H_post [n], H_res [n, n].  The next merge and a recompute need no more.
 int64_t CoefficientsPerToken(const BoundaryShape& shape);
-// What only the backward pass needs.  kResidual: 0.  kMhc: 2n + K_res + 1: p, q, s, 1/r.
+// What only the backward pass needs.  kResidual: 0.  kMhc: D + 1: those of p, q, s, then 1/r.
 // kHc: n (n + 3): for each stream j the n + 2 products theta_k . xn_j, then 1 / rms of x_j.
 int64_t LogitsPerToken(const BoundaryShape& shape);
 // Both together: 49 for mhc with Sinkhorn at n = 4.
@@ -68,9 +71,9 @@ int64_t BiasElements(const BoundaryShape& shape);        // 2n + K_res | 0
 template <typename T>
 struct BoundaryParameters {
   using S = ScalarOf<T>;
-  const S* projection = nullptr;  // kMhc: phi [n C, 2n + K_res] (pre, post, res);
+  const S* projection = nullptr;  // kMhc: phi [n C, D] (pre, post, res); null where D = 0
                                   // kHc: theta [2 + n, C] (pre, post, res rows)
-  const S* alpha = nullptr;       // [3]: a_pre, a_post, a_res
+  const S* alpha = nullptr;       // [3]: a_pre, a_post, a_res; null where D = 0
   const S* bias = nullptr;        // [2n + K_res]: pre, post, res row-major
   const S* gamma = nullptr;       // [C]; all that kResidual and kHead need
 };
@@ -149,10 +152,10 @@ struct BoundaryBackwardArgs {
   const S* norm_inv_rms = nullptr;  // kSubLayer, kHead: saved by forward
   const S* coefficients = nullptr;  // kSubLayer, of l
   const S* logits = nullptr;        // kSubLayer, of l
-  // kSubLayer: all streams of x are equal, as copies of the embedding are.  With kMhc the rows of
-  // H_res sum to 1, so H_res x is x whatever its logits, and their gradient is 0: it is written as
-  // 0, which adds exactly nothing to the residual parts of bias, alpha and projection and to dx
-  // through them.  Summed up instead it is rounding noise.  Without meaning for the other kinds.
+  // kSubLayer: all streams of x are equal, as copies of the embedding are.  Where the rows of kMhc's
+  // H_res sum to 1, H_res x is x whatever its logits, and their gradient is 0: it is written as 0,
+  // which adds exactly nothing to the residual parts of bias, alpha and projection and to dx through
+  // them.  Summed up instead it is rounding noise.  Without meaning for other mappings and kinds.
   bool equal_streams = false;
   BoundaryParameters<T> parameters = {};
   BoundaryGradients<T> gradients = {};

@@ -1,4 +1,4 @@
-// Names, sizes and limits of the mappings; permutations end at n = 4, where n! is still few.
+// What a mapping's row allows, and strides and pointers.
 #include "kernels/mapping.h"
 
 #include "core/base/status_macros.h"
@@ -7,8 +7,7 @@
 namespace birkhoff {
 namespace {
 
-constexpr int kMaxPermutedStreams = 4;  // 4! = 24 logits; 5! would be 120 per token
-constexpr int kMaxIterations = 1000;
+constexpr int kMaxIterations = 1000;  // of Sinkhorn itself
 
 absl::Status ValidateStrides(const char* op, const MixShape& shape, int64_t tokens,
                              int64_t logits_stride, int64_t matrices_stride) {
@@ -27,39 +26,20 @@ absl::Status ValidateStrides(const char* op, const MixShape& shape, int64_t toke
 
 }  // namespace
 
-const char* MixMappingName(MixMapping mapping) {
-  switch (mapping) {
-    case MixMapping::kIdentity:
-      return "identity";
-    case MixMapping::kFree:
-      return "free";
-    case MixMapping::kSinkhorn:
-      return "sinkhorn";
-    case MixMapping::kPermutations:
-      return "permutations";
-  }
-  return "unknown";
-}
-
-int NumMixLogits(const MixShape& shape) {
-  if (shape.mapping == MixMapping::kIdentity) return 0;
-  if (shape.mapping != MixMapping::kPermutations) return shape.streams * shape.streams;
-  int factorial = 1;
-  for (int i = 2; i <= shape.streams; ++i) factorial *= i;
-  return factorial;
-}
-
 absl::Status ValidateMixShape(const MixShape& shape) {
-  const bool permutes = shape.mapping == MixMapping::kPermutations;
-  const int most = permutes ? kMaxPermutedStreams : kMaxStreams;
-  if (shape.streams < 1 || shape.streams > most) {
-    return RefuseArgument("mapping", absl::StrCat("streams=", shape.streams),
-                          permutes ? "1 to 4 with permutations" : "1 to 8");
-  }
-  const bool iterates = shape.mapping == MixMapping::kSinkhorn;
-  if (iterates && (shape.sinkhorn_iterations < 1 || shape.sinkhorn_iterations > kMaxIterations)) {
+  const MappingTraits& traits = TraitsOf(shape.mapping);
+  const auto refuse = [&](const char* name, int value, int most, bool usual) {
     return RefuseArgument(
-        "mapping", absl::StrCat("sinkhorn_iterations=", shape.sinkhorn_iterations), "1 to 1000");
+        "mapping", absl::StrCat(name, "=", value),
+        absl::StrCat("1 to ", most, usual ? "" : absl::StrCat(" with ", traits.name)).c_str());
+  };
+  if (shape.streams < 1 || shape.streams > traits.most_streams) {
+    return refuse("streams", shape.streams, traits.most_streams,
+                  traits.most_streams == kMaxStreams);
+  }
+  const int most = traits.most_iterations;
+  if (most > 0 && (shape.sinkhorn_iterations < 1 || shape.sinkhorn_iterations > most)) {
+    return refuse("sinkhorn_iterations", shape.sinkhorn_iterations, most, most == kMaxIterations);
   }
   return absl::OkStatus();
 }
@@ -81,7 +61,7 @@ absl::Status Validate(const MixBackwardArgs<T>& args) {
   RETURN_IF_ERROR(
       ValidateStrides(kOp, args.shape, args.tokens, args.logits_stride, args.dmatrices_stride));
   if (args.tokens == 0 || NumMixLogits(args.shape) == 0) return absl::OkStatus();
-  if (args.shape.mapping == MixMapping::kSinkhorn) {
+  if (TraitsOf(args.shape.mapping).most_iterations > 0) {
     RETURN_IF_ERROR(RequirePointers(kOp, {{"workspace", args.workspace}}));
   }
   return RequirePointers(

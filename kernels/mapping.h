@@ -1,12 +1,7 @@
 // The residual mapping: from K_res logits per token to the n x n matrix H_res that mixes the old
 // streams into the new ones.  A policy: each mapping has its number of logits, its function and its
-// vector-Jacobian product; nothing above looks inside.
-//
-//   kIdentity      K = 0     H = I                      (plain residual, and mhc without mixing)
-//   kFree          K = n^2   H = the logits, row-major  (HC, arXiv 2409.19606)
-//   kSinkhorn      K = n^2   H = Sinkhorn(logits)       (mHC, arXiv 2512.24880 eq. 8, 9)
-//   kPermutations  K = n!    H = sum_k softmax(logits)_k P_k, permutations in lexicographic order,
-//                            P_k[i][perm_k(i)] = 1      (mHC-lite, arXiv 2601.05732); n <= 4
+// vector-Jacobian product; nothing above looks inside.  Those that there are: core/base/mapping.h,
+// a row each, and kernels/mappings, a file each.
 //
 // Sinkhorn: M = exp(logits), then `sinkhorn_iterations` times { divide the columns by their sums,
 // then the rows by theirs }.  Rows come last: row sums are exact and the error of a finite number
@@ -16,23 +11,23 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "core/base/mapping.h"
 
 namespace birkhoff {
-
-enum class MixMapping { kIdentity, kFree, kSinkhorn, kPermutations };
-const char* MixMappingName(MixMapping mapping);
 
 inline constexpr int kMaxStreams = 8;
 inline constexpr int kMaxMixLogits = kMaxStreams * kMaxStreams;  // >= 4! too
 
 struct MixShape {
-  MixMapping mapping = MixMapping::kSinkhorn;
-  int streams = 4;               // n, 1..8; 1..4 for kPermutations
-  int sinkhorn_iterations = 20;  // 1..1000; read by kSinkhorn alone
+  MappingKind mapping = MappingKind::kSinkhorn;
+  int streams = 4;               // n, from 1 to what the mapping's row allows
+  int sinkhorn_iterations = 20;  // likewise; read by those that iterate
 };
 
 // K_res of a valid shape.
-int NumMixLogits(const MixShape& shape);
+inline int NumMixLogits(const MixShape& shape) {
+  return NumMixLogits(shape.mapping, shape.streams);
+}
 // INVALID_ARGUMENT naming what was given and what is needed.
 absl::Status ValidateMixShape(const MixShape& shape);
 
@@ -58,7 +53,7 @@ struct MixBackwardArgs {
   T* workspace = nullptr;  // MixWorkspaceElements(shape)
 };
 
-// Scratch elements of the backward pass: the scalings of every Sinkhorn iteration.
+// Scratch elements of the backward pass: the scalings of every iteration.
 int64_t MixWorkspaceElements(const MixShape& shape);
 
 // What every backend checks first; the errors below.

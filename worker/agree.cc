@@ -34,7 +34,9 @@ void Fold(const ShareLayout& layout, std::span<const double> from, std::span<dou
       }
     }
     const int64_t begin = layout.MatrixAt(l, GainOf::kPrefix);
-    for (int64_t i = begin; i < begin + 2 * layout.matrix_elements(); ++i) to[i] += from[i];
+    // With what follows them: how the streams are mixed.
+    const int64_t end = layout.MergedAt(l) + ShareLayout::kMerged;
+    for (int64_t i = begin; i < end; ++i) to[i] += from[i];
   }
 }
 
@@ -80,6 +82,38 @@ GainReport GainsOf(const ShareLayout& layout, std::span<const double> sum, doubl
   return gain;
 }
 
+std::optional<double> FiniteOrNone(double value) {
+  return std::isfinite(value) ? std::optional<double>(value) : std::nullopt;
+}
+
+// Means over the sample of tokens.
+std::optional<MixingReport> MixingOf(const ShareLayout& layout, std::span<const double> sum) {
+  if (layout.matrix_elements() == 1) return std::nullopt;
+  MixingReport mixing;
+  double read = 0.0, write = 0.0;
+  for (int l = 0; l < layout.num_sublayers(); ++l) {
+    const double* opened = sum.data() + layout.OpenedAt(l);
+    const double* merged = sum.data() + layout.MergedAt(l);
+    const double of_opened = std::max(opened[ShareLayout::kOpenedTokens], 1.0);
+    const double of_merged = std::max(merged[ShareLayout::kMergedTokens], 1.0);
+    const auto add = [](std::vector<float>& values, double value) {
+      values.push_back(static_cast<float>(value));
+    };
+    add(mixing.saturation_by_sublayer, opened[ShareLayout::kSaturation] / of_opened);
+    add(mixing.off_diagonal_mass_by_sublayer, opened[ShareLayout::kOffDiagonal] / of_opened);
+    mixing.column_residual =
+        Larger(mixing.column_residual, opened[ShareLayout::kColumnResidual] / of_opened);
+    read += opened[ShareLayout::kRead] / of_opened / layout.num_sublayers();
+    write += opened[ShareLayout::kWrite] / of_opened / layout.num_sublayers();
+    add(mixing.identity_distance_by_sublayer, merged[ShareLayout::kFromIdentity] / of_merged);
+    add(mixing.uniform_distance_by_sublayer, merged[ShareLayout::kFromUniform] / of_merged);
+    add(mixing.stream_similarity_by_sublayer, merged[ShareLayout::kSimilarity] / of_merged);
+  }
+  mixing.read_saturation = FiniteOrNone(read);
+  mixing.write_saturation = FiniteOrNone(write);
+  return mixing;
+}
+
 }  // namespace
 
 Agreement FoldShares(const ShareLayout& layout, std::span<const double> all, int64_t total_tokens) {
@@ -102,6 +136,7 @@ Agreement FoldShares(const ShareLayout& layout, std::span<const double> all, int
   if (std::isnan(agreement.grad_norm)) agreement.grad_norm = kNan;
   if (std::isnan(agreement.loss)) agreement.loss = kNan;  // without the sign that 0/0 has
   agreement.gain = GainsOf(layout, sum, static_cast<double>(std::max<int64_t>(total_tokens, 1)));
+  agreement.mixing = MixingOf(layout, sum);
   return agreement;
 }
 

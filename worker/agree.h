@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "core/spec/step_report.h"
@@ -23,6 +24,7 @@ struct Agreement {
   int64_t non_finite = 0;  // gradient elements
   bool skip = true;        // the loss or a gradient is not finite: nobody has stepped
   GainReport gain;
+  std::optional<MixingReport> mixing;  // of models with more than one stream
 };
 
 // `all`: the shares of all ranks, back to back.  `total_tokens`: rows of all micro-batches and

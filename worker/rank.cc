@@ -397,6 +397,7 @@ class TrainingRank final : public Rank, private StepHooks {
     report.skipped = agreed_.skip;
     report.skipped_total = progress_.skipped;
     report.gain = agreed_.gain;
+    report.mixing = agreed_.mixing;
     report.memory_bytes = DeviceBytes(MyPlan());
     return report;
   }

@@ -5,9 +5,12 @@ namespace birkhoff {
 namespace {
 
 using Doubles = google::protobuf::RepeatedField<double>;
+using Floats = google::protobuf::RepeatedField<float>;
 
 void Write(const std::vector<double>& in, Doubles* out) { out->Add(in.begin(), in.end()); }
 std::vector<double> Read(const Doubles& in) { return {in.begin(), in.end()}; }
+void Write(const std::vector<float>& in, Floats* out) { out->Add(in.begin(), in.end()); }
+std::vector<float> Read(const Floats& in) { return {in.begin(), in.end()}; }
 
 void Write(const GainReport& in, v1::GainReport* out) {
   out->set_forward(in.forward);
@@ -37,6 +40,30 @@ GainReport Read(const v1::GainReport& in) {
   return out;
 }
 
+void Write(const MixingReport& in, v1::MixingReport* out) {
+  Write(in.saturation_by_sublayer, out->mutable_saturation_by_sublayer());
+  Write(in.off_diagonal_mass_by_sublayer, out->mutable_off_diagonal_mass_by_sublayer());
+  Write(in.identity_distance_by_sublayer, out->mutable_identity_distance_by_sublayer());
+  Write(in.uniform_distance_by_sublayer, out->mutable_uniform_distance_by_sublayer());
+  Write(in.stream_similarity_by_sublayer, out->mutable_stream_similarity_by_sublayer());
+  out->set_column_residual(in.column_residual);
+  if (in.read_saturation) out->set_read_saturation(*in.read_saturation);
+  if (in.write_saturation) out->set_write_saturation(*in.write_saturation);
+}
+
+MixingReport Read(const v1::MixingReport& in) {
+  MixingReport out;
+  out.saturation_by_sublayer = Read(in.saturation_by_sublayer());
+  out.off_diagonal_mass_by_sublayer = Read(in.off_diagonal_mass_by_sublayer());
+  out.identity_distance_by_sublayer = Read(in.identity_distance_by_sublayer());
+  out.uniform_distance_by_sublayer = Read(in.uniform_distance_by_sublayer());
+  out.stream_similarity_by_sublayer = Read(in.stream_similarity_by_sublayer());
+  out.column_residual = in.column_residual();
+  if (in.has_read_saturation()) out.read_saturation = in.read_saturation();
+  if (in.has_write_saturation()) out.write_saturation = in.write_saturation();
+  return out;
+}
+
 }  // namespace
 
 void ToProto(const StepReport& report, v1::StepReport* out) {
@@ -56,6 +83,7 @@ void ToProto(const StepReport& report, v1::StepReport* out) {
   out->set_skipped_total(report.skipped_total);
   if (report.validation_loss.has_value()) out->set_validation_loss(*report.validation_loss);
   Write(report.gain, out->mutable_gain());
+  if (report.mixing) Write(*report.mixing, out->mutable_mixing());
   out->set_memory_bytes(report.memory_bytes);
 }
 
@@ -77,6 +105,7 @@ StepReport FromProto(const v1::StepReport& in) {
   report.skipped_total = in.skipped_total();
   if (in.has_validation_loss()) report.validation_loss = in.validation_loss();
   report.gain = Read(in.gain());
+  if (in.has_mixing()) report.mixing = Read(in.mixing());
   report.memory_bytes = in.memory_bytes();
   return report;
 }

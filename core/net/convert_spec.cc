@@ -34,8 +34,7 @@ absl::Status Read(const v1::ResidualSpec& in, ResidualSpec* out) {
   }
   BIRKHOFF_READ(streams);
   if (in.has_mapping()) {
-    RETURN_IF_ERROR(
-        ReadEnum(in.mapping(), MappingKind::kIdentity, "model.residual.mapping", &out->mapping));
+    RETURN_IF_ERROR(ReadEnum(in.mapping(), kLastMapping, "model.residual.mapping", &out->mapping));
   }
   BIRKHOFF_READ(sinkhorn_iterations);
   BIRKHOFF_READ(alpha_init);

@@ -56,9 +56,7 @@ CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Nume
 // What stands between two sub-layers, per token, in FLOPs: its projection and its memory traffic.
 double CostModel::BoundaryFlops(const ModelSpec& model) const {
   const double n = NumStreams(model), width = model.hidden_size;
-  const double columns = model.residual.kind == ResidualKind::kMhc
-                             ? 2.0 * n + NumResidualLogits(model)
-                             : (model.residual.kind == ResidualKind::kHc ? 2.0 + n : 0.0);
+  const double columns = NumProjectionColumns(model);
   const double traffic = kForwardTraffic * n / kStreamsOfTraffic * width * element_bytes_;
   return 2.0 * n * width * columns + traffic * flops_per_byte_;
 }

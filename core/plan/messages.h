@@ -127,6 +127,9 @@ inline constexpr char kStepsMissing[] = "STEPS_MISSING";
 // The composite gain went above stability.max_gain, and came well below it again.
 inline constexpr char kGainAboveBound[] = "GAIN_ABOVE_BOUND";
 inline constexpr char kGainBack[] = "GAIN_BACK";
+// The streams became so similar that they are one, and differed again.
+inline constexpr char kStreamsCollapsed[] = "STREAMS_COLLAPSED";
+inline constexpr char kStreamsApart[] = "STREAMS_APART";
 // The output directory, or a part of it, was removed while the job ran.
 inline constexpr char kOutputRemoved[] = "OUTPUT_REMOVED";
 struct RankExited {

@@ -23,11 +23,15 @@ int Plan::RankOf(int stage, int microbatch, int microbatches) const {
 std::string PlanHash(const Plan& plan) { return Hex(StableHash(PlanToText(plan))); }
 
 std::string ModelHash(const ModelSpec& model) {
+  // A mapping's own name where its shapes do not follow from the number of its logits.
+  const bool usual = model.residual.kind != ResidualKind::kMhc ||
+                     TraitsOf(model.residual.mapping).dynamic == DynamicPart::kAll;
   return Hex(StableHash(absl::StrCat(
       model.vocab_size, " ", model.hidden_size, " ", model.num_hidden_layers, " ",
       model.num_attention_heads, " ", model.num_key_value_heads, " ", model.intermediate_size, " ",
       model.tie_embeddings, " ", static_cast<int>(model.residual.kind), " ", NumStreams(model), " ",
-      NumResidualLogits(model))));
+      NumResidualLogits(model),
+      usual ? "" : absl::StrCat(" ", TraitsOf(model.residual.mapping).name))));
 }
 
 }  // namespace birkhoff

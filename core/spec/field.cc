@@ -3,6 +3,8 @@
 
 #include <limits>
 
+#include "absl/strings/str_cat.h"
+
 namespace birkhoff {
 namespace {
 
@@ -21,6 +23,23 @@ namespace {
 constexpr int64_t kAnyLong = std::numeric_limits<int64_t>::max();
 constexpr double kAnyReal = std::numeric_limits<double>::max();
 constexpr char kPath[] = "a path";
+
+std::vector<std::string> MappingNames() {
+  std::vector<std::string> names;
+  for (const MappingTraits& mapping : kMappings) names.emplace_back(mapping.name);
+  return names;
+}
+
+std::string MeaningOfMappings() {
+  std::string text = "mhc: how the streams are mixed, read and written";
+  for (const MappingTraits& mapping : kMappings) {
+    absl::StrAppend(&text, "\n    ", mapping.name, ": ", mapping.meaning);
+    if (mapping.most_streams < 8)
+      absl::StrAppend(&text, "; 1 to ", mapping.most_streams, " streams");
+    absl::StrAppend(&text, " (", mapping.source, ")");
+  }
+  return text;
+}
 
 std::vector<Field> ModelFields() {
   return {
@@ -48,11 +67,16 @@ std::vector<Field> ModelFields() {
       {"model.residual.streams", IntField{AT(model.residual.streams), 1, 8},
        "Parallel residual streams n; the plain residual has one and ignores this"},
       {"model.residual.mapping",
-       CHOICE(model.residual.mapping, "sinkhorn", "permutations", "identity"),
-       "mhc: how logits become a doubly stochastic matrix; permutations needs at most 4 streams"},
+       ChoiceField{
+           [](const JobSpec& spec) { return static_cast<int>(spec.model.residual.mapping); },
+           [](JobSpec& spec, int index) {
+             spec.model.residual.mapping = static_cast<MappingKind>(index);
+           },
+           MappingNames()},
+       MeaningOfMappings()},
       {"model.residual.sinkhorn_iterations",
        IntField{AT(model.residual.sinkhorn_iterations), 1, 1000},
-       "Column and row normalisations of the Sinkhorn mapping"},
+       "Column and row normalisations of a mapping that iterates"},
       {"model.residual.alpha_init", RealField{AT(model.residual.alpha_init), -100, 100},
        "Initial gates a_pre, a_post, a_res of the data-dependent part"},
       {"model.residual.phi_init_std", RealField{AT(model.residual.phi_init_std), 0, 10},

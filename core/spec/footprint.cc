@@ -114,12 +114,6 @@ class LayoutBuilder {
 
   int64_t CoefficientColumns() const { return 2 * n_ + n_ * n_; }
 
-  // What the backward pass of the coefficients needs beside themselves: kernels/boundary.h.
-  int64_t LogitColumns() const {
-    if (model_.residual.kind == ResidualKind::kHc) return n_ * (n_ + 3);
-    return 2 * n_ + NumResidualLogits(model_) + 1;
-  }
-
   bool StoresX(int unit) const {
     if (unit == first_sublayer_ && !HasEmbedding()) return false;  // it stands in kInput
     return !Recomputes() || OpensBlock(unit);
@@ -129,7 +123,7 @@ class LayoutBuilder {
     if (StoresX(unit)) Add(unit, Home::kSaved, "x", n_ * C_);
     if (!IsPlain()) {
       AddScalars(unit, Home::kSaved, "coefficients", CoefficientColumns());
-      AddScalars(unit, Home::kSaved, "logits", LogitColumns());
+      AddScalars(unit, Home::kSaved, "logits", NumSavedLogits(model_));
     }
     AddScalars(unit, Home::kSaved, "inverse_rms", 1);  // of the norm
     Add(unit, Home::kSaved, "y", C_);
@@ -201,7 +195,7 @@ class LayoutBuilder {
     if (!IsPlain()) {
       AddScalarScratch("coefficients.0", CoefficientColumns());  // even sub-layers
       AddScalarScratch("coefficients.1", CoefficientColumns());  // odd sub-layers
-      AddScalarScratch("logits", LogitColumns());
+      AddScalarScratch("logits", NumSavedLogits(model_));
     }
     AddScratch("qkv", qkv_);
     AddScalarScratch("log_sum_exp", model_.num_attention_heads);

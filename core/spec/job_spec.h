@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "core/base/mapping.h"
+
 namespace birkhoff {
 
-enum class ResidualKind { kResidual, kHc, kMhc };  // YAML: residual | hc | mhc
-// Of mhc: sinkhorn | permutations | identity.
-enum class MappingKind { kSinkhorn, kPermutations, kIdentity };
+enum class ResidualKind { kResidual, kHc, kMhc };          // YAML: residual | hc | mhc
 enum class ScheduleKind { k1F1B, kDualPipeV, kDualPipe };  // 1f1b | dualpipev | dualpipe
 enum class LrScheduleKind { kConstant, kLinear, kCosine, kWsd, kStep };
 enum class DeviceKind { kAuto, kCpu, kCuda };
@@ -25,11 +25,11 @@ enum class Toggle { kAuto, kTrue, kFalse };
 struct ResidualSpec {  // [result]
   ResidualKind kind = ResidualKind::kMhc;
   int streams = 4;  // n, 1..8; residual has exactly one and ignores this
-  MappingKind mapping = MappingKind::kSinkhorn;
-  int sinkhorn_iterations = 20;         // 1..1000
-  double alpha_init = 0.01;             // mhc: a_pre, a_post, a_res; hc: the same three
-  double phi_init_std = 0.0;            // mhc: phi; hc: theta
-  double bias_on = 1.0;                 // b_pre, b_post at stream (l mod n)
+  MappingKind mapping = MappingKind::kSinkhorn;  // of mhc
+  int sinkhorn_iterations = 20;                  // 1..1000; of mappings that iterate
+  double alpha_init = 0.01;                      // mhc: a_pre, a_post, a_res; hc: the same three
+  double phi_init_std = 0.0;                     // mhc: phi; hc: theta
+  double bias_on = 1.0;                          // b_pre, b_post at stream (l mod n)
   double bias_off = -1.0;               //   and elsewhere (mhc only; hc starts as its paper says)
   double bias_res_off_diagonal = -4.0;  // b_res off the diagonal (mhc only)
   double norm_eps = 1.0e-6;             // added to the streams' mean square

@@ -11,8 +11,6 @@
 namespace birkhoff {
 namespace {
 
-int64_t Factorial(int n) { return n <= 1 ? 1 : n * Factorial(n - 1); }
-
 ParameterSpec Matrix(std::string name, int64_t rows, int64_t columns, double std) {
   return {std::move(name), {rows, columns}, /*decay=*/true, Initializer::kNormal, std};
 }
@@ -44,10 +42,12 @@ void AppendConnection(const ModelSpec& model, const std::string& prefix,
       parameters.push_back(Vector(prefix + "hc.bias", columns, Initializer::kHcBias, 0.0));
       return;
     case ResidualKind::kMhc:
-      parameters.push_back(
-          Matrix(prefix + "mhc.phi", n * model.hidden_size, columns, residual.phi_init_std));
-      parameters.push_back(
-          Vector(prefix + "mhc.alpha", 3, Initializer::kConstant, residual.alpha_init));
+      if (const int dynamic = NumProjectionColumns(model); dynamic > 0) {
+        parameters.push_back(
+            Matrix(prefix + "mhc.phi", n * model.hidden_size, dynamic, residual.phi_init_std));
+        parameters.push_back(
+            Vector(prefix + "mhc.alpha", 3, Initializer::kConstant, residual.alpha_init));
+      }
       parameters.push_back(Vector(prefix + "mhc.bias", columns, Initializer::kOneHotBias, 0.0));
       return;
   }
@@ -95,15 +95,20 @@ int NumResidualLogits(const ModelSpec& model) {
   const int n = NumStreams(model);
   if (model.residual.kind == ResidualKind::kResidual) return 0;
   if (model.residual.kind == ResidualKind::kHc) return n * n;
-  switch (model.residual.mapping) {
-    case MappingKind::kSinkhorn:
-      return n * n;
-    case MappingKind::kPermutations:
-      return static_cast<int>(Factorial(n));
-    case MappingKind::kIdentity:
-      return 0;
-  }
-  return 0;
+  return NumMixLogits(model.residual.mapping, n);
+}
+
+int NumProjectionColumns(const ModelSpec& model) {
+  const int n = NumStreams(model);
+  if (model.residual.kind == ResidualKind::kResidual) return 0;
+  if (model.residual.kind == ResidualKind::kHc) return 2 + n;
+  return NumDynamicColumns(model.residual.mapping, n);
+}
+
+int NumSavedLogits(const ModelSpec& model) {
+  const int n = NumStreams(model);
+  if (model.residual.kind == ResidualKind::kHc) return n * (n + 3);
+  return NumProjectionColumns(model) + 1;
 }
 
 int64_t ParameterSpec::NumElements() const {

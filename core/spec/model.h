@@ -22,16 +22,21 @@ int NumUnits(const ModelSpec& model);      // L + 2
 UnitKind KindOfUnit(const ModelSpec& model, int unit);
 int HeadDim(const ModelSpec& model);     // hidden_size / num_attention_heads
 int NumStreams(const ModelSpec& model);  // n; 1 for the plain residual
-// Columns of the stream-mixing logits: n^2 (Sinkhorn, hc), n! (permutations), 0 (identity,
-// residual).
+// K: the stream-mixing logits: of mhc as its mapping says (core/base/mapping.h), n^2 of hc, 0 of
+// residual.
 int NumResidualLogits(const ModelSpec& model);
+// Columns of the projection: D of mhc (core/base/mapping.h), 2 + n of hc, 0 of residual.
+int NumProjectionColumns(const ModelSpec& model);
+// What the backward pass of the coefficients needs beside themselves, of one token
+// (kernels/boundary.h).
+int NumSavedLogits(const ModelSpec& model);
 
 // How a parameter starts.  Seeded by (training.seed, name) alone.
 enum class Initializer {
   kNormal,      // N(0, scale^2)
   kConstant,    // scale
-  kOneHotBias,  // sub-layer l: bias_on at stream l mod n, bias_off elsewhere, for pre then post;
-                // then the residual part
+  kOneHotBias,  // sub-layer l: bias_on at stream l mod n, bias_off elsewhere, for pre then post
+                // (1 where the mapping's post is a plain number); then the residual part
   kHcBias,      // hc: pre one-hot at l mod n, post 1, residual identity
 };
 
@@ -57,10 +62,11 @@ struct ParameterSpec {
 //   sublayers.{l}.attention.out.weight   [C, Hq D]
 //   sublayers.{l}.ffn.gate_up.weight     [2 F, C]              rows: gate, then up
 //   sublayers.{l}.ffn.down.weight        [C, F]
-//   sublayers.{l}.mhc.phi                [n C, 2n + K]         K = NumResidualLogits
-//   sublayers.{l}.mhc.alpha, .bias       [3], [2n + K]
+//   sublayers.{l}.mhc.phi                [n C, D]              D = NumProjectionColumns
+//   sublayers.{l}.mhc.alpha, .bias       [3], [2n + K]         K = NumResidualLogits
 //   sublayers.{l}.hc.theta               [2 + n, C]            rows: pre, post, res
 //   sublayers.{l}.hc.alpha, .bias        [3], [2n + n^2]
+// (without phi and alpha where D = 0)
 //   final_norm.weight                    [C]
 //   head.weight                          [V, C]
 std::vector<ParameterSpec> ParametersOfUnit(const ModelSpec& model, int unit);

@@ -29,6 +29,23 @@ struct GainReport {
   double column_sum_min = 1.0;  // smallest composite column sum (backward)
 };
 
+// How streams are mixed; definitions in docs/metrics.md.  Of a sample of the step's tokens.
+struct MixingReport {
+  // One value per sub-layer; the first are NaN where the mapping forms no softmax.
+  std::vector<float> saturation_by_sublayer;
+  std::vector<float> off_diagonal_mass_by_sublayer;
+  std::vector<float> identity_distance_by_sublayer;  // of the composite H_l ... H_0
+  std::vector<float> uniform_distance_by_sublayer;   // the same
+  std::vector<float> stream_similarity_by_sublayer;  // after the sub-layer
+  // Over all sub-layers.
+  double column_residual = 0.0;           // the largest
+  std::optional<double> read_saturation;  // means; empty where the gate is no sigmoid
+  std::optional<double> write_saturation;
+
+  // Mean over sub-layers; empty where they have none.
+  static std::optional<double> Mean(const std::vector<float>& by_sublayer);
+};
+
 struct StepReport {
   int64_t step = 0;        // 1-based: the number of the step that has been finished
   double loss = 0.0;       // nats per target token
@@ -47,7 +64,8 @@ struct StepReport {
   int64_t skipped_total = 0;
   std::optional<double> validation_loss;
   GainReport gain;
-  int64_t memory_bytes = 0;  // of this rank: what its plan has on the device
+  std::optional<MixingReport> mixing;  // of models with more than one stream
+  int64_t memory_bytes = 0;            // of this rank: what its plan has on the device
 };
 
 // One JSON object, no newline, keys as in docs/metrics.md; non-finite numbers become null.

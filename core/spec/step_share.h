@@ -7,8 +7,13 @@
 //     H_l ... H_0     the same four
 //     H_{L-1} ... H_l the same four
 //     and [n, n] sums over tokens of the two products                               row-major
+//     and how the streams are mixed, over a sample of the tokens
+//       as it opens   tokens, saturation, off-diagonal mass, column residual,
+//                     read saturation, write saturation                      CoefficientMeasures
+//       as it merges  tokens, distance from the identity, from the uniform
+//                     matrix, similarity                                     StreamMeasures
 //
-// (the structs are those of kernels/adamw.h and kernels/gain.h).  Sums start at 0, minima at
+// (the structs are those of kernels/adamw.h, kernels/gain.h and kernels/mixing.h).  Sums start at 0, minima at
 // infinity.  All ranks' rows, gathered, are what a step is decided and reported from.
 #pragma once
 
@@ -30,6 +35,18 @@ class ShareLayout {
   static constexpr int64_t kGains = 4;  // doubles of one GainSums
   enum Gain { kForward = 0, kBackward = 1, kRowSumMin = 2, kColumnSumMin = 3 };
 
+  static constexpr int64_t kOpened = 6,
+                           kMerged = 4;  // doubles of CoefficientMeasures, StreamMeasures
+  enum Opened {
+    kOpenedTokens = 0,
+    kSaturation = 1,
+    kOffDiagonal = 2,
+    kColumnResidual = 3,
+    kRead = 4,
+    kWrite = 5
+  };
+  enum Merged { kMergedTokens = 0, kFromIdentity = 1, kFromUniform = 2, kSimilarity = 3 };
+
   int64_t length() const { return kHead + sublayers_ * PerSubLayer(); }
   int64_t GainsAt(int sublayer, GainOf of) const {
     return kHead + sublayer * PerSubLayer() + static_cast<int>(of) * kGains;
@@ -39,6 +56,8 @@ class ShareLayout {
     return GainsAt(sublayer, GainOf::kSingle) + 3 * kGains +
            (of == GainOf::kSuffix ? matrix_ : int64_t{0});
   }
+  int64_t OpenedAt(int sublayer) const { return MatrixAt(sublayer, GainOf::kSuffix) + matrix_; }
+  int64_t MergedAt(int sublayer) const { return OpenedAt(sublayer) + kOpened; }
   int64_t matrix_elements() const { return matrix_; }
   int num_sublayers() const { return sublayers_; }
 
@@ -46,7 +65,7 @@ class ShareLayout {
   void Clear(std::span<double> row) const;
 
  private:
-  int64_t PerSubLayer() const { return 3 * kGains + 2 * matrix_; }
+  int64_t PerSubLayer() const { return 3 * kGains + 2 * matrix_ + kOpened + kMerged; }
 
   const int sublayers_;
   const int64_t matrix_;

@@ -112,13 +112,17 @@ void CheckHeads(const ModelSpec& model, Problems* problems) {
 }
 
 void CheckResidual(const ResidualSpec& residual, Problems* problems) {
-  if (!Sound(*problems, {"model.residual.streams"})) return;
-  if (residual.kind == ResidualKind::kMhc && residual.mapping == MappingKind::kPermutations &&
-      residual.streams > 4) {
-    problems->push_back({"model.residual.streams", absl::StrCat(residual.streams),
-                         "1 to 4 with model.residual.mapping permutations",
-                         "the n! permutation matrices are mixed one by one; use sinkhorn"});
-  }
+  if (residual.kind != ResidualKind::kMhc) return;
+  const MappingTraits& mapping = TraitsOf(residual.mapping);
+  const auto at_most = [&](const char* field, int value, int most) {
+    if (most == 0 || value <= most || !Sound(*problems, {field})) return;
+    problems->push_back({field, absl::StrCat(value),
+                         absl::StrCat("1 to ", most, " with model.residual.mapping ", mapping.name),
+                         "use sinkhorn"});
+  };
+  at_most("model.residual.streams", residual.streams, mapping.most_streams);
+  at_most("model.residual.sinkhorn_iterations", residual.sinkhorn_iterations,
+          mapping.most_iterations);
 }
 
 void CheckData(const JobSpec& spec, Problems* problems) {

@@ -32,18 +32,12 @@ constexpr int64_t kMostStreams = 8;
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t Aligned(int64_t bytes) { return CeilDivide(bytes, kAlignment) * kAlignment; }
 
-int64_t LogitColumns(const ModelSpec& model) {
-  const int64_t n = NumStreams(model);
-  if (model.residual.kind == ResidualKind::kHc) return n * (n + 3);
-  return 2 * n + NumResidualLogits(model) + 1;
-}
-
 int64_t CpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t n = NumStreams(model);
   const int64_t sequence = std::min<int64_t>(request.sequence_length, request.tokens);
   const int64_t attention = 2 * std::min(kKernelBlock, sequence) * sequence;
   const int64_t boundary =
-      kKernelBlock * (model.hidden_size + n + 2 * n + n * n + LogitColumns(model)) +
+      kKernelBlock * (model.hidden_size + n + 2 * n + n * n + NumSavedLogits(model)) +
       2 * n * model.residual.sinkhorn_iterations * kKernelLanes;
   return std::max(attention, boundary) * SizeOf(ScalarType(request.precision));
 }
@@ -51,7 +45,7 @@ int64_t CpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
 // Coefficients and their gradients by token, then partial sums of the gradients of parameters.
 int64_t GpuBoundaryBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t n = NumStreams(model), width = model.hidden_size;
-  const int64_t logits = LogitColumns(model), residual = NumResidualLogits(model);
+  const int64_t logits = NumSavedLogits(model), residual = NumResidualLogits(model);
   // The backward pass takes the tokens in chunks, each with partial sums of its own.
   const int64_t channels_of_block = n <= 4 ? 64 : 32;
   const int64_t chunks = std::clamp<int64_t>(

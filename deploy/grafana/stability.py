@@ -89,6 +89,30 @@ def _gains():
     ]
 
 
+def _mixing():
+    def of(*names):
+        return [(of_attempt(of_job(name)), f"{LEGEND} {words}") for name, words in names]
+
+    return [
+        curves("Mixing of the streams", "Mass of H_res off its diagonal (0: the streams are not mixed), and the largest softmax "
+               "weight before Sinkhorn (1: a frozen permutation, through which no gradient passes); means over sub-layers.",
+               "percentunit", of(("birkhoff_off_diagonal_mass", "off the diagonal"),
+                                 ("birkhoff_mixing_saturation", "saturation"))),
+        curves("Saturation of H_pre and H_post", "Share of the gates within 1 % of their range of an end of it: they no longer "
+               "learn. Mean over sub-layers; mHC only.", "percentunit",
+               of(("birkhoff_read_saturation", "H_pre"), ("birkhoff_write_saturation", "H_post"))),
+        curves("Similarity of the streams", "Mean cosine of the streams after the last sub-layer; at 1 they have collapsed into "
+               "one.", "none", of(("birkhoff_stream_similarity", ""))),
+        curves("Distance of the composite", "Of the product of all H_res: from the identity (0: streams never met) and from the "
+               "uniform matrix (0: they are averaged).", "none",
+               of(("birkhoff_identity_distance", "from the identity"),
+                  ("birkhoff_uniform_distance", "from uniform"))),
+        curves("Column residual", "Distance from 1 of the worst column sum of H_res: what Sinkhorn's iterations left, the "
+               "largest over sub-layers.", "none", of(("birkhoff_column_residual", "")),
+               alerts=["BirkhoffSinkhornResidualHigh"], log=True),
+    ]
+
+
 def _side_by_side():
     def compare(title, description, fold, name, log=False):
         return curves(title, description, "none",
@@ -108,4 +132,4 @@ def build():
     return page("birkhoff-stability", "Stability",
                 "Loss, gradient norm, composite Amax gain by depth, skipped steps and spikes of training jobs.",
                 [("Verdict", _verdict()), ("Loss and gradient", _loss()), ("Gain by depth", _gains()),
-                 ("Side by side", _side_by_side())])
+                 ("Mixing", _mixing()), ("Side by side", _side_by_side())])

@@ -63,6 +63,9 @@ class CpuBackend final : public Backend<T> {
   absl::Status AccumulateGain(Stream& stream, const GainArgs<T>& args) override {
     return Enqueue(stream, args, cpu::AccumulateGain<T>);
   }
+  absl::Status AccumulateMixing(Stream& stream, const MixingArgs<T>& args) override {
+    return Enqueue(stream, args, cpu::AccumulateMixing<T>);
+  }
   absl::Status AccumulateNorm(Stream& stream, const GradientNormArgs<T>& args) override {
     return Enqueue(stream, args, cpu::AccumulateNorm<T>);
   }
@@ -85,6 +88,7 @@ class CpuBackend final : public Backend<T> {
   }
   int64_t CrossEntropyWorkspaceBytes(int64_t, int64_t) const override { return 0; }
   int64_t GainWorkspaceBytes(int, int64_t) const override { return 0; }
+  int64_t MixingWorkspaceBytes() const override { return 0; }
   int64_t NormWorkspaceBytes(const ParameterSpans<T>&) const override { return 0; }
 };
 

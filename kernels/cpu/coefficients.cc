@@ -35,19 +35,45 @@ struct BlockSums {
 
   template <typename T>
   void AddTo(int64_t bias_elements, const BoundaryGradients<T>& gradients) const {
-    for (int k = 0; k < 3; ++k) gradients.alpha[k] += T(alpha[k]);
+    for (int k = 0; k < 3 && gradients.alpha != nullptr; ++k) gradients.alpha[k] += T(alpha[k]);
     for (int64_t k = 0; k < bias_elements; ++k) gradients.bias[k] += T(bias[k]);
   }
 };
 
 // ---- mhc ----------------------------------------------------------------------------------------
 
+// The part of column k: H_pre, H_post or H_res.
+int PartOf(int n, int64_t k) { return k < n ? 0 : k < 2 * n ? 1 : 2; }
+
+template <typename T>
+T ReadWeight(ReadGate gate, T argument) {
+  const T weight = Sigmoid(argument);
+  return gate == ReadGate::kSigmoidPlusEps ? weight + T(kDeepSeekEps) : weight;
+}
+template <typename T>
+T WriteWeight(WriteGate gate, T argument) {
+  return gate == WriteGate::kScalar ? argument : T(2) * Sigmoid(argument);
+}
+
+// Gradients of their arguments, from the weights themselves.
+template <typename T>
+T ReadGradient(ReadGate gate, T weight, T gradient) {
+  const T h = gate == ReadGate::kSigmoidPlusEps ? weight - T(kDeepSeekEps) : weight;
+  return gradient * h * (T(1) - h);
+}
+template <typename T>
+T WriteGradient(WriteGate gate, T weight, T gradient) {
+  return gate == WriteGate::kScalar ? gradient : gradient * weight * (T(1) - weight / T(2));
+}
+
 template <typename T>
 void MhcProducts(const BoundaryShape& shape, const T* phi, int64_t tokens, const T* x, T* logits) {
   const int64_t width = shape.streams * shape.channels, stride = LogitsPerToken(shape);
   const int64_t columns = stride - 1;
   // v phi of all tokens in one product, then each row by its 1 / r, which is kept behind it.
-  Multiply({tokens, columns, width}, T(1), {x, width}, {phi, columns}, T(0), logits, stride);
+  if (columns > 0) {
+    Multiply({tokens, columns, width}, T(1), {x, width}, {phi, columns}, T(0), logits, stride);
+  }
   for (int64_t t = 0; t < tokens; ++t) {
     T* row = logits + t * stride;
     const T inverse = InverseRms(x + t * width, width, shape.mix_eps);
@@ -56,15 +82,24 @@ void MhcProducts(const BoundaryShape& shape, const T* phi, int64_t tokens, const
   }
 }
 
+// The argument of column k: a token's own where the column is one of the first `dynamic`.
+template <typename T>
+T ArgumentOf(const BoundaryParameters<T>& parameters, int n, int64_t dynamic, const T* logits,
+             int64_t k) {
+  if (k >= dynamic) return parameters.bias[k];
+  return parameters.alpha[PartOf(n, k)] * logits[k] + parameters.bias[k];
+}
+
 template <typename T>
 void MhcResLanes(const BoundaryShape& shape, const BoundaryParameters<T>& parameters,
                  const T* logits, LaneTokens tokens, Lane<T>* lanes) {
   const int n = shape.streams, columns = NumMixLogits(MixShapeOf(shape));
-  const int64_t stride = LogitsPerToken(shape);
+  const int64_t stride = LogitsPerToken(shape), dynamic = DynamicColumns(shape);
   for (int k = 0; k < columns; ++k) {
     for (int lane = 0; lane < kMixLanes; ++lane) {
-      const T s = lane < tokens.count ? logits[(tokens.first + lane) * stride + 2 * n + k] : T(0);
-      lanes[k][lane] = parameters.alpha[2] * s + parameters.bias[2 * n + k];
+      const bool here = lane < tokens.count;
+      const T* row = logits + (tokens.first + (here ? lane : 0)) * stride;
+      lanes[k][lane] = ArgumentOf(parameters, n, dynamic, row, 2 * n + k);
     }
   }
 }
@@ -74,7 +109,8 @@ void MhcForward(const BoundaryShape& shape, const BoundaryParameters<T>& paramet
                 const T* logits, T* coefficients) {
   const int n = shape.streams;
   const int64_t logits_stride = LogitsPerToken(shape), stride = CoefficientsPerToken(shape);
-  const T *alpha = parameters.alpha, *bias = parameters.bias;
+  const int64_t dynamic = DynamicColumns(shape);
+  const MappingTraits& traits = TraitsOf(shape.mapping);
   ForLanes(tokens, [&](LaneTokens group) {
     // H_res, for all lanes at once.
     Lane<T> lanes[kMaxMixLogits], matrix[kMaxMixLogits];
@@ -84,32 +120,31 @@ void MhcForward(const BoundaryShape& shape, const BoundaryParameters<T>& paramet
     for (int lane = 0; lane < group.count; ++lane) {
       const T* in = logits + (group.first + lane) * logits_stride;
       T* out = coefficients + (group.first + lane) * stride;
-      for (int k = 0; k < n; ++k) out[k] = Sigmoid(alpha[0] * in[k] + bias[k]);
-      for (int k = n; k < 2 * n; ++k) out[k] = T(2) * Sigmoid(alpha[1] * in[k] + bias[k]);
+      for (int k = 0; k < n; ++k) {
+        out[k] = ReadWeight(traits.read, ArgumentOf(parameters, n, dynamic, in, k));
+      }
+      for (int k = n; k < 2 * n; ++k) {
+        out[k] = WriteWeight(traits.write, ArgumentOf(parameters, n, dynamic, in, k));
+      }
       for (int k = 0; k < n * n; ++k) out[2 * n + k] = matrix[k][lane];
     }
   });
 }
 
-// Gradients of alpha p + b for p and q of one token, in the place of dcoefficients.
+// One token: sums for alpha and bias, then the gradients of the arguments of its gates -> those of
+// the raw products, of the columns that have one.
 template <typename T>
-void MhcGateBackward(int n, const T* h, const T* dh, T* dlogits) {
-  for (int k = 0; k < n; ++k) dlogits[k] = dh[k] * h[k] * (T(1) - h[k]);
-  for (int k = n; k < 2 * n; ++k) dlogits[k] = dh[k] * h[k] * (T(1) - h[k] / T(2));
-}
-
-// One token: sums for alpha and bias, then dlogits -> gradient of the raw products, in place.
-template <typename T>
-void MhcTokenBackward(const BoundaryShape& shape, const T* alpha, const T* logits, T* dproducts,
-                      T* norm, BlockSums& sums) {
-  const int n = shape.streams, columns = int(ProductsPerToken(shape));
-  const T inverse = logits[columns];
+void MhcTokenBackward(const BoundaryShape& shape, const T* alpha, const T* logits, const T* dgates,
+                      T* dproducts, T* norm, BlockSums& sums) {
+  const int n = shape.streams;
+  const int64_t columns = BiasElements(shape), dynamic = DynamicColumns(shape);
+  const T inverse = logits[dynamic];
   T through_norm = 0;
-  for (int k = 0; k < columns; ++k) {
-    const int part = k < n ? 0 : k < 2 * n ? 1 : 2;
-    sums.alpha[part] += double(dproducts[k]) * double(logits[k]);
-    sums.bias[k] += double(dproducts[k]);
-    const T dlogit = alpha[part] * dproducts[k];
+  for (int64_t k = 0; k < columns; ++k) sums.bias[k] += double(dgates[k]);
+  for (int64_t k = 0; k < dynamic; ++k) {
+    const int part = PartOf(n, k);
+    sums.alpha[part] += double(dgates[k]) * double(logits[k]);
+    const T dlogit = alpha[part] * dgates[k];
     through_norm += dlogit * logits[k];
     dproducts[k] = dlogit * inverse;
   }
@@ -122,6 +157,8 @@ void MhcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parame
                  const CoefficientBackward<T>& args, BlockSums& sums) {
   const int n = shape.streams, columns = NumMixLogits(MixShapeOf(shape));
   const int64_t stride = CoefficientsPerToken(shape), products = ProductsPerToken(shape);
+  const MappingTraits& traits = TraitsOf(shape.mapping);
+  const bool vanishes = args.equal_streams && traits.rows_sum_to_1;
   ForLanes(args.tokens, [&](LaneTokens group) {
     // The logits of H_res again, its gradient gathered into lanes, and back through the mapping.
     Lane<T> lanes[kMaxMixLogits], dmatrix[kMaxMixLogits], dlogits[kMaxMixLogits];
@@ -136,13 +173,13 @@ void MhcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& parame
     // Token by token: through the gates, then through alpha and r.
     for (int lane = 0; lane < group.count; ++lane) {
       const int64_t t = group.first + lane;
-      T* out = args.dproducts + t * products;
-      MhcGateBackward(n, args.coefficients + t * stride, args.dcoefficients + t * stride, out);
-      for (int k = 0; k < columns; ++k) {
-        out[2 * n + k] = args.equal_streams ? T(0) : dlogits[k][lane];
-      }
-      MhcTokenBackward(shape, parameters.alpha, args.logits + t * LogitsPerToken(shape), out,
-                       args.norm + t * n, sums);
+      const T *h = args.coefficients + t * stride, *dh = args.dcoefficients + t * stride;
+      T dgates[2 * kMaxStreams + kMaxMixLogits];
+      for (int k = 0; k < n; ++k) dgates[k] = ReadGradient(traits.read, h[k], dh[k]);
+      for (int k = n; k < 2 * n; ++k) dgates[k] = WriteGradient(traits.write, h[k], dh[k]);
+      for (int k = 0; k < columns; ++k) dgates[2 * n + k] = vanishes ? T(0) : dlogits[k][lane];
+      MhcTokenBackward(shape, parameters.alpha, args.logits + t * LogitsPerToken(shape), dgates,
+                       args.dproducts + t * products, args.norm + t * n, sums);
     }
   });
 }
@@ -213,7 +250,7 @@ void HcBackward(const BoundaryShape& shape, const BoundaryParameters<T>& paramet
 int64_t ProductsPerToken(const BoundaryShape& shape) {
   const int64_t n = shape.streams;
   if (shape.kind == BoundaryKind::kResidual) return 0;
-  return shape.kind == BoundaryKind::kHc ? n * (n + 2) : 2 * n + NumMixLogits(MixShapeOf(shape));
+  return shape.kind == BoundaryKind::kHc ? n * (n + 2) : DynamicColumns(shape);
 }
 
 template <typename T>
@@ -248,6 +285,7 @@ void ProjectionBackward(const BoundaryShape& shape, int64_t tokens, const T* pro
   const int64_t n = shape.streams, C = shape.channels;
   if (shape.kind == BoundaryKind::kMhc) {
     const int64_t columns = ProductsPerToken(shape), width = n * C;
+    if (columns == 0) return;
     Multiply({tokens, width, columns}, T(1), {dproducts, columns}, {projection, columns, kYes},
              T(1), dx, width);
     Multiply({width, columns, tokens}, T(1), {x, width, kYes}, {dproducts, columns}, T(1),

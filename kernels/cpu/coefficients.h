@@ -21,9 +21,9 @@ struct CoefficientBackward {
   const T* coefficients = nullptr;
   const T* logits = nullptr;
   const T* dcoefficients = nullptr;  // [tokens, 2n + n^2]
-  bool equal_streams = false;        // kMhc: the gradient of H_res's logits is exactly 0
+  bool equal_streams = false;        // as in BoundaryBackwardArgs
   T* dproducts = nullptr;            // out: gradient of the raw products (v phi, or x_j theta^T)
-                                     // kMhc [tokens, 2n + K_res], kHc [tokens, n, 2 + n]
+                                     // kMhc [tokens, D], kHc [tokens, n, 2 + n]
   T* norm = nullptr;                 // out [tokens, n]: dx_j gets -norm[j] x_j, the path through r
   T* workspace = nullptr;            // MixWorkspaceElements
 };

@@ -8,11 +8,13 @@
 
 #include "core/base/status_macros.h"
 #include "kernels/cpu/mix_lanes.h"
+#include "kernels/mappings/all.h"
+#include "kernels/with_streams.h"
 
 namespace birkhoff {
 
 int64_t MixWorkspaceElements(const MixShape& shape) {
-  if (shape.mapping != MixMapping::kSinkhorn) return 0;
+  if (TraitsOf(shape.mapping).most_iterations == 0) return 0;
   return int64_t{2} * shape.streams * shape.sinkhorn_iterations * cpu::kMixLanes;
 }
 
@@ -84,10 +86,66 @@ void PermutationsBackward(const MixShape& shape, const Lane<T>* logits, const La
   }
 }
 
-template <typename T>
-void IdentityForward(int n, Lane<T>* matrix) {
-  for (int k = 0; k < n * n; ++k) std::fill_n(matrix[k], kMixLanes, k / n == k % n ? T(1) : T(0));
-}
+// A mapping on lanes: token by token, but for those that have lanes of their own.
+template <MappingKind kKind, typename Mapping>
+struct Lanes {
+  template <typename T>
+  static void Forward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
+    WithStreams(shape.streams, [&](auto n) {
+      constexpr int kLogits = NumMixLogits(kKind, n()), kEntries = n() * n();
+      T in[kLogits + 1], out[kEntries];
+      for (int lane = 0; lane < kMixLanes; ++lane) {
+        for (int k = 0; k < kLogits; ++k) in[k] = logits[k][lane];
+        Mapping::template Forward<n()>(in, shape.sinkhorn_iterations, out);
+        for (int k = 0; k < kEntries; ++k) matrix[k][lane] = out[k];
+      }
+    });
+  }
+
+  template <typename T>
+  static void Backward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
+                       Lane<T>* dlogits, T* workspace) {
+    WithStreams(shape.streams, [&](auto n) {
+      constexpr int kLogits = NumMixLogits(kKind, n()), kEntries = n() * n();
+      T in[kLogits + 1], above[kEntries], out[kLogits + 1];
+      for (int lane = 0; lane < kMixLanes; ++lane) {
+        for (int k = 0; k < kLogits; ++k) in[k] = logits[k][lane];
+        for (int k = 0; k < kEntries; ++k) above[k] = dmatrix[k][lane];
+        Mapping::template Backward<n()>(in, above, shape.sinkhorn_iterations, workspace, out);
+        for (int k = 0; k < kLogits; ++k) dlogits[k][lane] = out[k];
+      }
+    });
+  }
+};
+
+template <MappingKind kKind>
+struct Lanes<kKind, mappings::Sinkhorn> {
+  template <typename T>
+  static void Forward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
+    SinkhornLanesForward(shape, logits, matrix);
+  }
+  template <typename T>
+  static void Backward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
+                       Lane<T>* dlogits, T* workspace) {
+    SinkhornLanesBackward(shape, logits, dmatrix, dlogits, workspace);
+  }
+};
+
+template <MappingKind kKind>
+struct Lanes<kKind, mappings::Static> : Lanes<kKind, mappings::Sinkhorn> {};
+
+template <MappingKind kKind>
+struct Lanes<kKind, mappings::Permutations> {
+  template <typename T>
+  static void Forward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
+    PermutationsForward(shape, logits, matrix);
+  }
+  template <typename T>
+  static void Backward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
+                       Lane<T>* dlogits, T*) {
+    PermutationsBackward(shape, logits, dmatrix, dlogits);
+  }
+};
 
 // Rows of the tokens [first, first + count) of `rows` into lanes; missing tokens become zeros.
 template <typename T>
@@ -110,33 +168,19 @@ void Scatter(const Lane<T>* lanes, int columns, int count, int64_t stride, T* ro
 
 template <typename T>
 void MixLanesForward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
-  switch (shape.mapping) {
-    case MixMapping::kIdentity:
-      return IdentityForward(shape.streams, matrix);
-    case MixMapping::kFree:
-      std::copy_n(logits[0], NumMixLogits(shape) * kMixLanes, matrix[0]);
-      return;
-    case MixMapping::kSinkhorn:
-      return SinkhornLanesForward(shape, logits, matrix);
-    case MixMapping::kPermutations:
-      return PermutationsForward(shape, logits, matrix);
-  }
+  WithMappingType(shape.mapping, [&](auto mapping) {
+    using Of = decltype(mapping);
+    Lanes<Of::kKind, typename Of::Type>::Forward(shape, logits, matrix);
+  });
 }
 
 template <typename T>
 void MixLanesBackward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
                       Lane<T>* dlogits, T* workspace) {
-  switch (shape.mapping) {
-    case MixMapping::kIdentity:
-      return;
-    case MixMapping::kFree:
-      std::copy_n(dmatrix[0], NumMixLogits(shape) * kMixLanes, dlogits[0]);
-      return;
-    case MixMapping::kSinkhorn:
-      return SinkhornLanesBackward(shape, logits, dmatrix, dlogits, workspace);
-    case MixMapping::kPermutations:
-      return PermutationsBackward(shape, logits, dmatrix, dlogits);
-  }
+  WithMappingType(shape.mapping, [&](auto mapping) {
+    using Of = decltype(mapping);
+    Lanes<Of::kKind, typename Of::Type>::Backward(shape, logits, dmatrix, dlogits, workspace);
+  });
 }
 
 template <typename T>

@@ -80,6 +80,9 @@ class CudaBackend final : public Backend<T> {
   absl::Status AccumulateGain(Stream& stream, const GainArgs<T>& args) override {
     return cuda::AccumulateGain(Aligned(args), Enter(stream));
   }
+  absl::Status AccumulateMixing(Stream& stream, const MixingArgs<T>& args) override {
+    return cuda::AccumulateMixing(Aligned(args), Enter(stream));
+  }
   absl::Status AccumulateNorm(Stream& stream, const GradientNormArgs<T>& args) override {
     return cuda::AccumulateNorm(Aligned(args), Enter(stream));
   }
@@ -108,6 +111,9 @@ class CudaBackend final : public Backend<T> {
   }
   int64_t GainWorkspaceBytes(int streams, int64_t tokens) const override {
     return WithAlignment(cuda::GainWorkspaceBytes(streams, tokens));
+  }
+  int64_t MixingWorkspaceBytes() const override {
+    return WithAlignment(cuda::MixingWorkspaceBytes());
   }
   int64_t NormWorkspaceBytes(const ParameterSpans<T>& parameters) const override {
     return WithAlignment(cuda::NormWorkspaceBytes(parameters.num, parameters.count));

@@ -17,7 +17,7 @@ struct CoefficientArgs {
   int64_t channels = 0;
   const float* alpha = nullptr;
   const float* bias = nullptr;
-  const float* logits = nullptr;         // p, q, s, 1 / r
+  const float* logits = nullptr;         // the dynamic ones of p, q, s, then 1 / r
   float* coefficients = nullptr;         // forward: out
   const float* made = nullptr;           // backward: the coefficients
   const float* dcoefficients = nullptr;  // backward
@@ -28,6 +28,13 @@ struct CoefficientArgs {
   bool equal_streams = false;            // backward: H_res x is x, whatever its logits
 };
 
+// The argument of column k of one token, whose logits are `in`.
+template <int N, typename Mapping>
+__device__ inline float ArgumentOf(const CoefficientArgs& args, const float* in, int k) {
+  if (k >= Mapping::kDynamic) return args.bias[k];
+  return fmaf(args.alpha[k < N ? 0 : k < 2 * N ? 1 : 2], in[k], args.bias[k]);
+}
+
 // A group of lanes owns a token, lane j its H_pre[j], H_post[j] and row j of H_res.
 // grid: MappingBlocks; shared: none.
 template <int N, typename Mapping>
@@ -35,17 +42,16 @@ __global__ __launch_bounds__(kMappingThreads) void MhcForwardKernel(CoefficientA
   const RowLane<N> lane;
   const int64_t t = MappingToken<N>(blockIdx.x, threadIdx.x);
   if (t >= args.tokens) return;
-  const float* in = args.logits + t * (2 * N + Mapping::kLogits + 1);
-  const float a_res = args.alpha[2];
+  const float* in = args.logits + t * (Mapping::kDynamic + 1);
   float row[N];
   Mapping::Forward(
-      lane, [&](int k) { return fmaf(a_res, in[2 * N + k], args.bias[2 * N + k]); },
-      args.iterations, row);
+      lane, [&](int k) { return ArgumentOf<N, Mapping>(args, in, 2 * N + k); }, args.iterations,
+      row);
   if (!lane.active()) return;
   float* out = args.coefficients + t * (2 * N + N * N);
   const int pre = lane.row, post = N + lane.row;
-  out[pre] = MhcPre(args.alpha[0], in[pre], args.bias[pre]);
-  out[post] = MhcPost(args.alpha[1], in[post], args.bias[post]);
+  out[pre] = ReadWeight<Mapping::kRead>(ArgumentOf<N, Mapping>(args, in, pre));
+  out[post] = WriteWeight<Mapping::kWrite>(ArgumentOf<N, Mapping>(args, in, post));
 #pragma unroll
   for (int j = 0; j < N; ++j) out[2 * N + lane.row * N + j] = row[j];
 }
@@ -86,19 +92,18 @@ struct CoefficientSums {
 template <int N, typename Mapping>
 __device__ inline void MhcGatesBackward(const CoefficientArgs& args, const RowLane<N>& lane,
                                         int64_t t, double* history, float* dgates) {
-  const float* in = args.logits + t * (2 * N + Mapping::kLogits + 1);
+  const float* in = args.logits + t * (Mapping::kDynamic + 1);
   const float* h = args.made + t * (2 * N + N * N);
   const float* dh = args.dcoefficients + t * (2 * N + N * N);
-  const float a_res = args.alpha[2];
   Mapping::Backward(
-      lane, [&](int k) { return fmaf(a_res, in[2 * N + k], args.bias[2 * N + k]); },
+      lane, [&](int k) { return ArgumentOf<N, Mapping>(args, in, 2 * N + k); },
       [&](int k) { return dh[2 * N + k]; }, args.iterations,
       {args.slots, kMappingThreads, history + threadIdx.x},
       [&](int k, float value) { dgates[2 * N + k] = args.equal_streams ? 0.0f : value; });
   if (!lane.active()) return;
   const int pre = lane.row, post = N + lane.row;
-  dgates[pre] = dh[pre] * h[pre] * (1.0f - h[pre]);
-  dgates[post] = dh[post] * h[post] * (1.0f - 0.5f * h[post]);
+  dgates[pre] = ReadGradient<Mapping::kRead>(h[pre], dh[pre]);
+  dgates[post] = WriteGradient<Mapping::kWrite>(h[post], dh[post]);
 }
 
 // A group of lanes owns a token.  grid: MappingBlocks; shared: the sums (a row a token), and behind
@@ -120,12 +125,13 @@ __global__ __launch_bounds__(kMappingThreads, 1) void MhcBackwardKernel(Coeffici
   }
   __syncwarp();
 
-  // Through alpha, and through r: every lane a few of the columns.
+  // Through alpha, and through r: every lane a few of the columns that depend on the token.
   float alpha[3] = {0.0f, 0.0f, 0.0f}, through_norm = 0.0f;
   if (t < args.tokens) {
-    const float* in = args.logits + t * (kColumns + 1);
-    const float inverse = in[kColumns];
-    for (int k = lane.row; k < kColumns; k += GroupLanes(N)) {
+    constexpr int kDynamic = Mapping::kDynamic;
+    const float* in = args.logits + t * (kDynamic + 1);
+    const float inverse = in[kDynamic];
+    for (int k = lane.row; k < kDynamic; k += GroupLanes(N)) {
       const int part = k < N ? 0 : k < 2 * N ? 1 : 2;
 #pragma unroll
       for (int each = 0; each < 3; ++each) {
@@ -133,7 +139,7 @@ __global__ __launch_bounds__(kMappingThreads, 1) void MhcBackwardKernel(Coeffici
       }
       const float dlogit = args.alpha[part] * dgates[k];
       through_norm = fmaf(dlogit, in[k], through_norm);
-      args.dproducts[t * kColumns + k] = dlogit * inverse;
+      args.dproducts[t * kDynamic + k] = dlogit * inverse;
     }
     through_norm = lane.Sum(through_norm);
     const float factor = inverse * inverse * through_norm / float(N * args.channels);
@@ -204,6 +210,7 @@ __global__ __launch_bounds__(kSumThreads) void AddSumsKernel(const float* sums, 
     if (int(threadIdx.x) < half) partial[threadIdx.x] += partial[threadIdx.x + half];
   }
   if (threadIdx.x > 0) return;
+  if (value < 3 && dalpha == nullptr) return;  // a mapping without a dynamic column
   float* out = value < 3 ? dalpha + value : dbias + value - 3;
   *out += float(partial[0]);
 }
@@ -224,7 +231,7 @@ int SlotsBeside(const MixShape& shape) {
   constexpr int64_t kSums = sizeof(CoefficientSums<N, 2 * N + Mapping::kLogits>);
   constexpr int64_t kSlot = int64_t{kMappingThreads} * int64_t{sizeof(double)};
   static_assert(kMaxHistoryBytes - kSums >= 2 * kSlot, "no room for a history");
-  return int(std::min<int64_t>(HistorySlots(shape), (kMaxHistoryBytes - kSums) / kSlot));
+  return int(std::min<int64_t>(HistorySlots<Mapping>(shape), (kMaxHistoryBytes - kSums) / kSlot));
 }
 
 }  // namespace
@@ -234,15 +241,16 @@ absl::Status FormCoefficients(const BoundaryShape& shape,
                               float* coefficients, StreamHandle stream) {
   CoefficientArgs args = ArgsOf(shape, parameters, logits);
   args.coefficients = coefficients;
-  WithMapping(MixShapeOf(shape), [&](auto n, auto mapping) {
-    using Mapping = decltype(mapping);
-    const unsigned blocks = MappingBlocks(n(), shape.tokens);
-    if constexpr (std::is_same_v<Mapping, FreeMapping<n()>>) {
+  const unsigned blocks = MappingBlocks(shape.streams, shape.tokens);
+  if (shape.kind == BoundaryKind::kHc) {
+    WithStreams(shape.streams, [&](auto n) {
       HcForwardKernel<n()><<<blocks, kMappingThreads, 0, stream>>>(args);
-    } else {
-      MhcForwardKernel<n(), Mapping><<<blocks, kMappingThreads, 0, stream>>>(args);
-    }
-  });
+    });
+  } else {
+    WithMapping(MixShapeOf(shape), [&](auto n, auto mapping) {
+      MhcForwardKernel<n(), decltype(mapping)><<<blocks, kMappingThreads, 0, stream>>>(args);
+    });
+  }
   return LaunchStatus("coefficients forward");
 }
 
@@ -252,7 +260,7 @@ absl::Status BackCoefficients(const BoundaryShape& shape,
                               const float* logits, bool equal_streams,
                               const BoundaryWorkspace& work, StreamHandle stream) {
   CoefficientArgs args = ArgsOf(shape, parameters, logits);
-  args.equal_streams = equal_streams;
+  args.equal_streams = equal_streams && TraitsOf(shape.mapping).rows_sum_to_1;
   args.made = coefficients;
   args.dcoefficients = work.dcoefficients;
   args.dproducts = work.dproducts;
@@ -260,16 +268,18 @@ absl::Status BackCoefficients(const BoundaryShape& shape,
   args.sums = work.sums;
   const MixShape mix = MixShapeOf(shape);
   const unsigned blocks = MappingBlocks(shape.streams, shape.tokens);
-  WithMapping(mix, [&](auto n, auto mapping) {
-    using Mapping = decltype(mapping);
-    if constexpr (std::is_same_v<Mapping, FreeMapping<n()>>) {
+  if (shape.kind == BoundaryKind::kHc) {
+    WithStreams(shape.streams, [&](auto n) {
       HcBackwardKernel<n()><<<blocks, kMappingThreads, 0, stream>>>(args);
-    } else {
+    });
+  } else {
+    WithMapping(mix, [&](auto n, auto mapping) {
+      using Mapping = decltype(mapping);
       args.slots = SlotsBeside<n(), Mapping>(mix);
       MhcBackwardKernel<n(), Mapping>
           <<<blocks, kMappingThreads, HistoryBytes(args.slots), stream>>>(args);
-    }
-  });
+    });
+  }
   RETURN_IF_ERROR(LaunchStatus("coefficients backward"));
   AddSumsKernel<<<unsigned(3 + BiasElements(shape)), kSumThreads, 0, stream>>>(
       work.sums, blocks, gradients.alpha, gradients.bias);

@@ -243,7 +243,7 @@ void Launch(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspace& work,
             StreamHandle stream) {
   const int64_t C = args.shape.channels;
   const TokenChunks chunks = ChunksOf(args.shape);
-  const int columns = kIsHc ? N + 2 : int(BiasElements(args.shape));
+  const int columns = ProjectionColumns(args.shape);
   const bool vector = MovesPacks(C, {args.dx_above, args.x, args.dnorm, args.dx, args.dy_below});
   const dim3 grid(unsigned((C + CombineChannels(N) - 1) / CombineChannels(N)),
                   unsigned(chunks.count));
@@ -271,7 +271,7 @@ absl::Status CombineGradients(const BoundaryBackwardArgs<T>& args, const Boundar
       if (shape.kind == BoundaryKind::kResidual) return Launch<1, T, false, 0>(args, work, stream);
     }
     if constexpr (kN == 4) {  // the one case with more logits than n^2
-      if (shape.mapping == MixMapping::kPermutations) {
+      if (shape.mapping == MappingKind::kPermutations) {
         return Launch<kN, T, false, 2 * kN + 24>(args, work, stream);
       }
     }
@@ -280,7 +280,7 @@ absl::Status CombineGradients(const BoundaryBackwardArgs<T>& args, const Boundar
   RETURN_IF_ERROR(LaunchStatus("CombineKernel"));
   const int64_t count = ChunksOf(shape).count;
   RETURN_IF_ERROR(AddPartials(work.gamma, count, shape.channels, args.gradients.gamma, stream));
-  if (shape.kind == BoundaryKind::kResidual) return absl::OkStatus();
+  if (ProjectionElements(shape) == 0) return absl::OkStatus();
   return AddPartials(work.projection, count, ProjectionElements(shape), args.gradients.projection,
                      stream);
 }

@@ -34,10 +34,17 @@ std::string Missing(const BoundaryDesc& desc) {
   if (shape.tokens > (int64_t{1} << 30)) return "more than 2^30 tokens";
   const bool plain = shape.kind == BoundaryKind::kResidual;
   if (!plain && shape.streams == 1) return "n=1; need n >= 2, or a plain residual";
+  const MappingTraits& mapping = TraitsOf(shape.mapping);
+  const bool usual = mapping.dynamic == DynamicPart::kAll && mapping.read == ReadGate::kSigmoid;
+  if (shape.kind == BoundaryKind::kMhc && !usual) {
+    return absl::StrCat("mapping ", mapping.name, "; need sinkhorn");
+  }
   if (desc.pass == BoundaryPass::kForward) return "";
   if (shape.kind != BoundaryKind::kMhc) return "backward of another kind; need mhc";
-  if (shape.mapping == MixMapping::kPermutations) return "backward of permutations; need sinkhorn";
-  if (shape.mapping == MixMapping::kSinkhorn &&
+  if (shape.mapping != MappingKind::kSinkhorn && shape.mapping != MappingKind::kIdentity) {
+    return absl::StrCat("backward of ", mapping.name, "; need sinkhorn");
+  }
+  if (shape.mapping == MappingKind::kSinkhorn &&
       shape.sinkhorn_iterations * shape.streams > kMostHistory) {
     return absl::StrCat("sinkhorn_iterations=", shape.sinkhorn_iterations,
                         "; need n times as many <= ", kMostHistory);
@@ -72,7 +79,7 @@ BoundaryConfig Streaming(std::string why) {
 }  // namespace
 
 int ProjectionColumns(const BoundaryShape& shape) {
-  return shape.kind == BoundaryKind::kHc ? shape.streams + 2 : int(BiasElements(shape));
+  return shape.kind == BoundaryKind::kHc ? shape.streams + 2 : int(DynamicColumns(shape));
 }
 
 BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t most_partials) {

@@ -59,7 +59,7 @@ inline TokenChunks ChunksOf(const BoundaryShape& shape) {
 // Columns of the gradient of the raw products (v phi, or x_j theta^T) per token, all streams.
 inline int64_t ProductsPerToken(const BoundaryShape& shape) {
   if (shape.kind == BoundaryKind::kHc) return shape.streams * (shape.streams + 2);
-  return BiasElements(shape);
+  return DynamicColumns(shape);
 }
 
 // The caller's workspace, cut up.

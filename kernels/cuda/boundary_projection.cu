@@ -162,7 +162,7 @@ __global__ __launch_bounds__(kThreads) void ProjectionKernel(BoundaryForwardArgs
 template <int N, typename T, bool kIsHc, int kMostColumns>
 void Launch(const BoundaryForwardArgs<T>& args, StreamHandle stream) {
   const BoundarySourceArgs<T>& source = args.source;
-  const int columns = kIsHc ? N + 2 : int(BiasElements(args.shape));
+  const int columns = ProjectionColumns(args.shape);
   const bool vector =
       MovesPacks(args.shape.channels, {args.x, source.embedding, source.x, source.y});
   const unsigned blocks = unsigned((args.shape.tokens + kTokens - 1) / kTokens);
@@ -178,7 +178,7 @@ absl::Status ProjectForward(const BoundaryForwardArgs<T>& args, StreamHandle str
     constexpr int kN = n(), kUsual = 2 * kN + kN * kN;
     if (args.shape.kind == BoundaryKind::kHc) return Launch<kN, T, true, kN + 2>(args, stream);
     if constexpr (kN == 4) {  // the one case with more logits than n^2
-      if (args.shape.mapping == MixMapping::kPermutations) {
+      if (args.shape.mapping == MappingKind::kPermutations) {
         return Launch<kN, T, false, 2 * kN + 24>(args, stream);
       }
     }

@@ -59,8 +59,8 @@ absl::Status MixForward(const MixForwardArgs<float>& args, StreamHandle stream) 
 absl::Status MixBackward(const MixBackwardArgs<float>& args, StreamHandle stream) {
   RETURN_IF_ERROR(Validate(args));
   if (args.tokens == 0 || NumMixLogits(args.shape) == 0) return absl::OkStatus();
-  const int slots = HistorySlots(args.shape);
   WithMapping(args.shape, [&](auto n, auto mapping) {
+    const int slots = HistorySlots<decltype(mapping)>(args.shape);
     MixBackwardKernel<n(), decltype(mapping)>
         <<<MappingBlocks(n(), args.tokens), kMappingThreads, HistoryBytes(slots), stream>>>(args,
                                                                                             slots);

@@ -15,16 +15,12 @@ namespace birkhoff::cuda {
 template <typename Work>
 void WithMapping(const MixShape& shape, Work&& work) {
   WithStreams(shape.streams, [&](auto n) {
-    switch (shape.mapping) {
-      case MixMapping::kIdentity:
-        return work(n, IdentityMapping<n()>());
-      case MixMapping::kFree:
-        return work(n, FreeMapping<n()>());
-      case MixMapping::kSinkhorn:
-        return work(n, SinkhornMapping<n()>());
-      case MixMapping::kPermutations:
-        if constexpr (n() <= 4) return work(n, PermutationsMapping<n()>());
-    }
+    WithMappingType(shape.mapping, [&](auto mapping) {
+      using Of = decltype(mapping);
+      if constexpr (n() <= TraitsOf(Of::kKind).most_streams) {
+        work(n, LaneMapping<n(), Of::kKind, typename Of::Type>());
+      }
+    });
   });
 }
 
@@ -45,8 +41,9 @@ __host__ __device__ inline int64_t MappingToken(unsigned block, unsigned thread)
 }
 
 // Iterations whose row scalings a block keeps in shared memory, a double a thread: up to 24.
-inline int HistorySlots(const MixShape& shape) {
-  if (shape.mapping != MixMapping::kSinkhorn) return 0;
+template <typename Mapping>
+int HistorySlots(const MixShape& shape) {
+  if (!Mapping::kKeepsHistory) return 0;
   constexpr int64_t kSlotBytes = int64_t{kMappingThreads} * int64_t{sizeof(double)};
   return int(std::min<int64_t>(shape.sinkhorn_iterations, kMaxHistoryBytes / kSlotBytes));
 }

@@ -16,6 +16,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/gain.h"
 #include "kernels/mapping.h"
+#include "kernels/mixing.h"
 #include "kernels/swiglu.h"
 
 struct CUstream_st;
@@ -53,6 +54,10 @@ int64_t CrossEntropyWorkspaceBytes(int64_t tokens, int64_t vocabulary);
 template <typename T>
 absl::Status AccumulateGain(const GainArgs<T>& args, StreamHandle stream);
 int64_t GainWorkspaceBytes(int streams, int64_t tokens);
+
+template <typename T>
+absl::Status AccumulateMixing(const MixingArgs<T>& args, StreamHandle stream);
+int64_t MixingWorkspaceBytes();
 
 template <typename T>
 absl::Status AccumulateNorm(const GradientNormArgs<T>& args, StreamHandle stream);

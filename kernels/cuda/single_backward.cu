@@ -191,7 +191,7 @@ SinglePassKernel<SingleBackwardArgs> KernelOf(const BoundaryConfig& config, bool
 
 SinglePassKernel<SingleBackwardArgs> KernelOf(const BoundaryConfig& config,
                                               const BoundaryShape& shape, bool merge) {
-  const bool sinkhorn = shape.mapping == MixMapping::kSinkhorn;
+  const bool sinkhorn = shape.mapping == MappingKind::kSinkhorn;
   return merge ? KernelOf<true>(config, sinkhorn) : KernelOf<false>(config, sinkhorn);
 }
 
@@ -237,7 +237,7 @@ absl::StatusOr<bool> SinglePassBackward(const BoundaryBackwardArgs<bf16>& args,
   const auto kernel = KernelOf(config, args.shape, merge);
   ASSIGN_OR_RETURN(const KernelResidence residence, ResidenceOf(kernel, config));
   if (residence.clusters == 0) return false;
-  if (args.shape.mapping == MixMapping::kSinkhorn) {
+  if (args.shape.mapping == MappingKind::kSinkhorn) {
     RETURN_IF_ERROR(FormBasis(args, work.basis(), stream));
   }
   ASSIGN_OR_RETURN(const int64_t clusters,

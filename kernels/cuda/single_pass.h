@@ -10,13 +10,8 @@
 
 #include <cstdint>
 
+#include "kernels/host_device.h"
 #include "kernels/types.h"
-
-#ifdef __CUDACC__
-#define BIRKHOFF_HOST_DEVICE __host__ __device__
-#else
-#define BIRKHOFF_HOST_DEVICE
-#endif
 
 namespace birkhoff::cuda {
 

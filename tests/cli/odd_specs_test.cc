@@ -467,7 +467,7 @@ const std::vector<OddSpec>& OddSpecs() {
       OddSpec{"PermutationsOfEight",
               "data: {train: t}\nmodel: {residual: {mapping: permutations, streams: 8}}\n", 64,
               "model.residual.streams: 8 is not allowed; need 1 to 4 with model.residual.mapping "
-              "permutations (the n! permutation matrices are mixed one by one; use sinkhorn)"},
+              "permutations (use sinkhorn)"},
       OddSpec{"NormEpsZero", "data: {train: t}\nmodel: {rms_norm_eps: 0}\n", 64,
               "model.rms_norm_eps: 0 is not allowed; need a finite number above 0 and up to 1"},
       OddSpec{"RopeZero", "data: {train: t}\nmodel: {rope_theta: 0}\n", 64,

@@ -73,9 +73,9 @@ class EventDice {
  private:
   JobEvent CancelOr(JobEvent other) { return Below(4) == 0 ? CancelRequested{} : other; }
   std::string AnyNotice() {
-    constexpr const char* kCodes[] = {kStepsMissing, kGainAboveBound, kGainBack, kOutputRemoved,
-                                      "UNKNOWN"};
-    return kCodes[Below(5)];
+    constexpr const char* kCodes[] = {kStepsMissing, kGainAboveBound, kGainBack, kStreamsCollapsed,
+                                      kStreamsApart, kOutputRemoved,  "UNKNOWN"};
+    return kCodes[Below(7)];
   }
   ExitCode AnyCode() {
     constexpr ExitCode kCodes[] = {

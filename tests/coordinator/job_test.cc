@@ -537,6 +537,33 @@ TEST_F(JobTest, AGainAboveItsBoundIsNewsOnceAndAgainOnceItHasBeenBack) {
   EXPECT_EQ(job_.times_above_bound(), 2);
 }
 
+TEST_F(JobTest, SaysOnceThatTheStreamsHaveCollapsedAndThatTheyAreApartAgain) {
+  Step(Created());
+  Run(1);
+  int64_t step = 0;
+  const int64_t warmup = JobSpec().lr_schedule.warmup_steps;
+  const auto codes = [&](float similarity) {
+    std::vector<std::string> said;
+    StepDone done = WithGain(++step, 1.0, 1.0);
+    done.report.mixing.emplace();
+    done.report.mixing->stream_similarity_by_sublayer = {1.0f, similarity};
+    for (const Noticed& notice : job_.NoticesAbout(done)) {
+      said.push_back(notice.code);
+      Step(notice);
+    }
+    Step(done);
+    return said;
+  };
+  while (step < warmup) EXPECT_THAT(codes(1.0f), IsEmpty()) << "they have had no time to part";
+  EXPECT_THAT(codes(0.9f), IsEmpty());
+  EXPECT_THAT(codes(0.9995f), ElementsAre("STREAMS_COLLAPSED"));
+  EXPECT_THAT(codes(1.0f), IsEmpty());
+  EXPECT_THAT(codes(0.995f), IsEmpty()) << "it wavers";
+  EXPECT_THAT(codes(std::nanf("")), IsEmpty());
+  EXPECT_THAT(codes(0.5f), ElementsAre("STREAMS_APART"));
+  EXPECT_THAT(codes(-1.0f), IsEmpty());
+}
+
 TEST_F(JobTest, AGainAboveItsBoundNamesItsNumbers) {
   Step(Created());
   Run(1);

@@ -63,6 +63,14 @@ class MetricsTest : public Fleet {
     done.report.gain.backward_by_sublayer = {2.25, 2.5};
     done.report.gain.single_forward_by_sublayer = {1.125, 1.0625};
     done.report.gain.single_backward_by_sublayer = {3, 4};
+    MixingReport& mixing = done.report.mixing.emplace();
+    mixing.saturation_by_sublayer = {std::nanf(""), std::nanf("")};  // it forms no softmax
+    mixing.off_diagonal_mass_by_sublayer = {0.25f, 0.75f};
+    mixing.identity_distance_by_sublayer = {0.5f, 0.625f};
+    mixing.uniform_distance_by_sublayer = {0.75f, 0.875f};
+    mixing.stream_similarity_by_sublayer = {1.0f, 0.9375f};
+    mixing.column_residual = 0.03125;
+    mixing.read_saturation = 0.125;
     ASSERT_TRUE(Say(rank, done).ok());
   }
 };
@@ -103,6 +111,12 @@ TEST_F(MetricsTest, ATrainingJobShowsItsLastStep) {
            "1.125\n",
            "birkhoff_amax_gain_single{job_id=\"tiny\",direction=\"backward\",sublayer=\"1\"} 4\n",
            "birkhoff_amax_gain_window_max{job_id=\"tiny\",direction=\"backward\"} 2.5\n",
+           "birkhoff_off_diagonal_mass{job_id=\"tiny\"} 0.5\n",
+           "birkhoff_column_residual{job_id=\"tiny\"} 0.03125\n",
+           "birkhoff_identity_distance{job_id=\"tiny\"} 0.625\n",
+           "birkhoff_uniform_distance{job_id=\"tiny\"} 0.875\n",
+           "birkhoff_stream_similarity{job_id=\"tiny\"} 0.9375\n",
+           "birkhoff_read_saturation{job_id=\"tiny\"} 0.125\n",
            "birkhoff_training_loss_window_max{job_id=\"tiny\"} 4.5\n",
            "birkhoff_gradient_norm_window_max{job_id=\"tiny\"} 0.75\n",
            "birkhoff_stability_events_total{job_id=\"tiny\",kind=\"skipped_step\"} 1\n",
@@ -271,6 +285,18 @@ int SeriesOf(const std::string& text, const std::string& job) {
   return series;
 }
 
+// Everything that can be measured of how streams are mixed.
+MixingReport MixingOf(size_t sublayers) {
+  MixingReport mixing;
+  for (auto* measure : {&mixing.saturation_by_sublayer, &mixing.off_diagonal_mass_by_sublayer,
+                        &mixing.identity_distance_by_sublayer, &mixing.uniform_distance_by_sublayer,
+                        &mixing.stream_similarity_by_sublayer}) {
+    measure->assign(sublayers, 0.5f);
+  }
+  mixing.read_saturation = mixing.write_saturation = 0.25;
+  return mixing;
+}
+
 // docs/metrics.md states these numbers.
 TEST_F(MetricsTest, AJobsSeriesAreAsManyAsStatedAndBounded) {
   Train();
@@ -283,6 +309,7 @@ TEST_F(MetricsTest, AJobsSeriesAreAsManyAsStatedAndBounded) {
                         &gain.single_forward_by_sublayer, &gain.single_backward_by_sublayer}) {
       gains->assign(60, 1.0);
     }
+    done.report.mixing = MixingOf(60);
     ASSERT_TRUE(Say(rank, done).ok());
   }
   ASSERT_TRUE(Say(0, Committed(1, 1)).ok());
@@ -290,13 +317,13 @@ TEST_F(MetricsTest, AJobsSeriesAreAsManyAsStatedAndBounded) {
   const std::string all = Scrape();
   const int sized = 60 * kSeriesOfASublayer + 2 * kSeriesOfAWorker;
   EXPECT_EQ(SeriesOf(all, "tiny"), kSeriesOfAnyJob + sized);
-  EXPECT_EQ(SeriesOf(all, "tiny"), 314);
+  EXPECT_EQ(SeriesOf(all, "tiny"), 322);
   const std::string few = prometheus::TextSerializer().Serialize(
       NewCoordinatorMetrics(*coordinator_, {"", 100})->Collect());
   EXPECT_LE(SeriesOf(few, "tiny"), 100);
   EXPECT_THAT(few, HasSubstr("sublayer=\"0\"")) << "the first and the last stay";
   EXPECT_THAT(few, HasSubstr("sublayer=\"59\""));
-  EXPECT_THAT(few, HasSubstr("birkhoff_series_left_out{job_id=\"tiny\"} 216\n"));
+  EXPECT_THAT(few, HasSubstr("birkhoff_series_left_out{job_id=\"tiny\"} 224\n"));
 }
 
 TEST(ChooseSeries, NeverExceedsTheBoundAndSharesWhatThereIs) {
@@ -312,7 +339,7 @@ TEST(ChooseSeries, NeverExceedsTheBoundAndSharesWhatThereIs) {
     }
   }
   EXPECT_EQ(ChooseSeries(60, 8, 1000).left_out, 0);
-  EXPECT_EQ(ChooseSeries(400, 100, 1000).workers, 67) << "half of the room is theirs";
+  EXPECT_EQ(ChooseSeries(400, 100, 1000).workers, 66) << "half of the room is theirs";
 }
 
 // The names in docs/metrics.md's tables, and those of a coordinator that has everything to show.
@@ -324,6 +351,7 @@ TEST_F(MetricsTest, TheDocumentedFamiliesAreThoseThatAreExposed) {
   GainReport& gain = done.report.gain;
   gain.forward_by_sublayer = gain.backward_by_sublayer = {1.0};
   gain.single_forward_by_sublayer = gain.single_backward_by_sublayer = {1.0};
+  done.report.mixing = MixingOf(1);
   ASSERT_TRUE(Say(0, done).ok());
   ASSERT_TRUE(Say(0, Committed(1, 1)).ok());
   ASSERT_TRUE(Submit("", "waits").ok());

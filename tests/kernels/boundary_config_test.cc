@@ -59,8 +59,10 @@ TEST(BoundaryConfig, SaysWhyItStreams) {
   desc.shape.kind = BoundaryKind::kHc;
   EXPECT_EQ(why(desc), "streaming: backward of another kind; need mhc");
   desc = Desc(kBackward, 2560);
-  desc.shape.mapping = MixMapping::kPermutations;
+  desc.shape.mapping = MappingKind::kPermutations;
   EXPECT_EQ(why(desc), "streaming: backward of permutations; need sinkhorn");
+  desc.shape.mapping = MappingKind::kRetention;  // phi has no columns for its logits
+  EXPECT_EQ(why(desc), "streaming: mapping retention; need sinkhorn");
   desc = Desc(kBackward, 2560);
   desc.shape.sinkhorn_iterations = 25;
   EXPECT_EQ(why(desc), "streaming: sinkhorn_iterations=25; need n times as many <= 96");

@@ -19,7 +19,7 @@ struct BoundaryWeights {
   BoundaryWeights(const BoundaryShape& shape, uint64_t seed, double scale = 1.0)
       : projection(Normal<T>(ProjectionElements(shape), seed,
                              1.0 / std::sqrt(double(shape.streams * shape.channels)))),
-        alpha(Normal<T>(3, seed + 1, 0.1, scale)),
+        alpha(Normal<T>(ProjectionElements(shape) == 0 ? 0 : 3, seed + 1, 0.1, scale)),
         bias(Normal<T>(BiasElements(shape), seed + 2, scale)),
         gamma(Normal<T>(shape.channels, seed + 3, 0.2, 1.3)) {}
 
@@ -86,7 +86,7 @@ BoundarySourceArgs<T> MergeOf(const BoundaryState<T>& below, const std::vector<T
 
 struct BoundaryCase {
   BoundaryKind kind = BoundaryKind::kMhc;
-  MixMapping mapping = MixMapping::kSinkhorn;
+  MappingKind mapping = MappingKind::kSinkhorn;
   int streams = 4;
   int64_t tokens = 5;
   int64_t channels = 6;
@@ -104,28 +104,32 @@ struct BoundaryCase {
 };
 
 inline std::ostream& operator<<(std::ostream& out, const BoundaryCase& c) {
-  return out << "kind " << int(c.kind) << " mapping " << MixMappingName(c.mapping) << " n "
+  return out << "kind " << int(c.kind) << " mapping " << TraitsOf(c.mapping).name << " n "
              << c.streams << " tokens " << c.tokens << " C " << c.channels << " scale " << c.scale;
 }
 
-// Every kind and mapping, n of 1 to 8, odd sizes, more tokens than a block holds.
+// Every kind, every row of the mappings' table at three and at four streams, n of 1 to 8, odd sizes,
+// more tokens than a block holds.
 inline std::vector<BoundaryCase> BoundaryCases() {
   constexpr BoundaryKind kHc = BoundaryKind::kHc, kMhc = BoundaryKind::kMhc;
-  constexpr MixMapping kSinkhorn = MixMapping::kSinkhorn;
-  return {{BoundaryKind::kResidual, kSinkhorn, 1, 5, 7, 1},
-          {BoundaryKind::kResidual, kSinkhorn, 1, 67, 3, 1},
-          {kHc, kSinkhorn, 1, 3, 5, 1},
-          {kHc, kSinkhorn, 4, 5, 6, 1},
-          {kHc, kSinkhorn, 4, 70, 3, 1},
-          {kHc, kSinkhorn, 7, 2, 9, 1},
-          {kMhc, kSinkhorn, 2, 3, 5, 1},
-          {kMhc, kSinkhorn, 4, 11, 17, 1},
-          {kMhc, kSinkhorn, 4, 5, 6, 4},
-          {kMhc, kSinkhorn, 4, 66, 3, 1},
-          {kMhc, kSinkhorn, 8, 3, 4, 1},
-          {kMhc, MixMapping::kPermutations, 3, 5, 6, 4},
-          {kMhc, MixMapping::kPermutations, 4, 3, 5, 1},
-          {kMhc, MixMapping::kIdentity, 4, 5, 6, 1}};
+  constexpr MappingKind kSinkhorn = MappingKind::kSinkhorn;
+  std::vector<BoundaryCase> cases = {{BoundaryKind::kResidual, kSinkhorn, 1, 5, 7, 1},
+                                     {BoundaryKind::kResidual, kSinkhorn, 1, 67, 3, 1},
+                                     {kHc, kSinkhorn, 1, 3, 5, 1},
+                                     {kHc, kSinkhorn, 4, 5, 6, 1},
+                                     {kHc, kSinkhorn, 4, 70, 3, 1},
+                                     {kHc, kSinkhorn, 7, 2, 9, 1},
+                                     {kMhc, kSinkhorn, 2, 3, 5, 1},
+                                     {kMhc, kSinkhorn, 4, 11, 17, 1},
+                                     {kMhc, kSinkhorn, 4, 5, 6, 4},
+                                     {kMhc, kSinkhorn, 4, 66, 3, 1},
+                                     {kMhc, kSinkhorn, 8, 3, 4, 1},
+                                     {kMhc, MappingKind::kPermutations, 3, 5, 6, 4}};
+  for (size_t mapping = 0; mapping < kMappings.size(); ++mapping) {
+    cases.push_back({kMhc, static_cast<MappingKind>(mapping), 3, 3, 5, 1});
+    cases.push_back({kMhc, static_cast<MappingKind>(mapping), 4, 5, 6, 1});
+  }
+  return cases;
 }
 
 }  // namespace birkhoff

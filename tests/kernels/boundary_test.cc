@@ -161,8 +161,11 @@ TEST(Boundary, SavesFortyNineNumbersAtFourStreams) {
   EXPECT_EQ(SavedPerToken({.streams = 4}), 49);
   EXPECT_EQ(SavedPerToken({.kind = BoundaryKind::kHc, .streams = 4}), 24 + 28);
   EXPECT_EQ(SavedPerToken({.kind = BoundaryKind::kResidual, .streams = 1}), 0);
-  EXPECT_EQ(SavedPerToken({.mapping = MixMapping::kPermutations, .streams = 4}), 24 + 8 + 24 + 1);
-  EXPECT_EQ(SavedPerToken({.mapping = MixMapping::kIdentity, .streams = 4}), 24 + 8 + 1);
+  EXPECT_EQ(SavedPerToken({.mapping = MappingKind::kPermutations, .streams = 4}), 24 + 8 + 24 + 1);
+  EXPECT_EQ(SavedPerToken({.mapping = MappingKind::kIdentity, .streams = 4}), 24 + 8 + 1);
+  EXPECT_EQ(SavedPerToken({.mapping = MappingKind::kRetention, .streams = 4}), 24 + 8 + 1);
+  EXPECT_EQ(SavedPerToken({.mapping = MappingKind::kGatedResidual, .streams = 4}), 24 + 4 + 1);
+  EXPECT_EQ(SavedPerToken({.mapping = MappingKind::kStatic, .streams = 4}), 24 + 1);
 }
 
 // ---- properties ---------------------------------------------------------------------------------
@@ -170,7 +173,7 @@ TEST(Boundary, SavesFortyNineNumbersAtFourStreams) {
 // H_pre = 1 / n by its bias, H_post = 1, H_res = I: with equal streams the plain residual.
 TEST(Boundary, MhcAtItsIdentityIsThePlainResidual) {
   const BoundaryShape mhc = {
-      .mapping = MixMapping::kIdentity, .streams = 4, .tokens = 9, .channels = 16};
+      .mapping = MappingKind::kIdentity, .streams = 4, .tokens = 9, .channels = 16};
   BoundaryShape plain = mhc;
   plain.kind = BoundaryKind::kResidual;
   plain.streams = 1;
@@ -336,8 +339,6 @@ absl::Status ForwardOf(const BoundaryShape& shape) {
 TEST(Boundary, RefusesWrongShapes) {
   ExpectRefused(ForwardOf({.kind = BoundaryKind::kResidual, .streams = 4, .channels = 8}),
                 "boundary forward: streams=4; need 1 for the plain residual");
-  ExpectRefused(ForwardOf({.mapping = MixMapping::kFree, .channels = 8}),
-                "boundary forward: mapping=free with mhc; need sinkhorn, permutations or identity");
   ExpectRefused(ForwardOf({.streams = 0, .channels = 8}), "mapping: streams=0; need 1 to 8");
   ExpectRefused(ForwardOf({.tokens = -1, .channels = 8}),
                 "boundary forward: tokens=-1; need 0 <= tokens * n < 2^31");

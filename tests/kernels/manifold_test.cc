@@ -93,7 +93,7 @@ TEST(LargestSingularValue, OfHandComputedMatrices) {
 }
 
 std::vector<Matrix> RandomMatrices(int n, double scale, int count, uint64_t seed) {
-  const MixShape shape = {.mapping = MixMapping::kSinkhorn, .streams = n};
+  const MixShape shape = {.mapping = MappingKind::kSinkhorn, .streams = n};
   const std::vector<double> logits = Normal(int64_t{count} * n * n, seed, scale);
   std::vector<double> flat(logits.size());
   EXPECT_TRUE(cpu::MixForward<double>({.shape = shape,

@@ -5,6 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <ostream>
+#include <set>
+#include <sstream>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/kernels/tensors.h"
@@ -45,7 +53,7 @@ std::vector<T> MapBackward(const MixShape& shape, const std::vector<T>& logits,
 }
 
 MixShape Sinkhorn(int streams, int iterations = 20) {
-  return {.mapping = MixMapping::kSinkhorn, .streams = streams, .sinkhorn_iterations = iterations};
+  return {.mapping = MappingKind::kSinkhorn, .streams = streams, .sinkhorn_iterations = iterations};
 }
 
 TEST(Mapping, SinkhornOfAHandComputedMatrix) {
@@ -69,7 +77,7 @@ TEST(Mapping, SinkhornConvergesToTheSymmetricTwoByTwo) {
 
 TEST(Mapping, PermutationsOfAHandComputedMatrix) {
   // Softmax weights 1/4 (identity) and 3/4 (swap).
-  const MixShape shape = {.mapping = MixMapping::kPermutations, .streams = 2};
+  const MixShape shape = {.mapping = MappingKind::kPermutations, .streams = 2};
   EXPECT_LE(RelativeError(Map<double>(shape, {0.0, std::log(3.0)}),
                           std::vector<double>{0.25, 0.75, 0.75, 0.25}),
             1e-15);
@@ -77,19 +85,19 @@ TEST(Mapping, PermutationsOfAHandComputedMatrix) {
 
 TEST(Mapping, PermutationsComeInLexicographicOrder) {
   // The fourth of six, (1, 2, 0), alone.
-  const MixShape shape = {.mapping = MixMapping::kPermutations, .streams = 3};
+  const MixShape shape = {.mapping = MappingKind::kPermutations, .streams = 3};
   const std::vector<double> logits = {-900, -900, -900, 0, -900, -900};
   EXPECT_EQ(Map(shape, logits), (std::vector<double>{0, 1, 0, 0, 0, 1, 1, 0, 0}));
 }
 
-TEST(Mapping, FreeCopiesTheLogits) {
+TEST(Mapping, UnconstrainedCopiesTheLogits) {
   const std::vector<double> logits = Normal(11 * 9, 1);
-  EXPECT_EQ(Map({.mapping = MixMapping::kFree, .streams = 3}, logits), logits);
+  EXPECT_EQ(Map({.mapping = MappingKind::kUnconstrained, .streams = 3}, logits), logits);
 }
 
 TEST(Mapping, IdentityNeedsNoLogits) {
   std::vector<float> matrices(2 * 4, 9.0f);
-  ASSERT_OK(cpu::MixForward<float>({.shape = {.mapping = MixMapping::kIdentity, .streams = 2},
+  ASSERT_OK(cpu::MixForward<float>({.shape = {.mapping = MappingKind::kIdentity, .streams = 2},
                                     .tokens = 2,
                                     .matrices = matrices.data(),
                                     .matrices_stride = 4}));
@@ -97,7 +105,7 @@ TEST(Mapping, IdentityNeedsNoLogits) {
 }
 
 struct GradientCase {
-  MixMapping mapping;
+  MappingKind mapping;
   int streams;
   double scale;
 };
@@ -108,22 +116,109 @@ TEST_P(MappingGradient, AgreesWithCentralDifferences) {
   const MixShape shape = {.mapping = GetParam().mapping, .streams = GetParam().streams};
   const int64_t tokens = 11;  // more than a lane group, and not a multiple of it
   const int64_t entries = shape.streams * shape.streams;
+  if (NumMixLogits(shape) == 0) return;  // nothing to differentiate by
   std::vector<double> logits = Normal(tokens * NumMixLogits(shape), 3, GetParam().scale);
   const std::vector<double> weight = Normal(tokens * entries, 4);
   const std::vector<double> gradient = MapBackward(shape, logits, weight);
   ExpectGradient("logits", logits, gradient, [&] { return Inner(Map(shape, logits), weight); });
 }
 
+// One stream has no gradient: OneStreamHasNoGradient below.
+std::vector<GradientCase> EveryMappingAtEveryNumberOfStreams() {
+  std::vector<GradientCase> cases;
+  for (size_t row = 0; row < kMappings.size(); ++row) {
+    const auto mapping = static_cast<MappingKind>(row);
+    for (int n = 2; n <= TraitsOf(mapping).most_streams; ++n) cases.push_back({mapping, n, 1});
+  }
+  return cases;
+}
+
+void PrintTo(const GradientCase& c, std::ostream* out) {
+  *out << TraitsOf(c.mapping).name << " n " << c.streams << " scale " << c.scale;
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, MappingGradient,
+                         testing::ValuesIn(EveryMappingAtEveryNumberOfStreams()));
 INSTANTIATE_TEST_SUITE_P(
-    Shapes, MappingGradient,
+    Scales, MappingGradient,
     testing::Values(
-        GradientCase{MixMapping::kSinkhorn, 2, 1}, GradientCase{MixMapping::kSinkhorn, 3, 4},
-        GradientCase{MixMapping::kSinkhorn, 4, 1}, GradientCase{MixMapping::kSinkhorn, 4, 4},
-        GradientCase{MixMapping::kSinkhorn, 4, 10}, GradientCase{MixMapping::kSinkhorn, 8, 4},
-        GradientCase{MixMapping::kSinkhorn, 4, 120},  // the logarithmic path
-        GradientCase{MixMapping::kFree, 3, 1}, GradientCase{MixMapping::kPermutations, 2, 4},
-        GradientCase{MixMapping::kPermutations, 3, 1},
-        GradientCase{MixMapping::kPermutations, 4, 4}));
+        GradientCase{MappingKind::kSinkhorn, 3, 4}, GradientCase{MappingKind::kSinkhorn, 4, 4},
+        GradientCase{MappingKind::kSinkhorn, 4, 10}, GradientCase{MappingKind::kSinkhorn, 8, 4},
+        GradientCase{MappingKind::kSinkhorn, 4, 120},  // the logarithmic path
+        GradientCase{MappingKind::kPermutations, 2, 4},
+        GradientCase{MappingKind::kPermutations, 4, 4}, GradientCase{MappingKind::kDeepSeek, 3, 4},
+        GradientCase{MappingKind::kDeepSeek, 4, 10}, GradientCase{MappingKind::kRetention, 4, 4}));
+
+// One block of golden/mappings.txt, which golden/make_mappings.py made in 50 digits.
+struct GoldenMapping {
+  MixShape shape;
+  std::vector<double> logits, weights, matrix, gradient;
+};
+
+std::optional<MappingKind> MappingNamed(const std::string& name) {
+  for (size_t row = 0; row < kMappings.size(); ++row) {
+    if (kMappings[row].name == name) return static_cast<MappingKind>(row);
+  }
+  return std::nullopt;
+}
+
+std::vector<double> ReadNumbers(std::istream& file, const std::string& key) {
+  std::string line, found;
+  std::getline(file, line);
+  std::istringstream words(line);
+  words >> found;
+  EXPECT_EQ(found, key);
+  return {std::istream_iterator<double>(words), {}};
+}
+
+std::vector<GoldenMapping> ReadGolden() {
+  std::ifstream file("tests/kernels/golden/mappings.txt");
+  std::vector<GoldenMapping> all;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string key, name;
+    GoldenMapping golden;
+    words >> key >> name >> golden.shape.streams >> golden.shape.sinkhorn_iterations;
+    const std::optional<MappingKind> mapping = MappingNamed(name);
+    EXPECT_TRUE(mapping.has_value()) << name;
+    golden.shape.mapping = mapping.value_or(MappingKind::kSinkhorn);
+    golden.logits = ReadNumbers(file, "logits");
+    golden.weights = ReadNumbers(file, "weights");
+    golden.matrix = ReadNumbers(file, "matrix");
+    golden.gradient = ReadNumbers(file, "gradient");
+    all.push_back(golden);
+  }
+  return all;
+}
+
+TEST(MappingGolden, HasEveryRowOfTheTableAtThreeAndAtFourStreams) {
+  std::set<std::pair<int, int>> found;
+  for (const GoldenMapping& golden : ReadGolden()) {
+    found.insert({static_cast<int>(golden.shape.mapping), golden.shape.streams});
+  }
+  EXPECT_EQ(found.size(), 2 * kMappings.size());
+}
+
+TEST(MappingGolden, ForwardAndBackwardEqualThem) {
+  for (const GoldenMapping& golden : ReadGolden()) {
+    const MixShape& shape = golden.shape;
+    const std::string name = TraitsOf(shape.mapping).name;
+    SCOPED_TRACE(name);
+    std::vector<double> matrix(golden.matrix.size());
+    ASSERT_OK(cpu::MixForward<double>({.shape = shape,
+                                       .tokens = 1,
+                                       .logits = golden.logits.data(),
+                                       .logits_stride = NumMixLogits(shape),
+                                       .matrices = matrix.data(),
+                                       .matrices_stride = shape.streams * shape.streams}));
+    EXPECT_LE(RelativeError(matrix, golden.matrix), 1e-14);
+    Worst("mapping against 50 digits, " + name, RelativeError(matrix, golden.matrix));
+    if (golden.logits.empty()) continue;
+    const std::vector<double> gradient = MapBackward(shape, golden.logits, golden.weights);
+    EXPECT_LE(RelativeError(gradient, golden.gradient), 1e-12);
+    Worst("its gradient, " + name, RelativeError(gradient, golden.gradient));
+  }
+}
 
 TEST(Mapping, OneStreamHasNoGradient) {
   EXPECT_EQ(Map(Sinkhorn(1), std::vector<double>{-4.0, 900.0}), (std::vector<double>{1, 1}));
@@ -235,7 +330,7 @@ TEST(Mapping, RefusesWhatItCannotDo) {
                                     .matrices_stride = matrices_stride});
   };
   ExpectRefused(forward(Sinkhorn(9), 1, 81, 81), "mapping: streams=9; need 1 to 8");
-  ExpectRefused(forward({.mapping = MixMapping::kPermutations, .streams = 5}, 1, 120, 25),
+  ExpectRefused(forward({.mapping = MappingKind::kPermutations, .streams = 5}, 1, 120, 25),
                 "mapping: streams=5; need 1 to 4 with permutations");
   ExpectRefused(forward(Sinkhorn(4, 0), 1, 16, 16),
                 "mapping: sinkhorn_iterations=0; need 1 to 1000");

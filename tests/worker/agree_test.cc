@@ -101,6 +101,37 @@ TEST_F(AgreeTest, TakesMinimaOverRanksAndGainsOfMeanMatrices) {
   EXPECT_DOUBLE_EQ(gain.mean_matrix_backward, 4.0);
 }
 
+TEST_F(AgreeTest, MeasuresOfMixingAreMeansOverTheSample) {
+  const auto put = [&](int rank, int64_t at, const std::vector<double>& values) {
+    std::copy(values.begin(), values.end(), Row(rank).begin() + at);
+  };
+  // Tokens; saturation, off-diagonal mass, column residual, read, write of sub-layer 0 and 1.
+  put(0, layout_.OpenedAt(0), {4, 2, 1, 0.4, 0, 4});
+  put(1, layout_.OpenedAt(1), {8, 6, 6, 1.6, 4, 0});
+  // Tokens, distances, similarity; the second sub-layer's from both ranks.
+  put(1, layout_.MergedAt(0), {4, 1, 2, 4});
+  put(0, layout_.MergedAt(1), {2, 1, 1, 1});
+  put(1, layout_.MergedAt(1), {2, 2, 3, 1});
+  const MixingReport mixing = Agree().mixing.value();
+  EXPECT_THAT(mixing.saturation_by_sublayer, ElementsAre(0.5f, 0.75f));
+  EXPECT_THAT(mixing.off_diagonal_mass_by_sublayer, ElementsAre(0.25f, 0.75f));
+  EXPECT_DOUBLE_EQ(mixing.column_residual, 0.2);
+  EXPECT_DOUBLE_EQ(mixing.read_saturation.value(), 0.25);
+  EXPECT_DOUBLE_EQ(mixing.write_saturation.value(), 0.5);
+  EXPECT_THAT(mixing.identity_distance_by_sublayer, ElementsAre(0.25f, 0.75f));
+  EXPECT_THAT(mixing.uniform_distance_by_sublayer, ElementsAre(0.5f, 1.0f));
+  EXPECT_THAT(mixing.stream_similarity_by_sublayer, ElementsAre(1.0f, 0.5f));
+  // A gate without ends has no saturation; a model of one stream is not mixed.
+  Row(1)[layout_.OpenedAt(1) + ShareLayout::kWrite] = kNan;
+  EXPECT_FALSE(Agree().mixing->write_saturation.has_value());
+  ModelSpec plain = Model();
+  plain.residual.kind = ResidualKind::kResidual;
+  const ShareLayout one(plain);
+  std::vector<double> row(one.length());
+  one.Clear(row);
+  EXPECT_FALSE(FoldShares(one, row, 10).mixing.has_value());
+}
+
 TEST_F(AgreeTest, WhatIsNotFiniteAnywhereSkipsEverywhere) {
   Row(0)[ShareLayout::kNonFinite] = 1.0;
   EXPECT_TRUE(Agree().skip);

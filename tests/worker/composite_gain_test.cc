@@ -208,6 +208,84 @@ TEST(Gains, DoNotDependOnTheCut) {
   }
 }
 
+double OffDiagonal(const Matrix& matrix) {
+  double sum = 0.0;
+  for (int k = 0; k < kStreams * kStreams; ++k) {
+    if (k / kStreams != k % kStreams) sum += std::abs(matrix[k]) / kStreams;
+  }
+  return sum;
+}
+
+double FromIdentity(const Matrix& matrix) {
+  double squares = 0.0;
+  for (int k = 0; k < kStreams * kStreams; ++k) {
+    const double away = matrix[k] - (k / kStreams == k % kStreams ? 1.0 : 0.0);
+    squares += away * away;
+  }
+  return std::sqrt(squares / (kStreams - 1));
+}
+
+TEST(Mixing, EqualsTheBruteForceOfItsSample) {
+  for (const ResidualKind kind : {ResidualKind::kHc, ResidualKind::kMhc}) {
+    Loud loud = LoudPoint(kind);
+    const auto tokens = static_cast<int64_t>(loud.batch.inputs.size());
+    StageChain<double> chain({.model = loud.model}, loud.parameters);
+    chain.Train(loud.batch);
+    std::vector<double> off_diagonal(12), from_identity(12);
+    for (int64_t k = 0; k < NumMixingTokens(tokens); ++k) {
+      Matrix prefix = Identity();
+      for (int l = 0; l < 12; ++l) {
+        const Matrix matrix = Dumped(chain, l, MixingToken(k, tokens));
+        prefix = Product(matrix, prefix);
+        off_diagonal[l] += OffDiagonal(matrix);
+        from_identity[l] += FromIdentity(prefix);
+      }
+    }
+    for (int l = 0; l < 12; ++l) {
+      const std::vector<double> mixing = chain.Mixing(l);
+      const double* merged = mixing.data() + ShareLayout::kOpened;
+      EXPECT_EQ(mixing[ShareLayout::kOpenedTokens], 8.0);
+      EXPECT_EQ(merged[ShareLayout::kMergedTokens], 8.0);
+      EXPECT_NEAR(mixing[ShareLayout::kOffDiagonal], off_diagonal[l], 1e-12 * off_diagonal[l]);
+      EXPECT_NEAR(merged[ShareLayout::kFromIdentity], from_identity[l], 1e-12 * from_identity[l]);
+      EXPECT_EQ(std::isnan(mixing[ShareLayout::kSaturation]), kind == ResidualKind::kHc);
+      EXPECT_LE(std::abs(merged[ShareLayout::kSimilarity]), 8.0);
+    }
+  }
+}
+
+TEST(Mixing, DoesNotDependOnTheCut) {
+  Loud loud = LoudPoint(ResidualKind::kMhc);
+  StageChain<double> whole({.model = loud.model}, loud.parameters);
+  whole.Train(loud.batch);
+  for (const std::vector<int>& cuts : {std::vector<int>{4, 7, 10}, {1, 2, 13}}) {
+    StageChain<double> chain({.model = loud.model, .cuts = cuts}, loud.parameters);
+    chain.Train(loud.batch);
+    for (int l = 0; l < 12; ++l) EXPECT_EQ(chain.Mixing(l), whole.Mixing(l)) << l;
+  }
+}
+
+// Streams that are written alike stay alike: the self-test of the measure, through a whole model.
+TEST(Mixing, SeesStreamsThatHaveCollapsed) {
+  ModelSpec model = SmallModel(ResidualKind::kMhc);
+  model.residual.expand = ExpandKind::kCopy;
+  const TestBatch batch = RandomBatch({9, 4}, model.vocab_size, /*seed=*/36);
+  Parameters<double> parameters = RandomParameters<double>(model, /*seed=*/37);
+  const auto similarity = [&] {
+    StageChain<double> chain({.model = model}, parameters);
+    chain.Train(batch);
+    const std::vector<double> mixing = chain.Mixing(NumSubLayers(model) - 1);
+    const double* merged = mixing.data() + ShareLayout::kOpened;
+    return merged[ShareLayout::kSimilarity] / merged[ShareLayout::kMergedTokens];
+  };
+  EXPECT_LT(similarity(), 0.99) << "random biases tell the streams apart";
+  for (auto& [name, values] : parameters.values) {
+    const bool bias = name.ends_with("mhc.bias"), gains = name.ends_with("mhc.alpha");
+    if (bias || gains) std::fill(values.begin(), values.end(), 0.0);
+  }
+  EXPECT_NEAR(similarity(), 1.0, 1e-12) << "all are written alike";
+}
+
 TEST(Gains, AreThoseOfTheReferenceInFloat32) {
   for (const ResidualKind kind : {ResidualKind::kHc, ResidualKind::kMhc}) {
     Loud loud = LoudPoint(kind);

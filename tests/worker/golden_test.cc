@@ -64,8 +64,9 @@ void SetField(const std::string& key, const std::string& value, Golden& golden) 
   if (key == "expand" && value == "one-hot") model.residual.expand = ExpandKind::kOneHot;
   if (key == "kind" && value == "residual") model.residual.kind = ResidualKind::kResidual;
   if (key == "kind" && value == "hc") model.residual.kind = ResidualKind::kHc;
-  if (key == "mapping" && value == "permutations") {
-    model.residual.mapping = MappingKind::kPermutations;
+  for (size_t row = 0; row < kMappings.size(); ++row) {
+    const bool named = key == "mapping" && value == kMappings[row].name;
+    if (named) model.residual.mapping = static_cast<MappingKind>(row);
   }
   if (key == "lengths") golden.batch.sequence_lengths = Numbers<int>(value);
   if (key == "inputs") golden.batch.inputs = Numbers<int32_t>(value);
@@ -138,7 +139,9 @@ TEST_P(GoldenTest, Float64EqualsPyTorchToTheRoundingOfTheFile) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, GoldenTest,
-                         testing::Values("residual", "hc", "mhc", "mhc_tied", "mhc_permutations"),
+                         testing::Values("residual", "hc", "mhc", "mhc_tied", "mhc_permutations",
+                                         "mhc_identity", "mhc_unconstrained", "mhc_deepseek",
+                                         "mhc_retention", "mhc_gated", "mhc_static"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -266,6 +266,15 @@ TEST(InitialValues, TellStreamsApartByTheSubLayer) {
             (std::vector<float>{1, -1, -1, 1, -1, -1, 0, -4, -4, -4, 0, -4, -4, -4, 0}));
   model.residual.mapping = MappingKind::kIdentity;
   EXPECT_EQ(Initial(model, 1, "mhc.bias"), (std::vector<float>{1, -1, -1, 1, -1, -1}));
+  model.residual.mapping = MappingKind::kUnconstrained;
+  EXPECT_EQ(Initial(model, 1, "mhc.bias"),
+            (std::vector<float>{1, -1, -1, 1, -1, -1, 1, 0, 0, 0, 1, 0, 0, 0, 1}));
+  model.residual.mapping = MappingKind::kRetention;
+  const float kept = static_cast<float>(std::log(99.0));  // 0.999 of itself
+  EXPECT_EQ(Initial(model, 1, "mhc.bias"),
+            (std::vector<float>{1, -1, -1, 1, -1, -1, kept, kept, kept}));
+  model.residual.mapping = MappingKind::kGatedResidual;
+  EXPECT_EQ(Initial(model, 1, "mhc.bias"), (std::vector<float>{1, -1, -1, 1, 1, 1}));
   model.residual.kind = ResidualKind::kHc;
   EXPECT_EQ(Initial(model, 3, "hc.bias"),
             (std::vector<float>{0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1}));

@@ -253,6 +253,11 @@ class StageChain {
     }
     return sums;
   }
+  // How a sub-layer mixes: ShareLayout's Opened, then its Merged.
+  std::vector<double> Mixing(int l) const {
+    const auto at = share_.begin() + share_layout_.OpenedAt(l);
+    return {at, at + ShareLayout::kOpened + ShareLayout::kMerged};
+  }
   double loss() const { return share_[ShareLayout::kLoss]; }
   double target_tokens() const { return share_[ShareLayout::kTargets]; }
 

@@ -16,23 +16,11 @@ BoundaryKind KindOf(ResidualKind kind) {
   return BoundaryKind::kMhc;
 }
 
-MixMapping MappingOf(MappingKind mapping) {
-  switch (mapping) {
-    case MappingKind::kSinkhorn:
-      return MixMapping::kSinkhorn;
-    case MappingKind::kPermutations:
-      return MixMapping::kPermutations;
-    case MappingKind::kIdentity:
-      return MixMapping::kIdentity;
-  }
-  return MixMapping::kSinkhorn;
-}
-
 }  // namespace
 
 BoundaryShape BoundaryShapeOf(const ModelSpec& model, int64_t tokens) {
   return {.kind = KindOf(model.residual.kind),
-          .mapping = MappingOf(model.residual.mapping),
+          .mapping = model.residual.mapping,
           .sinkhorn_iterations = model.residual.sinkhorn_iterations,
           .streams = NumStreams(model),
           .tokens = tokens,

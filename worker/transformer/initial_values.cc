@@ -26,12 +26,12 @@ int SubLayerOf(const std::string& name) {
 std::vector<double> OneHotBias(const ModelSpec& model, const ParameterSpec& parameter) {
   const ResidualSpec& residual = model.residual;
   const int n = NumStreams(model), chosen = SubLayerOf(parameter.name) % n;
+  const MappingTraits& mapping = TraitsOf(residual.mapping);
   std::vector<double> bias(2 * n, residual.bias_off);
   bias[chosen] = bias[n + chosen] = residual.bias_on;
+  if (mapping.write == WriteGate::kScalar) std::fill(bias.begin() + n, bias.end(), 1.0);
   for (int k = 0; k < NumResidualLogits(model); ++k) {
-    // Sinkhorn: the diagonal; permutations: number 0 is the identity.
-    const bool identity = residual.mapping == MappingKind::kSinkhorn ? k / n == k % n : k == 0;
-    bias.push_back(identity ? 0.0 : residual.bias_res_off_diagonal);
+    bias.push_back(mapping.start(k, n, residual.bias_res_off_diagonal));
   }
   return bias;
 }

@@ -1,5 +1,6 @@
 // The gains that TransformerStage sums: of each sub-layer's own mixing, of everything below it up
-// to it (P), and of everything from it upwards (S).
+// to it (P), and of everything from it upwards (S); and how the streams are mixed.
+#include "worker/transformer/connection.h"
 #include "worker/transformer/must.h"
 #include "worker/transformer/transformer_stage.h"
 
@@ -25,9 +26,38 @@ void TransformerStage<T>::AddGain(const Call& call, int index, GainOf of, const 
 // P is complete for a sub-layer once the boundary above it has merged.
 template <typename T>
 void TransformerStage<T>::AddForwardGains(const Call& call, int boundary) {
+  if (NumStreams(model_) > 1) AddMixing(call, boundary);
   if (boundary < NumStageSubLayers()) AddSingleGain(call, boundary);
   if (boundary == 0) return;
   AddGain(call, boundary - 1, GainOf::kPrefix, call.ScalarsAt(p_), share_layout_.matrix_elements());
+}
+
+// Of the sub-layer that opens here its coefficients; of the one that was merged what it has made of
+// the streams.
+template <typename T>
+void TransformerStage<T>::AddMixing(const Call& call, int boundary) {
+  const auto at = [&](int64_t place) { return share_ + place; };
+  MixingArgs<T> args;
+  args.shape = call.shape;
+  if (boundary < NumStageSubLayers()) {
+    const SubLayerPlaces& places = call.places.sublayers[boundary];
+    const BoundaryParameters<T> parameters = ParametersOf(weights_[boundary]);
+    args.coefficients = call.ScalarsAt(places.coefficients);
+    args.logits = call.ScalarsAt(places.logits);
+    args.alpha = parameters.alpha;
+    args.bias = parameters.bias;
+    const int64_t opened = share_layout_.OpenedAt(UnitOf(boundary) - 1);
+    args.opened = at(opened).template As<CoefficientMeasures>().address();
+  }
+  if (boundary > 0) {
+    args.prefix = call.ScalarsAt(p_);
+    args.x = call.At(call.places.x[boundary]);
+    const int64_t merged = share_layout_.MergedAt(UnitOf(boundary - 1) - 1);
+    args.merged = at(merged).template As<StreamMeasures>().address();
+  }
+  if (args.coefficients == nullptr && args.prefix == nullptr) return;
+  args.workspace = call.launch.workspace;
+  Must(backend_.AccumulateMixing(call.launch.stream, args));
 }
 
 template <typename T>

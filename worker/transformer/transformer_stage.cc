@@ -66,6 +66,7 @@ void TransformerStage<T>::CheckWorkspace(const LayoutRequest& request) const {
       backend_.GemmWorkspaceBytes(),
       backend_.CrossEntropyWorkspaceBytes(head_rows_, model_.vocab_size),
       backend_.GainWorkspaceBytes(NumStreams(model_), request.tokens),
+      backend_.MixingWorkspaceBytes(),
   });
   BIRKHOFF_CHECK(workspace->bytes >= needed, "core/spec/workspace.cc gives kernels too little");
 }

@@ -101,6 +101,7 @@ class TransformerStage final : public StageModule {
   void AddBackwardGains(const Call& call, int index);
   void AddSingleGain(const Call& call, int index);
   void AddGain(const Call& call, int index, GainOf of, const S* matrices, int64_t stride);
+  void AddMixing(const Call& call, int boundary);
 
   const ModelSpec model_;
   const StageLayout layout_;

@@ -17,8 +17,10 @@ SubLayerWeights<T> FindSubLayerWeights(const ModelSpec& model, int unit,
   weights.outer = lookup.product(prefix + (attention ? "attention.out.weight" : "ffn.down.weight"));
   if (model.residual.kind == ResidualKind::kResidual) return weights;
   const bool hc = model.residual.kind == ResidualKind::kHc;
-  weights.projection = lookup.scalar(prefix + (hc ? "hc.theta" : "mhc.phi"));
-  weights.alpha = lookup.scalar(prefix + (hc ? "hc.alpha" : "mhc.alpha"));
+  if (NumProjectionColumns(model) > 0) {
+    weights.projection = lookup.scalar(prefix + (hc ? "hc.theta" : "mhc.phi"));
+    weights.alpha = lookup.scalar(prefix + (hc ? "hc.alpha" : "mhc.alpha"));
+  }
   weights.bias = lookup.scalar(prefix + (hc ? "hc.bias" : "mhc.bias"));
   return weights;
 }

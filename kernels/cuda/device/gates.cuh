@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/base/mapping.h"
 #include "kernels/cuda/device/hopper.cuh"
 
 namespace birkhoff::cuda {
@@ -15,11 +16,28 @@ __device__ inline float Sigmoid(float x) { return __fdiv_rn(1.0f, 1.0f + expf(-x
 __device__ inline float MhcPre(float alpha, float p, float bias) {
   return Sigmoid(fmaf(alpha, p, bias));
 }
-__device__ inline float MhcPost(float alpha, float q, float bias) {
-  return 2.0f * Sigmoid(fmaf(alpha, q, bias));
-}
 __device__ inline float HcGate(float alpha, float dot, float bias) {
   return fmaf(alpha, tanhf(dot), bias);
+}
+
+// Of arguments that are already formed, as their gates say (core/base/mapping.h).
+template <ReadGate kGate>
+__device__ inline float ReadWeight(float argument) {
+  return Sigmoid(argument) + (kGate == ReadGate::kSigmoidPlusEps ? float(kDeepSeekEps) : 0.0f);
+}
+template <WriteGate kGate>
+__device__ inline float WriteWeight(float argument) {
+  return kGate == WriteGate::kScalar ? argument : 2.0f * Sigmoid(argument);
+}
+// Gradients of the arguments, from the weights themselves.
+template <ReadGate kGate>
+__device__ inline float ReadGradient(float weight, float gradient) {
+  const float h = weight - (kGate == ReadGate::kSigmoidPlusEps ? float(kDeepSeekEps) : 0.0f);
+  return gradient * h * (1.0f - h);
+}
+template <WriteGate kGate>
+__device__ inline float WriteGradient(float weight, float gradient) {
+  return kGate == WriteGate::kScalar ? gradient : gradient * weight * (1.0f - 0.5f * weight);
 }
 
 // A power of two s with s largest in [2^exponent, 2^(exponent + 1)), as far as s and 1 / s are

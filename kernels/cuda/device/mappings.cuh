@@ -1,51 +1,78 @@
-// The residual mappings of kernels/mapping.h as policies: what a kernel that makes coefficients
-// takes as its template argument.  A token belongs to a group of lanes, one for each row of H_res.
+// The residual mappings as policies: what a kernel that makes coefficients takes as its template
+// argument.  A token belongs to a group of lanes, one for each row of H_res.
 //
-//   kLogits    K_res
+//   kLogits, kDynamic, kRead, kWrite   the row of core/base/mapping.h
+//   kKeepsHistory                      reads the SinkhornHistory
 //   Forward    logit(k) -> the lane's row of H_res
 //   Backward   logit(k), dmatrix(k) -> emit(k, dlogit) for all k, each once, by some lane of the
 //              group, after every lane has read what it needs: outputs may lie over the inputs
+//
+// A mapping of kernels/mappings is made by every lane of the group for itself, which then takes its
+// row, in double where it iterates, as Sinkhorn is; those that cost most have lanes that work
+// together.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/device/sinkhorn.cuh"
+#include "kernels/mappings/all.h"
 
 namespace birkhoff::cuda {
 
-template <int N>
-struct IdentityMapping {
-  static constexpr int kLogits = 0;
-
-  template <typename Logit>
-  __device__ static void Forward(const RowLane<N>& lane, const Logit&, int, float* row) {
-#pragma unroll
-    for (int j = 0; j < N; ++j) row[j] = j == lane.row ? 1.0f : 0.0f;
-  }
-  template <typename Logit, typename Gradient, typename Emit>
-  __device__ static void Backward(const RowLane<N>&, const Logit&, const Gradient&, int,
-                                  const SinkhornHistory&, const Emit&) {}
+template <int N, MappingKind kKind>
+struct MappingRow {
+  static constexpr int kLogits = NumMixLogits(kKind, N);
+  static constexpr int kDynamic = NumDynamicColumns(kKind, N);
+  static constexpr ReadGate kRead = TraitsOf(kKind).read;
+  static constexpr WriteGate kWrite = TraitsOf(kKind).write;
+  static constexpr bool kKeepsHistory = false;
 };
 
-template <int N>
-struct FreeMapping {
-  static constexpr int kLogits = N * N;
+template <int N, MappingKind kKind, typename Mapping>
+struct LaneMapping : MappingRow<N, kKind> {
+  using MappingRow<N, kKind>::kLogits;
+  static constexpr int kMost = kLogits > 0 ? kLogits : 1;  // an array has an element
+  static constexpr int kIterations = TraitsOf(kKind).most_iterations;
+  static constexpr int kHistory = Mapping::History(N, kIterations);
+  using Real = std::conditional_t<(kIterations > 0), double, float>;
 
   template <typename Logit>
-  __device__ static void Forward(const RowLane<N>& lane, const Logit& logit, int, float* row) {
+  __device__ static void Forward(const RowLane<N>& lane, const Logit& logit, int iterations,
+                                 float* row) {
+    Real logits[kMost], matrix[N * N];
 #pragma unroll
-    for (int j = 0; j < N; ++j) row[j] = lane.active() ? logit(lane.row * N + j) : 0.0f;
+    for (int k = 0; k < kLogits; ++k) logits[k] = Real(logit(k));
+    Mapping::template Forward<N>(logits, iterations, matrix);
+#pragma unroll
+    for (int k = 0; k < N * N; ++k) {
+      if (k / N == lane.row) row[k % N] = float(matrix[k]);
+    }
   }
+
   template <typename Logit, typename Gradient, typename Emit>
-  __device__ static void Backward(const RowLane<N>& lane, const Logit&, const Gradient& dmatrix,
-                                  int, const SinkhornHistory&, const Emit& emit) {
-    if (!lane.active()) return;
+  __device__ static void Backward(const RowLane<N>& lane, const Logit& logit,
+                                  const Gradient& dmatrix, int iterations, const SinkhornHistory&,
+                                  const Emit& emit) {
+    if constexpr (kLogits > 0) {
+      Real logits[kMost], above[N * N], dlogits[kMost], history[kHistory > 0 ? kHistory : 1];
 #pragma unroll
-    for (int j = 0; j < N; ++j) emit(lane.row * N + j, dmatrix(lane.row * N + j));
+      for (int k = 0; k < kLogits; ++k) logits[k] = Real(logit(k));
+#pragma unroll
+      for (int k = 0; k < N * N; ++k) above[k] = Real(dmatrix(k));
+      Mapping::template Backward<N>(logits, above, iterations, history, dlogits);
+      // All have read: a lane every N-th logit.
+      __syncwarp(lane.mask);
+#pragma unroll
+      for (int k = 0; k < kLogits; ++k) {
+        if (k % N == lane.row) emit(k, float(dlogits[k]));
+      }
+    }
   }
 };
 
-template <int N>
-struct SinkhornMapping {
-  static constexpr int kLogits = N * N;
+template <int N, MappingKind kKind>
+struct LaneMapping<N, kKind, mappings::Sinkhorn> : MappingRow<N, kKind> {
+  static constexpr bool kKeepsHistory = true;
 
   template <typename Entry>
   __device__ static void LoadRow(const RowLane<N>& lane, const Entry& entry, float* row) {
@@ -73,6 +100,9 @@ struct SinkhornMapping {
   }
 };
 
+template <int N, MappingKind kKind>
+struct LaneMapping<N, kKind, mappings::Static> : LaneMapping<N, kKind, mappings::Sinkhorn> {};
+
 __host__ __device__ constexpr int Factorial(int n) { return n <= 1 ? 1 : n * Factorial(n - 1); }
 
 // column[k][i]: the column of row i in the k-th permutation of n, in lexicographic order: the
@@ -96,9 +126,9 @@ struct PermutationTable {
 };
 
 // Every lane makes all n! weights; the matrix is theirs to share.
-template <int N>
-struct PermutationsMapping {
-  static constexpr int kLogits = Factorial(N);
+template <int N, MappingKind kKind>
+struct LaneMapping<N, kKind, mappings::Permutations> : MappingRow<N, kKind> {
+  using MappingRow<N, kKind>::kLogits;
 
   template <typename Logit>
   __device__ static void Softmax(const Logit& logit, float* weights) {

@@ -33,6 +33,9 @@ void Fill(Message& message, const FieldDescriptor& field, size_t count) {
       case FieldDescriptor::CPPTYPE_DOUBLE:
         reflection.AddDouble(&message, &field, 1.0);
         break;
+      case FieldDescriptor::CPPTYPE_FLOAT:
+        reflection.AddFloat(&message, &field, 1.0f);
+        break;
       case FieldDescriptor::CPPTYPE_INT32:
         reflection.AddInt32(&message, &field, 1);
         break;

@@ -9,6 +9,8 @@
 #include <limits>
 #include <random>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "core/net/convert.h"
 #include "core/net/wire.h"
 #include "core/plan/compile.h"
@@ -66,6 +68,8 @@ class Filler {
         const double value = 0.25 + Below(1'000'000) / 3.0;
         return many ? r->AddDouble(message, field, value) : r->SetDouble(message, field, value);
       }
+      case FieldDescriptor::CPPTYPE_FLOAT:
+        return r->AddFloat(message, field, 0.25f + static_cast<float>(Below(1000)));
       case FieldDescriptor::CPPTYPE_INT32:
         return many ? r->AddInt32(message, field, Number(field))
                     : r->SetInt32(message, field, Number(field));
@@ -159,6 +163,17 @@ TEST(Convert, AStepReportKeepsWhatIsNotANumberAndWhatIsAbsent) {
   EXPECT_EQ(back.grad_norm, report.grad_norm);
   EXPECT_FALSE(back.mfu.has_value());
   EXPECT_FALSE(back.validation_loss.has_value());
+}
+
+TEST(Convert, EveryMappingHasItsNumberOnTheWire) {
+  const auto* type = v1::MappingKind_descriptor();
+  ASSERT_EQ(type->value_count(), static_cast<int>(kMappings.size()) + 1);
+  for (size_t row = 0; row < kMappings.size(); ++row) {
+    const auto* value = type->FindValueByNumber(static_cast<int>(row) + 1);
+    ASSERT_NE(value, nullptr) << kMappings[row].name;
+    EXPECT_EQ(value->name(),
+              absl::StrCat("MAPPING_KIND_", absl::AsciiStrToUpper(kMappings[row].name)));
+  }
 }
 
 TEST(Convert, AbsentFieldsOfASpecHaveTheirDefaults) {

@@ -38,8 +38,8 @@ constexpr int64_t kAll = 128 + 2 * (kAttention + kFfn) + 16 + 128;
 constexpr int64_t kOwned = 128 + 2 * (339 + 435) + 8 + 128;
 constexpr int64_t kCopies = 128 + 2 * (192 + 288) + 128;  // multiples of 32 all of them
 constexpr int kParameters = 1 + 4 * 6 + 2;
-// 4 and, for each of 4 sub-layers, 3 x 4 gains and 2 matrices [2, 2].
-constexpr int64_t kShareRow = (4 + 4 * (12 + 8)) * 8;
+// 4 and, for each of 4 sub-layers, 3 x 4 gains, 2 matrices [2, 2] and 6 + 4 measures of mixing.
+constexpr int64_t kShareRow = (4 + 4 * (12 + 8 + 10)) * 8;
 constexpr int64_t kBatch = 3 * 64;  // three arrays of 4 words
 
 TEST(Memory, OfOneCpuByHand) {

@@ -288,6 +288,14 @@ TEST(ExplainTest, ShowsMeaningLimitsAndDefault) {
   EXPECT_EQ(ExplainField("model.residual.stream"), "");
 }
 
+TEST(ExplainTest, NamesEveryMappingWithItsSource) {
+  const std::string text = ExplainField("model.residual.mapping");
+  for (const MappingTraits& mapping : kMappings) {
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("\n    ", mapping.name, ": ")));
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("(", mapping.source, ")")));
+  }
+}
+
 TEST(NearestPathTest, FindsTheNameThatWasMeant) {
   EXPECT_EQ(NearestPath("model.hiddensize"), "model.hidden_size");
   EXPECT_EQ(NearestPath("training.lr"), "optimizer.lr");  // right name, wrong section

@@ -123,6 +123,29 @@ TEST(Model, MappingDecidesTheNumberOfLogits) {
   EXPECT_EQ(NumStreams(model), 1);
 }
 
+TEST(Model, MappingDecidesTheColumnsOfPhi) {
+  ModelSpec model = SmallModel(ResidualKind::kMhc);
+  model.residual.streams = 4;
+  EXPECT_EQ(NumProjectionColumns(model), 24);
+  EXPECT_EQ(NumSavedLogits(model), 25);
+  model.residual.mapping = MappingKind::kRetention;
+  EXPECT_EQ(NumResidualLogits(model), 4);
+  EXPECT_EQ(NumProjectionColumns(model), 8);
+  model.residual.mapping = MappingKind::kGatedResidual;
+  EXPECT_EQ(NumProjectionColumns(model), 4);
+  // Biases alone: there is no phi and no alpha.
+  model.residual.mapping = MappingKind::kStatic;
+  EXPECT_EQ(NumProjectionColumns(model), 0);
+  EXPECT_EQ(NumSavedLogits(model), 1);
+  const std::vector<ParameterSpec> parameters = ParametersOfUnit(model, 1);
+  EXPECT_EQ(parameters.size(), 4u);
+  EXPECT_EQ(parameters.back().name, "sublayers.0.mhc.bias");
+  EXPECT_EQ(parameters.back().NumElements(), 24);
+  model.residual.kind = ResidualKind::kHc;
+  EXPECT_EQ(NumProjectionColumns(model), 6);
+  EXPECT_EQ(NumSavedLogits(model), 28);
+}
+
 TEST(Model, CountsFlopsOfProductsAlone) {
   const ModelSpec model = SmallModel(ResidualKind::kMhc);
   const int sequence = 10;

@@ -50,8 +50,11 @@ INSTANTIATE_TEST_SUITE_P(
         WrongFields{"PermutationStreams",
                     {"model.residual.mapping=permutations", "model.residual.streams=5"},
                     "model.residual.streams: 5 is not allowed; need 1 to 4 with "
-                    "model.residual.mapping permutations (the n! permutation matrices are mixed "
-                    "one by one; use sinkhorn)"},
+                    "model.residual.mapping permutations (use sinkhorn)"},
+        WrongFields{"DeepSeekIterations",
+                    {"model.residual.mapping=deepseek", "model.residual.sinkhorn_iterations=33"},
+                    "model.residual.sinkhorn_iterations: 33 is not allowed; need 1 to 32 with "
+                    "model.residual.mapping deepseek (use sinkhorn)"},
         WrongFields{"Heads",
                     {"model.hidden_size=130"},
                     "model.hidden_size: 130 is not allowed; need a multiple of "

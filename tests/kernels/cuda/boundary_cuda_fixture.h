@@ -1,6 +1,7 @@
 // Inputs, buffers and error limits of the boundary's tests on a GPU.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -299,14 +300,19 @@ inline std::vector<double> CoefficientsFrom(const BoundaryShape& shape,
       }
       continue;
     }
+    const MappingTraits& traits = TraitsOf(shape.mapping);
+    const auto argument = [&](int64_t k) {
+      const double bias = weights.bias[size_t(k)];
+      if (k >= DynamicColumns(shape)) return bias;
+      return weights.alpha[k < n ? 0 : k < 2 * n ? 1 : 2] * in[k] + bias;
+    };
     for (int k = 0; k < 2 * n; ++k) {
-      const double gate = weights.alpha[k < n ? 0 : 1] * in[k] + weights.bias[size_t(k)];
-      h[k] = (k < n ? 1.0 : 2.0) / (1.0 + std::exp(-gate));
+      h[k] = (k < n ? 1.0 : 2.0) / (1.0 + std::exp(-argument(k)));
+      if (k < n && traits.read == ReadGate::kSigmoidPlusEps) h[k] += kDeepSeekEps;
+      if (k >= n && traits.write == WriteGate::kScalar) h[k] = argument(k);
     }
     std::vector<double> res(size_t(columns + 1));
-    for (int64_t k = 0; k < columns; ++k) {
-      res[size_t(k)] = weights.alpha[2] * in[2 * n + k] + weights.bias[size_t(2 * n + k)];
-    }
+    for (int64_t k = 0; k < columns; ++k) res[size_t(k)] = argument(2 * n + k);
     const absl::Status status = cpu::MixForward<double>({.shape = mix,
                                                          .tokens = 1,
                                                          .logits = res.data(),
@@ -380,17 +386,17 @@ inline std::vector<double> Gates(const BoundaryShape& shape,
 inline std::vector<BoundaryCase> CudaCases() {
   constexpr BoundaryKind kResidual = BoundaryKind::kResidual, kHc = BoundaryKind::kHc,
                          kMhc = BoundaryKind::kMhc;
-  constexpr MixMapping kSinkhorn = MixMapping::kSinkhorn;
-  std::vector<std::pair<BoundaryKind, MixMapping>> kinds = {{kResidual, kSinkhorn},
-                                                            {kHc, kSinkhorn},
-                                                            {kMhc, kSinkhorn},
-                                                            {kMhc, MixMapping::kPermutations},
-                                                            {kMhc, MixMapping::kIdentity}};
+  constexpr MappingKind kSinkhorn = MappingKind::kSinkhorn;
+  std::vector<std::pair<BoundaryKind, MappingKind>> kinds = {{kResidual, kSinkhorn},
+                                                             {kHc, kSinkhorn},
+                                                             {kMhc, kSinkhorn},
+                                                             {kMhc, MappingKind::kPermutations},
+                                                             {kMhc, MappingKind::kIdentity}};
   std::vector<BoundaryCase> cases;
   for (const auto& [kind, mapping] : kinds) {
     for (const int streams : {1, 2, 3, 4, 8}) {
       if (kind == kResidual && streams > 1) continue;
-      if (mapping == MixMapping::kPermutations && streams > 4) continue;
+      if (mapping == MappingKind::kPermutations && streams > 4) continue;
       for (const int64_t channels : {8, 64, 100, 768, 2048}) {
         for (const int64_t tokens : {0, 1, 5, 257}) {
           if (tokens == 257 && channels == 2048 && streams != 4) continue;
@@ -399,6 +405,14 @@ inline std::vector<BoundaryCase> CudaCases() {
         }
       }
     }
+  }
+  // The other rows of the mappings' table, which differ in the coefficients alone.
+  for (size_t row = 0; row < kMappings.size(); ++row) {
+    const auto mapping = static_cast<MappingKind>(row);
+    const auto swept = [&](const auto& pair) { return pair.second == mapping; };
+    if (std::any_of(kinds.begin(), kinds.end(), swept)) continue;
+    cases.push_back({kMhc, mapping, 3, 5, 100, 1.0});
+    cases.push_back({kMhc, mapping, 4, 70, 64, 1.0});
   }
   if (SmallSweep()) {
     cases.push_back({kMhc, kSinkhorn, 4, 70, 264, 1.0});

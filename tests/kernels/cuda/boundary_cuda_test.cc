@@ -484,7 +484,7 @@ TYPED_TEST(BoundaryCuda, BackwardMatchesTheReference) {
 
 TYPED_TEST(BoundaryCuda, HeadBackwardMatchesTheReference) {
   for (const BoundaryCase& c : Cases()) {
-    if (c.kind == BoundaryKind::kMhc && c.mapping == MixMapping::kPermutations) continue;
+    if (c.kind == BoundaryKind::kMhc && c.mapping == MappingKind::kPermutations) continue;
     CheckHeadBackward<typename TestFixture::T>(c, StreamContract::kMean);
     CheckHeadBackward<typename TestFixture::T>(c, StreamContract::kSum);
   }
@@ -492,14 +492,14 @@ TYPED_TEST(BoundaryCuda, HeadBackwardMatchesTheReference) {
 
 TYPED_TEST(BoundaryCuda, EmbeddingBackwardAddsRepeatedIds) {
   for (const BoundaryCase& c : Cases()) {
-    if (c.kind == BoundaryKind::kMhc && c.mapping != MixMapping::kSinkhorn) continue;
+    if (c.kind == BoundaryKind::kMhc && c.mapping != MappingKind::kSinkhorn) continue;
     CheckEmbedBackward<typename TestFixture::T>(c, StreamExpand::kCopy);
     CheckEmbedBackward<typename TestFixture::T>(c, StreamExpand::kOneHot);
   }
 }
 
 TYPED_TEST(BoundaryCuda, RowsOfZerosGiveNoNaN) {
-  const BoundaryCase c = {BoundaryKind::kMhc, MixMapping::kSinkhorn, 4, 5, 64, 1.0};
+  const BoundaryCase c = {BoundaryKind::kMhc, MappingKind::kSinkhorn, 4, 5, 64, 1.0};
   const BoundaryShape shape = c.shape();
   BoundaryInputs<typename TestFixture::T> in(shape);
   in.x.assign(in.x.size(), typename TestFixture::T{});
@@ -516,7 +516,7 @@ TYPED_TEST(BoundaryCuda, RowsOfZerosGiveNoNaN) {
 }
 
 TYPED_TEST(BoundaryCuda, ANaNStaysInItsToken) {
-  const BoundaryCase c = {BoundaryKind::kMhc, MixMapping::kSinkhorn, 4, 5, 64, 1.0};
+  const BoundaryCase c = {BoundaryKind::kMhc, MappingKind::kSinkhorn, 4, 5, 64, 1.0};
   const BoundaryShape shape = c.shape();
   BoundaryInputs<typename TestFixture::T> in(shape);
   std::vector<float> x = Widen(in.x);

@@ -105,7 +105,7 @@ Reference MapReference(const MixShape& shape, int64_t tokens, const std::vector<
 // gradient and, for what logarithms of the size of the logits leave, 1e-11 of dH.
 void CheckSinkhorn(int streams, int iterations, double logit_scale, double gradient_scale) {
   const MixShape shape = {
-      .mapping = MixMapping::kSinkhorn, .streams = streams, .sinkhorn_iterations = iterations};
+      .mapping = MappingKind::kSinkhorn, .streams = streams, .sinkhorn_iterations = iterations};
   const int64_t tokens = iterations > 100 ? 5 : 130, entries = streams * streams;
   const std::vector<float> logits = Normal<float>(tokens * entries, 31, logit_scale);
   const std::vector<float> dmatrices = Normal<float>(tokens * entries, 32, gradient_scale);
@@ -162,7 +162,7 @@ TEST(MappingCuda, SinkhornTakesAThousandIterations) {
 }
 
 TEST(MappingCuda, SinkhornOfHugeLogitsHasRowsThatSumToOne) {
-  const MixShape shape = {.mapping = MixMapping::kSinkhorn, .streams = 4};
+  const MixShape shape = {.mapping = MappingKind::kSinkhorn, .streams = 4};
   const int64_t tokens = 64;
   const std::vector<float> logits = Normal<float>(tokens * 16, 33, 1e4);
   const Mapped got =
@@ -176,7 +176,7 @@ TEST(MappingCuda, SinkhornOfHugeLogitsHasRowsThatSumToOne) {
 }
 
 TEST(MappingCuda, ANaNStaysInItsToken) {
-  const MixShape shape = {.mapping = MixMapping::kSinkhorn, .streams = 4};
+  const MixShape shape = {.mapping = MappingKind::kSinkhorn, .streams = 4};
   std::vector<float> logits = Normal<float>(3 * 16, 34);
   logits[16 + 5] = std::numeric_limits<float>::quiet_NaN();
   const Mapped got = MapOnDevice(shape, 3, logits, std::vector<float>(3 * 16, 1.0f), false);
@@ -188,7 +188,7 @@ TEST(MappingCuda, ANaNStaysInItsToken) {
 TEST(MappingCuda, PermutationsMatchTheReference) {
   for (const int streams : {1, 2, 3, 4}) {
     for (const double scale : {1.0, 10.0, 120.0}) {
-      const MixShape shape = {.mapping = MixMapping::kPermutations, .streams = streams};
+      const MixShape shape = {.mapping = MappingKind::kPermutations, .streams = streams};
       const int64_t tokens = 130, entries = streams * streams;
       const int64_t columns = NumMixLogits(shape);
       const std::vector<float> logits = Normal<float>(tokens * columns, 35, scale);
@@ -209,16 +209,39 @@ TEST(MappingCuda, PermutationsMatchTheReference) {
   }
 }
 
-TEST(MappingCuda, FreeAndIdentityAreExact) {
+// Those that every lane makes for itself, and Sinkhorn on biases.  Of numbers up to 1: a hundred
+// roundings of up to three units each, forty divisions among them.
+TEST(MappingCuda, TheOthersMatchTheReference) {
+  for (const MappingKind mapping : {MappingKind::kDeepSeek, MappingKind::kRetention,
+                                    MappingKind::kGatedResidual, MappingKind::kStatic}) {
+    for (const int streams : {1, 2, 3, 4, 8}) {
+      const MixShape shape = {.mapping = mapping, .streams = streams};
+      const std::string name = absl::StrCat(TraitsOf(mapping).name, " ", streams);
+      const int64_t tokens = 130, entries = streams * streams;
+      const std::vector<float> logits = Normal<float>(tokens * NumMixLogits(shape), 39);
+      const std::vector<float> dmatrices = Normal<float>(tokens * entries, 40);
+      const Mapped got = MapOnDevice(shape, tokens, logits, dmatrices, false);
+      const Reference want = MapReference(shape, tokens, logits, dmatrices);
+      const double bound = 300 * kFloat, largest = LargestAbs(dmatrices) * streams;
+      ExpectWithin("H_res", name, got.matrices, want.matrices, [&](size_t) { return bound; });
+      ExpectWithin("dlogits", name, got.dlogits, want.dlogits,
+                   [&](size_t) { return bound * largest; });
+      const Mapped again = MapOnDevice(shape, tokens, logits, dmatrices, true);
+      ExpectSameBits(name + " in place", again.dlogits, got.dlogits);
+    }
+  }
+}
+
+TEST(MappingCuda, UnconstrainedAndIdentityAreExact) {
   for (const int streams : {1, 3, 4, 8}) {
     const int64_t tokens = 70, entries = streams * streams;
     const std::vector<float> logits = Normal<float>(tokens * entries, 37);
     const std::vector<float> dmatrices = Normal<float>(tokens * entries, 38);
-    const MixShape free = {.mapping = MixMapping::kFree, .streams = streams};
+    const MixShape free = {.mapping = MappingKind::kUnconstrained, .streams = streams};
     const Mapped got = MapOnDevice(free, tokens, logits, dmatrices, false);
     ExpectSameBits("free", got.matrices, logits);
     ExpectSameBits("free backward", got.dlogits, dmatrices);
-    const MixShape identity = {.mapping = MixMapping::kIdentity, .streams = streams};
+    const MixShape identity = {.mapping = MappingKind::kIdentity, .streams = streams};
     const Mapped fixed = MapOnDevice(identity, tokens, {}, dmatrices, false);
     for (int64_t i = 0; i < tokens * entries; ++i) {
       EXPECT_EQ(fixed.matrices[size_t(i)], i / streams % streams == i % streams ? 1.0f : 0.0f);

@@ -49,7 +49,7 @@ struct ForwardReference {
 };
 
 struct BoundaryProblem {
-  BoundaryProblem(BoundaryKind kind, MixMapping mapping, int streams, int64_t tokens,
+  BoundaryProblem(BoundaryKind kind, MappingKind mapping, int streams, int64_t tokens,
                   int64_t channels, double scale)
       : shape{.kind = kind,
               .mapping = mapping,

@@ -117,7 +117,7 @@ void ExpectBar(const std::string& what, const std::vector<float>& got,
 template <int N, int kTiles, bool kSinkhorn, typename Fixed = cuda::AnyGeometry>
 void Check(int64_t tokens, int64_t channels, const cuda::SinglePassGeometry& geometry,
            double scale = 1.0, bool equal_streams = false, int clusters = 2) {
-  BoundaryProblem p(BoundaryKind::kMhc, kSinkhorn ? MixMapping::kSinkhorn : MixMapping::kIdentity,
+  BoundaryProblem p(BoundaryKind::kMhc, kSinkhorn ? MappingKind::kSinkhorn : MappingKind::kIdentity,
                     N, tokens, channels, 1.0);
   p.weights = BoundaryWeights<float>(p.shape, 1, scale);
   SCOPED_TRACE(testing::Message() << "n " << N << " tokens " << tokens << " C " << channels
@@ -219,7 +219,7 @@ TEST(SinkhornBasis, GivesTheGradientOfTheMapping) {
     const std::vector<double> wide(logits.begin(), logits.end());
     const std::vector<double> dmatrix = Normal<double>(kTokens * N * N, 4);
     std::vector<double> matrix(wide.size()), want(wide.size());
-    const MixShape mix = {MixMapping::kSinkhorn, N, 20};
+    const MixShape mix = {MappingKind::kSinkhorn, N, 20};
     std::vector<double> workspace(size_t(MixWorkspaceElements(mix)));
     ASSERT_OK(cpu::MixForward<double>({mix, kTokens, wide.data(), N * N, matrix.data(), N * N}));
     ASSERT_OK(cpu::MixBackward<double>(

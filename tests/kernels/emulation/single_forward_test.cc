@@ -61,7 +61,7 @@ Outputs Run(const BoundaryProblem& p, const cuda::SinglePassGeometry& geometry, 
 }
 
 template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed = cuda::AnyGeometry>
-void Check(BoundaryKind kind, MixMapping mapping, int64_t tokens, int64_t channels,
+void Check(BoundaryKind kind, MappingKind mapping, int64_t tokens, int64_t channels,
            const cuda::SinglePassGeometry& geometry, double scale = 1.0) {
   BoundaryProblem p(kind, mapping, N, tokens, channels, scale);
   SCOPED_TRACE(testing::Message() << "n " << N << " tokens " << tokens << " C " << channels
@@ -86,7 +86,7 @@ void Check(BoundaryKind kind, MixMapping mapping, int64_t tokens, int64_t channe
 }
 
 constexpr BoundaryKind kMhc = BoundaryKind::kMhc, kHc = BoundaryKind::kHc;
-constexpr MixMapping kSinkhorn = MixMapping::kSinkhorn;
+constexpr MappingKind kSinkhorn = MappingKind::kSinkhorn;
 
 TEST(SingleForward, MatchesTheReferenceAtFourStreams) {
   Check<4, 3, false, true>(kMhc, kSinkhorn, 37, 128, {2, 2, 2});
@@ -110,8 +110,8 @@ TEST(SingleForward, MatchesTheReferenceAtOtherStreams) {
 }
 
 TEST(SingleForward, MatchesTheReferenceOfOtherKinds) {
-  Check<4, 1, false, true>(kMhc, MixMapping::kIdentity, 19, 64, {2, 1, 1});
-  Check<4, 4, false, true>(kMhc, MixMapping::kPermutations, 19, 64, {2, 1, 1});
+  Check<4, 1, false, true>(kMhc, MappingKind::kIdentity, 19, 64, {2, 1, 1});
+  Check<4, 4, false, true>(kMhc, MappingKind::kPermutations, 19, 64, {2, 1, 1});
   Check<4, 1, true, true>(kHc, kSinkhorn, 19, 64, {2, 1, 2});
   Check<3, 1, true, false>(kHc, kSinkhorn, 19, 64, {2, 1, 1});
   Check<1, 0, false, true>(BoundaryKind::kResidual, kSinkhorn, 19, 64, {2, 1, 2});

@@ -21,6 +21,7 @@ MODEL = dict(vocab_size=11, hidden_size=8, num_hidden_layers=2, num_attention_he
              num_key_value_heads=2, intermediate_size=10, rms_norm_eps=1e-6, rope_theta=100.0,
              norm_eps=1e-6, sinkhorn_iterations=20, streams=4, tie_embeddings=0, expand="copy")
 LENGTHS = [5, 3]
+DEEPSEEK_EPS = 1e-6
 
 
 def rms_norm(x, weight, eps):
@@ -68,18 +69,57 @@ def permutation_mixture(logits, n):  # [time, n!]
     return torch.einsum("tk,kij->tij", logits.softmax(-1), matrices)
 
 
+def deepseek(logits, iterations):  # [time, n, n], as TileKernels has it, on the transpose
+    comb = logits.transpose(-1, -2).softmax(-1) + DEEPSEEK_EPS
+    comb = comb / (comb.sum(-2, keepdim=True) + DEEPSEEK_EPS)
+    for _ in range(iterations - 1):
+        comb = comb / (comb.sum(-1, keepdim=True) + DEEPSEEK_EPS)
+        comb = comb / (comb.sum(-2, keepdim=True) + DEEPSEEK_EPS)
+    return comb.transpose(-1, -2)
+
+
+def mapping_of(model, logits, n):  # [time, K] -> H_res [time, n, n]
+    square = logits.view(len(logits), n, n) if logits.shape[1] == n * n else None
+    if model["mapping"] == "permutations":
+        return permutation_mixture(logits, n)
+    if model["mapping"] in ("identity", "gated"):
+        return torch.eye(n).expand(len(logits), n, n)
+    if model["mapping"] == "unconstrained":
+        return square
+    if model["mapping"] == "deepseek":
+        return deepseek(square, model["sinkhorn_iterations"])
+    if model["mapping"] == "retention":
+        return torch.diag_embed(0.9 + 0.1 * torch.sigmoid(logits))
+    return sinkhorn(square, model["sinkhorn_iterations"])
+
+
+def columns_of(model):  # arguments of the coefficients, and how many of them depend on the token
+    n = model["streams"]
+    logits = {"permutations": math.factorial(n), "identity": 0, "gated": 0, "retention": n}.get(
+        model["mapping"], n * n)
+    dynamic = {"gated": n, "retention": 2 * n, "static": 0}.get(model["mapping"], 2 * n + logits)
+    return 2 * n + logits, dynamic
+
+
 def mhc(model, weights, prefix, x):  # x [time, n, C] -> H_pre [time, n], H_post, H_res [time, n, n]
     time, n, _ = x.shape
     v = x.reshape(time, -1)
     r = torch.sqrt((v * v).mean(-1, keepdim=True) + model["norm_eps"])
-    products = v @ weights[prefix + "mhc.phi"] / r
-    alpha, bias = weights[prefix + "mhc.alpha"], weights[prefix + "mhc.bias"]
-    pre = torch.sigmoid(alpha[0] * products[:, :n] + bias[:n])
-    post = 2 * torch.sigmoid(alpha[1] * products[:, n:2 * n] + bias[n:2 * n])
-    logits = alpha[2] * products[:, 2 * n:] + bias[2 * n:]
-    if model["mapping"] == "permutations":
-        return pre, post, permutation_mixture(logits, n)
-    return pre, post, sinkhorn(logits.view(time, n, n), model["sinkhorn_iterations"])
+    columns, dynamic = columns_of(model)
+    arguments = weights[prefix + "mhc.bias"].expand(time, columns)
+    if dynamic > 0:
+        products = v @ weights[prefix + "mhc.phi"] / r
+        alpha = weights[prefix + "mhc.alpha"]
+        gains = torch.cat([alpha[0].expand(n), alpha[1].expand(n), alpha[2].expand(columns - 2 * n)])
+        own = torch.nn.functional.pad(products * gains[:dynamic], (0, columns - dynamic))
+        arguments = arguments + own
+    pre = torch.sigmoid(arguments[:, :n])
+    if model["mapping"] == "deepseek":
+        pre = pre + DEEPSEEK_EPS
+    post = arguments[:, n:2 * n]
+    if model["mapping"] != "gated":
+        post = 2 * torch.sigmoid(post)
+    return pre, post, mapping_of(model, arguments[:, 2 * n:], n)
 
 
 def hc(model, weights, prefix, x):
@@ -123,7 +163,7 @@ def sequence_loss(model, weights, inputs, targets):
 def shapes(model):
     c, f, v, n = (model[k] for k in ("hidden_size", "intermediate_size", "vocab_size", "streams"))
     dim = c // model["num_attention_heads"]
-    logits = math.factorial(n) if model["mapping"] == "permutations" else n * n
+    columns, dynamic = columns_of(model)
     yield "embedding.weight", (v, c)
     for sublayer in range(2 * model["num_hidden_layers"]):
         prefix = f"sublayers.{sublayer}."
@@ -135,9 +175,10 @@ def shapes(model):
             yield prefix + "ffn.gate_up.weight", (2 * f, c)
             yield prefix + "ffn.down.weight", (c, f)
         if model["kind"] == "mhc":
-            yield prefix + "mhc.phi", (n * c, 2 * n + logits)
-            yield prefix + "mhc.alpha", (3,)
-            yield prefix + "mhc.bias", (2 * n + logits,)
+            if dynamic > 0:
+                yield prefix + "mhc.phi", (n * c, dynamic)
+                yield prefix + "mhc.alpha", (3,)
+            yield prefix + "mhc.bias", (columns,)
         elif model["kind"] == "hc":
             yield prefix + "hc.theta", (2 + n, c)
             yield prefix + "hc.alpha", (3,)
@@ -192,6 +233,14 @@ def main():
         "mhc_tied": dict(kind="mhc", mapping="sinkhorn", tie_embeddings=1, expand="one-hot",
                          num_hidden_layers=1),
         "mhc_permutations": dict(kind="mhc", mapping="permutations", streams=3),
+        # The norm hides the scale of what the first sub-layer reads; rounding would be most of what is left.
+        "mhc_identity": dict(kind="mhc", mapping="identity", streams=3, rms_norm_eps=0.1),
+        "mhc_unconstrained": dict(kind="mhc", mapping="unconstrained", streams=3),
+        # Of equal streams only the epsilons see a difference.
+        "mhc_deepseek": dict(kind="mhc", mapping="deepseek", expand="one-hot"),
+        "mhc_retention": dict(kind="mhc", mapping="retention", streams=3),
+        "mhc_gated": dict(kind="mhc", mapping="gated", rms_norm_eps=0.1),
+        "mhc_static": dict(kind="mhc", mapping="static", streams=3),
     }
     for seed, (name, changes) in enumerate(variants.items()):
         write(folder / f"{name}.golden", MODEL | changes, seed)
