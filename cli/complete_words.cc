@@ -43,7 +43,9 @@ Candidates ValuesOf(const std::string& path) {
 
 Candidates FieldsEndingWith(const std::string& ending) {
   Candidates candidates;
-  for (const Field& field : Fields()) candidates.push_back({field.path + ending, field.meaning});
+  for (const Field& field : Fields()) {  // of a meaning the first line: a candidate has one
+    candidates.push_back({field.path + ending, field.meaning.substr(0, field.meaning.find('\n'))});
+  }
   return candidates;
 }
 

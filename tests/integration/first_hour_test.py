@@ -90,7 +90,7 @@ class InstallTest(unittest.TestCase):
             help_of_data = run("birkhoff", "data", "tokenize", "--help", env=path)
             self.assertIn("--validation-share", help_of_data.stdout)
             self.assertEqual({file.name for file in pathlib.Path(prefix, "bin").iterdir()},
-                             {"birkhoff", "birkhoffd", "birkhoff-data", "birkhoff-worker"})
+                             {"birkhoff", "birkhoffd", "birkhoff-data", "birkhoff-inference", "birkhoff-worker"})
 
 
 if __name__ == "__main__":
