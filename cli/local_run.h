@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "cli/local_workers.h"
+#include "cli/local_service.h"
 #include "cli/progress_view.h"
-#include "coordinator/daemon.h"
 #include "core/base/clock.h"
 #include "core/base/shutdown_signals.h"
 #include "core/spec/job_spec.h"
@@ -44,8 +43,7 @@ class LocalRun {
   const Clock& clock_;
   ShutdownSignals& signals_;
   ProgressView& view_;
-  std::unique_ptr<Daemon> daemon_;
-  std::unique_ptr<LocalWorkers> workers_;
+  std::unique_ptr<LocalService> service_;
   std::string job_;
   bool stopping_ = false;
 };

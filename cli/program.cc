@@ -16,8 +16,9 @@ int RunProgram(int argc, const char* const* argv, Program program) {
       ->capture_default_str();
   app.add_option("-o,--output", program.output, "json, yaml or wide")
       ->check(CLI::IsMember({"json", "yaml", "wide"}));
-  for (const auto add : {AddRun, AddValidate, AddPlan, AddData, AddExplain, AddVersion, AddSubmit,
-                         AddList, AddGet, AddWatch, AddCancel, AddWorkers}) {
+  for (const auto add :
+       {AddRun, AddValidate, AddPlan, AddData, AddExplain, AddVersion, AddSubmit, AddList, AddGet,
+        AddWatch, AddCancel, AddWorkers, AddReport, AddCompare, AddExport}) {
     add(app, program);
   }
   try {

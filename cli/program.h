@@ -35,5 +35,8 @@ void AddGet(CLI::App& app, Program& program);
 void AddWatch(CLI::App& app, Program& program);
 void AddCancel(CLI::App& app, Program& program);
 void AddWorkers(CLI::App& app, Program& program);
+void AddReport(CLI::App& app, Program& program);
+void AddCompare(CLI::App& app, Program& program);
+void AddExport(CLI::App& app, Program& program);
 
 }  // namespace birkhoff

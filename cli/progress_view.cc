@@ -16,7 +16,6 @@ namespace {
 constexpr int64_t kNarrowestBar = 6, kWidestBar = 24;
 constexpr int64_t kPlainLines = 50;  // of a whole job without a terminal
 constexpr double kSmoothing = 0.1;   // weight of the newest step in the ETA
-constexpr char kClearLine[] = "\r\x1b[K";
 
 }  // namespace
 

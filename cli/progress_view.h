@@ -9,6 +9,9 @@
 
 namespace birkhoff {
 
+// Makes the live line of a terminal empty.
+inline constexpr char kClearLine[] = "\r\x1b[K";
+
 // Not thread-safe.
 class ProgressView {
  public:
