@@ -100,7 +100,7 @@ absl::Status Write(const CompareOptions& options, const Program& program,
     ASSIGN_OR_RETURN(result->series.emplace_back(), ReadRunDirectory(disk, run.directory));
     result->series.back().name = run.name;
   }
-  LabelRuns(&result->series);
+  LabelVariants(*result, {}, &result->series);
   const std::string json = ComparisonToJson(*result).dump(2) + "\n";
   RETURN_IF_ERROR(ReplaceFile(disk, options.out + "/compare.json", json));
   if (program.output == "json") *program.console.out << json;

@@ -7,7 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "absl/strings/str_format.h"
 #include "coordinator/page/run_figures.h"
 #include "core/spec/field.h"
 #include "core/spec/model.h"
@@ -108,7 +108,7 @@ std::string Spelled(const std::vector<double>& values) {
   const Json spread = SpreadToJson(values);
   if (!std::isfinite(spread["mean"].get<double>())) return "–";
   const auto number = [&spread](const char* key) {
-    return absl::StrCat(static_cast<float>(spread[key].get<double>()));
+    return absl::StrFormat("%.5g", spread[key].get<double>());
   };
   if (values.size() == 1) return number("mean");
   return absl::StrCat(number("mean"), " (", number("smallest"), " to ", number("largest"), ")");
@@ -127,10 +127,11 @@ Json GroupTable(const ComparisonResult& result) {
     }
     rows.push_back(std::move(row));
   }
-  return TableFigure({"groups", "Kinds compared",
-                      "Mean over seeds, smallest and largest in brackets.  \"hidden_size\" in a "
-                      "name: the plain residual, made wider until it has mHC's parameters."},
-                     columns, rows);
+  return TableFigure(
+      {"groups", "Kinds compared",
+       "Mean over seeds, smallest and largest in brackets.  wider: the plain residual "
+       "with as much more width as gives it mHC's parameters."},
+      columns, rows);
 }
 
 // ---- Over the values of a sweep.
@@ -178,7 +179,7 @@ void AddSweepFigure(const Measure& measure, const std::string& id, const std::st
 
 void AddSweep(const Sweep& sweep, const ComparisonResult& result, std::vector<Json>* figures) {
   std::vector<RunSeries> series = result.series;
-  LabelRuns(&series, {sweep.path});
+  LabelVariants(result, {sweep.path}, &series);
   std::set<double> flops;
   for (const RunSeries& run : series) flops.insert(TrainFlops(run));
   for (const Measure& measure : kMeasures) {
@@ -192,6 +193,22 @@ void AddSweep(const Sweep& sweep, const ComparisonResult& result, std::vector<Js
 }
 
 }  // namespace
+
+void LabelVariants(const ComparisonResult& result, std::set<std::string> unnamed,
+                   std::vector<RunSeries>* series) {
+  // What makes the control wider stands in its name, unless it is what is looked at.
+  const auto swept = [&result](const std::string& path) {
+    return std::ranges::any_of(result.sweeps, [&](const Sweep& s) { return s.path == path; });
+  };
+  for (const char* path : {"model.hidden_size", "model.intermediate_size"}) {
+    if (!swept(path)) unnamed.insert(path);
+  }
+  LabelRuns(series, unnamed);
+  for (size_t i = 0; i < result.variants.size(); ++i) {
+    std::string& label = (*series)[i].label;
+    if (result.variants[i].residual == kWider) label.replace(0, label.find(' '), kWider);
+  }
+}
 
 Json ComparisonToJson(const ComparisonResult& result) {
   Json json = {{"name", result.name}, {"sweeps", Json::array()}, {"runs", Json::array()}};

@@ -2,6 +2,7 @@
 // the keys.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,10 @@ struct ComparisonResult {
   std::vector<ComparedRun> runs;
   std::vector<RunSeries> series;  // labelled
 };
+
+// As LabelRuns does, but the control is called wider, whatever its width came to.
+void LabelVariants(const ComparisonResult& result, std::set<std::string> unnamed,
+                   std::vector<RunSeries>* series);
 
 // Holds nothing of this machine or this time: the same comparison gives the same bytes, however
 // often it was stopped or killed in between.

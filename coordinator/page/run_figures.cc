@@ -159,49 +159,55 @@ Column Smoothed(const Column& values, size_t width) {
   return smooth;
 }
 
-// The plain residual that the others are compared with: the one in which fewest fields differ.
-const RunGroup* Baseline(const std::vector<RunGroup>& groups) {
-  const RunGroup* plain = nullptr;
-  for (const RunGroup& group : groups) {
-    if (group.runs[0]->spec.model.residual.kind != ResidualKind::kResidual) continue;
-    if (plain == nullptr || group.label.size() < plain->label.size()) plain = &group;
+// Whether nothing but the residual connection, and what tells no runs apart, differs.
+bool DifferInResidualAlone(const JobSpec& a, const JobSpec& b) {
+  return std::ranges::all_of(Fields(), [&](const Field& field) {
+    return field.path.starts_with("model.residual.") || !TellsRunsApart(field.path) ||
+           FieldValue(field, a) == FieldValue(field, b);
+  });
+}
+
+// The plain run of the same seed that a run is compared with: the one that is like it in all else;
+// where there is none, that with the fewest parameters.
+const RunSeries* BaselineOf(const RunSeries& run, const std::vector<RunSeries>& runs) {
+  const RunSeries* plain = nullptr;
+  for (const RunSeries& other : runs) {
+    if (other.spec.model.residual.kind != ResidualKind::kResidual) continue;
+    if (other.spec.training.seed != run.spec.training.seed) continue;
+    if (DifferInResidualAlone(run.spec, other.spec)) return &other;
+    if (plain == nullptr || NumParameters(other.spec.model) < NumParameters(plain->spec.model)) {
+      plain = &other;
+    }
   }
   return plain;
 }
 
-Line GapLine(const RunGroup& group, const RunGroup& plain, const Column& x) {
-  const size_t width = std::max<size_t>(1, x.size() / 25);
+Line GapLine(const RunGroup& group, const std::vector<RunSeries>& runs, const Column& x,
+             size_t width) {
   std::vector<Column> gaps;
   for (const RunSeries* run : group.runs) {
-    const auto same_seed = [run](const RunSeries* other) {
-      return other->spec.training.seed == run->spec.training.seed;
-    };
-    const auto other = std::ranges::find_if(plain.runs, same_seed);
-    if (other == plain.runs.end()) continue;
-    const auto loss = run->columns.find("loss"), base = (*other)->columns.find("loss");
-    if (loss == run->columns.end() || base == (*other)->columns.end()) continue;
+    const RunSeries* other = BaselineOf(*run, runs);
+    if (other == nullptr || other->label == run->label) continue;
+    const auto loss = run->columns.find("loss"), base = other->columns.find("loss");
+    if (loss == run->columns.end() || base == other->columns.end()) continue;
     Column gap = At(*run, loss->second, x);
-    const Column zero = At(**other, base->second, x);
+    const Column zero = At(*other, base->second, x);
     for (size_t i = 0; i < gap.size(); ++i) gap[i] -= zero[i];
     gaps.push_back(Smoothed(gap, width));
   }
   return SpreadLine(group.label, gaps, false);
 }
 
-void AddGapFigure(const std::vector<RunGroup>& groups, const Column& x,
-                  std::vector<Json>* figures) {
-  const RunGroup* plain = Baseline(groups);
-  if (plain == nullptr || groups.size() < 2) return;
+void AddGapFigure(const std::vector<RunSeries>& runs, const Column& x, std::vector<Json>* figures) {
+  const size_t width = 1 + x.size() / 25;
   std::vector<Line> lines;
-  for (const RunGroup& group : groups) {
-    if (&group != plain) lines.push_back(GapLine(group, *plain, x));
-  }
-  const std::string caption =
-      absl::StrCat("Training loss minus that of ", plain->label,
-                   " with the same seed, at the same step: the same samples.  A mean over ",
-                   std::max<size_t>(1, x.size() / 25), " steps; below 0 is better.");
-  AddLines({"loss-gap", absl::StrCat("Loss gap to ", plain->label), caption}, {"step"},
-           {"nats per token"}, x, std::move(lines), figures);
+  for (const RunGroup& group : GroupRuns(runs)) lines.push_back(GapLine(group, runs, x, width));
+  const std::string caption = absl::StrCat(
+      "Training loss minus that of the plain residual with the same seed, at the same step: of the "
+      "same samples.  Smoothed over ",
+      width, width == 1 ? " step" : " steps", "; below 0 is better.");
+  AddLines({"loss-gap", "Loss gap to the plain residual", caption}, {"step"}, {"nats per token"}, x,
+           std::move(lines), figures);
 }
 
 // Keys that no table names: what a newer worker measures.
@@ -335,7 +341,7 @@ std::vector<Json> StepFigures(const std::vector<RunSeries>& runs) {
   std::vector<Json> figures;
   for (const StepKey& key : kStepKeys) {
     AddStepFigure(key, groups, x, &figures);
-    if (std::string_view(key.key) == "loss") AddGapFigure(groups, x, &figures);
+    if (std::string_view(key.key) == "loss") AddGapFigure(runs, x, &figures);
   }
   for (const std::string& key : OtherKeys(runs)) {
     const std::string title = AsTitle(key);

@@ -37,13 +37,6 @@ std::vector<std::vector<double>> MatricesOf(const Json& json, const char* key, i
   return matrices;
 }
 
-bool TellsRunsApart(const std::string& path) {
-  if (path == "name" || path == kKindField || path == "training.seed" || path == "data.seed" || path == "device") {
-    return false;
-  }
-  return !absl::StartsWith(path, "parallelism.") && !absl::StartsWith(path, "checkpoint.");
-}
-
 // The value that more than half have: it goes without saying.  Empty: none.
 std::string CommonValue(const std::vector<std::string>& values) {
   std::map<std::string, size_t> count;
@@ -60,6 +53,14 @@ std::string LastName(const std::string& path) { return path.substr(path.rfind('.
 double RunSeries::Last(const std::string& key) const {
   const auto column = columns.find(key);
   return column == columns.end() || column->second.empty() ? kNan : column->second.back();
+}
+
+bool TellsRunsApart(const std::string& path) {
+  if (path == "name" || path == kKindField || path == "training.seed" || path == "data.seed" ||
+      path == "device") {
+    return false;
+  }
+  return !absl::StartsWith(path, "parallelism.") && !absl::StartsWith(path, "checkpoint.");
 }
 
 bool AddRow(std::string_view line, RunSeries* run) {

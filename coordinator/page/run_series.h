@@ -48,8 +48,12 @@ void AddRows(std::string_view text, RunSeries* run);
 // matrices.json; none where the text is none.
 MeanMatrices ParseMatrices(std::string_view json);
 
+// Whether runs that differ in this field are of two kinds: it is neither a name nor a seed, and
+// changes more than speed.  The residual kind stands in every label and counts as none.
+bool TellsRunsApart(const std::string& path);
+
 // Sets the labels: the residual kind, and each field whose value is not that of most runs.  Not
-// among them are names, seeds, what changes speed alone, and the `unnamed` fields.
+// among them are the `unnamed` fields and those that tell no runs apart.
 void LabelRuns(std::vector<RunSeries>* runs, const std::set<std::string>& unnamed = {});
 
 }  // namespace birkhoff

@@ -107,7 +107,7 @@ ComparisonResult Result() {
            &series);
     AddRow(absl::StrCat(R"({"step":2,"loss":)", loss, R"(,"total_tokens":128})"), &series);
   }
-  LabelRuns(&result.series);
+  LabelVariants(result, {}, &result.series);
   return result;
 }
 
@@ -134,6 +134,19 @@ TEST(ComparisonResult, ASweepIsAFigureWithALineForEachKind) {
     return;
   }
   FAIL() << "no such figure";
+}
+
+TEST(ComparisonResult, TheControlIsCalledWiderWhateverItsWidthCameTo) {
+  ComparisonResult result;
+  result.variants = MakeVariants({}, {"residual", "wider", "mhc"}, {}, 1);
+  result.series.resize(3);
+  result.series[0].spec.model.residual.kind = ResidualKind::kResidual;
+  result.series[1].spec = result.series[0].spec;
+  result.series[1].spec.model.hidden_size = 136;
+  LabelVariants(result, {}, &result.series);
+  std::vector<std::string> labels;
+  for (const RunSeries& series : result.series) labels.push_back(series.label);
+  EXPECT_THAT(labels, ElementsAre("residual", "wider", "mhc"));
 }
 
 }  // namespace
