@@ -1,11 +1,7 @@
-// HTTP by civetweb, gRPC by the health service of gRPC itself, which is told the answers again and
+// Pages of HTTP, and the health service of gRPC itself, which is told the answers again and
 // again from a thread.
 #include "core/net/health_endpoint.h"
 
-#include <civetweb.h>
-
-#include <functional>
-#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -14,74 +10,30 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/net/channel.h"
-#include "core/net/civetweb_stop.h"
+#include "core/net/http_server.h"
 #include "core/net/server.h"
 
 namespace birkhoff {
 namespace {
 
-// "127.0.0.1" of "127.0.0.1:8081".
-std::string HostOf(const std::string& address) { return address.substr(0, address.rfind(':')); }
-
-class HttpSide {
- public:
-  static absl::StatusOr<std::unique_ptr<HttpSide>> Start(const std::string& listen,
-                                                         const Health& health) {
-    RETURN_IF_ERROR(CheckListenAddress("--health-listen", listen));
-    // As many threads as one kubelet and a person need; who sends half a request is dropped.
-    const char* options[] = {
-        "listening_ports",   listen.c_str(), "num_threads", "4", "request_timeout_ms", "2000",
-        "linger_timeout_ms", "100",          nullptr};
-    const mg_callbacks callbacks{};
-    mg_context* context = mg_start(&callbacks, nullptr, options);
-    mg_server_port port{};
-    if (context == nullptr || mg_get_server_ports(context, 1, &port) != 1) {
-      if (context != nullptr) mg_stop(context);
-      return absl::UnavailableError(
-          absl::StrCat("cannot serve health on ", listen, ": is another program using the port?"));
-    }
-    return std::unique_ptr<HttpSide>(new HttpSide(context, port.port, listen, health));
-  }
-  ~HttpSide() {
-    StopCivetweb(address_, [this] { mg_stop(context_); });
-  }
-  HttpSide(const HttpSide&) = delete;
-  HttpSide& operator=(const HttpSide&) = delete;
-
-  const std::string& address() const { return address_; }
-
- private:
-  struct Probe {
-    const char* path;
-    std::function<absl::Status()> answer;
+absl::StatusOr<std::unique_ptr<HttpServer>> StartHttp(const std::string& listen,
+                                                      const Health& health) {
+  RETURN_IF_ERROR(CheckListenAddress("--health-listen", listen));
+  const auto page = [&health](absl::Status (Health::*answer)() const) {
+    return [&health, answer] {
+      const absl::Status status = (health.*answer)();
+      return status.ok() ? HttpPage{.body = "ok\n"}
+                         : HttpPage{.code = 503, .body = absl::StrCat(status.message(), "\n")};
+    };
   };
-
-  HttpSide(mg_context* context, int port, const std::string& listen, const Health& health)
-      : context_(context),
-        address_(absl::StrCat(HostOf(listen), ":", port)),
-        probes_{{"/startupz", [&health] { return health.Startup(); }},
-                {"/livez", [&health] { return health.Liveness(); }},
-                {"/readyz", [&health] { return health.Readiness(); }}} {
-    for (Probe& probe : probes_) mg_set_request_handler(context_, probe.path, Answer, &probe);
-  }
-
-  static int Answer(mg_connection* connection, void* data) {
-    const auto& probe = *static_cast<const Probe*>(data);
-    // Handlers are found by prefix.
-    if (mg_get_request_info(connection)->local_uri != std::string_view(probe.path)) return 0;
-    const absl::Status status = probe.answer();
-    const std::string body = status.ok() ? "ok\n" : absl::StrCat(status.message(), "\n");
-    mg_printf(connection,
-              "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n"
-              "Cache-Control: no-store\r\nConnection: close\r\n\r\n%s",
-              status.ok() ? "200 OK" : "503 Service Unavailable", body.size(), body.c_str());
-    return 1;
-  }
-
-  mg_context* const context_;
-  const std::string address_;
-  Probe probes_[3];
-};
+  auto server = HttpServer::Start(listen, {{"/startupz", page(&Health::Startup)},
+                                           {"/livez", page(&Health::Liveness)},
+                                           {"/readyz", page(&Health::Readiness)}});
+  if (server.ok()) return server;
+  return absl::UnavailableError(absl::StrCat("cannot serve health on ", listen, ": ",
+                                             server.status().message(),
+                                             ": is another program using the port?"));
+}
 
 class GrpcSide {
  public:
@@ -135,7 +87,7 @@ class BothSides final : public HealthEndpoint {
  public:
   absl::Status Init(const HealthListen& listen, const Health& health) {
     if (!listen.http.empty()) {
-      ASSIGN_OR_RETURN(http_, HttpSide::Start(listen.http, health));
+      ASSIGN_OR_RETURN(http_, StartHttp(listen.http, health));
     }
     if (!listen.grpc.empty()) {
       ASSIGN_OR_RETURN(grpc_, GrpcSide::Start(listen.grpc, health));
@@ -146,7 +98,7 @@ class BothSides final : public HealthEndpoint {
   std::string grpc_address() const override { return grpc_ == nullptr ? "" : grpc_->address(); }
 
  private:
-  std::unique_ptr<HttpSide> http_;
+  std::unique_ptr<HttpServer> http_;
   std::unique_ptr<GrpcSide> grpc_;
 };
 

@@ -1,10 +1,11 @@
-// An Exposer of prometheus-cpp: what it throws ends in Start, and StopCivetweb shortens its end.
+// The text form of what prometheus-cpp's sources say, as a page.
 #include "core/net/metrics_endpoint.h"
 
 #include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
 
-#include <exception>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,23 +13,33 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/net/channel.h"
-#include "core/net/civetweb_stop.h"
+#include "core/net/http_server.h"
 
 namespace birkhoff {
 namespace {
 
-class ExposerEndpoint final : public MetricsEndpoint {
- public:
-  ExposerEndpoint(std::unique_ptr<prometheus::Exposer> exposer, std::string address)
-      : exposer_(std::move(exposer)), address_(std::move(address)) {}
-  ~ExposerEndpoint() override {
-    StopCivetweb(address_, [this] { exposer_.reset(); });
+using Sources = std::vector<std::weak_ptr<prometheus::Collectable>>;
+
+HttpPage Scrape(const Sources& sources) {
+  std::vector<prometheus::MetricFamily> families;
+  for (const auto& weak : sources) {
+    const auto source = weak.lock();
+    if (source == nullptr) continue;
+    std::vector<prometheus::MetricFamily> more = source->Collect();
+    families.insert(families.end(), std::make_move_iterator(more.begin()),
+                    std::make_move_iterator(more.end()));
   }
-  std::string address() const override { return address_; }
+  return {.type = "text/plain; version=0.0.4; charset=utf-8",
+          .body = prometheus::TextSerializer().Serialize(families)};
+}
+
+class PageOfMetrics final : public MetricsEndpoint {
+ public:
+  explicit PageOfMetrics(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+  std::string address() const override { return server_->address(); }
 
  private:
-  std::unique_ptr<prometheus::Exposer> exposer_;
-  std::string address_;
+  const std::unique_ptr<HttpServer> server_;
 };
 
 }  // namespace
@@ -43,18 +54,12 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
                      " are open to other machines without encryption; "
                      "need a loopback address, or --allow-plaintext"));
   }
-  try {
-    auto exposer = std::make_unique<prometheus::Exposer>(
-        std::vector<std::string>{"listening_ports", listen, "num_threads", "8",
-                                 "request_timeout_ms", "2000", "linger_timeout_ms", "100"});
-    for (const auto& source : sources) exposer->RegisterCollectable(source);
-    const std::string address =
-        absl::StrCat(listen.substr(0, listen.rfind(':')), ":", exposer->GetListeningPorts().at(0));
-    return std::make_unique<ExposerEndpoint>(std::move(exposer), address);
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot serve metrics on ", listen, ": ", error.what()));
-  }
+  auto server = HttpServer::Start(
+      listen,
+      {{"/metrics", [weak = Sources(sources.begin(), sources.end())] { return Scrape(weak); }}});
+  if (server.ok()) return std::make_unique<PageOfMetrics>(*std::move(server));
+  return absl::UnavailableError(
+      absl::StrCat("cannot serve metrics on ", listen, ": ", server.status().message()));
 }
 
 }  // namespace birkhoff

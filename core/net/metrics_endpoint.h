@@ -1,4 +1,4 @@
-// GET /metrics in the Prometheus text format, by prometheus-cpp's own server.
+// GET /metrics in the Prometheus text format.
 #pragma once
 
 #include <memory>
@@ -15,9 +15,9 @@ namespace birkhoff {
 
 class MetricsEndpoint {
  public:
-  // `listen` is "127.0.0.1:9464"; port 0: ephemeral.  `sources` are asked at every scrape, from
-  // threads of the endpoint, which keeps weak pointers to them.  A request that does not come whole
-  // within two seconds is dropped.  INVALID_ARGUMENT: no address, or one beyond loopback without
+  // `listen` is "127.0.0.1:9464"; port 0: ephemeral.  `sources` are asked at every scrape, from one
+  // thread of the endpoint, which keeps weak pointers to them.  Slow clients are as HttpServer says.
+  // INVALID_ARGUMENT: no address, or one beyond loopback without
   // `allow_plaintext`; UNAVAILABLE: cannot be bound.
   static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(
       const std::string& listen,

@@ -25,9 +25,6 @@ FIXED_RANGE = {"Steps skipped": "the title says the range"}
 UNUSED = {
     "process_virtual_memory_bytes": "resident memory says more",
     "birkhoff_steps_total": "for the recording rule and for users' own queries",
-    "exposer_scrapes_total": "of the endpoint, for whoever looks into it",
-    "exposer_transferred_bytes_total": "likewise",
-    "exposer_request_latencies": "likewise",
     "grpc_server_started_total": "calls that never end show in grpc_server_open_streams",
 }
 
@@ -40,7 +37,7 @@ RANGE_FUNCTION = re.compile(r"\b(?:rate|irate|increase)\(\s*([a-zA-Z_:][\w:]*)\{
 
 def documented():
     page = (ROOT / "docs/metrics.md").read_text()
-    return set(re.findall(r"^\| `((?:birkhoff|process|grpc_server|exposer)_[a-z_]+)` \|", page, re.M))
+    return set(re.findall(r"^\| `((?:birkhoff|process|grpc_server)_[a-z_]+)` \|", page, re.M))
 
 
 def rule_groups():

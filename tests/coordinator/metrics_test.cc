@@ -332,17 +332,15 @@ TEST_F(MetricsTest, TheDocumentedFamiliesAreThoseThatAreExposed) {
   for (const auto& source : {NewCoordinatorMetrics(*coordinator_, {}), NewProcessMetrics()}) {
     for (const prometheus::MetricFamily& family : source->Collect()) exposed.insert(family.name);
   }
-  // They show once there was a call, or a scrape over HTTP: tests/integration/monitoring_test.py.
-  for (const char* name :
-       {"exposer_scrapes_total", "exposer_transferred_bytes_total", "exposer_request_latencies",
-        "grpc_server_started_total", "grpc_server_handled_total", "grpc_server_handling_seconds",
-        "grpc_server_open_streams"}) {
+  // They show once there was a call: tests/integration/monitoring_test.py.
+  for (const char* name : {"grpc_server_started_total", "grpc_server_handled_total",
+                           "grpc_server_handling_seconds", "grpc_server_open_streams"}) {
     exposed.insert(name);
   }
   std::ifstream page(BIRKHOFF_SOURCE_DIR "/docs/metrics.md");
   const std::string text{std::istreambuf_iterator<char>(page), {}};
   std::set<std::string> documented;
-  static const std::regex kRow(R"(\n\| `((birkhoff|process|grpc_server|exposer)_[a-z_]+)` \|)");
+  static const std::regex kRow(R"(\n\| `((birkhoff|process|grpc_server)_[a-z_]+)` \|)");
   for (std::sregex_iterator at(text.begin(), text.end(), kRow), end; at != end; ++at) {
     EXPECT_TRUE(documented.insert((*at)[1]).second) << (*at)[1] << " stands there twice";
   }

@@ -270,6 +270,13 @@ class PodTest(unittest.TestCase):
         for pod in (self.coordinator, *pool):
             self.expect_grpc(pod, startup=1, readiness=1, liveness=1)
 
+    def test_whatever_a_health_port_is_asked_the_program_lives(self):
+        for pod in (self.coordinator, *self.start_pool()):
+            for words in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /livez/../.. HTTP/1.0\r\n\r\n", b"no request\r\n\r\n",
+                          b"GET /" + b"x" * 100_000 + b" HTTP/1.0\r\n\r\n", b"POST /livez HTTP/1.0\r\n\r\n"):
+                self.assertFalse(pod.say(words).startswith(b"HTTP/1.1 200"), words)
+            self.assertEqual(pod.answers("livenessProbe"), (True, "ok\n"), pod.program.said())
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -5,12 +5,14 @@ address of its own on loopback, so that ports are those of the manifest; a volum
 can be lost at once.  Probes, grace, restarts and podFailurePolicy are taken from the manifest.
 """
 import copy
+import errno
 import itertools
 import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import urllib.error
@@ -146,6 +148,18 @@ class Pod:
         except OSError as error:
             return False, str(error)
 
+    def say(self, words):
+        """Bytes to the health port; what comes back, if it listens to their end."""
+        with socket.create_connection((self.address, self.load.ports()["health"]), timeout=programs.DEADLINE) as connection:
+            try:
+                connection.sendall(words)
+                connection.shutdown(socket.SHUT_WR)
+                return b"".join(iter(lambda: connection.recv(4096), b""))
+            except OSError as error:
+                if error.errno not in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN):
+                    raise
+                return b""
+
     def grpc_answers(self, service):
         """What a gRPC probe of the service hears: 1 SERVING, 2 NOT_SERVING."""
         with grpc.insecure_channel(f"{self.address}:{self.load.ports()['health-grpc']}") as channel:
@@ -153,8 +167,21 @@ class Pod:
             return check(service.encode(), timeout=5, wait_for_ready=True)[1]
 
     def wait_until_ready(self):
-        wait_for(lambda: self.answers("startupProbe")[0], f"{self.name} has started")
-        wait_for(lambda: self.answers("readinessProbe")[0], f"{self.name} is ready")
+        for probe in ("startupProbe", "readinessProbe"):
+            self.wait_for_probe(probe)
+
+    def wait_for_probe(self, probe):
+        """Fails at once when the program has ended, with its words in any case."""
+        heard = None
+
+        def succeeds():
+            nonlocal heard
+            heard = self.answers(probe)
+            if not heard[0] and self.program.process.poll() is not None:
+                raise AssertionError(f"{self.name} has ended: {self.program.said()}")
+            return heard[0]
+
+        wait_for(succeeds, lambda: f"{self.name}: {probe}: {heard}; it said: {self.program.said()}")
 
     def fail_liveness(self):
         """Probes until so many have failed in a row that a kubelet gives the container up."""

@@ -19,14 +19,14 @@ DEADLINE = 60.0  # seconds, for anything that is waited for
 
 
 def wait_for(condition, what, deadline=DEADLINE):
-    """Polls until condition() is true and returns its value."""
+    """Polls until condition() is true and returns its value; `what` is a text, or what gives it at the end."""
     end = time.monotonic() + deadline
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline} s: {what}")
+            raise AssertionError(f"not within {deadline} s: {what() if callable(what) else what}")
         threading.Event().wait(0.005)
 
 

@@ -1,38 +1,18 @@
-// Health over real sockets: HTTP by hand-written requests, gRPC by its own health check.
+// Health over real sockets: HTTP by requests of ours, gRPC by its own health check.
 #include "core/net/health_endpoint.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tests/core/net/health_check.h"
+#include "tests/core/net/http_request.h"
 
 namespace birkhoff {
 namespace {
-
-// The whole answer to a request.
-std::string Ask(const std::string& address, const std::string& request) {
-  sockaddr_in peer{};
-  peer.sin_family = AF_INET;
-  peer.sin_port = htons(static_cast<uint16_t>(std::atoi(address.c_str() + address.rfind(':') + 1)));
-  peer.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&peer), sizeof peer), 0);
-  EXPECT_EQ(::send(fd, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
-  std::string answer;
-  char buffer[4096];
-  for (ssize_t got; (got = ::recv(fd, buffer, sizeof buffer, 0)) > 0;) answer.append(buffer, got);
-  ::close(fd);
-  return answer;
-}
 
 class HealthEndpointTest : public ::testing::Test {
  protected:
@@ -43,11 +23,7 @@ class HealthEndpointTest : public ::testing::Test {
   }
   // "200: ok"
   std::string Get(const std::string& path) {
-    const std::string answer =
-        Ask(endpoint_->http_address(), absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: x\r\n\r\n"));
-    const size_t body = answer.find("\r\n\r\n");
-    if (!absl::StartsWith(answer, "HTTP/1.1 ") || body == std::string::npos) return answer;
-    return absl::StrCat(answer.substr(9, 3), ": ", answer.substr(body + 4));
+    return HttpRequest(endpoint_->http_address(), path).Answer();
   }
   // gRPC is told from a thread: what it says once the lag is over.
   bool EventuallySays(const std::string& service, const std::string& want) {

@@ -1,0 +1,38 @@
+// A few pages over HTTP, each made when it is asked for: what kubelets, Prometheus and people with
+// a browser read of a running program.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace birkhoff {
+
+struct HttpPage {
+  int code = 200;
+  std::string type = "text/plain; charset=utf-8";
+  std::string body;
+};
+
+// GET and HEAD of the paths that it is given, 404 for others, 405 for other methods.  A connection
+// is closed after its answer, and when it has been silent for two seconds; one that sends slowly
+// holds up nobody; of more than kMostConnections the later are closed as they come.
+class HttpServer {
+ public:
+  static constexpr int kMostConnections = 256;
+  // By path, "/livez".  Called from one thread of the server, one at a time; what it throws is a
+  // 500.
+  using Pages = std::map<std::string, std::function<HttpPage()>>;
+
+  // `listen` is "127.0.0.1:8081"; port 0: any free one.  UNAVAILABLE: cannot be bound, or there are
+  // no threads for it.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& listen, Pages pages);
+  // At once, whoever is connected.
+  virtual ~HttpServer() = default;
+  virtual std::string address() const = 0;  // with the real port
+};
+
+}  // namespace birkhoff
