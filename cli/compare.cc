@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -57,10 +58,18 @@ absl::StatusOr<ComparisonResult> Plan(const CompareOptions& options, const Progr
   for (const std::string& text : options.sweeps) {
     ASSIGN_OR_RETURN(result.sweeps.emplace_back(), ParseSweep(text));
   }
+  for (const std::string& residual : options.residuals) {
+    RETURN_IF_ERROR(ResidualOverrides(residual).status());
+  }
   ASSIGN_OR_RETURN(const JobSpec base, ReadVariant(options.file, {}, program));
   result.name = base.name;
   result.variants = MakeVariants(base, options.residuals, result.sweeps, options.num_seeds);
+  std::set<std::string> names;
   for (Variant& variant : result.variants) {
+    if (!names.insert(variant.name).second) {
+      return absl::InvalidArgumentError(absl::StrCat("two runs would be called ", variant.name,
+                                                     "; name each kind and each value once"));
+    }
     if (variant.residual == kWider) RETURN_IF_ERROR(Widen(options.file, program, &variant));
     ComparedRun& run = result.runs.emplace_back();
     run.name = variant.name;
@@ -150,10 +159,9 @@ void AddCompare(CLI::App& app, Program& program) {
   auto options = std::make_shared<CompareOptions>();
   AddSpecFlags(*verb, &options->file);
   verb->add_option("--residual", options->residuals,
-                   "Kinds, with commas: residual, hc, mhc, and wider: the plain residual with the "
-                   "parameters of mhc")
+                   "With commas: residual, hc, mhc; wider: the plain residual with the parameters "
+                   "of mhc; hc-no-post, hc-no-pre-no-post, ...: what is named is not learned")
       ->delimiter(',')
-      ->check(CLI::IsMember({"residual", kWider, "hc", "mhc"}))
       ->capture_default_str();
   verb->add_option("--seeds", options->num_seeds, "Seeds of the weights, from training.seed on")
       ->check(CLI::Range(1, 1000))

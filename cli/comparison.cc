@@ -28,6 +28,12 @@ std::string NameWord(const std::string& text) {
   return word;
 }
 
+// The override that keeps a mapping where it changes nothing.
+std::string Unlearned(const std::string& kind, const std::string& mapping) {
+  if (kind == "mhc" && mapping == "res") return "model.residual.mapping=identity";
+  return absl::StrCat("model.residual.learn_", mapping, "=false");
+}
+
 bool IsPlain(const std::string& residual) { return residual == kWider || residual == "residual"; }
 
 // Every combination of the sweeps, as a variant without kind and seed.
@@ -62,6 +68,25 @@ absl::StatusOr<Sweep> ParseSweep(const std::string& text) {
   return sweep;
 }
 
+absl::StatusOr<std::vector<std::string>> ResidualOverrides(const std::string& residual) {
+  std::vector<std::string> words = absl::StrSplit(residual, "-no-");
+  const std::string kind = words[0];
+  words.erase(words.begin());
+  std::vector<std::string> overrides = {"model.residual.kind=" +
+                                        (kind == kWider ? std::string("residual") : kind)};
+  for (const std::string& word : words) overrides.push_back(Unlearned(kind, word));
+  const auto is_mapping = [](const std::string& word) {
+    return word == "pre" || word == "post" || word == "res";
+  };
+  const bool hyper = kind == "hc" || kind == "mhc";
+  if (std::ranges::all_of(words, is_mapping) && (hyper || (IsPlain(kind) && words.empty()))) {
+    return overrides;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--residual: ", residual, " is not allowed; need residual, wider, hc or mhc, or ",
+      "an ablation as hc-no-post, mhc-no-pre-no-res"));
+}
+
 std::vector<Variant> MakeVariants(const JobSpec& base, const std::vector<std::string>& residuals,
                                   const std::vector<Sweep>& sweeps, int num_seeds) {
   std::vector<Variant> variants;
@@ -69,11 +94,11 @@ std::vector<Variant> MakeVariants(const JobSpec& base, const std::vector<std::st
   for (int i = 0; i < num_seeds; ++i) {
     const uint64_t seed = base.training.seed + i;
     for (const std::string& residual : residuals) {
+      const std::vector<std::string> kind = ResidualOverrides(residual).value();
       for (Variant variant : Combinations(sweeps, IsPlain(residual))) {
         variant.name = absl::StrCat(residual, variant.name, "-s", seed);
         variant.residual = residual;
-        const std::string kind = IsPlain(residual) ? "residual" : residual;
-        variant.overrides.push_back("model.residual.kind=" + kind);
+        variant.overrides.insert(variant.overrides.end(), kind.begin(), kind.end());
         variant.overrides.push_back(absl::StrCat("training.seed=", seed));
         variants.push_back(std::move(variant));
       }

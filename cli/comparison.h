@@ -18,8 +18,11 @@ struct Sweep {
 // "optimizer.lr=1e-3,2e-3".  INVALID_ARGUMENT: no path, no value, or one twice.
 absl::StatusOr<Sweep> ParseSweep(const std::string& text);
 
-// What `--residual` may name: the kinds of the spec, and kWider.
+// The control among the residuals: plain, with the parameters of mhc.
 inline constexpr char kWider[] = "wider";
+// The fields of what `--residual` names: residual, wider, hc, mhc; of the last two also an ablation,
+// "hc-no-post", "mhc-no-pre-no-res": that mapping is not learned.  INVALID_ARGUMENT: none of them.
+absl::StatusOr<std::vector<std::string>> ResidualOverrides(const std::string& residual);
 
 // One run: the base spec under these overrides.
 struct Variant {
@@ -28,7 +31,7 @@ struct Variant {
   std::vector<std::string> overrides;  // "path=value", for LoadJobSpec
 };
 
-// Every residual kind under every combination of the sweeps with every seed: the seeds of weights
+// Every residual (sound for ResidualOverrides) under every combination of the sweeps with every seed: the seeds of weights
 // from the base's on; data and its order are the same for all.  A sweep of model.residual leaves
 // the plain residual as it is, once.
 std::vector<Variant> MakeVariants(const JobSpec& base, const std::vector<std::string>& residuals,

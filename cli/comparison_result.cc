@@ -196,17 +196,19 @@ void AddSweep(const Sweep& sweep, const ComparisonResult& result, std::vector<Js
 
 void LabelVariants(const ComparisonResult& result, std::set<std::string> unnamed,
                    std::vector<RunSeries>* series) {
-  // What makes the control wider stands in its name, unless it is what is looked at.
+  // What makes the control wider, or is not learned, stands in its name; what is swept does not.
   const auto swept = [&result](const std::string& path) {
     return std::ranges::any_of(result.sweeps, [&](const Sweep& s) { return s.path == path; });
   };
-  for (const char* path : {"model.hidden_size", "model.intermediate_size"}) {
+  for (const char* path :
+       {"model.hidden_size", "model.intermediate_size", "model.residual.mapping",
+        "model.residual.learn_pre", "model.residual.learn_post", "model.residual.learn_res"}) {
     if (!swept(path)) unnamed.insert(path);
   }
   LabelRuns(series, unnamed);
   for (size_t i = 0; i < result.variants.size(); ++i) {
     std::string& label = (*series)[i].label;
-    if (result.variants[i].residual == kWider) label.replace(0, label.find(' '), kWider);
+    label.replace(0, label.find(' '), result.variants[i].residual);
   }
 }
 

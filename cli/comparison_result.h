@@ -22,7 +22,8 @@ struct ComparisonResult {
   std::vector<RunSeries> series;  // labelled
 };
 
-// As LabelRuns does, but the control is called wider, whatever its width came to.
+// As LabelRuns does, but a residual is called as it was asked for: wider, whatever its width came
+// to, hc-no-post.
 void LabelVariants(const ComparisonResult& result, std::set<std::string> unnamed,
                    std::vector<RunSeries>* series);
 

@@ -27,10 +27,11 @@ absl::StatusOr<JobView> LocalRun::Run() {
 }
 
 absl::Status LocalRun::StartAll() {
-  ASSIGN_OR_RETURN(
-      service_, LocalService::Start({options_.worker_program, options_.output_directory + "/logs",
-                                     NeededDevice(options_.spec), NumRanks(options_.spec)},
-                                    clock_));
+  ASSIGN_OR_RETURN(service_,
+                   LocalService::Start(
+                       {options_.worker_program, options_.output_directory + "/logs",
+                        NeededDevice(options_.spec), NumRanks(options_.spec), options_.page_listen},
+                       clock_));
   SubmitRequest request;
   request.spec = options_.spec;
   request.output_directory = options_.output_directory;
@@ -42,6 +43,9 @@ absl::Status LocalRun::StartAll() {
   view_.Say(absl::StrCat(job_, ": ", NumRanks(options_.spec), " local workers, output in ",
                          options_.output_directory, ", metrics on http://",
                          service_->metrics_address(), "/metrics"));
+  if (const std::string page = service_->page_address(); !page.empty()) {
+    view_.Say(absl::StrCat("page on http://", page, "/"));
+  }
   return absl::OkStatus();
 }
 

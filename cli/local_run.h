@@ -23,6 +23,7 @@ class LocalRun {
     bool fresh = false;
     std::vector<std::string> changes;  // as in SubmitRequest
     std::string init_from;             // likewise; absolute
+    std::string page_listen;           // as DaemonOptions::page_listen
   };
   // `clock`, `signals` and `view` must outlive it.
   LocalRun(const Options& options, const Clock& clock, ShutdownSignals& signals,

@@ -24,6 +24,7 @@ absl::StatusOr<std::unique_ptr<LocalService>> LocalService::Start(const Options&
   DaemonOptions daemon;
   daemon.listen = "127.0.0.1:0";
   daemon.metrics_listen = "127.0.0.1:0";
+  daemon.page_listen = options.page_listen;
   daemon.store_path = ":memory:";
   ASSIGN_OR_RETURN(service->daemon_, Daemon::Start(daemon));
 

@@ -18,6 +18,7 @@ class LocalService {
     std::string log_directory;              // made where it is missing; one file per worker
     DeviceKind device = DeviceKind::kAuto;  // as NeededDevice says
     int num_workers = 1;
+    std::string page_listen = "";  // as DaemonOptions::page_listen
   };
   // Ports are ephemeral on loopback, and nothing is stored: checkpoints hold what must last.  Call
   // from the thread that lives longest: the workers die with it.  `clock` must outlive it.
@@ -25,6 +26,7 @@ class LocalService {
                                                              const Clock& clock);
   Coordinator& coordinator() { return daemon_->coordinator(); }
   LocalWorkers& workers() { return *workers_; }
+  std::string page_address() const { return daemon_->page_address(); }
   std::string metrics_address() const { return daemon_->metrics_address(); }
 
   // Workers are asked to end where `clean`, and killed after a grace; without Stop they are killed.

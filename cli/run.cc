@@ -20,10 +20,13 @@
 namespace birkhoff {
 namespace {
 
+constexpr char kPageListen[] = "127.0.0.1:0";
+
 struct RunOptions {
   SpecFile file;
   std::string out;
   Beginning beginning;
+  bool page = false;
 };
 
 // As one word of a shell: in quotes where it needs them; a quote inside leaves them and comes back.
@@ -91,9 +94,10 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
                     spec.training.steps);
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
-  LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
-                beginning.fresh, beginning.changes, beginning.init_from},
-               clock, signals, view);
+  LocalRun run(
+      {spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
+       beginning.fresh, beginning.changes, beginning.init_from, options.page ? kPageListen : ""},
+      clock, signals, view);
   return run.Run();
 }
 
@@ -126,6 +130,8 @@ void AddRun(CLI::App& app, Program& program) {
   AddSpecFlags(*verb, &options->file);
   verb->add_option("--out", options->out, "Output directory; runs/NAME where not given");
   AddBeginningFlags(*verb, &options->beginning);
+  verb->add_flag("--page", options->page,
+                 "Serve a page with live charts while it runs; its address is said");
   verb->callback([options, &program] {
     program.chosen = [options, &program] {
       const absl::StatusOr<ExitCode> code = RunJob(*options, program);

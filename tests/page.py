@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Reports as a person sees them, in headless Chromium over its debugging pipe: every figure drawn, no error on the console, no
+"""Reports and the live page as a person sees them, in headless Chromium over its debugging pipe: every figure drawn, no error on the console, no
 request to another host, keys and themes, and, where the Python package axe-playwright-python is there, axe-core's rules.
 
-  python3 tests/page.py REPORT.html... [--pictures DIR]    the names of a page's pictures end in its width and theme
+  python3 tests/page.py REPORT.html|http://127.0.0.1:PORT/... [--pictures DIR]
+
+The names of a page's pictures end in its width and theme.  Of a live page a job must be running: its step must move.
 
 Says "skipped: no chromium" and ends with 0 where there is none.  CI does not run it: deploy/packages.sh has no browser.
 """
@@ -202,11 +204,23 @@ def check_axe(page, rules):
     yield from found
 
 
-def check(browser, report, pictures, rules):
-    """All that is wrong with a report, in each width and theme."""
+def check_live(page):
+    """What a job's row says changes by itself."""
+    said = "document.querySelector('#jobs tr').textContent"
+    before = page.evaluate(said)
+    try:
+        page.wait(f"{said} !== {json.dumps(before)}", "a step")
+    except AssertionError:
+        yield f"the first job's row stays at {before!r}"
+
+
+def check(browser, name, pictures, rules):
+    """All that is wrong with a page, in each width and theme."""
+    live = name.startswith("http:")
+    report = pathlib.Path("live" if live else name)
     for width in WIDTHS:
         for theme in THEMES:
-            page = Page(browser, report.absolute().as_uri(), width, theme)
+            page = Page(browser, name if live else report.absolute().as_uri(), width, theme)
             page.wait("document.querySelectorAll('figure').length > 0", "figures")
             page.wait("document.querySelector('.uplot canvas') !== null", "the first chart")
             drawn = time.monotonic() - page.began
@@ -217,8 +231,10 @@ def check(browser, report, pictures, rules):
             if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 problems.append("wider than the screen")
             if pictures:
-                page.picture(pictures / f"{report.parent.name}-{report.stem}-{width}-{theme}.png")
+                page.picture(pictures / f"{report.absolute().parent.name}-{report.stem}-{width}-{theme}.png")
             problems += check_keys(page)
+            if live:
+                problems += check_live(page)
             if rules is not None:
                 problems += check_axe(page, rules)
             slow = page.evaluate(FRAMES)
@@ -230,7 +246,7 @@ def check(browser, report, pictures, rules):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("reports", nargs="+", type=pathlib.Path)
+    parser.add_argument("pages", nargs="+")
     parser.add_argument("--pictures", type=pathlib.Path)
     arguments = parser.parse_args()
     program = shutil.which("chromium")
@@ -244,13 +260,13 @@ def main():
         print("skipped: axe-core's rules, no package axe-playwright-python")
     browser = Browser(program)
     try:
-        problems = [problem for report in arguments.reports
-                    for problem in check(browser, report, arguments.pictures, rules)]
+        problems = [problem for page in arguments.pages
+                    for problem in check(browser, page, arguments.pictures, rules)]
     finally:
         browser.close()
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{len(arguments.reports)} pages, {len(problems)} problems")
+    print(f"{len(arguments.pages)} pages, {len(problems)} problems")
     return 1 if problems else 0
 
 

@@ -123,6 +123,13 @@ const Charts = (() => {
     return most > 10 * least ? 'log' : 'linear';
   }
 
+  // Values that are equal but for rounding get room around them: ticks between them would have no numbers of their own.
+  function linearRange(chart, min, max) {
+    if (min === null || max === null) return [0, 1];
+    const size = Math.max(Math.abs(min), Math.abs(max)) || 1;
+    return max - min < 1e-3 * size ? [min - 1e-2 * size, max + 1e-2 * size] : uPlot.rangeNum(min, max, 0.1, true);
+  }
+
   function lineOptions(figure, view, kind) {
     const axis = {stroke: style('--faint'), grid: {stroke: style('--grid'), width: 1},
                   ticks: {stroke: style('--grid'), width: 1}, font: '12px system-ui, sans-serif',
@@ -141,7 +148,7 @@ const Charts = (() => {
     const few = (u, splits) => splits.map((value) => value === null ? '' : number(value));
     return {
       width: view.plot.clientWidth || 600, height: HEIGHT, series, bands, legend: {show: false},
-      scales: {x: {time: false}, y: kind === 'log' ? {distr: 3} : {}},
+      scales: {x: {time: false}, y: kind === 'log' ? {distr: 3} : {range: linearRange}},
       axes: [{...axis, label: figure.x_axis.label, size: 34, values: few},
              {...axis, label: figure.y_axis.label, size: 62, values: few}],
       cursor: {drag: {x: true, y: false}, points: {size: 7}},
@@ -197,7 +204,7 @@ const Charts = (() => {
     }
 
     draw(zoomed = this.zoomed()) {
-      if (!this.visible) return;
+      if (!this.visible || this.figure.x.length === 0) return;
       this.chart?.destroy();
       const kind = axisKind(this.figure);
       this.chart = new uPlot(lineOptions(this.figure, this, kind), lineData(this.figure, kind), this.plot);
@@ -262,6 +269,7 @@ const Charts = (() => {
       const {min, max} = this.chart.scales.x, x = this.figure.x;
       const middle = this.index === undefined ? (min + max) / 2 : x[this.index];
       const half = (max - min) * factor / 2;
+      if (half < (x[x.length - 1] - x[0]) / x.length) return;  // one point on either side
       this.chart.setScale('x', {min: Math.max(x[0], middle - half), max: Math.min(x[x.length - 1], middle + half)});
     }
 
@@ -316,6 +324,7 @@ const Charts = (() => {
     draw() {
       if (!this.visible) return;
       const {x, z, x_axis, y_axis} = this.figure, width = this.plot.clientWidth, scale = devicePixelRatio;
+      if (x.length === 0) return;
       this.canvas.width = width * scale;
       this.canvas.height = HEIGHT * scale;
       this.canvas.style.cssText = `width:${width}px;height:${HEIGHT}px`;
@@ -323,9 +332,12 @@ const Charts = (() => {
       c.scale(scale, scale);
       const box = this.box = {left: 44, top: 6, width: width - 44 - 70, height: HEIGHT - 46};
       const w = box.width / x.length, h = box.height / z.length;
+      // Whole pixels of the device: between halves one would see seams.
+      const pixel = (value) => Math.round(value * scale) / scale;
       z.forEach((row, y) => row.forEach((value, column) => {
         c.fillStyle = heatColour(value, this.reach);
-        c.fillRect(box.left + column * w, box.top + box.height - (y + 1) * h, w + 0.5, h + 0.5);
+        const left = pixel(box.left + column * w), top = pixel(box.top + box.height - (y + 1) * h);
+        c.fillRect(left, top, pixel(box.left + (column + 1) * w) - left, pixel(box.top + box.height - y * h) - top);
       }));
       c.fillStyle = style('--faint');
       c.font = '12px system-ui, sans-serif';
@@ -356,8 +368,9 @@ const Charts = (() => {
       }
       c.fillStyle = style('--faint');
       c.textAlign = 'left';
-      c.fillText(number(Number(this.most.toPrecision(3))), left + 15, box.top + 10);
-      c.fillText(number(Number(this.least.toPrecision(3))), left + 15, box.top + box.height);
+      const short = (value) => value >= 1e5 ? value.toExponential(1).replace('e+', 'e') : number(Number(value.toPrecision(3)));
+      c.fillText(short(this.most), left + 15, box.top + 10);
+      c.fillText(short(this.least), left + 15, box.top + box.height);
     }
 
     read(column, row) {
@@ -470,6 +483,9 @@ const Charts = (() => {
     return {outer, title, caption};
   }
 
+  // What a figure of which only the heading is known is made of.
+  const EMPTY = {x: [], z: [], lines: [], matrices: [], columns: [], rows: []};
+
   // Draws what is near the screen, and keeps up with new figures and with the theme.
   function board(root, labels) {
     const entries = new Map();
@@ -477,19 +493,22 @@ const Charts = (() => {
     const made = {look: (label) => byLabel.get(label) ?? {colour: style('--ink'), dash: []}};
     const near = new IntersectionObserver((seen) => {
       for (const {isIntersecting, target} of seen) {
-        if (!isIntersecting) continue;
-        near.unobserve(target);
-        entries.get(target.id)?.view.show();
+        const entry = entries.get(target.id);
+        if (!entry) continue;
+        entry.near = isIntersecting;
+        if (isIntersecting) entry.view.show();
       }
     }, {rootMargin: '800px'});
-    addEventListener('beforeprint', () => entries.forEach(({view}) => view.show()));
-    dark.addEventListener('change', () => {
+    const showAll = () => entries.forEach(({view}) => view.show());
+    const changeTheme = () => {
       byLabel = looks(labels);
       entries.forEach(({view}) => {
         view.makeKeys?.();
         view.draw();
       });
-    });
+    };
+    addEventListener('beforeprint', showAll);
+    dark.addEventListener('change', changeTheme);
     root.classList.add('figures');
     made.show = (figures) => {
       const ids = new Set(figures.map(({id}) => id));
@@ -504,17 +523,25 @@ const Charts = (() => {
         if (known) {
           known.title.textContent = figure.title;
           known.caption.textContent = figure.caption;
-          known.view.update(figure);
+          if (!figure.stub) known.view.update(figure);
           continue;
         }
-        const view = new VIEWS[figure.type](made, figure);
+        const view = new VIEWS[figure.type](made, figure.stub ? {...EMPTY, ...figure} : figure);
         const parts = frame(figure, view);
         entries.set(figure.id, {view, ...parts});
         root.append(parts.outer);
         near.observe(parts.outer);
       }
     };
-    made.showAll = () => entries.forEach(({view}) => view.show());
+    made.showAll = showAll;
+    // The figures on the screen, or near it.
+    made.visible = () => [...entries].filter(([, entry]) => entry.near).map(([id]) => id);
+    made.close = () => {
+      near.disconnect();
+      removeEventListener('beforeprint', showAll);
+      dark.removeEventListener('change', changeTheme);
+      entries.forEach(({view}) => view.chart?.destroy());
+    };
     return made;
   }
 

@@ -1,9 +1,9 @@
-// Figures become JSON; curves of many points are thinned on the way, peaks kept.
+// Figures become JSON; curves of many points are thinned on the way, peaks kept as spread.
 #include "coordinator/page/figure.h"
 
 #include <algorithm>
 #include <cmath>
-#include <span>
+#include <numeric>
 
 #include "absl/strings/ascii.h"
 
@@ -19,39 +19,31 @@ Json HeadingToJson(const Heading& heading, const char* type) {
 
 Json AxisToJson(const Axis& axis) { return {{"label", axis.label}, {"log", axis.log}}; }
 
-// Smallest and largest number of some neighbours, in the order in which they stand.
-std::pair<double, double> Extremes(std::span<const double> values) {
-  const double *least = nullptr, *most = nullptr;
-  for (const double& value : values) {
-    if (!std::isfinite(value)) continue;
-    if (least == nullptr || value < *least) least = &value;
-    if (most == nullptr || value > *most) most = &value;
-  }
-  if (least == nullptr) return {NAN, NAN};
-  return least < most ? std::pair(*least, *most) : std::pair(*most, *least);
-}
-
-// Two points for each run of `width` neighbours.
-std::vector<double> Thinned(const std::vector<double>& values, size_t width) {
+// One number for each run of `width` neighbours: what `fold` makes of those that are finite.
+template <typename Fold>
+std::vector<double> Thinned(const std::vector<double>& values, size_t width, const Fold& fold) {
   std::vector<double> kept;
   for (size_t begin = 0; begin < values.size(); begin += width) {
-    const size_t count = std::min(width, values.size() - begin);
-    const auto [first, second] = Extremes(std::span(values).subspan(begin, count));
-    kept.push_back(first);
-    if (count > 1) kept.push_back(second);
+    std::vector<double> finite;
+    for (size_t i = begin; i < std::min(values.size(), begin + width); ++i) {
+      if (std::isfinite(values[i])) finite.push_back(values[i]);
+    }
+    kept.push_back(finite.empty() ? NAN : fold(finite));
   }
   return kept;
 }
 
-// The first and the last x of each run.
-std::vector<double> ThinnedX(const std::vector<double>& x, size_t width) {
-  std::vector<double> kept;
-  for (size_t begin = 0; begin < x.size(); begin += width) {
-    const size_t count = std::min(width, x.size() - begin);
-    kept.push_back(x[begin]);
-    if (count > 1) kept.push_back(x[begin + count - 1]);
-  }
-  return kept;
+double Mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+double Smallest(const std::vector<double>& values) { return *std::ranges::min_element(values); }
+double Largest(const std::vector<double>& values) { return *std::ranges::max_element(values); }
+
+void Thin(Line* line, size_t width) {
+  const std::vector<double>& low = line->low.empty() ? line->y : line->low;
+  const std::vector<double>& high = line->high.empty() ? line->y : line->high;
+  *line = {line->label, Thinned(line->y, width, Mean), Thinned(low, width, Smallest),
+           Thinned(high, width, Largest)};
 }
 
 }  // namespace
@@ -67,13 +59,9 @@ std::string FigureId(std::string_view text) {
 Json LineFigure(const Heading& heading, const Axis& x_axis, const Axis& y_axis,
                 std::vector<double> x, std::vector<Line> lines) {
   if (x.size() > kMostPoints) {
-    const size_t width = 2 * ((x.size() + kMostPoints - 1) / kMostPoints);
-    for (Line& line : lines) {
-      for (std::vector<double>* values : {&line.y, &line.low, &line.high}) {
-        *values = Thinned(*values, width);
-      }
-    }
-    x = ThinnedX(x, width);
+    const size_t width = (x.size() + kMostPoints - 1) / kMostPoints;
+    for (Line& line : lines) Thin(&line, width);
+    x = Thinned(x, width, Largest);  // the last of each run
   }
   Json figure = HeadingToJson(heading, "lines");
   figure["x_axis"] = AxisToJson(x_axis);
@@ -99,6 +87,18 @@ Json HeatFigure(const Heading& heading, const std::string& x_label, const std::v
   figure["x"] = x;
   figure["z"] = z;
   return figure;
+}
+
+Json FigureStub(const Json& figure) {
+  Json stub = {{"id", figure["id"]},
+               {"type", figure["type"]},
+               {"title", figure["title"]},
+               {"caption", figure["caption"]},
+               {"stub", true}};
+  for (const char* axis : {"x_axis", "y_axis"}) {
+    if (figure.contains(axis)) stub[axis] = figure[axis];
+  }
+  return stub;
 }
 
 Json MatrixFigure(const Heading& heading, const std::vector<SquareMatrix>& matrices) {

@@ -33,7 +33,8 @@ struct Line {
   std::vector<double> y = {}, low = {}, high = {};
 };
 
-// Long figures are thinned: of each run of neighbours the smallest and the largest value stay.
+// Long figures are thinned: of each run of neighbours the mean stays, in a band from the smallest
+// to the largest.
 inline constexpr size_t kMostPoints = 2000;
 
 Json LineFigure(const Heading& heading, const Axis& x_axis, const Axis& y_axis,
@@ -42,6 +43,9 @@ Json LineFigure(const Heading& heading, const Axis& x_axis, const Axis& y_axis,
 // Cells z[y][x]; colours go by the logarithm, with 1 in the middle.
 Json HeatFigure(const Heading& heading, const std::string& x_label, const std::vector<double>& x,
                 const std::string& y_label, const std::vector<std::vector<double>>& z);
+
+// What stands for a figure that is not asked for: its heading.
+Json FigureStub(const Json& figure);
 
 struct SquareMatrix {
   std::string label;

@@ -17,6 +17,13 @@ std::string Escaped(const std::string& text) {
                              {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
 }
 
+// With its licence, which goes wherever the library goes.
+std::string ChartScripts() {
+  return absl::StrCat("/*\n", kLICENSE, "*/\n", kUPlotIifeMinJs, "\n", kChartsJs, "\n");
+}
+
+std::string Styles() { return absl::StrCat(kUPlotMinCss, "\n", kPageCss); }
+
 }  // namespace
 
 Json ReportToJson(const Report& report) {
@@ -38,15 +45,20 @@ Json ReportToJson(const Report& report) {
 std::string ReportPage(const Report& report) {
   const std::string json =
       ReportToJson(report).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
-  return absl::StrReplaceAll(
-      kReportHtml, {{"{{title}}", Escaped(report.title)},
-                    {"{{words}}", Escaped(report.words)},
-                    {"{{version}}", kVersion},
-                    {"{{style}}", absl::StrCat(kUPlotMinCss, "\n", kPageCss)},
-                    {"{{scripts}}", absl::StrCat("/*\n", kLICENSE, "*/\n", kUPlotIifeMinJs, "\n",
-                                                 kChartsJs, "\n", kReportJs)},
-                    // Inside a script element only "<" could end it.
-                    {"{{report}}", absl::StrReplaceAll(json, {{"<", "\\u003c"}})}});
+  return absl::StrReplaceAll(kReportHtml,
+                             {{"{{title}}", Escaped(report.title)},
+                              {"{{words}}", Escaped(report.words)},
+                              {"{{version}}", kVersion},
+                              {"{{style}}", Styles()},
+                              {"{{scripts}}", absl::StrCat(ChartScripts(), kReportJs)},
+                              // Inside a script element only "<" could end it.
+                              {"{{report}}", absl::StrReplaceAll(json, {{"<", "\\u003c"}})}});
+}
+
+std::string LivePageHtml() {
+  return absl::StrReplaceAll(kLiveHtml, {{"{{version}}", kVersion},
+                                         {"{{style}}", Styles()},
+                                         {"{{scripts}}", absl::StrCat(ChartScripts(), kLiveJs)}});
 }
 
 }  // namespace birkhoff

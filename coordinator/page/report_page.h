@@ -20,4 +20,7 @@ struct Report {
 Json ReportToJson(const Report& report);
 std::string ReportPage(const Report& report);
 
+// The live page, which asks its own server for what it shows.
+std::string LivePageHtml();
+
 }  // namespace birkhoff

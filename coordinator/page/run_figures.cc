@@ -221,6 +221,15 @@ std::vector<std::string> OtherKeys(const std::vector<RunSeries>& runs) {
   return {keys.begin(), keys.end()};
 }
 
+std::vector<std::string> OtherDepthKeys(const std::vector<RunSeries>& runs) {
+  std::set<std::string> keys;
+  for (const RunSeries& run : runs) {
+    for (const auto& [key, column] : run.depth_columns) keys.insert(key);
+  }
+  for (const DepthKey& key : kDepthKeys) keys.erase(key.key);
+  return {keys.begin(), keys.end()};
+}
+
 std::string AsTitle(const std::string& key) {
   std::string title = absl::StrReplaceAll(key, {{"_", " "}});
   if (!title.empty())
@@ -229,6 +238,8 @@ std::string AsTitle(const std::string& key) {
 }
 
 // ---- Over depth.
+
+const Axis kGainAxis = {"gain", true};
 
 using RowReader = std::function<std::vector<double>(const DepthColumn&)>;
 
@@ -251,7 +262,8 @@ std::vector<double> LargestOfAllRows(const DepthColumn& column) {
 }
 
 void AddDepthFigure(const Heading& heading, const std::string& key, const RowReader& read,
-                    const std::vector<RunGroup>& groups, std::vector<Json>* figures) {
+                    const Axis& y_axis, const std::vector<RunGroup>& groups,
+                    std::vector<Json>* figures) {
   std::vector<std::vector<Column>> values_by_group;
   size_t depth = 0;
   for (const RunGroup& group : groups) {
@@ -267,9 +279,9 @@ void AddDepthFigure(const Heading& heading, const std::string& key, const RowRea
   std::vector<Line> lines;
   for (size_t g = 0; g < groups.size(); ++g) {
     for (Column& values : values_by_group[g]) values.resize(depth, kNan);
-    lines.push_back(SpreadLine(groups[g].label, values_by_group[g], /*log=*/true));
+    lines.push_back(SpreadLine(groups[g].label, values_by_group[g], y_axis.log));
   }
-  AddLines(heading, {"sub-layer"}, {"gain", true}, std::move(x), std::move(lines), figures);
+  AddLines(heading, {"sub-layer"}, y_axis, std::move(x), std::move(lines), figures);
 }
 
 // Cells [sub-layer][time], the largest of each stretch of steps.
@@ -356,12 +368,16 @@ std::vector<Json> DepthFigures(const std::vector<RunSeries>& runs) {
   std::vector<Json> figures;
   for (const DepthKey& key : kDepthKeys) {
     AddDepthFigure({key.id, absl::StrCat(key.title, ", last step"), key.caption}, key.key, LastRow,
-                   groups, &figures);
+                   kGainAxis, groups, &figures);
+  }
+  for (const std::string& key : OtherDepthKeys(runs)) {
+    AddDepthFigure({key, AsTitle(key) + ", last step", "As metrics.jsonl has it."}, key, LastRow,
+                   {"", false}, groups, &figures);
   }
   for (const DepthKey& key : {kDepthKeys[2], kDepthKeys[3]}) {
     AddDepthFigure({absl::StrCat(key.id, "-largest"),
                     absl::StrCat(key.title, ", largest of all steps"), key.caption},
-                   key.key, LargestOfAllRows, groups, &figures);
+                   key.key, LargestOfAllRows, kGainAxis, groups, &figures);
   }
   for (const RunGroup& group : groups) {
     if (group.runs[0]->spec.model.residual.kind == ResidualKind::kResidual) continue;

@@ -48,6 +48,19 @@ TEST(Comparison, WhatIsOfStreamsAloneLeavesThePlainResidualAsItIs) {
   EXPECT_THAT(MakeVariants({}, {"hc"}, sweeps, 1), SizeIs(3));
 }
 
+TEST(Comparison, AnAblationNamesWhatIsNotLearned) {
+  EXPECT_THAT(*ResidualOverrides("hc-no-pre-no-post"),
+              ElementsAre("model.residual.kind=hc", "model.residual.learn_pre=false",
+                          "model.residual.learn_post=false"));
+  EXPECT_THAT(*ResidualOverrides("mhc-no-res"),
+              ElementsAre("model.residual.kind=mhc", "model.residual.mapping=identity"));
+  EXPECT_THAT(*ResidualOverrides("wider"), ElementsAre("model.residual.kind=residual"));
+  for (const char* word :
+       {"", "HC", "hc-", "hc-no-", "hc-no-all", "residual-no-res", "wider-no-pre"}) {
+    EXPECT_FALSE(ResidualOverrides(word).ok()) << word;
+  }
+}
+
 TEST(Comparison, SweepsThatAreNoneAreRefused) {
   for (const char* text :
        {"optimizer.lr", "=1,2", "optimizer.lr=", "optimizer.lr=1,,2", "optimizer.lr=1,2,1"}) {

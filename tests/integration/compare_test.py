@@ -59,6 +59,20 @@ class CompareTest(unittest.TestCase):
         self.assertIn("sweep-optimizer-lr-final-loss", page)
         self.assertIn('"id":"matrices-mhc-lr-1e-3-s42"', page)
 
+    def test_what_learns_nothing_is_the_plain_residual(self):
+        program = Program([BIN / "birkhoff", "compare", self.folder / "job.yaml", "--set", "training.steps=15", "--out", "ablation",
+                           "--residual", "residual,hc-no-pre-no-post-no-res,mhc-no-pre-no-post-no-res,hc-no-post,mhc-no-pre"],
+                          self.folder / "ablation.log", self.folder)
+        self.addCleanup(program.kill)
+        self.finish(program)
+        compared = json.loads((self.folder / "ablation" / "compare.json").read_text())
+        plain, hc, mhc, *learning = [run["final_loss"] for run in compared["runs"]]
+        self.assertAlmostEqual(hc, plain, delta=1e-4)
+        self.assertAlmostEqual(mhc, plain, delta=1e-4)
+        for loss in learning:
+            self.assertGreater(abs(loss - plain), 1e-4)
+        self.assertEqual([run["largest_gain_forward"] for run in compared["runs"][:3]], [1, 1, 1])
+
     def test_a_signal_leaves_checkpoints_and_the_way_on(self):
         program = self.start("stopped")
         wait_for(lambda: self.rows("stopped", "residual-lr-1e-3-s42") >= 2, "2 rows")
