@@ -225,6 +225,10 @@ def check(browser, name, pictures, rules):
             page.wait("document.querySelector('.uplot canvas') !== null", "the first chart")
             drawn = time.monotonic() - page.began
             page.evaluate(SCROLL)
+            if live:  # numbers of a figure come once it is on the screen
+                for figure in page.evaluate("[...document.querySelectorAll('figure')].map(({id}) => id)"):
+                    page.evaluate(f"document.getElementById('{figure}').scrollIntoView()")
+                    page.wait(f"!{UNDRAWN}.includes('{figure}')", f"{figure} drawn")
             page.wait(f"{UNDRAWN}.length === 0 || performance.now() > 20000", "drawings")
             where = f"{report.name} at {width} pixels, {theme}"
             problems = [f"not drawn: {name}" for name in page.evaluate(UNDRAWN)]
