@@ -125,8 +125,8 @@ HttpPage LivePage::Figures(const HttpQuery& query) {
   for (auto job = begin; job != end && runs.size() < kMostHistories; ++job) {
     const absl::StatusOr<JobHistory*> history = HistoryOf(job->second);
     if (!history.ok()) return ErrorPage(history.status());
-    const absl::StatusOr<std::vector<JobUpdate>> updates = coordinator_.ReadUpdates(
-        "jobs/" + job->second, (*history)->seen(), kUpdatesAtOnce);
+    const absl::StatusOr<std::vector<JobUpdate>> updates =
+        coordinator_.ReadUpdates("jobs/" + job->second, (*history)->seen(), kUpdatesAtOnce);
     if (!updates.ok()) return ErrorPage(updates.status());
     for (const JobUpdate& update : *updates) (*history)->Add(update);
     const RunSeries& series = (*history)->series();

@@ -28,7 +28,7 @@ class LivePage {
   std::string address() const { return server_->address(); }  // with the real port
 
  private:
-  static constexpr size_t kMostHistories = 4;  // kept, of the jobs that were asked for last
+  static constexpr size_t kMostHistories = 4;     // kept, of the jobs that were asked for last
   static constexpr size_t kUpdatesAtOnce = 2000;  // read in one request, of each job
 
   explicit LivePage(Coordinator& coordinator) : coordinator_(coordinator) {}

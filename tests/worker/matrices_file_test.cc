@@ -22,9 +22,10 @@ TEST(MatricesFile, AreMeansOverTokensOfWhatAllRanksHaveSummed) {
     all[layout.length() + layout.MatrixAt(1, GainOf::kPrefix) + i] = -8.0 * value;
     all[layout.length() + layout.MatrixAt(1, GainOf::kSuffix) + i] = value;
   }
-  EXPECT_EQ(MatricesToJson(layout, all, /*tokens=*/8, /*step=*/7),
-            R"({"step":7,"streams":2,"forward_by_sublayer":[[1.0,2.0,3.0,4.0],[-1.0,-2.0,-3.0,-4.0]],)"
-            R"("backward_by_sublayer":[[10.0,20.0,30.0,40.0],[0.125,0.25,0.375,0.5]]})");
+  EXPECT_EQ(
+      MatricesToJson(layout, all, /*tokens=*/8, /*step=*/7),
+      R"({"step":7,"streams":2,"forward_by_sublayer":[[1.0,2.0,3.0,4.0],[-1.0,-2.0,-3.0,-4.0]],)"
+      R"("backward_by_sublayer":[[10.0,20.0,30.0,40.0],[0.125,0.25,0.375,0.5]]})");
 }
 
 }  // namespace
