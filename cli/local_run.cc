@@ -1,13 +1,8 @@
 // The life of `birkhoff run` after its files are in order.
 #include "cli/local_run.h"
 
-#include <unistd.h>
-
-#include <filesystem>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/base/disk.h"
 #include "core/base/status_macros.h"
 #include "core/spec/resolve.h"
 
@@ -15,12 +10,7 @@ namespace birkhoff {
 namespace {
 
 constexpr absl::Duration kPatience = absl::Milliseconds(100);  // between looks at signals
-constexpr absl::Duration kWorkerGrace = absl::Seconds(5);
 constexpr int kUpdatesAtOnce = 100;
-
-int64_t MachineMemoryBytes() {
-  return int64_t{::sysconf(_SC_PHYS_PAGES)} * int64_t{::sysconf(_SC_PAGE_SIZE)};
-}
 
 }  // namespace
 
@@ -32,50 +22,35 @@ absl::StatusOr<JobView> LocalRun::Run() {
   RETURN_IF_ERROR(StartAll());
   absl::StatusOr<JobView> end = Watch();
   view_.Close();
-  end.ok() ? workers_->Stop(kWorkerGrace) : workers_->Kill();
-  daemon_->Shutdown(absl::Seconds(1));
+  service_->Stop(/*clean=*/end.ok());
   return end;
 }
 
 absl::Status LocalRun::StartAll() {
-  RETURN_IF_ERROR(LocalWorkers::CheckProgram(options_.worker_program));
-  DaemonOptions daemon;
-  daemon.listen = "127.0.0.1:0";
-  daemon.metrics_listen = "127.0.0.1:0";
-  daemon.store_path = ":memory:";  // checkpoints hold what must last
-  ASSIGN_OR_RETURN(daemon_, Daemon::Start(daemon));
-
-  const std::string logs = options_.output_directory + "/logs";
-  PosixDisk disk;
-  RETURN_IF_ERROR(disk.CreateDirectories(logs));
-  LocalWorkers::Options workers;
-  workers.program = options_.worker_program;
-  workers.coordinator = daemon_->address();
-  workers.log_directory = logs;
-  ASSIGN_OR_RETURN(workers.devices,
-                   LocalWorkers::FindDevices(options_.worker_program, logs,
-                                             NeededDevice(options_.spec), NumRanks(options_.spec)));
-  // What the machine has over the workers on it.
-  workers.cpu_memory_bytes = MachineMemoryBytes() / NumRanks(options_.spec);
-  workers_ = std::make_unique<LocalWorkers>(workers, clock_);
-  RETURN_IF_ERROR(workers_->Start());
-
+  ASSIGN_OR_RETURN(service_,
+                   LocalService::Start(
+                       {options_.worker_program, options_.output_directory + "/logs",
+                        NeededDevice(options_.spec), NumRanks(options_.spec), options_.page_listen},
+                       clock_));
   SubmitRequest request;
   request.spec = options_.spec;
   request.output_directory = options_.output_directory;
   request.fresh = options_.fresh;
   request.changes = options_.changes;
   request.init_from = options_.init_from;
-  ASSIGN_OR_RETURN(const JobView job, daemon_->coordinator().Submit(request));
+  ASSIGN_OR_RETURN(const JobView job, service_->coordinator().Submit(request));
   job_ = job.name;
   view_.Say(absl::StrCat(job_, ": ", NumRanks(options_.spec), " local workers, output in ",
                          options_.output_directory, ", metrics on http://",
-                         daemon_->metrics_address(), "/metrics"));
+                         service_->metrics_address(), "/metrics"));
+  if (const std::string page = service_->page_address(); !page.empty()) {
+    view_.Say(absl::StrCat("page on http://", page, "/"));
+  }
   return absl::OkStatus();
 }
 
 absl::StatusOr<JobView> LocalRun::Watch() {
-  Coordinator& coordinator = daemon_->coordinator();
+  Coordinator& coordinator = service_->coordinator();
   for (int64_t seen = 0;;) {
     ASSIGN_OR_RETURN(const std::vector<JobUpdate> updates,
                      coordinator.WaitForUpdates(job_, seen, kUpdatesAtOnce, kPatience));
@@ -89,7 +64,7 @@ absl::StatusOr<JobView> LocalRun::Watch() {
     if (job.reason.code == kNoRoom) return absl::FailedPreconditionError(job.reason.sentence);
     view_.Tick(clock_.WallTime());
     RETURN_IF_ERROR(HandleSignals());
-    if (!IsOver(job.state)) RETURN_IF_ERROR(workers_->Supervise());
+    if (!IsOver(job.state)) RETURN_IF_ERROR(service_->workers().Supervise());
   }
 }
 
@@ -120,7 +95,7 @@ absl::Status LocalRun::HandleSignals() {
   stopping_ = true;
   view_.Say("stopping after this step with a checkpoint (once more to kill)");
   // The job may have ended in the meantime; then its end is what counts.
-  const absl::Status status = daemon_->coordinator().Cancel(job_).status();
+  const absl::Status status = service_->coordinator().Cancel(job_).status();
   return absl::IsFailedPrecondition(status) ? absl::OkStatus() : status;
 }
 

@@ -6,9 +6,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "cli/local_workers.h"
+#include "cli/local_service.h"
 #include "cli/progress_view.h"
-#include "coordinator/daemon.h"
 #include "core/base/clock.h"
 #include "core/base/shutdown_signals.h"
 #include "core/spec/job_spec.h"
@@ -24,6 +23,7 @@ class LocalRun {
     bool fresh = false;
     std::vector<std::string> changes;  // as in SubmitRequest
     std::string init_from;             // likewise; absolute
+    std::string page_listen;           // as DaemonOptions::page_listen
   };
   // `clock`, `signals` and `view` must outlive it.
   LocalRun(const Options& options, const Clock& clock, ShutdownSignals& signals,
@@ -44,8 +44,7 @@ class LocalRun {
   const Clock& clock_;
   ShutdownSignals& signals_;
   ProgressView& view_;
-  std::unique_ptr<Daemon> daemon_;
-  std::unique_ptr<LocalWorkers> workers_;
+  std::unique_ptr<LocalService> service_;
   std::string job_;
   bool stopping_ = false;
 };

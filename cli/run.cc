@@ -16,10 +16,13 @@
 namespace birkhoff {
 namespace {
 
+constexpr char kPageListen[] = "127.0.0.1:0";
+
 struct RunOptions {
   SpecFile file;
   std::string out;
   Beginning beginning;
+  bool page = false;
 };
 
 // The command that goes on where this run has stopped.
@@ -86,9 +89,10 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
                     spec);
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
-  LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
-                beginning.fresh, beginning.changes, beginning.init_from},
-               clock, signals, view);
+  LocalRun run(
+      {spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
+       beginning.fresh, beginning.changes, beginning.init_from, options.page ? kPageListen : ""},
+      clock, signals, view);
   return run.Run();
 }
 
@@ -121,6 +125,8 @@ void AddRun(CLI::App& verb, Program& program) {
   verb.add_option("--out", options->out, "Output directory; runs/NAME where not given")
       ->type_name("DIR");
   AddBeginningFlags(verb, &options->beginning);
+  verb.add_flag("--page", options->page,
+                "Serve a page with live charts while it runs; its address is said");
   verb.callback([options, &program] {
     program.chosen = [options, &program] {
       const absl::StatusOr<ExitCode> code = RunJob(*options, program);

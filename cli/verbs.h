@@ -26,12 +26,15 @@ std::span<const Verb> Verbs();
 void AddVerbs(CLI::App& app, Program& program);
 
 void AddCancel(CLI::App& verb, Program& program);
+void AddCompare(CLI::App& verb, Program& program);
 void AddCompletion(CLI::App& verb, Program& program);
 void AddExplain(CLI::App& verb, Program& program);
+void AddExport(CLI::App& verb, Program& program);
 void AddGet(CLI::App& verb, Program& program);
 void AddHelp(CLI::App& verb, Program& program);
 void AddList(CLI::App& verb, Program& program);
 void AddPlan(CLI::App& verb, Program& program);
+void AddReport(CLI::App& verb, Program& program);
 void AddRun(CLI::App& verb, Program& program);
 void AddSubmit(CLI::App& verb, Program& program);
 void AddValidate(CLI::App& verb, Program& program);

@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "coordinator/job_service.h"
 #include "coordinator/job_store.h"
+#include "coordinator/live_page.h"
 #include "coordinator/metrics.h"
 #include "coordinator/worker_service.h"
 #include "core/base/status_macros.h"
@@ -104,6 +105,10 @@ class RunningDaemon final : public Daemon {
       ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
                                                          options_.allow_plaintext));
     }
+    if (!options_.page_listen.empty()) {
+      ASSIGN_OR_RETURN(
+          page_, LivePage::Start(options_.page_listen, *coordinator_, options_.allow_plaintext));
+    }
     health_.SetReady(absl::OkStatus());
     health_.Beat();
     ticker_ = std::make_unique<Ticker>(*coordinator_, *server_, health_,
@@ -124,6 +129,8 @@ class RunningDaemon final : public Daemon {
     return endpoint_ == nullptr ? "" : endpoint_->address();
   }
 
+  std::string page_address() const override { return page_ == nullptr ? "" : page_->address(); }
+
   const HealthEndpoint& health() const override { return *health_endpoint_; }
 
   void Shutdown(absl::Duration grace) override {
@@ -136,6 +143,7 @@ class RunningDaemon final : public Daemon {
       workers_->EndStreams();
       server_->Shutdown(grace);
     }
+    page_.reset();
     endpoint_.reset();
     // Step reports that waited to be written in one go.
     if (coordinator_ == nullptr) return;
@@ -156,6 +164,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<WorkerService> workers_;
   std::vector<std::shared_ptr<prometheus::Collectable>> metrics_;
   std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::unique_ptr<LivePage> page_;
   std::unique_ptr<Ticker> ticker_;
   std::unique_ptr<SelfProbe> probe_;
   std::unique_ptr<RpcServer> server_;  // last: its calls use all the others

@@ -16,6 +16,7 @@ namespace birkhoff {
 struct DaemonOptions {
   std::string listen = "127.0.0.1:7443";          // gRPC; port 0: ephemeral
   std::string metrics_listen = "127.0.0.1:9464";  // empty: no metrics endpoint; port 0: ephemeral
+  std::string page_listen;                        // as "127.0.0.1:8080"; empty: no page
   HealthListen health;                            // as a default nowhere
   int64_t metrics_series_per_job = 1000;          // at most; 100 at least
   std::string store_path = "birkhoff.db";         // ":memory:" keeps nothing
@@ -39,6 +40,7 @@ class Daemon {
   virtual Coordinator& coordinator() = 0;
   virtual std::string address() const = 0;  // "127.0.0.1:43211"
   virtual std::string metrics_address() const = 0;
+  virtual std::string page_address() const = 0;  // empty: no page
   virtual const HealthEndpoint& health() const = 0;
   // Not ready any more; watchers and workers are told to come back; calls get `grace` to end.  The
   // store is closed when the daemon goes.

@@ -29,10 +29,13 @@ int Main(int argc, char** argv) {
   CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
   DaemonOptions options;
   options.health.http = "127.0.0.1:8081";
+  options.page_listen = "127.0.0.1:8080";
   double heartbeat = 1.0, lease = 5.0, progress_limit = 1200.0;
   app.add_option("--listen", options.listen, "gRPC address; port 0: any free one");
   app.add_option("--metrics-listen", options.metrics_listen,
                  "address of /metrics; empty: none; port 0: any free one");
+  app.add_option("--page-listen", options.page_listen,
+                 "address of the page for browsers; empty: none; port 0: any free one");
   app.add_option("--health-listen", options.health.http,
                  "address of /livez, /readyz and /startupz; empty: none; port 0: any free one");
   app.add_option("--health-grpc-listen", options.health.grpc,
@@ -98,6 +101,9 @@ int Main(int argc, char** argv) {
   std::printf("birkhoffd: grpc on %s\n", (*daemon)->address().c_str());
   if (const std::string metrics = (*daemon)->metrics_address(); !metrics.empty()) {
     std::printf("birkhoffd: metrics on http://%s/metrics\n", metrics.c_str());
+  }
+  if (const std::string page = (*daemon)->page_address(); !page.empty()) {
+    std::printf("birkhoffd: page on http://%s/\n", page.c_str());
   }
   if (const std::string health = (*daemon)->health().http_address(); !health.empty()) {
     std::printf("birkhoffd: health on http://%s/readyz\n", health.c_str());

@@ -24,6 +24,7 @@
 #include "worker/checkpointer.h"
 #include "worker/data_source.h"
 #include "worker/executor.h"
+#include "worker/matrices_file.h"
 #include "worker/metrics_file.h"
 #include "worker/microbatch.h"
 #include "worker/parameter_store.h"
@@ -213,6 +214,7 @@ class TrainingRank final : public Rank, private StepHooks {
     const bool checkpoint = stop || CheckpointIsDueAfter(progress_.step);
     if (metrics_ != nullptr) RETURN_IF_ERROR(KeepOutput(checkpoint));
     if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report, env_.clock->WallTime()));
+    if (metrics_ != nullptr && checkpoint) DrawMatrices();
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
     if (checkpoint) WriteCheckpoint();
     RETURN_IF_ERROR(CheckSkips());
@@ -262,6 +264,17 @@ class TrainingRank final : public Rank, private StepHooks {
     return absl::OkStatus();
   }
 
+  // A picture as the trace is one; a resumed attempt makes it anew.
+  void DrawMatrices() {
+    const int64_t last = progress_.step - 1;
+    (void)WriteMatrices(*env_.disk, assignment_.output_directory,
+                        MatricesToJson(state_->layout(), state_->host_gathered(Slot(last)),
+                                       TokensPerStep(), progress_.step));
+  }
+  int64_t TokensPerStep() const {
+    return int64_t{spec().training.global_batch_size} * spec().training.sequence_length;
+  }
+
   // Enqueues step `next_step_` behind those in flight.
   void Launch() {
     activity_.Begin(absl::StrCat("step ", next_step_ + 1));
@@ -282,9 +295,8 @@ class TrainingRank final : public Rank, private StepHooks {
     RETURN_IF_ERROR(executor_->FinishTrain());
     RETURN_IF_ERROR(data_status_);
     train_times_ = executor_->times();
-    const int64_t rows =
-        int64_t{spec().training.global_batch_size} * spec().training.sequence_length;
-    agreed_ = FoldShares(state_->layout(), state_->host_gathered(Slot(progress_.step)), rows);
+    agreed_ =
+        FoldShares(state_->layout(), state_->host_gathered(Slot(progress_.step)), TokensPerStep());
     // What only hosts know; then the step counts.
     RETURN_IF_ERROR(AskHosts());
     ++progress_.step;

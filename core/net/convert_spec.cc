@@ -26,6 +26,9 @@ void Write(const ResidualSpec& in, v1::ResidualSpec* out) {
   out->set_norm_eps(in.norm_eps);
   out->set_expand(WireEnum<v1::ExpandKind>(in.expand));
   out->set_contract(WireEnum<v1::ContractKind>(in.contract));
+  out->set_learn_pre(in.learn_pre);
+  out->set_learn_post(in.learn_post);
+  out->set_learn_res(in.learn_res);
 }
 
 absl::Status Read(const v1::ResidualSpec& in, ResidualSpec* out) {
@@ -51,6 +54,9 @@ absl::Status Read(const v1::ResidualSpec& in, ResidualSpec* out) {
     RETURN_IF_ERROR(
         ReadEnum(in.contract(), ContractKind::kSum, "model.residual.contract", &out->contract));
   }
+  BIRKHOFF_READ(learn_pre);
+  BIRKHOFF_READ(learn_post);
+  BIRKHOFF_READ(learn_res);
   return absl::OkStatus();
 }
 

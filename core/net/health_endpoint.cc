@@ -20,7 +20,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> StartHttp(const std::string& listen,
                                                       const Health& health) {
   RETURN_IF_ERROR(CheckListenAddress("--health-listen", listen));
   const auto page = [&health](absl::Status (Health::*answer)() const) {
-    return [&health, answer] {
+    return [&health, answer](const HttpQuery&) {
       const absl::Status status = (health.*answer)();
       return status.ok() ? HttpPage{.body = "ok\n"}
                          : HttpPage{.code = 503, .body = absl::StrCat(status.message(), "\n")};

@@ -61,7 +61,9 @@ class MicroHttpServer final : public HttpServer {
   // Thread of the daemon.
   static MHD_Result Answer(void* self, MHD_Connection* connection, const char* path,
                            const char* method, const char*, const char*, size_t*, void**) {
-    const HttpPage page = static_cast<MicroHttpServer*>(self)->PageOf(path, method);
+    HttpQuery query;
+    ::MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &AddArgument, &query);
+    const HttpPage page = static_cast<MicroHttpServer*>(self)->PageOf(path, method, query);
     // MUST_COPY: it is sent after this has returned.
     MHD_Response* response = ::MHD_create_response_from_buffer(
         page.body.size(), const_cast<char*>(page.body.data()), MHD_RESPMEM_MUST_COPY);
@@ -75,14 +77,19 @@ class MicroHttpServer final : public HttpServer {
     return queued;
   }
 
-  HttpPage PageOf(const char* path, std::string_view method) const {
+  static MHD_Result AddArgument(void* query, MHD_ValueKind, const char* key, const char* value) {
+    static_cast<HttpQuery*>(query)->emplace(key, value == nullptr ? "" : value);
+    return MHD_YES;
+  }
+
+  HttpPage PageOf(const char* path, std::string_view method, const HttpQuery& query) const {
     if (method != MHD_HTTP_METHOD_GET && method != MHD_HTTP_METHOD_HEAD) {
       return {.code = MHD_HTTP_METHOD_NOT_ALLOWED, .body = "only GET and HEAD\n"};
     }
     const auto page = pages_.find(path);
     if (page == pages_.end()) return {.code = MHD_HTTP_NOT_FOUND, .body = "no such page\n"};
     const absl::StatusOr<HttpPage> made =
-        Guarded("making a page", [&]() -> absl::StatusOr<HttpPage> { return page->second(); });
+        Guarded("making a page", [&]() -> absl::StatusOr<HttpPage> { return page->second(query); });
     if (made.ok()) return *made;
     return {.code = MHD_HTTP_INTERNAL_SERVER_ERROR, .body = std::string(made.status().message())};
   }

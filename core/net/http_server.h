@@ -17,6 +17,9 @@ struct HttpPage {
   std::string body;
 };
 
+// What stands behind "?", unescaped: of "a=1&b&a=2" a has "1" and "2", b has "".
+using HttpQuery = std::multimap<std::string, std::string>;
+
 // GET and HEAD of the paths that it is given, 404 for others, 405 for other methods.  A connection
 // is closed after its answer, and when it has been silent for two seconds; one that sends slowly
 // holds up nobody; of more than kMostConnections the later are closed as they come.
@@ -25,7 +28,7 @@ class HttpServer {
   static constexpr int kMostConnections = 256;
   // By path, "/livez".  Called from one thread of the server, one at a time; what it throws is a
   // 500.
-  using Pages = std::map<std::string, std::function<HttpPage()>>;
+  using Pages = std::map<std::string, std::function<HttpPage(const HttpQuery& query)>>;
 
   // `listen` is "127.0.0.1:8081"; port 0: any free one.  UNAVAILABLE: cannot be bound, or there are
   // no threads for it.

@@ -54,9 +54,9 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
                      " are open to other machines without encryption; "
                      "need a loopback address, or --allow-plaintext"));
   }
-  auto server = HttpServer::Start(
-      listen,
-      {{"/metrics", [weak = Sources(sources.begin(), sources.end())] { return Scrape(weak); }}});
+  auto server =
+      HttpServer::Start(listen, {{"/metrics", [weak = Sources(sources.begin(), sources.end())](
+                                                  const HttpQuery&) { return Scrape(weak); }}});
   if (server.ok()) return std::make_unique<PageOfMetrics>(*std::move(server));
   return absl::UnavailableError(
       absl::StrCat("cannot serve metrics on ", listen, ": ", server.status().message()));

@@ -94,6 +94,12 @@ std::vector<Field> ModelFields() {
        "How the embedding becomes n streams"},
       {"model.residual.contract", CHOICE(model.residual.contract, "mean", "sum"),
        "How n streams become the head's input"},
+      {"model.residual.learn_pre", SwitchField{AT(model.residual.learn_pre)},
+       "hc, mhc: false: H_pre stays at 1/n, for ablations"},
+      {"model.residual.learn_post", SwitchField{AT(model.residual.learn_post)},
+       "hc, mhc: false: H_post stays at 1"},
+      {"model.residual.learn_res", SwitchField{AT(model.residual.learn_res)},
+       "hc: false: H_res stays the identity; mhc has mapping identity for that"},
   };
 }
 

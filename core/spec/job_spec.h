@@ -35,6 +35,11 @@ struct ResidualSpec {  // [result]
   double norm_eps = 1.0e-6;             // added to the streams' mean square
   ExpandKind expand = ExpandKind::kCopy;
   ContractKind contract = ContractKind::kMean;
+  // hc, mhc: what is not learned stays what changes nothing: H_pre at 1/n, H_post at 1, H_res at
+  // the identity (hc only; mhc has a mapping for it).
+  bool learn_pre = true;
+  bool learn_post = true;
+  bool learn_res = true;
 };
 
 struct ModelSpec {            // [result]

@@ -111,6 +111,20 @@ void CheckHeads(const ModelSpec& model, Problems* problems) {
   }
 }
 
+// What stays still must be a value that the kind's own formulas reach.
+void CheckLearned(const ResidualSpec& residual, Problems* problems) {
+  if (residual.kind != ResidualKind::kMhc) return;
+  if (!residual.learn_res) {
+    problems->push_back({"model.residual.learn_res", "false", "true with model.residual.kind mhc",
+                         "--set model.residual.mapping=identity keeps H_res at the identity"});
+  }
+  if (!residual.learn_pre && residual.streams == 1) {
+    problems->push_back({"model.residual.learn_pre", "false",
+                         "true with one stream and model.residual.kind mhc",
+                         "no sigmoid reaches 1; use kind hc, or more streams"});
+  }
+}
+
 void CheckResidual(const ResidualSpec& residual, Problems* problems) {
   if (residual.kind != ResidualKind::kMhc) return;
   const MappingTraits& mapping = TraitsOf(residual.mapping);
@@ -123,6 +137,7 @@ void CheckResidual(const ResidualSpec& residual, Problems* problems) {
   at_most("model.residual.streams", residual.streams, mapping.most_streams);
   at_most("model.residual.sinkhorn_iterations", residual.sinkhorn_iterations,
           mapping.most_iterations);
+  CheckLearned(residual, problems);
 }
 
 void CheckData(const JobSpec& spec, Problems* problems) {

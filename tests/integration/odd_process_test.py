@@ -16,7 +16,7 @@ import unittest
 import programs
 
 SPEC = "name: odd\ndata: {train: text}\n"
-DAEMON = ["birkhoffd", "--listen", "127.0.0.1:0", "--metrics-listen", ""]
+DAEMON = ["birkhoffd", "--listen", "127.0.0.1:0", "--metrics-listen", "", "--page-listen", ""]
 
 
 def limit(kind, value):

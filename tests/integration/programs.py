@@ -146,7 +146,7 @@ class Cluster:
         log = self.directory / "birkhoffd.log"
         before = log.read_text() if log.exists() else ""
         self.daemon = Program(
-            [BIN / "birkhoffd", "--listen", self.address, "--metrics-listen", "127.0.0.1:0",
+            [BIN / "birkhoffd", "--listen", self.address, "--metrics-listen", "127.0.0.1:0", "--page-listen", "127.0.0.1:0",
              "--health-listen", "",
              "--store", self.directory / "store.db", *self.flags], log, self.directory, self.group)
         self.group = self.group or self.daemon.pid

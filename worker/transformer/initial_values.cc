@@ -3,6 +3,7 @@
 #include "worker/transformer/initial_values.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -21,6 +22,12 @@ int SubLayerOf(const std::string& name) {
   return std::atoi(name.c_str() + sizeof(kPrefix) - 1);
 }
 
+// What is not learned has no part that depends on data.
+std::vector<double> Alpha(const ResidualSpec& residual, double scale) {
+  return {residual.learn_pre ? scale : 0.0, residual.learn_post ? scale : 0.0,
+          residual.learn_res ? scale : 0.0};
+}
+
 // Streams are told apart from the start: with equal b_post they would stay equal for ever, and
 // H_res would have no gradient.
 std::vector<double> OneHotBias(const ModelSpec& model, const ParameterSpec& parameter) {
@@ -30,6 +37,9 @@ std::vector<double> OneHotBias(const ModelSpec& model, const ParameterSpec& para
   std::vector<double> bias(2 * n, residual.bias_off);
   bias[chosen] = bias[n + chosen] = residual.bias_on;
   if (mapping.write == WriteGate::kScalar) std::fill(bias.begin() + n, bias.end(), 1.0);
+  // sigmoid(b) = 1/n, 2 sigmoid(b) = 1.
+  if (!residual.learn_pre) std::fill_n(bias.begin(), n, -std::log(n - 1.0));
+  if (!residual.learn_post) std::fill_n(bias.begin() + n, n, 0.0);
   for (int k = 0; k < NumResidualLogits(model); ++k) {
     bias.push_back(mapping.start(k, n, residual.bias_res_off_diagonal));
   }
@@ -39,7 +49,8 @@ std::vector<double> OneHotBias(const ModelSpec& model, const ParameterSpec& para
 std::vector<double> HcBias(const ModelSpec& model, const ParameterSpec& parameter) {
   const int n = NumStreams(model), chosen = SubLayerOf(parameter.name) % n;
   std::vector<double> bias;
-  for (int i = 0; i < n; ++i) bias.push_back(i == chosen ? 1.0 : 0.0);
+  const bool learned = model.residual.learn_pre;
+  for (int i = 0; i < n; ++i) bias.push_back(learned ? double(i == chosen) : 1.0 / n);
   bias.insert(bias.end(), n, 1.0);
   for (int k = 0; k < n * n; ++k) bias.push_back(k / n == k % n ? 1.0 : 0.0);
   return bias;
@@ -57,6 +68,8 @@ std::function<double()> Generator(const ModelSpec& model, const ParameterSpec& p
         return scale * rng.Normal();
       };
     case Initializer::kConstant:
+      if (parameter.name.ends_with(".alpha"))
+        return from_list(Alpha(model.residual, parameter.scale));
       return [scale = parameter.scale] { return scale; };
     case Initializer::kOneHotBias:
       return from_list(OneHotBias(model, parameter));

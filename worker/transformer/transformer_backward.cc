@@ -131,6 +131,9 @@ void TransformerStage<T>::BackwardBoundary(const Call& call, UnitRange segment, 
   args.workspace = call.launch.workspace;
   SetSource(call, segment, boundary, args);
   Must(backend_.BoundaryBackward(call.launch.stream, args));
+  if (call.shape.kind != BoundaryKind::kResidual) {
+    FreezeUnlearned(call.launch.stream, model_, weights);
+  }
 }
 
 template <typename T>

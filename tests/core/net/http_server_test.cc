@@ -21,9 +21,18 @@ class HttpServerTest : public ::testing::Test {
   void SetUp() override {
     auto server = HttpServer::Start(
         "127.0.0.1:0",
-        {{"/hello", [] { return HttpPage{.body = "hello\n"}; }},
-         {"/away", [] { return HttpPage{.code = 503, .type = "text/html", .body = "away"}; }},
-         {"/broken", []() -> HttpPage { throw std::runtime_error("out of paper"); }}});
+        {{"/hello", [](const HttpQuery&) { return HttpPage{.body = "hello\n"}; }},
+         {"/away",
+          [](const HttpQuery&) {
+            return HttpPage{.code = 503, .type = "text/html", .body = "away"};
+          }},
+         {"/broken",
+          [](const HttpQuery&) -> HttpPage { throw std::runtime_error("out of paper"); }},
+         {"/echo", [](const HttpQuery& query) {
+            std::string text;
+            for (const auto& [key, value] : query) absl::StrAppend(&text, key, "=", value, ";");
+            return HttpPage{.body = text};
+          }}});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
@@ -48,6 +57,11 @@ TEST_F(HttpServerTest, GivesThePagesThatItHas) {
   for (const char* path : {"/", "/hello/", "/hello/more", "/helloo", "/../etc/passwd", "/%00"}) {
     EXPECT_EQ(Get(path).substr(0, 4), "404:") << path;
   }
+}
+
+TEST_F(HttpServerTest, PagesHearWhatIsAsked) {
+  EXPECT_EQ(Get("/echo"), "200: ");
+  EXPECT_EQ(Get("/echo?job=jobs%2Fa&show&job=b+c"), "200: job=jobs/a;job=b c;show=;");
 }
 
 TEST_F(HttpServerTest, RefusesWhatIsNoRequestForAPageAndGoesOn) {

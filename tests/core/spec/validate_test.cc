@@ -55,6 +55,15 @@ INSTANTIATE_TEST_SUITE_P(
                     {"model.residual.mapping=deepseek", "model.residual.sinkhorn_iterations=33"},
                     "model.residual.sinkhorn_iterations: 33 is not allowed; need 1 to 32 with "
                     "model.residual.mapping deepseek (use sinkhorn)"},
+        WrongFields{"NothingLearnedOfMhcsMixing",
+                    {"model.residual.learn_res=false"},
+                    "model.residual.learn_res: false is not allowed; need true with "
+                    "model.residual.kind mhc (--set model.residual.mapping=identity keeps H_res at "
+                    "the identity)"},
+        WrongFields{"OneStreamThatNoSigmoidReaches",
+                    {"model.residual.learn_pre=false", "model.residual.streams=1"},
+                    "model.residual.learn_pre: false is not allowed; need true with one stream and "
+                    "model.residual.kind mhc (no sigmoid reaches 1; use kind hc, or more streams)"},
         WrongFields{"Heads",
                     {"model.hidden_size=130"},
                     "model.hidden_size: 130 is not allowed; need a multiple of "

@@ -1,0 +1,152 @@
+// Histories are kept between requests, so that each reads what is new alone.
+#include "coordinator/live_page.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "coordinator/page/report_page.h"
+#include "coordinator/page/run_figures.h"
+#include "core/base/status_macros.h"
+#include "core/net/channel.h"
+#include "core/spec/load.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr int kMostJobs = 200;
+constexpr size_t kShownAtFirst = 4;  // figures with numbers for a page that shows none yet
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+}
+
+HttpPage JsonPage(const Json& json) {
+  return {.type = "application/json; charset=utf-8", .body = Dump(json)};
+}
+
+HttpPage ErrorPage(const absl::Status& status) {
+  return {.code = absl::IsNotFound(status) ? 404 : 500,
+          .body = absl::StrCat(std::string(status.message()), "\n")};
+}
+
+std::string UtcTime(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", time, absl::UTCTimeZone());
+}
+
+Json JobToJson(const JobView& job) {
+  Json json = {{"name", std::string(absl::StripPrefix(job.name, "jobs/"))},
+               {"state", JobStateName(job.state)},
+               {"reason", job.reason.sentence},
+               {"total_steps", job.total_steps},
+               {"attempt", job.attempt},
+               {"restarts", job.restarts},
+               {"workers", job.workers},
+               {"updated", UtcTime(job.update_time)}};
+  if (job.last_step) json["last_step"] = Json::parse(StepReportToJson(*job.last_step));
+  if (job.checkpoint) json["checkpoint"] = job.checkpoint->step;
+  return json;
+}
+
+Json EventsToJson(const JobHistory& history) {
+  Json events = Json::array();
+  for (auto event = history.events().rbegin(); event != history.events().rend(); ++event) {
+    events.push_back(
+        {{"time", UtcTime(event->time)}, {"attempt", event->attempt}, {"words", event->words}});
+  }
+  return events;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LivePage>> LivePage::Start(const std::string& listen,
+                                                          Coordinator& coordinator,
+                                                          bool allow_plaintext) {
+  RETURN_IF_ERROR(CheckListenAddress("--page-listen", listen));
+  if (!IsLoopback(listen) && !allow_plaintext) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the page on ", listen,
+                     " is open to other machines without encryption; need a loopback address, or "
+                     "--allow-plaintext"));
+  }
+  std::unique_ptr<LivePage> page(new LivePage(coordinator));
+  auto server = HttpServer::Start(
+      listen, {{"/",
+                [html = LivePageHtml()](const HttpQuery&) {
+                  return HttpPage{.type = "text/html; charset=utf-8", .body = html};
+                }},
+               {"/api/jobs", [page = page.get()](const HttpQuery&) { return page->Jobs(); }},
+               {"/api/figures",
+                [page = page.get()](const HttpQuery& query) { return page->Figures(query); }}});
+  if (!server.ok()) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot serve the page on ", listen, ": ", server.status().message()));
+  }
+  page->server_ = *std::move(server);
+  return page;
+}
+
+HttpPage LivePage::Jobs() {
+  ListRequest request;
+  request.page_size = kMostJobs;
+  const absl::StatusOr<JobPage> jobs = coordinator_.ListJobs(request);
+  if (!jobs.ok()) return ErrorPage(jobs.status());
+  Json json = {{"jobs", Json::array()}, {"more", !jobs->next_page_token.empty()}};
+  for (const JobView& job : jobs->jobs) json["jobs"].push_back(JobToJson(job));
+  int64_t idle = 0, busy = 0, lost = 0;
+  for (const WorkerView& worker : coordinator_.ListWorkers()) {
+    (worker.state == WorkerState::kIdle   ? idle
+     : worker.state == WorkerState::kBusy ? busy
+                                          : lost)++;
+  }
+  json["workers"] = {{"idle", idle}, {"busy", busy}, {"lost", lost}};
+  return JsonPage(json);
+}
+
+absl::StatusOr<JobHistory*> LivePage::HistoryOf(const std::string& name) {
+  ASSIGN_OR_RETURN(const JobView job, coordinator_.GetJob("jobs/" + name));
+  const auto found = std::ranges::find_if(histories_, [&](const JobHistory& history) {
+    return history.series().name == name && history.create_time() == job.create_time;
+  });
+  if (found == histories_.end()) {
+    histories_.emplace_front(job);
+    if (histories_.size() > kMostHistories) histories_.pop_back();
+  } else {
+    histories_.splice(histories_.begin(), histories_, found);
+  }
+  return &histories_.front();
+}
+
+HttpPage LivePage::Figures(const HttpQuery& query) {
+  std::vector<RunSeries> runs;
+  Json json = {{"labels", Json::array()}, {"runs", Json::array()}, {"more", false}};
+  const auto [begin, end] = query.equal_range("job");
+  for (auto job = begin; job != end && runs.size() < kMostHistories; ++job) {
+    const absl::StatusOr<JobHistory*> history = HistoryOf(job->second);
+    if (!history.ok()) return ErrorPage(history.status());
+    const absl::StatusOr<std::vector<JobUpdate>> updates =
+        coordinator_.ReadUpdates("jobs/" + job->second, (*history)->seen(), kUpdatesAtOnce);
+    if (!updates.ok()) return ErrorPage(updates.status());
+    for (const JobUpdate& update : *updates) (*history)->Add(update);
+    const RunSeries& series = (*history)->series();
+    json["labels"].push_back(series.label);
+    json["runs"].push_back({{"name", series.name},
+                            {"directory", series.directory},
+                            {"yaml", JobSpecToYaml(series.spec)},
+                            {"events", EventsToJson(**history)}});
+    if (updates->size() == kUpdatesAtOnce) json["more"] = true;
+    runs.push_back(series);
+  }
+  std::set<std::string> shown;
+  for (auto [id, last] = query.equal_range("show"); id != last; ++id) shown.insert(id->second);
+  Json& figures = json["figures"] = Json::array();
+  for (Json& figure : RunFigures(runs)) {
+    const bool wanted = shown.empty() ? figures.size() < kShownAtFirst
+                                      : shown.contains(figure["id"].get<std::string>());
+    figures.push_back(wanted ? std::move(figure) : FigureStub(figure));
+  }
+  return JsonPage(json);
+}
+
+}  // namespace birkhoff

@@ -1,0 +1,463 @@
+// Columns become figures: which key is drawn how stands in one table, and keys that it does not
+// name are drawn under their own names.
+#include "coordinator/page/run_figures.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <iterator>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "core/spec/field.h"
+#include "core/spec/model.h"
+
+namespace birkhoff {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+struct StepKey {
+  const char* key;
+  const char* title;
+  const char* unit;
+  bool log;
+  const char* caption;
+};
+constexpr StepKey kStepKeys[] = {
+    {"loss", "Training loss", "nats per token", false, "Of each step's own tokens."},
+    {"validation_loss", "Validation loss", "nats per token", false,
+     "The same held-out samples each time."},
+    {"grad_norm", "Gradient norm", "global norm before clipping", true,
+     "Each logical parameter once."},
+    {"gain_forward", "Largest composite gain, forward", "gain", true,
+     "Over sub-layers l: of H_l ... H_0, per token, mean over tokens.  1 keeps a signal as it is."},
+    {"gain_backward", "Largest composite gain, backward", "gain", true,
+     "Over sub-layers l: of H_{L-1} ... H_l, per token, mean over tokens."},
+    {"tokens_per_second", "Throughput", "tokens per second", false,
+     "Wall time of each step, of the machine that ran it; runs side by side share it."},
+    {"row_sum_min", "Smallest composite row sum", "sum", false,
+     "Of any token and sub-layer, forward: what a largest gain cannot show is attenuation."},
+    {"column_sum_min", "Smallest composite column sum", "sum", false,
+     "Of any token and sub-layer, backward."},
+    {"lr", "Learning rate", "", false, "Of each step."},
+};
+// In the summary, in another figure, or without a picture of its own.
+const std::set<std::string>& UndrawnKeys() {
+  static const auto* const keys = new std::set<std::string>{"tokens",
+                                                            "total_tokens",
+                                                            "step_seconds",
+                                                            "skipped_total",
+                                                            "memory_bytes",
+                                                            "mfu",
+                                                            "bubble",
+                                                            "exposed_transfer",
+                                                            "gain_mean_matrix_forward",
+                                                            "gain_mean_matrix_backward"};
+  return *keys;
+}
+
+struct DepthKey {
+  const char* key;
+  const char* id;
+  const char* title;
+  const char* caption;
+};
+constexpr DepthKey kDepthKeys[] = {
+    {"gain_single_forward_by_sublayer", "single-forward", "Single-layer gain, forward",
+     "Of H_res of each sub-layer alone: its largest absolute row sum."},
+    {"gain_single_backward_by_sublayer", "single-backward", "Single-layer gain, backward",
+     "Of H_res of each sub-layer alone: its largest absolute column sum."},
+    {"gain_forward_by_sublayer", "composite-forward", "Composite gain, forward",
+     "Of H_l ... H_0: how much a signal may have grown from the embedding to sub-layer l."},
+    {"gain_backward_by_sublayer", "composite-backward", "Composite gain, backward",
+     "Of H_{L-1} ... H_l: how much a gradient may have grown from the head to sub-layer l."},
+};
+
+// The column's values at the steps of `x`, which ascend; NaN where the run has none.
+Column At(const RunSeries& run, const Column& column, const Column& x) {
+  Column values(x.size(), kNan);
+  size_t row = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    while (row < run.steps.size() && run.steps[row] < x[i]) ++row;
+    if (row < run.steps.size() && run.steps[row] == x[i]) values[i] = column[row];
+  }
+  return values;
+}
+
+Column AllSteps(const std::vector<RunSeries>& runs) {
+  std::set<double> steps;
+  for (const RunSeries& run : runs) steps.insert(run.steps.begin(), run.steps.end());
+  return {steps.begin(), steps.end()};
+}
+
+bool HasNumber(const Line& line) {
+  return std::ranges::any_of(line.y, [](double value) { return std::isfinite(value); });
+}
+
+// Leaves out the x at which no line has a number: a validation is rare.
+void DropEmpty(Column* x, std::vector<Line>* lines) {
+  std::vector<bool> keep(x->size());
+  for (size_t i = 0; i < x->size(); ++i) {
+    keep[i] = std::ranges::any_of(*lines, [i](const Line& l) { return std::isfinite(l.y[i]); });
+  }
+  const auto filter = [&keep](Column* values) {
+    size_t kept = 0;
+    for (size_t i = 0; i < values->size(); ++i) {
+      if (keep[i]) (*values)[kept++] = (*values)[i];
+    }
+    values->resize(kept);
+  };
+  filter(x);
+  for (Line& line : *lines) {
+    for (Column* values : {&line.y, &line.low, &line.high}) {
+      if (!values->empty()) filter(values);
+    }
+  }
+}
+
+// Adds the figure unless nothing in it is a number.
+void AddLines(const Heading& heading, const Axis& x_axis, const Axis& y_axis, Column x,
+              std::vector<Line> lines, std::vector<Json>* figures) {
+  std::erase_if(lines, [](const Line& line) { return !HasNumber(line); });
+  if (lines.empty()) return;
+  DropEmpty(&x, &lines);
+  figures->push_back(LineFigure(heading, x_axis, y_axis, std::move(x), std::move(lines)));
+}
+
+void AddStepFigure(const StepKey& key, const std::vector<RunGroup>& groups, const Column& x,
+                   std::vector<Json>* figures) {
+  std::vector<Line> lines;
+  for (const RunGroup& group : groups) {
+    std::vector<Column> values;
+    for (const RunSeries* run : group.runs) {
+      const auto column = run->columns.find(key.key);
+      if (column != run->columns.end()) values.push_back(At(*run, column->second, x));
+    }
+    lines.push_back(SpreadLine(group.label, values, key.log));
+  }
+  const std::string id = absl::StrReplaceAll(key.key, {{"_", "-"}});
+  AddLines({id, key.title, key.caption}, {"step"}, {key.unit, key.log}, x, std::move(lines),
+           figures);
+}
+
+// A mean over `width` neighbours, as many of them as there are.
+Column Smoothed(const Column& values, size_t width) {
+  Column smooth(values.size(), kNan);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t begin = i - std::min(i, width / 2),
+                 end = std::min(values.size(), i + width / 2 + 1);
+    double sum = 0.0, count = 0.0;
+    for (size_t k = begin; k < end; ++k) {
+      if (!std::isfinite(values[k])) continue;
+      sum += values[k];
+      ++count;
+    }
+    if (count > 0.0 && std::isfinite(values[i])) smooth[i] = sum / count;
+  }
+  return smooth;
+}
+
+// Whether nothing but the residual connection, and what tells no runs apart, differs.
+bool DifferInResidualAlone(const JobSpec& a, const JobSpec& b) {
+  return std::ranges::all_of(Fields(), [&](const Field& field) {
+    return field.path.starts_with("model.residual.") || !TellsRunsApart(field.path) ||
+           FieldValue(field, a) == FieldValue(field, b);
+  });
+}
+
+// The plain run of the same seed that a run is compared with: the one that is like it in all else;
+// where there is none, that with the fewest parameters.
+const RunSeries* BaselineOf(const RunSeries& run, const std::vector<RunSeries>& runs) {
+  const RunSeries* plain = nullptr;
+  for (const RunSeries& other : runs) {
+    if (other.spec.model.residual.kind != ResidualKind::kResidual) continue;
+    if (other.spec.training.seed != run.spec.training.seed) continue;
+    if (DifferInResidualAlone(run.spec, other.spec)) return &other;
+    if (plain == nullptr || NumParameters(other.spec.model) < NumParameters(plain->spec.model)) {
+      plain = &other;
+    }
+  }
+  return plain;
+}
+
+Line GapLine(const RunGroup& group, const std::vector<RunSeries>& runs, const Column& x,
+             size_t width) {
+  std::vector<Column> gaps;
+  for (const RunSeries* run : group.runs) {
+    const RunSeries* other = BaselineOf(*run, runs);
+    if (other == nullptr || other->label == run->label) continue;
+    const auto loss = run->columns.find("loss"), base = other->columns.find("loss");
+    if (loss == run->columns.end() || base == other->columns.end()) continue;
+    Column gap = At(*run, loss->second, x);
+    const Column zero = At(*other, base->second, x);
+    for (size_t i = 0; i < gap.size(); ++i) gap[i] -= zero[i];
+    gaps.push_back(Smoothed(gap, width));
+  }
+  return SpreadLine(group.label, gaps, false);
+}
+
+void AddGapFigure(const std::vector<RunSeries>& runs, const Column& x, std::vector<Json>* figures) {
+  const size_t width = 1 + x.size() / 25;
+  std::vector<Line> lines;
+  for (const RunGroup& group : GroupRuns(runs)) lines.push_back(GapLine(group, runs, x, width));
+  const std::string caption = absl::StrCat(
+      "Training loss minus that of the plain residual with the same seed, at the same step: of the "
+      "same samples.  Smoothed over ",
+      width, width == 1 ? " step" : " steps", "; below 0 is better.");
+  AddLines({"loss-gap", "Loss gap to the plain residual", caption}, {"step"}, {"nats per token"}, x,
+           std::move(lines), figures);
+}
+
+// Keys that no table names: what a newer worker measures.
+std::vector<std::string> OtherKeys(const std::vector<RunSeries>& runs) {
+  std::set<std::string> keys;
+  for (const RunSeries& run : runs) {
+    for (const auto& [key, column] : run.columns) keys.insert(key);
+  }
+  for (const StepKey& key : kStepKeys) keys.erase(key.key);
+  for (const std::string& key : UndrawnKeys()) keys.erase(key);
+  return {keys.begin(), keys.end()};
+}
+
+std::vector<std::string> OtherDepthKeys(const std::vector<RunSeries>& runs) {
+  std::set<std::string> keys;
+  for (const RunSeries& run : runs) {
+    for (const auto& [key, column] : run.depth_columns) keys.insert(key);
+  }
+  for (const DepthKey& key : kDepthKeys) keys.erase(key.key);
+  return {keys.begin(), keys.end()};
+}
+
+std::string AsTitle(const std::string& key) {
+  std::string title = absl::StrReplaceAll(key, {{"_", " "}});
+  if (!title.empty())
+    title[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(title[0])));
+  return title;
+}
+
+// ---- Over depth.
+
+const Axis kGainAxis = {"gain", true};
+
+using RowReader = std::function<std::vector<double>(const DepthColumn&)>;
+
+std::vector<double> LastRow(const DepthColumn& column) {
+  for (auto row = column.rbegin(); row != column.rend(); ++row) {
+    if (!row->empty()) return *row;
+  }
+  return {};
+}
+
+std::vector<double> LargestOfAllRows(const DepthColumn& column) {
+  std::vector<double> largest;
+  for (const std::vector<double>& row : column) {
+    largest.resize(std::max(largest.size(), row.size()), kNan);
+    for (size_t l = 0; l < row.size(); ++l) {
+      if (!(row[l] <= largest[l])) largest[l] = row[l];
+    }
+  }
+  return largest;
+}
+
+void AddDepthFigure(const Heading& heading, const std::string& key, const RowReader& read,
+                    const Axis& y_axis, const std::vector<RunGroup>& groups,
+                    std::vector<Json>* figures) {
+  std::vector<std::vector<Column>> values_by_group;
+  size_t depth = 0;
+  for (const RunGroup& group : groups) {
+    std::vector<Column>& values = values_by_group.emplace_back();
+    for (const RunSeries* run : group.runs) {
+      const auto column = run->depth_columns.find(key);
+      if (column != run->depth_columns.end()) values.push_back(read(column->second));
+      if (!values.empty()) depth = std::max(depth, values.back().size());
+    }
+  }
+  Column x;
+  for (size_t l = 0; l < depth; ++l) x.push_back(static_cast<double>(l));
+  std::vector<Line> lines;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (Column& values : values_by_group[g]) values.resize(depth, kNan);
+    lines.push_back(SpreadLine(groups[g].label, values_by_group[g], y_axis.log));
+  }
+  AddLines(heading, {"sub-layer"}, y_axis, std::move(x), std::move(lines), figures);
+}
+
+// Cells [sub-layer][time], the largest of each stretch of steps.
+void AddHeat(const DepthKey& key, const RunSeries& run, std::vector<Json>* figures) {
+  constexpr size_t kColumns = 240;
+  const auto found = run.depth_columns.find(key.key);
+  if (found == run.depth_columns.end() || LastRow(found->second).size() < 2) return;
+  const DepthColumn& column = found->second;
+  const size_t width = (column.size() + kColumns - 1) / kColumns;
+  Column x;
+  std::vector<Column> z(LastRow(column).size());
+  for (size_t begin = 0; begin < column.size(); begin += width) {
+    const size_t end = std::min(column.size(), begin + width);
+    const Column largest =
+        LargestOfAllRows(DepthColumn(column.begin() + begin, column.begin() + end));
+    x.push_back(run.steps[begin]);
+    for (size_t l = 0; l < z.size(); ++l) z[l].push_back(l < largest.size() ? largest[l] : kNan);
+  }
+  const std::string caption =
+      absl::StrCat(key.caption, "  Run ", run.name, "; the largest of each stretch of steps.");
+  figures->push_back(HeatFigure({absl::StrCat("heat-", key.id, "-", run.name),
+                                 absl::StrCat(key.title, " over the run: ", run.label), caption},
+                                "step", x, "sub-layer", z));
+}
+
+}  // namespace
+
+std::vector<RunGroup> GroupRuns(const std::vector<RunSeries>& runs) {
+  std::vector<RunGroup> groups;
+  for (const RunSeries& run : runs) {
+    const auto same = [&run](const RunGroup& group) { return group.label == run.label; };
+    auto group = std::ranges::find_if(groups, same);
+    if (group == groups.end()) group = groups.insert(groups.end(), {run.label, {}});
+    group->runs.push_back(&run);
+  }
+  return groups;
+}
+
+Line SpreadLine(const std::string& label, const std::vector<std::vector<double>>& values_by_run,
+                bool log) {
+  Line line = {label};
+  if (values_by_run.empty()) return line;
+  const size_t length = values_by_run[0].size();
+  line.y.assign(length, kNan);
+  if (values_by_run.size() > 1) line.low = line.high = line.y;
+  for (size_t i = 0; i < length; ++i) {
+    double sum = 0.0, count = 0.0, least = kNan, most = kNan;
+    for (const std::vector<double>& values : values_by_run) {
+      const double value = values[i];
+      if (!std::isfinite(value) || (log && value <= 0.0)) continue;
+      sum += log ? std::log(value) : value;
+      ++count;
+      if (!(least <= value)) least = value;
+      if (!(most >= value)) most = value;
+    }
+    if (count == 0.0) continue;
+    line.y[i] = log ? std::exp(sum / count) : sum / count;
+    if (values_by_run.size() == 1) line.y[i] = most;  // as it was written
+    if (line.low.empty()) continue;
+    line.low[i] = least;
+    line.high[i] = most;
+  }
+  return line;
+}
+
+std::vector<Json> StepFigures(const std::vector<RunSeries>& runs) {
+  const std::vector<RunGroup> groups = GroupRuns(runs);
+  const Column x = AllSteps(runs);
+  std::vector<Json> figures;
+  for (const StepKey& key : kStepKeys) {
+    AddStepFigure(key, groups, x, &figures);
+    if (std::string_view(key.key) == "loss") AddGapFigure(runs, x, &figures);
+  }
+  for (const std::string& key : OtherKeys(runs)) {
+    const std::string title = AsTitle(key);
+    AddStepFigure({key.c_str(), title.c_str(), "", false, "As metrics.jsonl has it."}, groups, x,
+                  &figures);
+  }
+  return figures;
+}
+
+std::vector<Json> DepthFigures(const std::vector<RunSeries>& runs) {
+  const std::vector<RunGroup> groups = GroupRuns(runs);
+  std::vector<Json> figures;
+  for (const DepthKey& key : kDepthKeys) {
+    AddDepthFigure({key.id, absl::StrCat(key.title, ", last step"), key.caption}, key.key, LastRow,
+                   kGainAxis, groups, &figures);
+  }
+  for (const std::string& key : OtherDepthKeys(runs)) {
+    AddDepthFigure({key, AsTitle(key) + ", last step", "As metrics.jsonl has it."}, key, LastRow,
+                   {"", false}, groups, &figures);
+  }
+  for (const DepthKey& key : {kDepthKeys[2], kDepthKeys[3]}) {
+    AddDepthFigure({absl::StrCat(key.id, "-largest"),
+                    absl::StrCat(key.title, ", largest of all steps"), key.caption},
+                   key.key, LargestOfAllRows, kGainAxis, groups, &figures);
+  }
+  for (const RunGroup& group : groups) {
+    if (group.runs[0]->spec.model.residual.kind == ResidualKind::kResidual) continue;
+    AddHeat(kDepthKeys[2], *group.runs[0], &figures);
+    AddHeat(kDepthKeys[3], *group.runs[0], &figures);
+  }
+  return figures;
+}
+
+std::vector<Json> MatrixFigures(const std::vector<RunSeries>& runs) {
+  std::vector<Json> figures;
+  for (const RunGroup& group : GroupRuns(runs)) {
+    const RunSeries& run = *group.runs[0];
+    const MeanMatrices& mean = run.matrices;
+    if (mean.streams < 2 || mean.forward_by_sublayer.empty()) continue;
+    const size_t depth = mean.forward_by_sublayer.size(), half = depth / 2;
+    const std::string last = absl::StrCat(depth - 1);
+    std::vector<SquareMatrix> matrices = {
+        {"H_0", mean.forward_by_sublayer[0]},
+        {absl::StrCat("H_", half - 1, " ... H_0"), mean.forward_by_sublayer[half - 1]},
+        {absl::StrCat("H_", last, " ... H_", half), mean.backward_by_sublayer[half]},
+        {absl::StrCat("H_", last, " ... H_0"), mean.forward_by_sublayer[depth - 1]},
+        {absl::StrCat("H_", last), mean.backward_by_sublayer[depth - 1]}};
+    figures.push_back(MatrixFigure(
+        {absl::StrCat("matrices-", run.name), absl::StrCat("Mean matrices: ", group.label),
+         absl::StrCat("Of H_res and its products, mean over the tokens of step ", mean.step,
+                      " of run ", run.name,
+                      ".  Row i, column j: the weight of old stream j in new "
+                      "stream i.  Row sums are the forward gain, column sums the backward gain.")},
+        matrices));
+  }
+  return figures;
+}
+
+Json SummaryTable(const std::vector<RunSeries>& runs) {
+  std::vector<Json> rows;
+  const auto largest = [](const RunSeries& run, const char* key) {
+    double most = kNan;
+    const auto column = run.columns.find(key);
+    if (column == run.columns.end()) return most;
+    for (const double value : column->second) {
+      if (!(value <= most) && std::isfinite(value)) most = value;
+    }
+    return most;
+  };
+  for (const RunSeries& run : runs) {
+    double validation = kNan;
+    if (const auto column = run.columns.find("validation_loss"); column != run.columns.end()) {
+      for (const double value : column->second) {
+        if (std::isfinite(value)) validation = value;
+      }
+    }
+    Column speed;
+    if (const auto column = run.columns.find("tokens_per_second"); column != run.columns.end()) {
+      std::ranges::copy_if(column->second, std::back_inserter(speed),
+                           [](double value) { return std::isfinite(value); });
+    }
+    std::ranges::sort(speed);
+    rows.push_back({run.name, run.label, run.spec.training.seed, NumParameters(run.spec.model),
+                    run.steps.empty() ? 0.0 : run.steps.back(), run.Last("loss"), validation,
+                    largest(run, "grad_norm"), largest(run, "gain_forward"),
+                    largest(run, "gain_backward"), speed.empty() ? kNan : speed[speed.size() / 2],
+                    run.Last("mfu"), run.Last("memory_bytes"), run.Last("skipped_total")});
+  }
+  return TableFigure({"summary", "Runs",
+                      "As they stand; gains and gradient norm are the largest of all steps, "
+                      "tokens per second the median, memory that of the first rank."},
+                     {"run", "what", "seed", "parameters", "step", "loss", "validation loss",
+                      "largest gradient norm", "largest forward gain", "largest backward gain",
+                      "tokens per second", "MFU", "memory in bytes", "skipped steps"},
+                     rows);
+}
+
+std::vector<Json> RunFigures(const std::vector<RunSeries>& runs) {
+  std::vector<Json> figures;
+  if (!runs.empty()) figures.push_back(SummaryTable(runs));
+  for (const auto part : {StepFigures, DepthFigures, MatrixFigures, CostFigures}) {
+    std::ranges::move(part(runs), std::back_inserter(figures));
+  }
+  return figures;
+}
+
+}  // namespace birkhoff
