@@ -3,7 +3,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -57,6 +59,9 @@ absl::Status LocalRun::StartAll() {
                                              NeededDevice(options_.spec), NumRanks(options_.spec)));
   // What the machine has over the workers on it.
   workers.cpu_memory_bytes = MachineMemoryBytes() / NumRanks(options_.spec);
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  workers.threads =
+      options_.threads > 0 ? options_.threads : std::max(1, cores / NumRanks(options_.spec));
   workers_ = std::make_unique<LocalWorkers>(workers, clock_);
   RETURN_IF_ERROR(workers_->Start());
 

@@ -23,6 +23,7 @@ namespace {
 struct RunOptions {
   SpecFile file;
   std::string out;
+  int threads = 0;
   Beginning beginning;
 };
 
@@ -92,7 +93,7 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
   LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
-                beginning.fresh, beginning.changes, beginning.init_from},
+                options.threads, beginning.fresh, beginning.changes, beginning.init_from},
                clock, signals, view);
   return run.Run();
 }
@@ -125,6 +126,9 @@ void AddRun(CLI::App& app, Program& program) {
   auto options = std::make_shared<RunOptions>();
   AddSpecFlags(*verb, &options->file);
   verb->add_option("--out", options->out, "Output directory; runs/NAME where not given");
+  verb->add_option("--threads", options->threads,
+                   "of each worker on the CPU; default the cores over the workers")
+      ->check(CLI::Range(1, 1024));
   AddBeginningFlags(*verb, &options->beginning);
   verb->callback([options, &program] {
     program.chosen = [options, &program] {
