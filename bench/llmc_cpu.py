@@ -55,7 +55,8 @@ def write_tokens(path, count):
 def llmc_steps(program, folder, threads, steps):
     """Seconds of its steps; it is ended when it has made enough of them."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with subprocess.Popen([program], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    # By lines, or they would come at its end.
+    with subprocess.Popen(["stdbuf", "-oL", program], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         seconds = []
         for line in process.stdout:
             if found := re.search(r"^step \d+: .*took ([0-9.]+) ms", line):
