@@ -1,6 +1,9 @@
 // One micro-batch through a whole model on one stream of a CPU, forward and backward, by residual
-// kind: what hyper-connections cost beside the sub-layers that they wrap.
-//   OPENBLAS_NUM_THREADS=1 build/bin/stage_benchmark
+// kind: what hyper-connections cost beside the sub-layers that they wrap, and beside the products
+// of weights alone, which are what the product library reaches at most.
+//   OPENBLAS_NUM_THREADS=1 build/bin/stage_benchmark --benchmark_enable_random_interleaving
+//       --benchmark_repetitions=9
+// BIRKHOFF_CPU_ISA and BIRKHOFF_CPU_PRODUCTS (kernels/cpu/paths.h) make it take other paths.
 #include <algorithm>
 #include <cstddef>
 #include <map>
@@ -10,6 +13,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "core/base/check.h"
 #include "core/base/rng.h"
 #include "core/spec/footprint.h"
 #include "core/spec/model.h"
@@ -124,10 +128,74 @@ void BM_Microbatch(benchmark::State& state) {
   state.counters["GFLOP/s"] =
       benchmark::Counter(1e-9 * flops * double(state.iterations()), benchmark::Counter::kIsRate);
 }
+// y = x W^T and its two gradients for every weight matrix of the model, in its order.
+class Products {
+ public:
+  Products(const ModelSpec& model, int64_t tokens) : tokens_(tokens) {
+    int64_t widest = 0, largest = 0;
+    for (int unit = 0; unit < NumUnits(model); ++unit) {
+      for (const ParameterSpec& spec : ParametersOfUnit(model, unit)) {
+        if (spec.shape.size() != 2 || spec.name.find("embedding") != std::string::npos) continue;
+        shapes_.push_back({spec.shape[0], spec.shape[1]});
+        widest = std::max({widest, spec.shape[0], spec.shape[1]});
+        largest = std::max(largest, spec.shape[0] * spec.shape[1]);
+      }
+    }
+    x_.assign(size_t(tokens * widest), 0.5f);
+    y_.assign(size_t(tokens * widest), 0.25f);
+    for (size_t i = 0; i < shapes_.size(); ++i) {
+      weights_.emplace_back(size_t(largest), 0.125f);
+      gradients_.emplace_back(size_t(largest), 0.0f);
+    }
+  }
+  double flops() const {
+    double sum = 0.0;
+    for (const Shape& shape : shapes_) sum += 6.0 * double(tokens_ * shape.outputs * shape.inputs);
+    return sum;
+  }
+  void Run() {
+    for (size_t i = 0; i < shapes_.size(); ++i) {
+      const auto [out, in] = shapes_[i];
+      float *w = weights_[i].data(), *dw = gradients_[i].data();
+      Multiply({false, true, tokens_, out, in, 1.0, x_.data(), in, w, in, 0.0, y_.data(), out});
+      Multiply({false, false, tokens_, in, out, 1.0, y_.data(), out, w, in, 0.0, x_.data(), in});
+      Multiply({true, false, out, in, tokens_, 1.0, y_.data(), out, x_.data(), in, 1.0, dw, in});
+    }
+  }
+
+ private:
+  struct Shape {
+    int64_t outputs, inputs;
+  };
+  static void Multiply(const GemmArgs<float>& args) {
+    BIRKHOFF_CHECK(cpu::Gemm(args).ok(), "shape");
+  }
+
+  const int64_t tokens_;
+  std::vector<Shape> shapes_;
+  std::vector<float> x_, y_;
+  std::vector<std::vector<float>> weights_, gradients_;
+};
+
+void BM_Products(benchmark::State& state) {
+  Products products(Model(ResidualKind::kResidual, static_cast<int>(state.range(0))),
+                    kSequenceLength * kSequences);
+  for (auto _ : state) products.Run();
+  state.counters["GFLOP/s"] = benchmark::Counter(
+      1e-9 * products.flops() * double(state.iterations()), benchmark::Counter::kIsRate);
+}
+BENCHMARK(BM_Products)
+    ->ArgName("hidden")
+    ->Args({64})
+    ->Args({128})
+    ->Args({256})
+    ->MeasureProcessCPUTime()
+    ->Unit(benchmark::kMillisecond);
+
 BENCHMARK(BM_Microbatch)
     ->ArgNames({"kind", "hidden"})
     ->ArgsProduct({{0, 1, 2}, {64, 128, 256}})
-    ->UseRealTime()  // the stream's thread computes
+    ->MeasureProcessCPUTime()  // the stream's thread computes
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "core/base/disk.h"
 #include "core/base/status_macros.h"
 
@@ -39,6 +42,9 @@ absl::StatusOr<std::unique_ptr<LocalService>> LocalService::Start(const Options&
                                              options.device, options.num_workers));
   // What the machine has over the workers on it.
   workers.cpu_memory_bytes = MachineMemoryBytes() / options.num_workers;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  workers.threads =
+      options.threads > 0 ? options.threads : std::max(1, cores / options.num_workers);
   service->workers_ = std::make_unique<LocalWorkers>(workers, clock);
   RETURN_IF_ERROR(service->workers_->Start());
   return service;

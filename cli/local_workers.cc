@@ -101,22 +101,31 @@ absl::Status LocalWorkers::CheckProgram(const std::string& path) {
       absl::StrCat(path, ": ", std::strerror(errno), "; need birkhoff-worker beside birkhoff"));
 }
 
-absl::StatusOr<std::vector<LocalGpu>> ListLocalGpus(const std::string& program,
-                                                    const std::string& answer) {
+absl::StatusOr<ListedDevices> ListLocalDevices(const std::string& program,
+                                               const std::string& answer) {
   ::unlink(answer.c_str());
   ChildProcess child({program, "--list-devices"}, answer);
   RETURN_IF_ERROR(child.Start());
   while (child.running()) Pause(absl::Milliseconds(5));
   std::ifstream file(answer);
-  std::vector<LocalGpu> gpus;
-  std::string said;
-  for (std::string line; std::getline(file, line); said = line) {
-    if (!absl::StartsWith(line, "cuda:")) continue;
-    const size_t tab = std::min(line.find('\t'), line.size());
-    gpus.push_back({line.substr(0, tab), line.substr(std::min(tab + 1, line.size()))});
+  ListedDevices devices;
+  for (std::string line; std::getline(file, line);) {
+    const size_t tab = line.find('\t');
+    if (tab == std::string::npos) {
+      devices.trouble = std::string(absl::StripPrefix(line, "birkhoff-worker: "));
+    } else {
+      devices.found.push_back({line.substr(0, tab), line.substr(tab + 1)});
+    }
   }
-  if (!gpus.empty()) return gpus;
-  return absl::InvalidArgumentError(absl::StripPrefix(said, "birkhoff-worker: "));
+  return devices;
+}
+
+absl::StatusOr<std::vector<ListedDevice>> ListLocalGpus(const std::string& program,
+                                                        const std::string& answer) {
+  ASSIGN_OR_RETURN(ListedDevices devices, ListLocalDevices(program, answer));
+  std::erase_if(devices.found, [](const ListedDevice& device) { return device.name == "cpu"; });
+  if (devices.found.empty()) return absl::InvalidArgumentError(devices.trouble);
+  return std::move(devices.found);
 }
 
 absl::StatusOr<std::vector<std::string>> LocalWorkers::FindDevices(const std::string& program,
@@ -153,7 +162,9 @@ absl::Status LocalWorkers::Start() {
                                               "--device",
                                               options_.devices[i],
                                               "--memory-bytes",
-                                              absl::StrCat(options_.cpu_memory_bytes)};
+                                              absl::StrCat(options_.cpu_memory_bytes),
+                                              "--threads",
+                                              absl::StrCat(options_.threads)};
     workers_.push_back({ChildProcess(command, log), log, clock_.Now(), 0});
   }
   for (Worker& worker : workers_) RETURN_IF_ERROR(Restart(&worker));

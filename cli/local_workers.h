@@ -38,15 +38,22 @@ class ChildProcess {
   int wait_status_ = 0;
 };
 
-// A GPU of this machine, as birkhoff-worker names it.
-struct LocalGpu {
-  std::string name;         // "cuda:0"
-  std::string description;  // card, driver, libraries
+// The devices of this machine, as birkhoff-worker names them.
+struct ListedDevice {
+  std::string name;         // "cpu", "cuda:0"
+  std::string description;  // instructions or card and driver, libraries
+};
+struct ListedDevices {
+  std::vector<ListedDevice> found;
+  std::string trouble;  // why there is no GPU, in the program's words; else empty
 };
 // Asks `program`, a path of birkhoff-worker, whose answer is left in the file `answer`.  Errors:
-// INVALID_ARGUMENT there is no GPU, in the program's words; UNAVAILABLE it cannot be started.
-absl::StatusOr<std::vector<LocalGpu>> ListLocalGpus(const std::string& program,
-                                                    const std::string& answer);
+// UNAVAILABLE it cannot be started.
+absl::StatusOr<ListedDevices> ListLocalDevices(const std::string& program,
+                                               const std::string& answer);
+// Of them the GPUs.  Errors: also INVALID_ARGUMENT there is none, with the trouble.
+absl::StatusOr<std::vector<ListedDevice>> ListLocalGpus(const std::string& program,
+                                                        const std::string& answer);
 
 class LocalWorkers {
  public:
@@ -56,6 +63,7 @@ class LocalWorkers {
     std::string log_directory;                           // exists; one file per worker
     std::vector<std::string> devices;                    // one worker for each: "cpu", "cuda:0"
     int64_t cpu_memory_bytes = 0;                        // that each may use; 0: all
+    int threads = 1;                                     // of each on a CPU
     absl::Duration restart_interval = absl::Seconds(1);  // between two starts of one worker
     absl::Duration early = absl::Seconds(2);             // a life shorter than this is no life
   };

@@ -21,6 +21,7 @@ constexpr char kPageListen[] = "127.0.0.1:0";
 struct RunOptions {
   SpecFile file;
   std::string out;
+  int threads = 0;
   Beginning beginning;
   bool page = false;
 };
@@ -89,10 +90,10 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
                     spec);
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
-  LocalRun run(
-      {spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
-       beginning.fresh, beginning.changes, beginning.init_from, options.page ? kPageListen : ""},
-      clock, signals, view);
+  LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
+                options.threads, beginning.fresh, beginning.changes, beginning.init_from,
+                options.page ? kPageListen : ""},
+               clock, signals, view);
   return run.Run();
 }
 
@@ -124,6 +125,9 @@ void AddRun(CLI::App& verb, Program& program) {
   AddSpecFlags(verb, &options->file);
   verb.add_option("--out", options->out, "Output directory; runs/NAME where not given")
       ->type_name("DIR");
+  verb.add_option("--threads", options->threads,
+                  "Of each worker on the CPU; default the cores over the workers")
+      ->check(CLI::Range(1, 1024));
   AddBeginningFlags(verb, &options->beginning);
   verb.add_flag("--page", options->page,
                 "Serve a page with live charts while it runs; its address is said");

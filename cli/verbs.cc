@@ -43,7 +43,7 @@ constexpr Verb kVerbs[] = {
     {kService, "get", "Show one job", "birkhoff get tiny -o yaml", AddGet},
     {kService, "cancel", "End a job at a committed checkpoint", "birkhoff cancel tiny", AddCancel},
     {kService, "workers", "List the workers of a coordinator", "birkhoff workers", AddWorkers},
-    {kOther, "version", "Print the version, and the GPUs that are found",
+    {kOther, "version", "Print the version, and the devices that are found",
      "birkhoff version -o json", AddVersion},
     {kOther, "completion", "Print what makes a shell complete verbs, flags and fields",
      "birkhoff completion bash > ~/.local/share/bash-completion/completions/birkhoff",

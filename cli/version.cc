@@ -1,4 +1,5 @@
-// birkhoff version: of the programs, and the GPUs that birkhoff-worker finds with them.
+// birkhoff version: of the programs, and the devices that birkhoff-worker finds with them: what the
+// CPU computes with, and GPUs.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,30 +14,32 @@
 namespace birkhoff {
 namespace {
 
-// None where there is no GPU, or no birkhoff-worker to ask.
-std::vector<LocalGpu> FindGpus(const Console& console) {
+// None where there is no birkhoff-worker to ask.
+std::vector<ListedDevice> FindDevices(const Console& console) {
   const std::string program = console.program_directory + "/birkhoff-worker";
   if (!LocalWorkers::CheckProgram(program).ok()) return {};
   const std::string answer =
       std::filesystem::temp_directory_path() / absl::StrCat("birkhoff-devices.", ::getpid());
-  const auto gpus = ListLocalGpus(program, answer);
+  const auto devices = ListLocalDevices(program, answer);
   ::unlink(answer.c_str());
-  return gpus.ok() ? *gpus : std::vector<LocalGpu>{};
+  return devices.ok() ? devices->found : std::vector<ListedDevice>{};
 }
 
 int Print(const Program& program) {
-  const std::vector<LocalGpu> gpus = FindGpus(program.console);
+  const std::vector<ListedDevice> devices = FindDevices(program.console);
   std::ostream& out = *program.console.out;
   if (program.output == "json") {
     nlohmann::ordered_json json = {{"version", kVersion},
                                    {"devices", nlohmann::ordered_json::array()}};
-    for (const LocalGpu& gpu : gpus) {
-      json["devices"].push_back({{"name", gpu.name}, {"description", gpu.description}});
+    for (const ListedDevice& device : devices) {
+      json["devices"].push_back({{"name", device.name}, {"description", device.description}});
     }
     out << json.dump() << "\n";
   } else {
     out << "birkhoff " << kVersion << "\n";
-    for (const LocalGpu& gpu : gpus) out << gpu.name << "  " << gpu.description << "\n";
+    for (const ListedDevice& device : devices) {
+      out << device.name << "  " << device.description << "\n";
+    }
   }
   return 0;
 }

@@ -11,7 +11,8 @@ BUILD_PACKAGES=(
   cmake ninja-build g++ ccache pkg-config
   libabsl-dev libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc
   nlohmann-json3-dev libcli11-dev libyaml-cpp-dev libsqlite3-dev
-  prometheus-cpp-dev libmicrohttpd-dev libopenblas-dev libgloo-dev libsentencepiece-dev zlib1g-dev
+  prometheus-cpp-dev libmicrohttpd-dev libdnnl-dev libopenblas-dev libgloo-dev
+  libsentencepiece-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 # pod2text for the text of the quick start.

@@ -134,9 +134,12 @@ class Device {
   virtual absl::Status status() const = 0;
 };
 
-std::unique_ptr<Device> NewCpuDevice();
+//
+// `threads`: that share one call of a kernel, the stream's own among them (kernels/cpu/team.h);
+// they change no bit.
+std::unique_ptr<Device> NewCpuDevice(int threads = 1);
 // The same, but memory from Allocate can be read or written only while work of some stream runs: a
 // host that does so at another time is ended by the system.  For tests; several times as slow.
-std::unique_ptr<Device> NewGuardedCpuDevice();
+std::unique_ptr<Device> NewGuardedCpuDevice(int threads = 1);
 
 }  // namespace birkhoff

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
 #include "core/spec/peak_flops.h"
+#include "kernels/cpu/paths.h"
 #include "kernels/cuda/backend.h"
 
 namespace birkhoff {
@@ -61,11 +62,15 @@ absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu
     absl::StatusOr<LocalDevice> gpu = FindGpu(text == "auto" ? "cuda" : text);
     if (gpu.ok() || text != "auto") return gpu;
   }
+  RETURN_IF_ERROR(cpu::CheckEnvironment());
   LocalDevice device;
   device.name = device.resources.device = ProcessorName(Processor::kCpu);
+  device.resources.description = DescribeCpu();
   device.resources.memory_bytes = cpu_memory_bytes > 0 ? cpu_memory_bytes : MachineMemoryBytes();
   return device;
 }
+
+std::string DescribeCpu() { return cpu::Describe(cpu::ThisProcess()); }
 
 absl::StatusOr<std::string> DescribeGpus() {
   RETURN_IF_ERROR(FindGpu("cuda").status());
@@ -86,8 +91,8 @@ double PeakFlopsOf(const std::string& name, Precision precision) {
   return there ? PeakFlops((*gpus)[*index].name, precision) : 0.0;
 }
 
-absl::StatusOr<std::unique_ptr<Device>> OpenLocalDevice(const std::string& name) {
-  if (name == "cpu") return NewCpuDevice();
+absl::StatusOr<std::unique_ptr<Device>> OpenLocalDevice(const std::string& name, int threads) {
+  if (name == "cpu") return NewCpuDevice(threads);
   ASSIGN_OR_RETURN(const int index, GpuIndex(name));
   return cuda::NewDevice(index);
 }

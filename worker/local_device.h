@@ -20,8 +20,11 @@ struct LocalDevice {
 
 // Makes no context on a GPU.  `cpu_memory_bytes`: what the worker may use of the CPU's memory; 0:
 // all of it.  Errors: INVALID_ARGUMENT no such device, with those that there are; UNIMPLEMENTED
-// this build, or this machine, has no GPU.
+// this build, or this machine, has no GPU; of the CPU, cpu::CheckEnvironment.
 absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu_memory_bytes);
+
+// What the CPU computes with: instructions and libraries (kernels/cpu/paths.h).
+std::string DescribeCpu();
 
 // One line for each GPU, "cuda:0<tab>what it is"; the errors of FindLocalDevice("cuda").
 absl::StatusOr<std::string> DescribeGpus();
@@ -30,7 +33,7 @@ absl::StatusOr<std::string> DescribeGpus();
 // FindLocalDevice gives it.
 double PeakFlopsOf(const std::string& name, Precision precision);
 
-// Makes the context.  `name` as FindLocalDevice gives it.
-absl::StatusOr<std::unique_ptr<Device>> OpenLocalDevice(const std::string& name);
+// Makes the context.  `name` as FindLocalDevice gives it; `threads` share a kernel on the CPU.
+absl::StatusOr<std::unique_ptr<Device>> OpenLocalDevice(const std::string& name, int threads = 1);
 
 }  // namespace birkhoff

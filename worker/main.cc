@@ -1,5 +1,5 @@
-// birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD DEVICE` is the rank
-// process that it starts for every attempt.
+// birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD DEVICE
+// THREADS` is the rank process that it starts for every attempt.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -32,17 +32,23 @@ int Refuse(const absl::Status& status) {
   return static_cast<int>(ExitCodeOf(status));
 }
 
+// The CPU is always there; why there is no GPU goes to stderr.
 int ListDevices() {
-  const absl::StatusOr<std::string> lines = DescribeGpus();
-  if (!lines.ok()) return Refuse(lines.status());
-  std::fputs(lines->c_str(), stdout);
+  std::printf("cpu\t%s\n", DescribeCpu().c_str());
+  std::fflush(stdout);
+  const absl::StatusOr<std::string> gpus = DescribeGpus();
+  if (gpus.ok()) {
+    std::fputs(gpus->c_str(), stdout);
+  } else {
+    Refuse(gpus.status());
+  }
   return 0;
 }
 
 int Main(int argc, char** argv) {
-  if (argc == 4 && std::string(argv[1]) == "rank") {
+  if (argc == 5 && std::string(argv[1]) == "rank") {
     // At once, without destructors: threads of the transport may still run.
-    std::_Exit(static_cast<int>(RunRankProcess(std::atoi(argv[2]), argv[3])));
+    std::_Exit(static_cast<int>(RunRankProcess(std::atoi(argv[2]), argv[3], std::atoi(argv[4]))));
   }
   // One thread per product: sums in one order, and no fight for cores between ranks, which inherit
   // it.  Here, where there is but one thread.
@@ -63,6 +69,9 @@ int Main(int argc, char** argv) {
                  "leads to the coordinator")
       ->envname("POD_IP");
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
+  app.add_option("--threads", options.threads, "of a rank on the CPU; they change no bit")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_option("--memory-bytes", memory_bytes,
                  "memory of the CPU that this worker may use; default all of the machine's")
       ->check(CLI::Range(0.0, 1e18));
@@ -83,7 +92,8 @@ int Main(int argc, char** argv) {
   app.add_option("--give-up-seconds", give_up,
                  "with --once: how long no coordinator may answer; then it leaves with code 71")
       ->check(CLI::Range(0.0, 1e9));
-  app.add_flag("--list-devices", list_devices, "print the GPUs that can be used here, and leave");
+  app.add_flag("--list-devices", list_devices,
+               "print the devices that can be used here, and leave");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

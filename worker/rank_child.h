@@ -31,10 +31,10 @@ class RankChild {
     std::function<void(WorkerPayload)> on_payload;
     std::function<void(RankEnd)> on_end;
   };
-  // `program` is this program's path, `device` what the rank computes on.  UNAVAILABLE: no process
-  // can be made.
+  // `program` is this program's path, `device` what the rank computes on, with `threads` where it is
+  // the CPU.  UNAVAILABLE: no process can be made.
   static absl::StatusOr<std::unique_ptr<RankChild>> Start(const std::string& program,
-                                                          const std::string& device,
+                                                          const std::string& device, int threads,
                                                           const Assignment& assignment,
                                                           Callbacks callbacks);
   ~RankChild();  // kills and reaps

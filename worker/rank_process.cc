@@ -153,7 +153,7 @@ absl::StatusOr<End> Train(Supervised& supervised, Rank& rank) {
   return End{ExitCode::kDone, "all steps are done"};
 }
 
-absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) {
+absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name, int threads) {
   ASSIGN_OR_RETURN(const Assignment assignment, supervised.ReadAssignment());
   Activity& activity = supervised.activity();
   activity.Begin("joins its peers", OthersOf(assignment));
@@ -165,7 +165,7 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) 
   ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
                    ConnectGloo(assignment.plan, supervised, options));
   activity.Begin(absl::StrCat("opens device ", device_name));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenLocalDevice(device_name));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenLocalDevice(device_name, threads));
   PosixDisk files;
   const std::unique_ptr<Disk> disk = WatchDisk(files, activity);
   const std::unique_ptr<Transport> watched = WatchTransport(*transport, activity);
@@ -181,10 +181,11 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name) 
 
 }  // namespace
 
-ExitCode RunRankProcess(int fd, const std::string& device) {
+ExitCode RunRankProcess(int fd, const std::string& device, int threads) {
   // Never destroyed: the listening thread uses it until the process ends.
   auto* supervised = new Supervised(fd);
-  const absl::StatusOr<End> end = Guarded("rank", [&] { return Run(*supervised, device); });
+  const absl::StatusOr<End> end =
+      Guarded("rank", [&] { return Run(*supervised, device, threads); });
   RankExited exited;
   exited.code = end.ok() ? end->code : ExitCodeOf(end.status());
   exited.reason = end.ok() ? end->reason : std::string(end.status().message());

@@ -10,6 +10,6 @@ namespace birkhoff {
 // Owns `fd`, one end of a socket pair; `device` as FindLocalDevice names it.  The last frame it
 // writes is a RankExited that says why it ends.  Ends the process itself where the supervisor is
 // gone.
-ExitCode RunRankProcess(int fd, const std::string& device);
+ExitCode RunRankProcess(int fd, const std::string& device, int threads);
 
 }  // namespace birkhoff

@@ -3,14 +3,21 @@
 #include "kernels/adamw.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/loops.h"
+#include "kernels/cpu/team.h"
 
 namespace birkhoff::cpu {
 namespace {
+
+constexpr int64_t kElementsOfTask = 1 << 15;
+constexpr int64_t kMostParts = 64;
 
 // A step's constants in double, once; the loop is in T.
 template <typename T>
@@ -28,10 +35,11 @@ struct Rates {
   T scale, eps, beta1, rest1, beta2, rest2, rate, root, decay;
 };
 
+// The gradient is zeroed while it is at hand.
 template <typename T>
-void Update(const ParameterSpan<T>& span, const Rates<T>& r) {
+void Update(const ParameterSpan<T>& span, Piece part, const Rates<T>& r) {
   BIRKHOFF_INDEPENDENT
-  for (int64_t i = 0; i < span.count; ++i) {
+  for (int64_t i = part.first; i < part.end; ++i) {
     const T g = r.scale * span.gradient[i];
     const T m = r.beta1 * span.first_moment[i] + r.rest1 * g;
     const T v = r.beta2 * span.second_moment[i] + r.rest2 * (g * g);
@@ -39,22 +47,29 @@ void Update(const ParameterSpan<T>& span, const Rates<T>& r) {
     span.second_moment[i] = v;
     const T step = r.rate * m / (std::sqrt(v) * r.root + r.eps);
     span.weight[i] -= r.decay * span.weight[i] + step;
+    span.gradient[i] = T(0);
   }
 }
 
-// Four running sums: the order is fixed and the additions do not wait for each other.
+// Running sums in double by lane: the order is fixed and the additions do not wait for each other.
 template <typename T>
 void AddNorm(const T* gradient, int64_t count, GradientNorm& norm) {
-  double sums[4] = {};
-  int64_t finite = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const bool is_finite = std::isfinite(gradient[i]);
-    const double value = is_finite ? double(gradient[i]) : 0.0;
-    sums[i & 3] += value * value;
-    finite += is_finite ? 1 : 0;
+  Doubles<T> squares = {}, finite = {};
+  ForLanesOf<T>(count, [&](LanesAt<T> at) {
+    const Vec<T> g = at.Of(gradient);
+    const auto is_finite = g - g == 0;  // neither infinite nor NaN
+    const Doubles<T> value = __builtin_convertvector(is_finite ? g : Vec<T>{}, Doubles<T>);
+    squares += value * value;
+    finite -= __builtin_convertvector(is_finite, Doubles<T>);  // true is -1
+  });
+  double sum = 0.0, counted = 0.0;
+  for (int k = 0; k < kLanes<T>; ++k) {
+    sum += squares[k];
+    counted += finite[k];
   }
-  norm.squared += (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  norm.non_finite += double(count - finite);
+  const int64_t beyond = (kLanes<T> - count % kLanes<T>) % kLanes<T>;  // lanes without an element
+  norm.squared += sum;
+  norm.non_finite += double(count + beyond) - counted;
 }
 
 }  // namespace
@@ -64,7 +79,19 @@ absl::Status AccumulateNorm(const GradientNormArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
   for (int i = 0; i < args.parameters.num; ++i) {
     const ParameterSpan<T>& span = args.parameters.spans[i];
-    if (span.counted != 0) AddNorm(span.gradient, span.count, *args.norm);
+    if (span.counted == 0) continue;
+    // Parts by the span's size alone, added in their order.
+    std::array<GradientNorm, kMostParts> parts = {};
+    const int64_t length = std::max(kElementsOfTask, NumPieces(span.count, kMostParts));
+    const int64_t count = NumPieces(span.count, length);
+    ShareOut(count, [&](int64_t index) {
+      const Piece part(index, length, span.count);
+      OnBestIsa<T>([&] { AddNorm(span.gradient + part.first, part.size(), parts[size_t(index)]); });
+    });
+    for (int64_t k = 0; k < count; ++k) {
+      args.norm->squared += parts[size_t(k)].squared;
+      args.norm->non_finite += parts[size_t(k)].non_finite;
+    }
   }
   return absl::OkStatus();
 }
@@ -94,8 +121,14 @@ absl::Status AdamW(const AdamWArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
   for (int i = 0; i < args.parameters.num; ++i) {
     const ParameterSpan<T>& span = args.parameters.spans[i];
-    if (args.step->skip == 0) Update(span, Rates<T>(args, span.weight_decay));
-    std::fill_n(span.gradient, span.count, T(0));
+    if (args.step->skip != 0) {
+      std::fill_n(span.gradient, span.count, T(0));
+      continue;
+    }
+    const Rates<T> rates(args, span.weight_decay);
+    ShareOut(NumPieces(span.count, kElementsOfTask), [&](int64_t index) {
+      OnBestIsa<T>([&] { Update(span, Piece(index, kElementsOfTask, span.count), rates); });
+    });
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,9 @@
 #include "core/base/status_macros.h"
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/dot.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/lanes.h"
+#include "kernels/cpu/team.h"
 
 namespace birkhoff {
 namespace cpu {
@@ -23,17 +26,21 @@ struct QueryBlock {
   int64_t keys() const { return end - start; }
 };
 
-// work(QueryBlock) over sequences, heads and blocks.
+// work(QueryBlock) over sequences, heads and blocks.  A task is a sequence and a head of keys, with
+// all heads of queries that read it: who adds to the gradients of keys and values is one thread.
 template <typename Work>
 void ForQueryBlocks(const AttentionShape& shape, Work&& work) {
-  for (int s = 0; s < shape.num_sequences; ++s) {
+  const int group = shape.heads / shape.kv_heads;
+  ShareOut(int64_t{shape.num_sequences} * shape.kv_heads, [&](int64_t task) {
+    const int64_t s = task / shape.kv_heads;
+    const int first_head = int(task % shape.kv_heads) * group;
     const int64_t start = shape.sequence_starts[s], end = shape.sequence_starts[s + 1];
-    for (int head = 0; head < shape.heads; ++head) {
+    for (int head = first_head; head < first_head + group; ++head) {
       for (int64_t first = start; first < end; first += kQueryBlock) {
         work(QueryBlock{head, start, first, std::min(first + kQueryBlock, end)});
       }
     }
-  }
+  });
 }
 
 // Where the rows of a block start: its queries in q and in [tokens, heads, D], its keys in k and v.
@@ -63,7 +70,7 @@ void Scores(const AttentionShape& shape, const QueryBlock& block, const T* q, co
 template <typename T>
 T SoftmaxRow(int64_t visible, int64_t keys, T* row) {
   const T largest = Largest(row, visible);
-  for (int64_t j = 0; j < visible; ++j) row[j] = std::exp(row[j] - largest);
+  ExpOfRow(largest, visible, row);
   const T sum = Total(row, visible), inverse = T(1) / sum;
   for (int64_t j = 0; j < visible; ++j) row[j] *= inverse;
   std::fill(row + visible, row + keys, T(0));
@@ -74,13 +81,15 @@ template <typename T>
 void ForwardBlock(const AttentionForwardArgs<T>& args, const QueryBlock& block) {
   const AttentionShape& shape = args.shape;
   const BlockOffsets at(shape, block);
-  T* scores = static_cast<T*>(args.workspace);
+  T* scores = TaskWorkspace<T>(args.workspace, AttentionWorkspaceElements(shape));
   // Probabilities, in the place of the scores.
   Scores(shape, block, args.q, args.k, scores);
-  for (int64_t i = 0; i < block.queries(); ++i) {
-    const int64_t visible = block.first - block.start + i + 1;
-    args.lse[at.lse + i] = SoftmaxRow(visible, block.keys(), scores + i * block.keys());
-  }
+  OnBestIsa<T>([&] {
+    for (int64_t i = 0; i < block.queries(); ++i) {
+      const int64_t visible = block.first - block.start + i + 1;
+      args.lse[at.lse + i] = SoftmaxRow(visible, block.keys(), scores + i * block.keys());
+    }
+  });
   // out = probabilities v.
   Multiply({block.queries(), shape.head_dim, block.keys()}, T(1), {scores, block.keys()},
            {args.v + at.key, shape.qkv_stride}, T(0), args.out + at.out,
@@ -90,7 +99,7 @@ void ForwardBlock(const AttentionForwardArgs<T>& args, const QueryBlock& block) 
 // scores -> probabilities, dprobabilities -> dscores, in place; row i sees `visible` keys.
 template <typename T>
 void BackwardRow(int64_t visible, int64_t keys, T lse, T* row, T* drow) {
-  for (int64_t j = 0; j < visible; ++j) row[j] = std::exp(row[j] - lse);
+  ExpOfRow(lse, visible, row);
   std::fill(row + visible, row + keys, T(0));
   const T mean = Dot(row, drow, visible);
   for (int64_t j = 0; j < visible; ++j) drow[j] = row[j] * (drow[j] - mean);
@@ -104,17 +113,20 @@ void BackwardBlock(const AttentionBackwardArgs<T>& args, const QueryBlock& block
   const BlockOffsets at(shape, block);
   const int64_t queries = block.queries(), keys = block.keys(), D = shape.head_dim;
   const int64_t stride = shape.qkv_stride, out_stride = shape.heads * D;
-  T *scores = static_cast<T*>(args.workspace), *dscores = scores + queries * keys;
+  T* scores = TaskWorkspace<T>(args.workspace, AttentionWorkspaceElements(shape));
+  T* dscores = scores + queries * keys;
   const T scale = T(ScoreScale(shape));
   // Scores again, and the gradient of the probabilities: dout v^T.
   Scores(shape, block, args.q, args.k, scores);
   Multiply({queries, keys, D}, T(1), {args.dout + at.out, out_stride},
            {args.v + at.key, stride, kYes}, T(0), dscores, keys);
   // Through the softmax, row by row.
-  for (int64_t i = 0; i < queries; ++i) {
-    BackwardRow(block.first - block.start + i + 1, keys, args.lse[at.lse + i], scores + i * keys,
-                dscores + i * keys);
-  }
+  OnBestIsa<T>([&] {
+    for (int64_t i = 0; i < queries; ++i) {
+      BackwardRow(block.first - block.start + i + 1, keys, args.lse[at.lse + i], scores + i * keys,
+                  dscores + i * keys);
+    }
+  });
   // dq = scale dscores k; dk += scale dscores^T q; dv += probabilities^T dout.
   Multiply({queries, D, keys}, scale, {dscores, keys}, {args.k + at.key, stride}, T(0),
            args.dq + at.query, stride);

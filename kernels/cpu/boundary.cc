@@ -115,7 +115,7 @@ absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args) {
         CheckIds("boundary forward", args.source.ids, args.shape.tokens, args.source.vocabulary));
   }
   WithStreams(args.shape.streams, [&](auto n) {
-    ForBlocks(args.shape.tokens, [&](TokenBlock block) {
+    ForBlocks<T>(args.shape.tokens, [&](TokenBlock block) {
       ApplyPrefix<n()>(args, block);
       ApplySource<n()>(args.shape, args.source, block, args.x);
       ApplySink<n()>(args, block);
@@ -132,7 +132,7 @@ absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& args) {
         CheckIds("boundary recompute", args.source.ids, args.shape.tokens, args.source.vocabulary));
   }
   WithStreams(args.shape.streams, [&](auto n) {
-    ForBlocks(args.shape.tokens, [&](TokenBlock block) {
+    ForBlocks<T>(args.shape.tokens, [&](TokenBlock block) {
       ApplySource<n()>(args.shape, args.source, block, args.x);
       RecomputeSink<n()>(args, block);
     });

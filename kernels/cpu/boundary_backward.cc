@@ -1,5 +1,6 @@
-// Boundary backward on the CPU, a block of tokens at a time: the sink's part gives dX, the source's
-// part reads it.
+// Boundary backward on the CPU.  A block of tokens at a time, shared out: the sink's part gives dX,
+// the source's part reads it.  Then what all tokens add to: the gradients of parameters and of the
+// embedding, in the order of the blocks.
 #include <algorithm>
 
 #include "core/base/status_macros.h"
@@ -21,8 +22,48 @@ struct Workspace {
   T* du;             // [block, C]
   T* norm;           // [block, n]
   T* dcoefficients;  // [block, 2n + n^2]
-  T* dproducts;      // [block, ProductsPerToken]
   T* mix;            // MixWorkspaceElements
+};
+
+// What the blocks leave for the end of the call.
+template <typename T>
+class BlockResults {
+ public:
+  explicit BlockResults(const BoundaryShape& shape)
+      : shape_(shape), bias_(BiasElements(shape)), products_(ProductsPerToken(shape)) {
+    const int64_t partials = NumPieces(shape.tokens, kBoundaryBlock) * stride();
+    memory_ =
+        static_cast<T*>(TaskMemory((partials + shape.tokens * products_) * int64_t{sizeof(T)}));
+    dproducts_ = memory_ + partials;
+  }
+  // Gradients of gamma, alpha and bias by one block, set to 0.
+  BoundaryGradients<T> Start(TokenBlock block) {
+    T* at = memory_ + block.first / kBoundaryBlock * stride();
+    std::fill_n(at, stride(), T(0));
+    return {.alpha = at, .bias = at + kAlphas, .gamma = at + kAlphas + bias_};
+  }
+  T* dproducts(int64_t token) { return dproducts_ + token * products_; }  // [tokens, products]
+
+  void AddTo(const BoundaryGradients<T>& gradients) const {
+    for (int64_t first = 0; first < shape_.tokens; first += kBoundaryBlock) {
+      const T* at = memory_ + first / kBoundaryBlock * stride();
+      if (gradients.alpha != nullptr) Add(at, kAlphas, gradients.alpha);
+      if (gradients.bias != nullptr) Add(at + kAlphas, bias_, gradients.bias);
+      Add(at + kAlphas + bias_, shape_.channels, gradients.gamma);
+    }
+  }
+
+ private:
+  static constexpr int64_t kAlphas = 3;
+  int64_t stride() const { return kAlphas + bias_ + shape_.channels; }
+  static void Add(const T* from, int64_t count, T* to) {
+    for (int64_t k = 0; k < count; ++k) to[k] += from[k];
+  }
+
+  const BoundaryShape& shape_;
+  const int64_t bias_, products_;
+  T* memory_;     // by block: alpha, bias, gamma
+  T* dproducts_;  // behind them
 };
 
 template <typename T>
@@ -37,7 +78,6 @@ Workspace<T> CutWorkspace(const BoundaryShape& shape, T* at) {
   work.du = take(kBoundaryBlock * shape.channels);
   work.norm = take(kBoundaryBlock * shape.streams);
   work.dcoefficients = take(kBoundaryBlock * CoefficientsPerToken(shape));
-  work.dproducts = take(kBoundaryBlock * ProductsPerToken(shape));
   return work;
 }
 
@@ -54,7 +94,7 @@ void NormBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block, T* du) 
 
 template <int N, typename T>
 void CoefficientsOfBlock(const BoundaryBackwardArgs<T>& args, TokenBlock block,
-                         const Workspace<T>& work) {
+                         const Workspace<T>& work, T* dproducts) {
   const int64_t C = args.shape.channels, stride = CoefficientsPerToken(args.shape);
   for (int64_t t = block.first; t < block.end; ++t) {
     const int64_t row = t - block.first;
@@ -67,20 +107,21 @@ void CoefficientsOfBlock(const BoundaryBackwardArgs<T>& args, TokenBlock block,
                            .logits = args.logits + block.first * LogitsPerToken(args.shape),
                            .dcoefficients = work.dcoefficients,
                            .equal_streams = args.equal_streams,
-                           .dproducts = work.dproducts,
+                           .dproducts = dproducts,
                            .norm = work.norm,
                            .workspace = work.mix});
 }
 
 template <int N, typename T>
-void SubLayerBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
+void SubLayerBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block, T* dproducts) {
   const int64_t C = args.shape.channels, width = N * C;
-  const Workspace<T> work = CutWorkspace(args.shape, static_cast<T*>(args.workspace));
+  const Workspace<T> work = CutWorkspace(
+      args.shape, TaskWorkspace<T>(args.workspace, BoundaryWorkspaceElements(args.shape)));
   const bool plain = args.shape.kind == BoundaryKind::kResidual;
   // du, then the coefficients and, through r, the part of dX along X.
   NormBackward<N>(args, block, work.du);
   std::fill_n(work.norm, block.size() * N, T(0));
-  if (!plain) CoefficientsOfBlock<N>(args, block, work);
+  if (!plain) CoefficientsOfBlock<N>(args, block, work, dproducts);
   // dX but for the projection.
   for (int64_t t = block.first; t < block.end; ++t) {
     const int64_t row = t - block.first;
@@ -88,11 +129,10 @@ void SubLayerBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
     CombineToken(h, work.norm + row * N, args.dx_above + t * width, work.du + row * C,
                  args.x + t * width, C, args.dx + t * width);
   }
-  // dX += dproducts phi^T, and the gradient of phi.
+  // dX += dproducts phi^T.
   if (plain) return;
-  ProjectionBackward(args.shape, block.size(), args.parameters.projection,
-                     args.x + block.first * width, work.dproducts, args.dx + block.first * width,
-                     args.gradients.projection);
+  ProjectionBackwardInput(args.shape, block.size(), args.parameters.projection, dproducts,
+                          args.dx + block.first * width);
 }
 
 template <int N, typename T>
@@ -125,27 +165,33 @@ void ApplySuffix(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
   }
 }
 
+// Tokens may name the same row: a task has a slice of the channels, of all tokens.
 template <int N, typename T>
-void EmbedBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
+void EmbedBackward(const BoundaryBackwardArgs<T>& args) {
+  constexpr int64_t kSlice = 256;
   const int64_t C = args.shape.channels;
   int copies = 1;
   if (args.expand == StreamExpand::kCopy) copies = N;
-  for (int64_t t = block.first; t < block.end; ++t) {
-    const T* dx = args.dx + t * N * C;
-    T* row = args.dembedding + args.ids[t] * C;
-    for (int64_t c = 0; c < C; ++c) {
-      T sum = dx[c];
-      for (int j = 1; j < copies; ++j) sum += dx[j * C + c];
-      row[c] += sum;
-    }
-  }
+  ShareOut(NumPieces(C, kSlice), [&](int64_t index) {
+    const Piece slice(index, kSlice, C);
+    OnBestIsa<T>([&] {
+      for (int64_t t = 0; t < args.shape.tokens; ++t) {
+        const T* dx = args.dx + t * N * C;
+        T* row = args.dembedding + args.ids[t] * C;
+        for (int64_t c = slice.first; c < slice.end; ++c) {
+          T sum = dx[c];
+          for (int j = 1; j < copies; ++j) sum += dx[j * C + c];
+          row[c] += sum;
+        }
+      }
+    });
+  });
 }
 
 template <int N, typename T>
 void SourceBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
   const int64_t C = args.shape.channels;
-  if (args.source == BoundarySource::kEmbed) return EmbedBackward<N>(args, block);
-  if (args.source == BoundarySource::kReceived) return;
+  if (args.source != BoundarySource::kMerge) return;
   for (int64_t t = block.first; t < block.end; ++t) {
     const T* post = CoefficientsOf(args.shape, args.coefficients_below, t) + N;
     ReadToken<N>(post, args.dx + t * N * C, C, args.dy_below + t * C);
@@ -155,8 +201,7 @@ void SourceBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block) {
 }  // namespace
 
 int64_t BoundaryWorkspaceElements(const BoundaryShape& shape) {
-  const int64_t per_token =
-      shape.channels + shape.streams + CoefficientsPerToken(shape) + ProductsPerToken(shape);
+  const int64_t per_token = shape.channels + shape.streams + CoefficientsPerToken(shape);
   return MixWorkspaceElements(MixShapeOf(shape)) + kBoundaryBlock * per_token;
 }
 
@@ -167,12 +212,22 @@ absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& args) {
     RETURN_IF_ERROR(CheckIds("boundary backward", args.ids, args.shape.tokens, args.vocabulary));
   }
   WithStreams(args.shape.streams, [&](auto n) {
-    ForBlocks(args.shape.tokens, [&](TokenBlock block) {
-      if (args.sink == BoundarySink::kSubLayer) SubLayerBackward<n()>(args, block);
-      if (args.sink == BoundarySink::kHead) HeadBackward<n()>(args, block);
-      ApplySuffix<n()>(args, block);
-      SourceBackward<n()>(args, block);
+    BlockResults<T> results(args.shape);
+    ForBlocks<T>(args.shape.tokens, [&](TokenBlock block) {
+      BoundaryBackwardArgs<T> mine = args;
+      mine.gradients = results.Start(block);
+      T* dproducts = results.dproducts(block.first);
+      if (args.sink == BoundarySink::kSubLayer) SubLayerBackward<n()>(mine, block, dproducts);
+      if (args.sink == BoundarySink::kHead) HeadBackward<n()>(mine, block);
+      ApplySuffix<n()>(mine, block);
+      SourceBackward<n()>(mine, block);
     });
+    if (args.sink != BoundarySink::kNone) results.AddTo(args.gradients);
+    if (args.sink == BoundarySink::kSubLayer && args.shape.kind != BoundaryKind::kResidual) {
+      ProjectionBackwardWeight<T>(args.shape, args.x, results.dproducts(0),
+                                  args.gradients.projection);
+    }
+    if (args.source == BoundarySource::kEmbed) EmbedBackward<n()>(args);
   });
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/dot.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/mix_lanes.h"
 #include "kernels/cpu/norm_rows.h"
 #include "kernels/cpu/sigmoid.h"
@@ -256,13 +257,15 @@ int64_t ProductsPerToken(const BoundaryShape& shape) {
 template <typename T>
 void FormCoefficients(const BoundaryShape& shape, const BoundaryParameters<T>& parameters,
                       int64_t tokens, const T* x, T* logits, T* coefficients) {
-  if (shape.kind == BoundaryKind::kMhc) {
-    MhcProducts(shape, parameters.projection, tokens, x, logits);
-    MhcForward(shape, parameters, tokens, logits, coefficients);
-  } else if (shape.kind == BoundaryKind::kHc) {
-    HcProducts(shape, parameters.projection, tokens, x, logits);
-    HcForward(shape, parameters, tokens, logits, coefficients);
-  }
+  OnBestIsa<T>([&] {
+    if (shape.kind == BoundaryKind::kMhc) {
+      MhcProducts(shape, parameters.projection, tokens, x, logits);
+      MhcForward(shape, parameters, tokens, logits, coefficients);
+    } else if (shape.kind == BoundaryKind::kHc) {
+      HcProducts(shape, parameters.projection, tokens, x, logits);
+      HcForward(shape, parameters, tokens, logits, coefficients);
+    }
+  });
 }
 
 template <typename T>
@@ -270,30 +273,46 @@ void CoefficientsBackward(const BoundaryShape& shape, const BoundaryParameters<T
                           const BoundaryGradients<T>& gradients,
                           const CoefficientBackward<T>& args) {
   BlockSums sums;
-  if (shape.kind == BoundaryKind::kMhc) {
-    MhcBackward(shape, parameters, args, sums);
-  } else {
-    HcBackward(shape, parameters, args, sums);
-  }
+  OnBestIsa<T>([&] {
+    if (shape.kind == BoundaryKind::kMhc) {
+      MhcBackward(shape, parameters, args, sums);
+    } else {
+      HcBackward(shape, parameters, args, sums);
+    }
+  });
   sums.AddTo(BiasElements(shape), gradients);
 }
 
 template <typename T>
-void ProjectionBackward(const BoundaryShape& shape, int64_t tokens, const T* projection, const T* x,
-                        const T* dproducts, T* dx, T* dprojection) {
+void ProjectionBackwardInput(const BoundaryShape& shape, int64_t tokens, const T* projection,
+                             const T* dproducts, T* dx) {
+  const int64_t n = shape.streams, C = shape.channels;
+  if (shape.kind == BoundaryKind::kMhc) {
+    const int64_t columns = ProductsPerToken(shape), width = n * C;
+    if (columns == 0) return;
+    Multiply({tokens, width, columns}, T(1), {dproducts, columns},
+             {projection, columns, Transpose::kYes}, T(1), dx, width);
+  } else {
+    const int64_t columns = n + 2;
+    Multiply({tokens * n, C, columns}, T(1), {dproducts, columns}, {projection, C}, T(1), dx, C);
+  }
+}
+
+template <typename T>
+void ProjectionBackwardWeight(const BoundaryShape& shape, const T* x, const T* dproducts,
+                              T* dprojection) {
+  if (shape.tokens == 0) return;
   constexpr Transpose kYes = Transpose::kYes;
   const int64_t n = shape.streams, C = shape.channels;
   if (shape.kind == BoundaryKind::kMhc) {
     const int64_t columns = ProductsPerToken(shape), width = n * C;
     if (columns == 0) return;
-    Multiply({tokens, width, columns}, T(1), {dproducts, columns}, {projection, columns, kYes},
-             T(1), dx, width);
-    Multiply({width, columns, tokens}, T(1), {x, width, kYes}, {dproducts, columns}, T(1),
-             dprojection, columns);
+    MultiplyShared<T>({width, columns, shape.tokens}, T(1), {x, width, kYes}, {dproducts, columns},
+                      T(1), dprojection, columns);
   } else {
-    const int64_t columns = n + 2, rows = tokens * n;
-    Multiply({rows, C, columns}, T(1), {dproducts, columns}, {projection, C}, T(1), dx, C);
-    Multiply({columns, C, rows}, T(1), {dproducts, columns, kYes}, {x, C}, T(1), dprojection, C);
+    const int64_t columns = n + 2, rows = shape.tokens * n;
+    MultiplyShared<T>({columns, C, rows}, T(1), {dproducts, columns, kYes}, {x, C}, T(1),
+                      dprojection, C);
   }
 }
 
@@ -302,14 +321,16 @@ template void FormCoefficients(const BoundaryShape&, const BoundaryParameters<fl
 template void CoefficientsBackward(const BoundaryShape&, const BoundaryParameters<float>&,
                                    const BoundaryGradients<float>&,
                                    const CoefficientBackward<float>&);
-template void ProjectionBackward(const BoundaryShape&, int64_t, const float*, const float*,
-                                 const float*, float*, float*);
+template void ProjectionBackwardInput(const BoundaryShape&, int64_t, const float*, const float*,
+                                      float*);
+template void ProjectionBackwardWeight(const BoundaryShape&, const float*, const float*, float*);
 template void FormCoefficients(const BoundaryShape&, const BoundaryParameters<double>&, int64_t,
                                const double*, double*, double*);
 template void CoefficientsBackward(const BoundaryShape&, const BoundaryParameters<double>&,
                                    const BoundaryGradients<double>&,
                                    const CoefficientBackward<double>&);
-template void ProjectionBackward(const BoundaryShape&, int64_t, const double*, const double*,
-                                 const double*, double*, double*);
+template void ProjectionBackwardInput(const BoundaryShape&, int64_t, const double*, const double*,
+                                      double*);
+template void ProjectionBackwardWeight(const BoundaryShape&, const double*, const double*, double*);
 
 }  // namespace birkhoff::cpu

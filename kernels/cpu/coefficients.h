@@ -34,10 +34,14 @@ void CoefficientsBackward(const BoundaryShape& shape, const BoundaryParameters<T
                           const BoundaryGradients<T>& gradients,
                           const CoefficientBackward<T>& args);
 
-// dx += dproducts projection^T; dprojection += x^T dproducts.
+// dx += dproducts projection^T, of `tokens` of them.
 template <typename T>
-void ProjectionBackward(const BoundaryShape& shape, int64_t tokens, const T* projection, const T* x,
-                        const T* dproducts, T* dx, T* dprojection);
+void ProjectionBackwardInput(const BoundaryShape& shape, int64_t tokens, const T* projection,
+                             const T* dproducts, T* dx);
+// dprojection += x^T dproducts, of all tokens, shared out among the thread's team.
+template <typename T>
+void ProjectionBackwardWeight(const BoundaryShape& shape, const T* x, const T* dproducts,
+                              T* dprojection);
 
 // Columns of dproducts per token.
 int64_t ProductsPerToken(const BoundaryShape& shape);

@@ -20,6 +20,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "core/base/check.h"
+#include "kernels/cpu/team.h"
 
 namespace birkhoff {
 namespace {
@@ -118,7 +119,8 @@ class CpuEvent final : public Event {
 class CpuStream final : public Stream {
  public:
   // `guard` may be null.
-  CpuStream(const std::string& name, Guard* guard) : guard_(guard), thread_([this] { Run(); }) {
+  CpuStream(const std::string& name, Guard* guard, cpu::Team& team)
+      : guard_(guard), team_(team), thread_([this] { Run(); }) {
     // Linux keeps 15 characters.
     pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
   }
@@ -178,6 +180,7 @@ class CpuStream final : public Stream {
   }
 
   void Run() {
+    const cpu::TeamScope scope(&team_);
     std::deque<std::function<void()>> works;  // all that was waiting: one lock for many
     while (true) {
       {
@@ -199,6 +202,7 @@ class CpuStream final : public Stream {
   }
 
   Guard* const guard_;
+  cpu::Team& team_;
   absl::Mutex mutex_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
@@ -252,10 +256,11 @@ class CpuMemory final : public DeviceMemory {
 
 class CpuDevice final : public Device {
  public:
-  explicit CpuDevice(bool guarded) : guard_(guarded ? std::make_unique<Guard>() : nullptr) {}
+  CpuDevice(bool guarded, int threads)
+      : guard_(guarded ? std::make_unique<Guard>() : nullptr), team_(threads) {}
 
   std::unique_ptr<Stream> NewStream(const std::string& name) override {
-    return std::make_unique<CpuStream>(name, guard_.get());
+    return std::make_unique<CpuStream>(name, guard_.get(), team_);
   }
   std::unique_ptr<Event> NewEvent() override { return std::make_unique<CpuEvent>(); }
 
@@ -304,11 +309,16 @@ class CpuDevice final : public Device {
 
   const std::unique_ptr<Guard> guard_;  // null: memory like any other
   std::atomic<int64_t> allocated_{0};
+  cpu::Team team_;
 };
 
 }  // namespace
 
-std::unique_ptr<Device> NewCpuDevice() { return std::make_unique<CpuDevice>(false); }
-std::unique_ptr<Device> NewGuardedCpuDevice() { return std::make_unique<CpuDevice>(true); }
+std::unique_ptr<Device> NewCpuDevice(int threads) {
+  return std::make_unique<CpuDevice>(/*guarded=*/false, threads);
+}
+std::unique_ptr<Device> NewGuardedCpuDevice(int threads) {
+  return std::make_unique<CpuDevice>(/*guarded=*/true, threads);
+}
 
 }  // namespace birkhoff

@@ -28,9 +28,9 @@ absl::Status Gemm(const GemmArgs<T>& args) {
     Scale(args);
     return absl::OkStatus();
   }
-  Multiply({args.m, args.n, args.k}, T(args.alpha),
-           {args.a, args.lda, ToTranspose(args.transpose_a)},
-           {args.b, args.ldb, ToTranspose(args.transpose_b)}, T(args.beta), args.c, args.ldc);
+  MultiplyShared<T>(
+      {args.m, args.n, args.k}, T(args.alpha), {args.a, args.lda, ToTranspose(args.transpose_a)},
+      {args.b, args.ldb, ToTranspose(args.transpose_b)}, T(args.beta), args.c, args.ldc);
   return absl::OkStatus();
 }
 

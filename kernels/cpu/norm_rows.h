@@ -28,16 +28,16 @@ void NormRowBackward(const T* gamma, const T* dout, T inverse, int64_t count, T*
   // mean(gamma dout row), in the order of Dot.
   T mean = 0;
   {
-    using S = Simd<T>;
-    typename S::Vec low = {}, high = {};
+    constexpr int kWidth = kLanes<T>;
+    Vec<T> low = {}, high = {};
     int64_t c = 0;
-    for (; c + 2 * S::kWidth <= count; c += 2 * S::kWidth) {
-      low += S::Load(gamma + c) * S::Load(dout + c) * S::Load(row + c);
-      const int64_t next = c + S::kWidth;
-      high += S::Load(gamma + next) * S::Load(dout + next) * S::Load(row + next);
+    for (; c + 2 * kWidth <= count; c += 2 * kWidth) {
+      low += Load(gamma + c) * Load(dout + c) * Load(row + c);
+      const int64_t next = c + kWidth;
+      high += Load(gamma + next) * Load(dout + next) * Load(row + next);
     }
-    mean = S::Sum(low, high);
-    for (; c < count; ++c) mean += gamma[c] * dout[c] * row[c];
+    ForLanesOf<T>(count, c, [&](LanesAt<T> at) { low += at.Of(gamma) * at.Of(dout) * at.Of(row); });
+    mean = SumOfLanes(low + high);
     mean /= T(count);
   }
   // The gradient, less its part along the row.

@@ -6,17 +6,63 @@
 
 #include "core/base/status_macros.h"
 #include "kernels/attention.h"
+#include "kernels/cpu/for_tokens.h"
 #include "kernels/cpu/loops.h"
 
 namespace birkhoff::cpu {
 namespace {
 
 constexpr int kMaxHalf = 64;  // channels rotated at a time
+constexpr int kSteps = 8;     // of a position, the part that is looked up
 
-// Cosines and sines of one token for channels [first, first + count) of the lower half.
+// Cosines and sines of one angle for channels [first, first + count) of the lower half.
 template <typename T>
 struct Angles {
   std::array<T, kMaxHalf> cosine, sine;
+};
+
+void SetAngles(const std::array<double, kMaxHalf>& frequency, int count, int64_t position,
+               Angles<double>& angles) {
+  for (int i = 0; i < count; ++i) {
+    const double angle = double(position) * frequency[size_t(i)];
+    angles.cosine[size_t(i)] = std::cos(angle);
+    angles.sine[size_t(i)] = std::sin(angle);
+  }
+}
+
+// The angle of a position as the sum of two, of a multiple of kSteps and of the rest: neighbours
+// share them, and what a position gets depends on nothing else.
+template <typename T>
+class AngleRows {
+ public:
+  // direction: 1 rotates, -1 rotates back.
+  AngleRows(const RopeArgs<T>& args, int first, int count, double direction) : count_(count) {
+    const double half = double(args.head_dim / 2);
+    for (int i = 0; i < count; ++i) {
+      frequency_[size_t(i)] = direction * std::pow(args.theta, -double(first + i) / half);
+    }
+    for (int r = 0; r < kSteps; ++r) SetAngles(frequency_, count, r, rest_[size_t(r)]);
+  }
+  const Angles<T>& Of(int64_t position) {
+    const int64_t multiple = position / kSteps * kSteps;
+    if (multiple != multiple_) SetAngles(frequency_, count_, multiple_ = multiple, base_);
+    const Angles<double>& rest = rest_[size_t(position - multiple)];
+    BIRKHOFF_INDEPENDENT
+    for (int i = 0; i < count_; ++i) {
+      const double c = base_.cosine[size_t(i)], s = base_.sine[size_t(i)];
+      row_.cosine[size_t(i)] = T(c * rest.cosine[size_t(i)] - s * rest.sine[size_t(i)]);
+      row_.sine[size_t(i)] = T(s * rest.cosine[size_t(i)] + c * rest.sine[size_t(i)]);
+    }
+    return row_;
+  }
+
+ private:
+  const int count_;
+  std::array<double, kMaxHalf> frequency_;
+  std::array<Angles<double>, kSteps> rest_;
+  int64_t multiple_ = -1;  // of which base_ is
+  Angles<double> base_;
+  Angles<T> row_;
 };
 
 template <typename T>
@@ -30,23 +76,13 @@ void RotateHead(const Angles<T>& angles, int count, T* low, T* high) {
   }
 }
 
-// direction: 1 rotates, -1 rotates back.
 template <typename T>
-void RotateSlice(const RopeArgs<T>& args, int first, int count, double direction) {
+void RotateSlice(const RopeArgs<T>& args, Piece run, int first, int count, double direction) {
   const int half = args.head_dim / 2;
-  // Frequencies of the slice, once.
-  std::array<double, kMaxHalf> frequency;
-  for (int i = 0; i < count; ++i) {
-    frequency[size_t(i)] = direction * std::pow(args.theta, -double(first + i) / double(half));
-  }
-  Angles<T> angles;
-  for (int64_t t = 0; t < args.tokens; ++t) {
+  AngleRows<T> rows(args, first, count, direction);
+  for (int64_t t = run.first; t < run.end; ++t) {
     // A row of the table, then all heads by it.
-    for (int i = 0; i < count; ++i) {
-      const double angle = double(args.positions[t]) * frequency[size_t(i)];
-      angles.cosine[size_t(i)] = T(std::cos(angle));
-      angles.sine[size_t(i)] = T(std::sin(angle));
-    }
+    const Angles<T>& angles = rows.Of(args.positions[t]);
     for (int head = 0; head < args.heads; ++head) {
       T* low = args.x + t * args.stride + int64_t{head} * args.head_dim + first;
       RotateHead(angles, count, low, low + half);
@@ -58,9 +94,11 @@ template <typename T>
 absl::Status Rotate(const RopeArgs<T>& args, double direction) {
   RETURN_IF_ERROR(Validate(args));
   const int half = args.head_dim / 2;
-  for (int first = 0; first < half; first += kMaxHalf) {
-    RotateSlice(args, first, std::min(kMaxHalf, half - first), direction);
-  }
+  ForTokens<T>(args.tokens, [&](Piece run) {
+    for (int first = 0; first < half; first += kMaxHalf) {
+      RotateSlice(args, run, first, std::min(kMaxHalf, half - first), direction);
+    }
+  });
   return absl::OkStatus();
 }
 

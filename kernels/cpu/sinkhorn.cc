@@ -8,7 +8,10 @@
 #include <limits>
 #include <type_traits>
 
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/mix_lanes.h"
+#include "kernels/with_streams.h"
 
 namespace birkhoff::cpu {
 namespace {
@@ -21,38 +24,37 @@ constexpr T kLargestSpread = std::is_same_v<T, float> ? T(25) : T(200);
 // ---- linear, all lanes ----------------------------------------------------------------------
 
 // K of the lanes' tokens; ones where a lane is out of range, which goes through logarithms.
-template <typename T>
+template <int N, typename T>
 struct Scaling {
-  int n;
-  Lane<T> kernel[kMaxMixLogits];
+  Lane<T> kernel[N * N];
   bool linear[kMixLanes];  // whether the lane is in range
 };
 
-template <typename T>
-void Load(const MixShape& shape, const Lane<T>* logits, Scaling<T>& scaling) {
-  scaling.n = shape.streams;
-  const int count = scaling.n * scaling.n;
+template <int N, typename T>
+void LoadLogits(const Lane<T>* logits, Scaling<N, T>& scaling) {
+  constexpr int kCount = N * N;
   for (int lane = 0; lane < kMixLanes; ++lane) {
     T largest = logits[0][lane], smallest = logits[0][lane];
-    for (int k = 1; k < count; ++k) {
+    for (int k = 1; k < kCount; ++k) {
       largest = std::max(largest, logits[k][lane]);
       smallest = std::min(smallest, logits[k][lane]);
     }
     T spread = largest - smallest;
-    for (int k = 0; k < count; ++k) spread += T(0) * logits[k][lane];  // NaN and infinities show
+    for (int k = 0; k < kCount; ++k) spread += T(0) * logits[k][lane];  // NaN and infinities show
     scaling.linear[lane] = spread <= kLargestSpread<T>;
-    for (int k = 0; k < count; ++k) {
-      scaling.kernel[k][lane] = scaling.linear[lane] ? std::exp(logits[k][lane] - largest) : T(1);
+    for (int k = 0; k < kCount; ++k) {
+      scaling.kernel[k][lane] = scaling.linear[lane] ? logits[k][lane] - largest : T(0);
     }
   }
+  ExpOfRow(T(0), kCount * kMixLanes, scaling.kernel[0]);
 }
 
 // out[j] = 1 / sum_i kernel[i * row + j * column] in[i].
-template <typename T>
-void Rescale(const Scaling<T>& scaling, int row, int column, const Lane<T>* in, Lane<T>* out) {
-  for (int j = 0; j < scaling.n; ++j) {
+template <int N, typename T>
+void Rescale(const Scaling<N, T>& scaling, int row, int column, const Lane<T>* in, Lane<T>* out) {
+  for (int j = 0; j < N; ++j) {
     Lane<T> sum = {};
-    for (int i = 0; i < scaling.n; ++i) {
+    for (int i = 0; i < N; ++i) {
       const Lane<T>& kernel = scaling.kernel[i * row + j * column];
       for (int lane = 0; lane < kMixLanes; ++lane) sum[lane] += kernel[lane] * in[i][lane];
     }
@@ -61,22 +63,22 @@ void Rescale(const Scaling<T>& scaling, int row, int column, const Lane<T>* in, 
 }
 
 // One iteration: columns, then rows.
-template <typename T>
-void Iterate(const Scaling<T>& scaling, const Lane<T>* a_before, Lane<T>* b, Lane<T>* a) {
-  Rescale(scaling, scaling.n, 1, a_before, b);
-  Rescale(scaling, 1, scaling.n, b, a);
+template <int N, typename T>
+void Iterate(const Scaling<N, T>& scaling, const Lane<T>* a_before, Lane<T>* b, Lane<T>* a) {
+  Rescale(scaling, N, 1, a_before, b);
+  Rescale(scaling, 1, N, b, a);
 }
 
-template <typename T>
-void Ones(int n, Lane<T>* a) {
-  for (int i = 0; i < n; ++i) std::fill_n(a[i], kMixLanes, T(1));
+template <int N, typename T>
+void Ones(Lane<T>* a) {
+  for (int i = 0; i < N; ++i) std::fill_n(a[i], kMixLanes, T(1));
 }
 
-template <typename T>
-void Assemble(const Scaling<T>& scaling, const Lane<T>* a, const Lane<T>* b, Lane<T>* matrix) {
-  for (int i = 0; i < scaling.n; ++i) {
-    for (int j = 0; j < scaling.n; ++j) {
-      const int k = i * scaling.n + j;
+template <int N, typename T>
+void Assemble(const Scaling<N, T>& scaling, const Lane<T>* a, const Lane<T>* b, Lane<T>* matrix) {
+  for (int i = 0; i < N; ++i) {
+    for (int j = 0; j < N; ++j) {
+      const int k = i * N + j;
       for (int lane = 0; lane < kMixLanes; ++lane) {
         matrix[k][lane] = scaling.kernel[k][lane] * b[j][lane] * a[i][lane];
       }
@@ -230,17 +232,17 @@ void BackwardLane(const MixShape& shape, const Lane<T>* logits, const Lane<T>* d
 
 // ---- linear, backward ---------------------------------------------------------------------------
 
-template <typename T>
+template <int N, typename T>
 struct Gradient {
-  Lane<T> logits[kMaxMixLogits], a[kMaxStreams], b[kMaxStreams];
+  Lane<T> logits[N * N], a[N], b[N];
 };
 
-template <typename T>
-void BackRows(const Scaling<T>& scaling, const Lane<T>* a, const Lane<T>* b,
-              Gradient<T>& gradient) {
-  for (int i = 0; i < scaling.n; ++i) {
-    for (int j = 0; j < scaling.n; ++j) {
-      const int k = i * scaling.n + j;
+template <int N, typename T>
+void BackRows(const Scaling<N, T>& scaling, const Lane<T>* a, const Lane<T>* b,
+              Gradient<N, T>& gradient) {
+  for (int i = 0; i < N; ++i) {
+    for (int j = 0; j < N; ++j) {
+      const int k = i * N + j;
       for (int lane = 0; lane < kMixLanes; ++lane) {
         const T entry = scaling.kernel[k][lane] * b[j][lane] * a[i][lane];
         const T flow = gradient.a[i][lane] * entry;
@@ -251,13 +253,13 @@ void BackRows(const Scaling<T>& scaling, const Lane<T>* a, const Lane<T>* b,
   }
 }
 
-template <typename T>
-void BackColumns(const Scaling<T>& scaling, const Lane<T>* a_before, const Lane<T>* b,
-                 Gradient<T>& gradient) {
-  for (int i = 0; i < scaling.n; ++i) {
+template <int N, typename T>
+void BackColumns(const Scaling<N, T>& scaling, const Lane<T>* a_before, const Lane<T>* b,
+                 Gradient<N, T>& gradient) {
+  for (int i = 0; i < N; ++i) {
     Lane<T> sum = {};
-    for (int j = 0; j < scaling.n; ++j) {
-      const int k = i * scaling.n + j;
+    for (int j = 0; j < N; ++j) {
+      const int k = i * N + j;
       for (int lane = 0; lane < kMixLanes; ++lane) {
         const T entry = scaling.kernel[k][lane] * b[j][lane] * a_before[i][lane];
         const T flow = gradient.b[j][lane] * entry;
@@ -267,38 +269,75 @@ void BackColumns(const Scaling<T>& scaling, const Lane<T>* a_before, const Lane<
     }
     std::copy_n(sum, kMixLanes, gradient.a[i]);
   }
-  for (int j = 0; j < scaling.n; ++j) std::fill_n(gradient.b[j], kMixLanes, T(0));
+  for (int j = 0; j < N; ++j) std::fill_n(gradient.b[j], kMixLanes, T(0));
 }
 
 // dlogits, dA and dB of matrix = exp(logits + A_i + B_j), given dmatrix; `gradient` starts at zero.
-template <typename T>
-void StartBack(int n, const Lane<T>* dmatrix, const Lane<T>* matrix, Gradient<T>& gradient) {
-  for (int k = 0; k < n * n; ++k) {
+template <int N, typename T>
+void StartBack(const Lane<T>* dmatrix, const Lane<T>* matrix, Gradient<N, T>& gradient) {
+  for (int k = 0; k < N * N; ++k) {
     for (int lane = 0; lane < kMixLanes; ++lane) {
       const T flow = dmatrix[k][lane] * matrix[k][lane];
       gradient.logits[k][lane] = flow;
-      gradient.a[k / n][lane] += flow;
-      gradient.b[k % n][lane] += flow;
+      gradient.a[k / N][lane] += flow;
+      gradient.b[k % N][lane] += flow;
     }
   }
 }
 
-template <typename T>
-void BackwardLinear(const MixShape& shape, const Scaling<T>& scaling, const Lane<T>* dmatrix,
-                    Lane<T>* history, Gradient<T>& gradient) {
-  const int n = scaling.n, last = shape.sinkhorn_iterations - 1;
-  Lane<T> ones[kMaxStreams], matrix[kMaxMixLogits] = {};
-  Ones(n, ones);
-  const auto b = [&](int t) { return history + t * 2 * n; };
-  const auto a = [&](int t) { return t < 0 ? ones : history + t * 2 * n + n; };
+template <int N, typename T>
+void BackwardLinear(int iterations, const Scaling<N, T>& scaling, const Lane<T>* dmatrix,
+                    Lane<T>* history, Gradient<N, T>& gradient) {
+  const int last = iterations - 1;
+  Lane<T> ones[N], matrix[N * N] = {};
+  Ones<N>(ones);
+  const auto b = [&](int t) { return history + t * 2 * N; };
+  const auto a = [&](int t) { return t < 0 ? ones : history + t * 2 * N + N; };
   // Forward once more, with all scalings kept.
   for (int t = 0; t <= last; ++t) Iterate(scaling, a(t - 1), b(t), a(t));
   Assemble(scaling, a(last), b(last), matrix);
   // Through the matrix, then through the iterations, the last one first.
-  StartBack(n, dmatrix, matrix, gradient);
+  StartBack<N>(dmatrix, matrix, gradient);
   for (int t = last; t >= 0; --t) {
     BackRows(scaling, a(t), b(t), gradient);
     BackColumns(scaling, a(t - 1), b(t), gradient);
+  }
+}
+
+// ---- both ---------------------------------------------------------------------------------------
+
+template <int N, typename T>
+void Forward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
+  Scaling<N, T> scaling;
+  OnBestIsa<T>([&] {
+    LoadLogits(logits, scaling);
+    Lane<T> a[N], b[N];
+    Ones<N>(a);
+    Ones<N>(b);
+    for (int t = 0; t < shape.sinkhorn_iterations; ++t) Iterate(scaling, a, b, a);
+    Assemble(scaling, a, b, matrix);
+  });
+  for (int lane = 0; lane < kMixLanes; ++lane) {
+    if (!scaling.linear[lane]) ForwardLane(shape, logits, lane, matrix);
+  }
+}
+
+template <int N, typename T>
+void Backward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
+              Lane<T>* dlogits, T* workspace) {
+  Scaling<N, T> scaling;
+  Gradient<N, T> gradient = {};
+  OnBestIsa<T>([&] {
+    LoadLogits(logits, scaling);
+    BackwardLinear(shape.sinkhorn_iterations, scaling, dmatrix,
+                   reinterpret_cast<Lane<T>*>(workspace), gradient);
+  });
+  for (int lane = 0; lane < kMixLanes; ++lane) {
+    if (scaling.linear[lane]) {
+      for (int k = 0; k < N * N; ++k) dlogits[k][lane] = gradient.logits[k][lane];
+    } else {
+      BackwardLane(shape, logits, dmatrix, lane, dlogits, workspace);
+    }
   }
 }
 
@@ -306,31 +345,14 @@ void BackwardLinear(const MixShape& shape, const Scaling<T>& scaling, const Lane
 
 template <typename T>
 void SinkhornLanesForward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
-  Scaling<T> scaling;
-  Load(shape, logits, scaling);
-  Lane<T> a[kMaxStreams], b[kMaxStreams];
-  Ones(scaling.n, a);
-  for (int t = 0; t < shape.sinkhorn_iterations; ++t) Iterate(scaling, a, b, a);
-  Assemble(scaling, a, b, matrix);
-  for (int lane = 0; lane < kMixLanes; ++lane) {
-    if (!scaling.linear[lane]) ForwardLane(shape, logits, lane, matrix);
-  }
+  WithStreams(shape.streams, [&](auto n) { Forward<n()>(shape, logits, matrix); });
 }
 
 template <typename T>
 void SinkhornLanesBackward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
                            Lane<T>* dlogits, T* workspace) {
-  Scaling<T> scaling;
-  Load(shape, logits, scaling);
-  Gradient<T> gradient = {};
-  BackwardLinear(shape, scaling, dmatrix, reinterpret_cast<Lane<T>*>(workspace), gradient);
-  for (int lane = 0; lane < kMixLanes; ++lane) {
-    if (scaling.linear[lane]) {
-      for (int k = 0; k < scaling.n * scaling.n; ++k) dlogits[k][lane] = gradient.logits[k][lane];
-    } else {
-      BackwardLane(shape, logits, dmatrix, lane, dlogits, workspace);
-    }
-  }
+  WithStreams(shape.streams,
+              [&](auto n) { Backward<n()>(shape, logits, dmatrix, dlogits, workspace); });
 }
 
 template void SinkhornLanesForward(const MixShape&, const Lane<float>*, Lane<float>*);

@@ -1,42 +1,62 @@
-// SwiGLU on the CPU, element by element; the backward pass forms the sigmoid again.
+// SwiGLU on the CPU, a vector of elements at a time; the backward pass forms the sigmoid again.
 #include "kernels/swiglu.h"
 
 #include "core/base/status_macros.h"
-#include "kernels/cpu/loops.h"
-#include "kernels/cpu/sigmoid.h"
+#include "kernels/cpu/for_tokens.h"
+#include "kernels/cpu/lanes.h"
 
 namespace birkhoff::cpu {
+
+namespace {
+
+// No overflow turns into NaN: exp(-x) may be infinite.
+template <typename V>
+BIRKHOFF_INLINE V Sigmoid(V x) {
+  return 1 / (1 + Exp(-x));
+}
+
+template <typename T>
+void ForwardRow(const T* gate, const T* up, int64_t features, T* act) {
+  ForLanesOf<T>(features, [&](LanesAt<T> at) {
+    const Vec<T> g = at.Of(gate);
+    at.Put(g * Sigmoid(g) * at.Of(up), act);
+  });
+}
+
+template <typename T>
+void BackwardRow(const T* gate, const T* up, const T* dact, int64_t features, T* dgate, T* dup) {
+  ForLanesOf<T>(features, [&](LanesAt<T> at) {
+    const Vec<T> g = at.Of(gate), u = at.Of(up), d = at.Of(dact), sigmoid = Sigmoid(g);
+    // silu'(g) = sigmoid (1 + g (1 - sigmoid))
+    at.Put(d * u * sigmoid * (T(1) + g * (T(1) - sigmoid)), dgate);
+    at.Put(d * g * sigmoid, dup);
+  });
+}
+
+}  // namespace
 
 template <typename T>
 absl::Status SwiGluForward(const SwiGluForwardArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
-  for (int64_t t = 0; t < args.tokens; ++t) {
-    const T* gate = args.gate_up + t * 2 * args.features;
-    const T* up = gate + args.features;
-    T* act = args.act + t * args.features;
-    for (int64_t f = 0; f < args.features; ++f) {
-      act[f] = gate[f] * Sigmoid(gate[f]) * up[f];
+  ForTokens<T>(args.tokens, [&](Piece run) {
+    for (int64_t t = run.first; t < run.end; ++t) {
+      const T* gate = args.gate_up + t * 2 * args.features;
+      ForwardRow(gate, gate + args.features, args.features, args.act + t * args.features);
     }
-  }
+  });
   return absl::OkStatus();
 }
 
 template <typename T>
 absl::Status SwiGluBackward(const SwiGluBackwardArgs<T>& args) {
   RETURN_IF_ERROR(Validate(args));
-  for (int64_t t = 0; t < args.tokens; ++t) {
-    const int64_t gate_row = t * 2 * args.features, up_row = gate_row + args.features;
-    const T *gate = args.gate_up + gate_row, *up = args.gate_up + up_row;
-    const T* dact = args.dact + t * args.features;
-    T *dgate = args.dgate_up + gate_row, *dup = args.dgate_up + up_row;
-    BIRKHOFF_INDEPENDENT
-    for (int64_t f = 0; f < args.features; ++f) {
-      const T g = gate[f], u = up[f], sigmoid = Sigmoid(g);
-      // silu'(g) = sigmoid (1 + g (1 - sigmoid))
-      dgate[f] = dact[f] * u * sigmoid * (T(1) + g * (T(1) - sigmoid));
-      dup[f] = dact[f] * g * sigmoid;
+  ForTokens<T>(args.tokens, [&](Piece run) {
+    for (int64_t t = run.first; t < run.end; ++t) {
+      const int64_t gate_row = t * 2 * args.features, up_row = gate_row + args.features;
+      BackwardRow(args.gate_up + gate_row, args.gate_up + up_row, args.dact + t * args.features,
+                  args.features, args.dgate_up + gate_row, args.dgate_up + up_row);
     }
-  }
+  });
   return absl::OkStatus();
 }
 

@@ -6,6 +6,8 @@
 
 #include "kernels/boundary.h"
 #include "kernels/cpu/coefficients.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/team.h"
 
 namespace birkhoff::cpu {
 
@@ -15,12 +17,14 @@ struct TokenBlock {
   int64_t size() const { return end - first; }
 };
 
-// work(TokenBlock) for blocks of kBoundaryBlock tokens, in order.
-template <typename Work>
-void ForBlocks(int64_t tokens, Work&& work) {
-  for (int64_t first = 0; first < tokens; first += kBoundaryBlock) {
-    work(TokenBlock{first, std::min(first + kBoundaryBlock, tokens)});
-  }
+// work(TokenBlock) for blocks of kBoundaryBlock tokens, shared out, for the processor's best
+// instructions.
+template <typename T, typename Work>
+void ForBlocks(int64_t tokens, const Work& work) {
+  ShareOut(NumPieces(tokens, kBoundaryBlock), [&](int64_t index) {
+    const Piece piece(index, kBoundaryBlock, tokens);
+    OnBestIsa<T>([&] { work(TokenBlock{piece.first, piece.end}); });
+  });
 }
 
 // The coefficients of token t, also where the kind has none: n = 1 and H_pre = H_post = H_res = 1.

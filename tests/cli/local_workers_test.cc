@@ -139,8 +139,12 @@ TEST_F(LocalWorkersTest, StopAsksBeforeItKills) {
 
 TEST_F(LocalWorkersTest, GivesEachWorkerItsDevice) {
   const SystemClock clock;
-  LocalWorkers::Options options = {
-      Program("echo \"$@\"; sleep 1000"), "here:1", directory_.path(), {"cuda:0", "cpu"}, 12345};
+  LocalWorkers::Options options = {Program("echo \"$@\"; sleep 1000"),
+                                   "here:1",
+                                   directory_.path(),
+                                   {"cuda:0", "cpu"},
+                                   12345,
+                                   /*threads=*/3};
   LocalWorkers workers(options, clock);
   ASSERT_TRUE(workers.Start().ok());
   const auto said = [this](const char* log) {
@@ -149,7 +153,7 @@ TEST_F(LocalWorkersTest, GivesEachWorkerItsDevice) {
   };
   EXPECT_EQ(said("local-0.log"),
             "--coordinator here:1 --name local-0 --advertise 127.0.0.1 --device cuda:0 "
-            "--memory-bytes 12345\n");
+            "--memory-bytes 12345 --threads 3\n");
   EXPECT_THAT(said("local-1.log"), HasSubstr("--name local-1 --advertise 127.0.0.1 --device cpu "));
   workers.Kill();
 }
@@ -157,9 +161,11 @@ TEST_F(LocalWorkersTest, GivesEachWorkerItsDevice) {
 // What a program says that has two GPUs, one, or none.
 constexpr char kTwoGpus[] =
     "[ \"$*\" = --list-devices ] || exit 1\n"
-    "printf 'cuda:0\\tA card, driver 1\\ncuda:1\\tA card, driver 1\\n'";
+    "printf 'cpu\\tloops, products\\ncuda:0\\tA card, driver 1\\ncuda:1\\tA card, driver 1\\n'";
 constexpr char kOneGpu[] = "printf 'cuda:0\\tA card, driver 1\\n'";
-constexpr char kNoGpu[] = "echo 'birkhoff-worker: no GPU: built without CUDA' >&2; exit 64";
+constexpr char kNoGpu[] =
+    "printf 'cpu\\tloops, products\\n'; echo 'birkhoff-worker: no GPU: built without CUDA' >&2; "
+    "exit 64";
 
 class FindDevicesTest : public LocalWorkersTest {
  protected:
@@ -199,6 +205,15 @@ TEST_F(FindDevicesTest, WithoutGpusTheProgramsWordIsTheError) {
 TEST_F(FindDevicesTest, ForgetsWhatAnotherRunWasTold) {
   ASSERT_TRUE(Find(kTwoGpus, DeviceKind::kCuda, 2).ok());
   EXPECT_FALSE(Find(kOneGpu, DeviceKind::kCuda, 2).ok());
+}
+
+TEST_F(FindDevicesTest, TheListHoldsTheCpuToo) {
+  const auto devices = ListLocalDevices(Program(kNoGpu), directory_ / "answer");
+  ASSERT_TRUE(devices.ok()) << devices.status();
+  ASSERT_EQ(devices->found.size(), 1u);
+  EXPECT_EQ(devices->found[0].name, "cpu");
+  EXPECT_EQ(devices->found[0].description, "loops, products");
+  EXPECT_EQ(devices->trouble, "no GPU: built without CUDA");
 }
 
 TEST_F(LocalWorkersTest, MissingProgramIsNamed) {

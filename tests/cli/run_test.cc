@@ -136,6 +136,14 @@ data: {train: )",
 
 const std::set<int> kAllSteps = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
+TEST_F(RunTest, ThreadsChangeNoBit) {
+  ASSERT_EQ(Run("one", Arguments("one", {"--threads", "1"})), 0) << Read("one.err");
+  ASSERT_EQ(Run("three", Arguments("three", {"--threads", "3"})), 0) << Read("three.err");
+  EXPECT_THAT(Read("three/logs/local-0.log"), HasSubstr("device cpu, 3 threads: "));
+  EXPECT_EQ(LastWeights("three"), LastWeights("one"));
+  EXPECT_EQ(Run("none", Arguments("none", {"--threads", "0"})), 64);
+}
+
 TEST_F(RunTest, NamesWhatIsMissingWhereThereIsNoGpu) {
   ::setenv("CUDA_VISIBLE_DEVICES", "", /*overwrite=*/1);  // of whatever the machine has
   EXPECT_EQ(Run("a", Arguments("a", {"--set", "device=cuda"})), 64);

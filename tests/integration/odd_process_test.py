@@ -90,6 +90,13 @@ class OddProcessTest(unittest.TestCase):
         (self.at / "text.txt").write_text("word " * 20_000_000)
         self.tokenize(71, "there is no more memory", before=limit(resource.RLIMIT_AS, 300 << 20))
 
+    def test_a_path_of_the_cpu_that_is_none_is_named(self):
+        self.run_once(["birkhoff-worker"], 64, "BIRKHOFF_CPU_PRODUCTS=mkl: need onednn or openblas",
+                      env={"BIRKHOFF_CPU_PRODUCTS": "mkl"})
+        self.run_once(["birkhoff-worker"], 64, "BIRKHOFF_CPU_ISA=sse9: need ", env={"BIRKHOFF_CPU_ISA": "sse9"})
+        self.run_once(["birkhoff", "version"], 0, "cpu  baseline loops; products: OpenBLAS ",
+                      env={"BIRKHOFF_CPU_ISA": "baseline", "BIRKHOFF_CPU_PRODUCTS": "openblas"})
+
     # --- standard streams ---
 
     def test_closed_output_is_no_success(self):
@@ -177,6 +184,7 @@ class OddProcessTest(unittest.TestCase):
     def test_an_idle_worker_ends_on_each_signal_that_asks(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             process = self.start(["birkhoff-worker", "--coordinator", "127.0.0.1:1"])
+            self.assertIn(b" device ", process.stderr.readline())
             self.assertIn(b"coordinator 127.0.0.1:1: ", process.stderr.readline())
             process.send_signal(number)
             self.assertEqual(process.wait(programs.DEADLINE), 0, number)

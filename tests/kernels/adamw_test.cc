@@ -8,6 +8,8 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/cpu/paths.h"
+#include "kernels/cpu/team.h"
 #include "tests/kernels/tensors.h"
 
 namespace birkhoff {
@@ -105,6 +107,43 @@ TEST(AdamW, OfSeveralSpansIsTheStepOfEachWithItsOwnDecay) {
     EXPECT_EQ(parameters[i]->second, alone[i].second);
     EXPECT_EQ(LargestAbs(parameters[i]->gradient), 0.0);
   }
+}
+
+// A span that is shared out, with an odd rest, and the norm of its gradient.
+struct Updated {
+  std::vector<float> weight, first, second;
+  double squared = 0.0, non_finite = 0.0;
+  friend bool operator==(const Updated&, const Updated&) = default;
+};
+
+Updated UpdateOnce() {
+  constexpr int64_t kCount = 100'003;
+  Parameter p = {Normal<float>(kCount, 1), Normal<float>(kCount, 2), Normal<float>(kCount, 3),
+                 std::vector<float>(kCount, 0.25f), 0.1};
+  p.gradient[kCount - 1] = std::nanf("");
+  const Spans spans({&p});
+  GradientNorm norm;
+  EXPECT_TRUE(cpu::AccumulateNorm<float>({.parameters = spans.view(), .norm = &norm}).ok());
+  p.gradient[kCount - 1] = 1.0f;
+  const StepScalars step = {.lr = 1e-3, .update = 2};
+  EXPECT_TRUE(cpu::AdamW<float>({.parameters = spans.view(), .step = &step}).ok());
+  return {p.weight, p.first, p.second, norm.squared, norm.non_finite};
+}
+
+TEST(AdamW, ThreadsAndInstructionsChangeNoBit) {
+  const cpu::Paths before = cpu::ThisProcess();
+  const Updated alone = UpdateOnce();
+  EXPECT_EQ(alone.non_finite, 1.0);
+  for (const cpu::Isa isa : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
+    if (isa > cpu::BestIsa()) continue;
+    cpu::SetPaths({isa, before.products});
+    for (const int threads : {1, 3}) {
+      cpu::Team team(threads);
+      const cpu::TeamScope scope(&team);
+      EXPECT_TRUE(UpdateOnce() == alone) << cpu::Describe(cpu::ThisProcess()) << " " << threads;
+    }
+  }
+  cpu::SetPaths(before);
 }
 
 TEST(AdamW, SkipLeavesEverythingAndClearsTheGradient) {

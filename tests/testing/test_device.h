@@ -23,10 +23,11 @@ inline std::string TestDeviceName() {
   return name == nullptr || *name == '\0' ? "cpu" : name;
 }
 
-inline std::unique_ptr<Device> NewTestDevice() {
+// `threads`: of a CPU.
+inline std::unique_ptr<Device> NewTestDevice(int threads = 1) {
   const std::string name = TestDeviceName();
-  if (name == "cpu") return NewCpuDevice();
-  if (name == "guarded") return NewGuardedCpuDevice();
+  if (name == "cpu") return NewCpuDevice(threads);
+  if (name == "guarded") return NewGuardedCpuDevice(threads);
   BIRKHOFF_CHECK(name == "cuda", "BIRKHOFF_TEST_DEVICE: cpu, guarded or cuda");
   absl::StatusOr<std::unique_ptr<Device>> device = cuda::NewDevice(0);
   BIRKHOFF_CHECK(device.ok(), device.status().ToString().c_str());
@@ -35,9 +36,9 @@ inline std::unique_ptr<Device> NewTestDevice() {
 
 // Where the element type can be had: double is the CPU's alone.
 template <typename T>
-std::unique_ptr<Device> NewTestDeviceFor() {
-  if (sizeof(T) == 8 && TestDeviceName() == "cuda") return NewCpuDevice();
-  return NewTestDevice();
+std::unique_ptr<Device> NewTestDeviceFor(int threads = 1) {
+  if (sizeof(T) == 8 && TestDeviceName() == "cuda") return NewCpuDevice(threads);
+  return NewTestDevice(threads);
 }
 
 // What jobs can compute in on the tests' device, the type of the CPU first.

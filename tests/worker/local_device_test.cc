@@ -25,6 +25,7 @@ TEST(LocalDeviceTest, CpuIsThereWithTheMemoryThatItMayUse) {
   EXPECT_EQ(device->resources.device, "cpu");
   EXPECT_EQ(device->resources.memory_bytes, 12345);
   EXPECT_GT(FindLocalDevice("cpu", 0)->resources.memory_bytes, 1 << 20) << "all of the machine's";
+  EXPECT_EQ(device->resources.description, DescribeCpu());
 }
 
 TEST(LocalDeviceTest, AutoIsTheFirstGpuOrElseTheCpu) {

@@ -51,6 +51,7 @@ struct ChainOptions {
   bool split = false;          // backward-input and backward-weight apart
   int64_t capacity = 16;       // tokens
   int sequence_length = 16;
+  int threads = 1;  // of a CPU
 };
 
 // Sums over tokens of one sub-layer's gains, as the share holds them.
@@ -155,7 +156,7 @@ class StageChain {
   using S = ScalarOf<T>;
   StageChain(const ChainOptions& options, Parameters<S>& parameters)
       : options_(options),
-        device_(NewTestDeviceFor<T>()),
+        device_(NewTestDeviceFor<T>(options.threads)),
         stream_(device_->NewStream("compute")),
         backend_(NewBackend<T>(*device_, {}).value()),
         parameters_(*device_, parameters),

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/paths.h"
 #include "tests/testing/figure.h"
 #include "tests/worker/small_model.h"
 #include "tests/worker/stage_chain.h"
@@ -69,6 +70,48 @@ TEST(Stage, RunsTwiceToTheSameBits) {
   const ModelSpec model = DeepModel(ResidualKind::kMhc);
   const TestBatch batch = RandomBatch({16}, model.vocab_size, /*seed=*/8);
   EXPECT_TRUE(TrainOnce({.model = model}, batch) == TrainOnce({.model = model}, batch));
+}
+
+// Wider than the vectors of any processor, with odd rests; long enough to be shared out.
+ChainOptions WideChain(ResidualKind kind) {
+  ModelSpec model = SmallModel(kind);
+  model.vocab_size = 83;
+  model.num_hidden_layers = 1;
+  model.hidden_size = 152;
+  model.intermediate_size = 301;
+  return {.model = model, .capacity = 140, .sequence_length = 75};
+}
+
+TEST(Stage, InstructionsOfLoopsChangeNoBit) {
+  const cpu::Paths before = cpu::ThisProcess();
+  for (const ResidualKind kind : kKinds) {
+    const ChainOptions options = WideChain(kind);
+    const TestBatch batch = RandomBatch({75, 63}, options.model.vocab_size, /*seed=*/8);
+    const Outcome best = TrainOnce(options, batch);
+    for (const cpu::Isa isa : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
+      if (isa > cpu::BestIsa()) continue;
+      cpu::SetPaths({isa, before.products});
+      EXPECT_TRUE(TrainOnce(options, batch) == best) << cpu::Describe(cpu::ThisProcess());
+    }
+    cpu::SetPaths(before);
+  }
+}
+
+TEST(Stage, ThreadsChangeNoBit) {
+  const cpu::Paths before = cpu::ThisProcess();
+  for (const auto products : {cpu::ProductLibrary::kOneDnn, cpu::ProductLibrary::kOpenBlas}) {
+    cpu::SetPaths({before.isa, products});
+    for (const ResidualKind kind : kKinds) {
+      ChainOptions options = WideChain(kind);
+      const TestBatch batch = RandomBatch({75, 63}, options.model.vocab_size, /*seed=*/8);
+      const Outcome alone = TrainOnce(options, batch);
+      for (const int threads : {2, 5}) {
+        options.threads = threads;
+        EXPECT_TRUE(TrainOnce(options, batch) == alone) << threads;
+      }
+    }
+  }
+  cpu::SetPaths(before);
 }
 
 double RelativeDifference(const std::vector<double>& a, const std::vector<double>& b) {
