@@ -184,7 +184,7 @@ def check_running(images, work):
     tokens = Container(worker, ["/birkhoff/bin/birkhoff-data", "tokenize", "--input=text.txt", "--tokenizer=bytes",
                                 "--output=data/text"], work / "tokens.log")
     expect("worker image: makes tokens", tokens.end() == 0, tokens.said())
-    daemon = Container(coordinator, ["--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--page-listen=", "--health-listen=127.0.0.1:0",
+    daemon = Container(coordinator, ["--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--page-listen", "", "--health-listen=127.0.0.1:0",
                                      "--store=/var/lib/birkhoff/birkhoff.db"], work / "birkhoffd.log")
     server, health = address_of(daemon, "grpc on "), address_of(daemon, "health on http://")
     expect("coordinator image: is ready", bool(health) and answers(health) == 200, daemon.said())
