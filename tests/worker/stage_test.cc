@@ -278,5 +278,37 @@ TEST(Stage, HcStartsAsThePlainResidual) {
   EXPECT_NEAR(StageChain<double>({.model = hc}, hc_parameters).Train(batch), want, 1e-12 * want);
 }
 
+// Read and write gates that are not learned are 1/n and 1, so equal streams under whatever keeps
+// them equal are the plain residual; and nothing moves the gates.
+TEST(Stage, GatesThatAreNotLearnedAreThePlainResidualsAndStay) {
+  const ModelSpec plain = SmallModel(ResidualKind::kResidual);
+  Parameters<double> plain_parameters = InitialParameters(plain, /*seed=*/22);
+  const TestBatch batch = RandomBatch({16}, plain.vocab_size, /*seed=*/23);
+  const double want = StageChain<double>({.model = plain}, plain_parameters).Train(batch);
+  std::vector<ModelSpec> models = {SmallModel(ResidualKind::kHc)};
+  for (size_t kind = 0; kind < kMappings.size(); ++kind) {
+    models.push_back(SmallModel(ResidualKind::kMhc, static_cast<MappingKind>(kind)));
+  }
+  for (ModelSpec& model : models) {
+    model.residual.expand = ExpandKind::kCopy;
+    model.residual.learn_pre = model.residual.learn_post = false;
+    const MappingKind mapping = model.residual.mapping;
+    SCOPED_TRACE(TraitsOf(mapping).name);
+    Parameters<double> parameters = InitialParameters(model, /*seed=*/22);
+    const double got = StageChain<double>({.model = model}, parameters).Train(batch);
+    // DeepSeek's epsilons and what retention forgets are no identity.
+    const bool exact = mapping != MappingKind::kDeepSeek && mapping != MappingKind::kRetention;
+    EXPECT_NEAR(got, want, (exact ? 1e-12 : 1e-3) * want);
+    for (const auto& [name, gradient] : parameters.gradients) {
+      const bool alpha = EndsWith(name, "hc.alpha");
+      if (!alpha && !EndsWith(name, "hc.bias")) continue;
+      const size_t gates = alpha ? 2 : 2 * static_cast<size_t>(model.residual.streams);
+      EXPECT_TRUE(std::all_of(gradient.begin(), gradient.begin() + gates, [](double value) {
+        return value == 0.0;
+      })) << name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace birkhoff

@@ -38,8 +38,9 @@ void FreezeUnlearned(Stream& stream, const ModelSpec& model, const SubLayerWeigh
     stream.Fill(at.template As<std::byte>(), std::byte{0}, count * int64_t{sizeof(S)});
   };
   const int64_t n = NumStreams(model);
+  const bool gated = NumProjectionColumns(model) > 0;
   const auto freeze = [&](int gate, int64_t first_bias, int64_t num_biases) {
-    clear(weights.alpha.gradient + gate, 1);
+    if (gated) clear(weights.alpha.gradient + gate, 1);
     clear(weights.bias.gradient + first_bias, num_biases);
   };
   if (!model.residual.learn_pre) freeze(0, 0, n);

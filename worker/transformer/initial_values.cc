@@ -36,10 +36,10 @@ std::vector<double> OneHotBias(const ModelSpec& model, const ParameterSpec& para
   const MappingTraits& mapping = TraitsOf(residual.mapping);
   std::vector<double> bias(2 * n, residual.bias_off);
   bias[chosen] = bias[n + chosen] = residual.bias_on;
-  if (mapping.write == WriteGate::kScalar) std::fill(bias.begin() + n, bias.end(), 1.0);
-  // sigmoid(b) = 1/n, 2 sigmoid(b) = 1.
+  // sigmoid(b) = 1/n; what is written whole is 1, or 2 sigmoid(0).
   if (!residual.learn_pre) std::fill_n(bias.begin(), n, -std::log(n - 1.0));
-  if (!residual.learn_post) std::fill_n(bias.begin() + n, n, 0.0);
+  const bool scalar = mapping.write == WriteGate::kScalar;
+  if (scalar || !residual.learn_post) std::fill_n(bias.begin() + n, n, scalar ? 1.0 : 0.0);
   for (int k = 0; k < NumResidualLogits(model); ++k) {
     bias.push_back(mapping.start(k, n, residual.bias_res_off_diagonal));
   }
