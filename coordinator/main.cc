@@ -13,6 +13,7 @@
 #include "coordinator/daemon.h"
 #include "core/base/exit_status.h"
 #include "core/base/log.h"
+#include "core/base/version.h"
 
 namespace birkhoff {
 namespace {
@@ -27,6 +28,7 @@ void RaiseDescriptorLimit() {
 
 int Main(int argc, char** argv) {
   CLI::App app("The coordinator: plans jobs, hands them to workers, keeps their history.");
+  app.set_version_flag("--version", absl::StrCat("birkhoffd ", kVersion));
   DaemonOptions options;
   options.health.http = "127.0.0.1:8081";
   options.page_listen = "127.0.0.1:8080";

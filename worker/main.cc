@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "core/base/exit_status.h"
 #include "core/base/printable.h"
+#include "core/base/version.h"
 #include "worker/local_device.h"
 #include "worker/own_address.h"
 #include "worker/rank_process.h"
@@ -55,6 +56,7 @@ int Main(int argc, char** argv) {
   ::setenv("OPENBLAS_NUM_THREADS", "1", /*overwrite=*/1);
   SupervisorOptions options;
   CLI::App app("The supervisor of one device: registers with a coordinator and runs its attempts.");
+  app.set_version_flag("--version", absl::StrCat("birkhoff-worker ", kVersion));
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
   std::vector<std::string> allowed_paths;

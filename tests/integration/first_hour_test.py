@@ -87,6 +87,8 @@ class InstallTest(unittest.TestCase):
             path = {**os.environ, "PATH": f"{prefix}/bin:{os.environ['PATH']}"}
             version = run("birkhoff", "version", "-o", "json", env=path)
             self.assertIn("version", json.loads(version.stdout))
+            for program in ("birkhoff", "birkhoffd", "birkhoff-worker"):
+                self.assertIn(f"{program} {json.loads(version.stdout)['version']}", run(program, "--version", env=path).stdout)
             help_of_data = run("birkhoff", "data", "tokenize", "--help", env=path)
             self.assertIn("--validation-share", help_of_data.stdout)
             self.assertEqual({file.name for file in pathlib.Path(prefix, "bin").iterdir()},
