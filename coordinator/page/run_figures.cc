@@ -42,7 +42,24 @@ constexpr StepKey kStepKeys[] = {
     {"column_sum_min", "Smallest composite column sum", "sum", false,
      "Of any token and sub-layer, backward."},
     {"lr", "Learning rate", "", false, "Of each step."},
+    {"mixing_saturation", "Saturation of H_res", "largest softmax weight", false,
+     "Of its logits, mean over sub-layers: at 1 they are a frozen permutation."},
+    {"off_diagonal_mass", "Off-diagonal mass of H_res", "mass", false,
+     "Mean over sub-layers: at 0 streams are not mixed."},
+    {"column_residual", "Column residual", "distance from 1", true,
+     "Largest of all sub-layers: what a finite number of iterations leaves of the column sums."},
+    {"read_saturation", "Saturation of H_pre", "share of gates", false,
+     "Within 1 % of an end of their range, mean over sub-layers."},
+    {"write_saturation", "Saturation of H_post", "share of gates", false,
+     "Within 1 % of an end of their range, mean over sub-layers."},
+    {"identity_distance", "Composite from the identity", "distance", false,
+     "Of all sub-layers: at 0 streams never met, at 1 they are all averaged."},
+    {"uniform_distance", "Composite from the uniform matrix", "distance", false,
+     "Of all sub-layers: at 0 whatever is in the streams is averaged."},
+    {"stream_similarity", "Similarity of the streams", "cosine", false,
+     "After the last sub-layer: at 1 the streams have collapsed into one."},
 };
+
 // In the summary, in another figure, or without a picture of its own.
 const std::set<std::string>& UndrawnKeys() {
   static const auto* const keys = new std::set<std::string>{"tokens",
@@ -357,8 +374,8 @@ std::vector<Json> StepFigures(const std::vector<RunSeries>& runs) {
   }
   for (const std::string& key : OtherKeys(runs)) {
     const std::string title = AsTitle(key);
-    AddStepFigure({key.c_str(), title.c_str(), "", false, "As metrics.jsonl has it."}, groups, x,
-                  &figures);
+    AddStepFigure({key.c_str(), title.c_str(), "", false, "By its name in metrics.jsonl."}, groups,
+                  x, &figures);
   }
   return figures;
 }
@@ -371,8 +388,8 @@ std::vector<Json> DepthFigures(const std::vector<RunSeries>& runs) {
                    kGainAxis, groups, &figures);
   }
   for (const std::string& key : OtherDepthKeys(runs)) {
-    AddDepthFigure({key, AsTitle(key) + ", last step", "As metrics.jsonl has it."}, key, LastRow,
-                   {"", false}, groups, &figures);
+    AddDepthFigure({key, AsTitle(key) + ", last step", "By its name in metrics.jsonl."}, key,
+                   LastRow, {"", false}, groups, &figures);
   }
   for (const DepthKey& key : {kDepthKeys[2], kDepthKeys[3]}) {
     AddDepthFigure({absl::StrCat(key.id, "-largest"),
