@@ -8,8 +8,8 @@
 #   BIRKHOFF_DEMO_STEPS=600    steps of each job
 #   BIRKHOFF_DEMO=build/demo   where stores, logs and runs lie; what an earlier demo left is removed
 #   BIRKHOFF_BIN=build/bin     programs that are built already; else they are built
-# Needs root or sudo for packages that are missing.  Everything listens on loopback: 7443 gRPC, 9464 metrics, 9090
-# Prometheus, 9093 Alertmanager, 3000 Grafana.
+# Needs root or sudo for packages that are missing.  Everything listens on loopback: 7443 gRPC, 8080 the live page, 9464
+# metrics, 9090 Prometheus, 9093 Alertmanager, 3000 Grafana.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/packages.sh
@@ -111,6 +111,7 @@ done
 say "HC and mHC train side by side, $steps steps each"
 cat <<END
     jobs           $BIRKHOFF_BIN/birkhoff list;  $BIRKHOFF_BIN/birkhoff watch mhc
+    live page      http://127.0.0.1:8080
     metrics        http://127.0.0.1:9464/metrics
     Prometheus     http://127.0.0.1:9090, with its page of alerts
 END
