@@ -105,7 +105,8 @@ BIRKHOFF_HOST_DEVICE StreamMeasures MeasureStreams(const S* prefix, const Gram& 
   sums.tokens = 1.0;
   sums.from_identity = std::sqrt(from_identity / (N - 1));
   sums.from_uniform = std::sqrt(from_uniform / (N - 1));
-  sums.similarity = similarity / (N * (N - 1) / 2);
+  constexpr int kPairs = N * (N - 1) / 2;
+  sums.similarity = similarity / kPairs;
   return sums;
 }
 

@@ -93,7 +93,7 @@ struct Lanes {
   static void Forward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
     WithStreams(shape.streams, [&](auto n) {
       constexpr int kLogits = NumMixLogits(kKind, n()), kEntries = n() * n();
-      T in[kLogits + 1], out[kEntries];
+      T in[kLogits + 1] = {}, out[kEntries];
       for (int lane = 0; lane < kMixLanes; ++lane) {
         for (int k = 0; k < kLogits; ++k) in[k] = logits[k][lane];
         Mapping::template Forward<n()>(in, shape.sinkhorn_iterations, out);
@@ -107,7 +107,7 @@ struct Lanes {
                        Lane<T>* dlogits, T* workspace) {
     WithStreams(shape.streams, [&](auto n) {
       constexpr int kLogits = NumMixLogits(kKind, n()), kEntries = n() * n();
-      T in[kLogits + 1], above[kEntries], out[kLogits + 1];
+      T in[kLogits + 1] = {}, above[kEntries], out[kLogits + 1];
       for (int lane = 0; lane < kMixLanes; ++lane) {
         for (int k = 0; k < kLogits; ++k) in[k] = logits[k][lane];
         for (int k = 0; k < kEntries; ++k) above[k] = dmatrix[k][lane];

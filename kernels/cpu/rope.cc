@@ -37,7 +37,8 @@ class AngleRows {
  public:
   // direction: 1 rotates, -1 rotates back.
   AngleRows(const RopeArgs<T>& args, int first, int count, double direction) : count_(count) {
-    const double half = double(args.head_dim / 2);
+    const int pairs = args.head_dim / 2;
+    const double half = pairs;
     for (int i = 0; i < count; ++i) {
       frequency_[size_t(i)] = direction * std::pow(args.theta, -double(first + i) / half);
     }
