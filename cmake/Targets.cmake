@@ -36,7 +36,7 @@ if(BIRKHOFF_SANITIZE STREQUAL "thread")
   target_link_libraries(absl_locks PUBLIC absl::synchronization)
   target_link_options(absl_locks INTERFACE ${wrapped})
   target_link_libraries(birkhoff_flags INTERFACE absl_locks)
-  set(default_timeout 600)  # ten times as long
+  set(default_timeout 1800)  # a hundred times as long, for kernels
   # What libraries without the sanitizer copy is not looked at: they synchronise unseen.
   set(sanitizer_options "TSAN_OPTIONS=ignore_noninstrumented_modules=1 allocator_may_return_null=1")
 endif()
