@@ -53,7 +53,8 @@ absl::Status Widen(const SpecFile& file, const Program& program, Variant* varian
   return absl::OkStatus();
 }
 
-absl::StatusOr<ComparisonResult> Plan(const CompareOptions& options, const Program& program) {
+absl::StatusOr<ComparisonResult> Plan(const CompareOptions& options, const JobSpec& base,
+                                      const Program& program) {
   ComparisonResult result;
   for (const std::string& text : options.sweeps) {
     ASSIGN_OR_RETURN(result.sweeps.emplace_back(), ParseSweep(text));
@@ -61,7 +62,6 @@ absl::StatusOr<ComparisonResult> Plan(const CompareOptions& options, const Progr
   for (const std::string& residual : options.residuals) {
     RETURN_IF_ERROR(ResidualOverrides(residual).status());
   }
-  ASSIGN_OR_RETURN(const JobSpec base, ReadVariant(options.file, {}, program));
   result.name = base.name;
   result.variants = MakeVariants(base, options.residuals, result.sweeps, options.num_seeds);
   std::set<std::string> names;
@@ -137,11 +137,13 @@ ExitCode CodeOf(const ComparisonResult& result) {
 }
 
 absl::StatusOr<ExitCode> Compare(CompareOptions options, const Program& program) {
-  JobSpec base;
-  RETURN_IF_ERROR(ReadOrExplain(options.file, program, &base));
+  PosixDisk disk;
+  options.file.in = program.console.in;
+  KeepText(disk, &options.file);
+  ASSIGN_OR_RETURN(const JobSpec base, ReadVariant(options.file, {}, program));
   options.out = AbsolutePath(options.out.empty() ? absl::StrCat("runs/", base.name, "-compare")
                                                  : options.out);
-  ASSIGN_OR_RETURN(ComparisonResult result, Plan(options, program));
+  ASSIGN_OR_RETURN(ComparisonResult result, Plan(options, base, program));
   RETURN_IF_ERROR(Train(options, program, &result));
   const ExitCode code = CodeOf(result);
   if (code == ExitCode::kStopped) {

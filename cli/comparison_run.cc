@@ -16,15 +16,15 @@
 namespace birkhoff {
 namespace {
 
+constexpr char kClearLine[] = "\r\x1b[K";                      // of a terminal
 constexpr absl::Duration kPatience = absl::Milliseconds(100);  // between looks at signals
 
 std::string JobOf(const ComparedRun& run) { return "jobs/" + run.spec.name; }
 
 // Whether its last step is in a committed checkpoint.
 absl::StatusOr<bool> IsFinished(Disk& disk, const ComparedRun& run) {
-  const std::string& directory = run.spec.checkpoint.directory;
-  const std::string root = directory.empty() ? run.directory + "/checkpoints" : directory;
-  ASSIGN_OR_RETURN(const std::vector<int64_t> steps, ListCheckpoints(disk, root));
+  ASSIGN_OR_RETURN(const std::vector<int64_t> steps,
+                   ListCheckpoints(disk, run.directory + "/checkpoints"));
   return !steps.empty() && steps[0] >= run.spec.training.steps;
 }
 

@@ -20,7 +20,7 @@ namespace birkhoff {
 struct ComparedRun {
   std::string name;       // for people
   std::string directory;  // absolute
-  JobSpec spec;           // sound, with absolute paths
+  JobSpec spec;           // sound, with absolute paths; its checkpoints are in `directory`
   // Where it stands.
   bool over = false;
   JobState state = JobState::kQueued;

@@ -16,9 +16,6 @@
 
 namespace birkhoff {
 
-// Makes the live line of a terminal empty.
-inline constexpr char kClearLine[] = "\r\x1b[K";
-
 // Not thread-safe.  Times are wall times of what happened, in order.
 class ProgressView {
  public:

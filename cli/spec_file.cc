@@ -54,6 +54,7 @@ std::string ReadToEnd(std::istream& in) {
 
 // A pipe too, to its end: <(command) in a shell, /dev/stdin.
 absl::StatusOr<std::string> ReadJobFile(Disk& disk, const SpecFile& file) {
+  if (file.text.has_value()) return *file.text;
   if (file.path == "-") return ReadToEnd(*file.in);
   if (!file.IsPipe()) return disk.Read(file.path);
   ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> pipe, disk.OpenRead(file.path));
@@ -99,6 +100,11 @@ void CheckTokenFile(const JobSpec& spec, const std::string& field, const std::st
 bool SpecFile::IsPipe() const {
   std::error_code ignored;
   return path == "-" || std::filesystem::is_fifo(path, ignored);
+}
+
+void KeepText(Disk& disk, SpecFile* file) {
+  absl::StatusOr<std::string> text = ReadJobFile(disk, *file);
+  if (text.ok()) file->text = *std::move(text);
 }
 
 std::string AbsolutePath(const std::string& path) {

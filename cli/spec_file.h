@@ -2,6 +2,7 @@
 #pragma once
 
 #include <istream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ struct SpecFile {
   std::vector<std::string> overrides;  // "path=value"
   bool spec_only = false;              // leave the files that the spec names alone
   std::istream* in = nullptr;          // the standard input
+  std::optional<std::string> text =
+      std::nullopt;  // what it holds, where that has been read (KeepText)
 
   std::string ShownPath() const { return path == "-" ? "standard input" : path; }
   // Whether it can be read once only.
@@ -27,6 +30,10 @@ struct SpecFile {
 // workers elsewhere on the machine read the same files.  Everything that is wrong is in `problems`;
 // `spec` can run only when there is none.
 std::vector<Problem> ReadSpecFile(const SpecFile& file, Disk& disk, JobSpec* spec);
+
+// For who reads it several times, under several overrides: a pipe can be read once only.  What
+// cannot be read is left to ReadSpecFile to tell.
+void KeepText(Disk& disk, SpecFile* file);
 
 // Whether the token files of a sound spec can be read, fit the vocabulary and are long enough.
 // Looks at every token.

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,19 @@ TEST_F(SpecFileTest, MakesEveryPathAbsolute) {
   EXPECT_EQ(spec_.data.validation, here + "/v");
   EXPECT_EQ(spec_.data.tokenizer, here + "/m.model");
   EXPECT_EQ(spec_.checkpoint.directory, here + "/k");
+}
+
+TEST_F(SpecFileTest, APipeWhoseTextIsKeptIsReadAgainUnderOtherOverrides) {
+  std::istringstream in("data: {train: " + directory_ / "t" + "}\n");
+  SpecFile file;
+  file.path = "-";
+  file.in = &in;
+  KeepText(disk_, &file);
+  for (const char* seed : {"7", "8"}) {
+    file.overrides = {std::string("training.seed=") + seed};
+    EXPECT_THAT(ReadSpecFile(file, disk_, &spec_), IsEmpty());
+    EXPECT_EQ(std::to_string(spec_.training.seed), seed);
+  }
 }
 
 TEST_F(SpecFileTest, LeavesEmptyPathsAndBytesAlone) {
