@@ -64,12 +64,8 @@ absl::StatusOr<std::unique_ptr<LivePage>> LivePage::Start(const std::string& lis
                                                           Coordinator& coordinator,
                                                           bool allow_plaintext) {
   RETURN_IF_ERROR(CheckListenAddress("--page-listen", listen));
-  if (!IsLoopback(listen) && !allow_plaintext) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the page on ", listen,
-                     " is open to other machines without encryption; need a loopback address, or "
-                     "--allow-plaintext"));
-  }
+  RETURN_IF_ERROR(
+      CheckPlaintext(absl::StrCat("the page on ", listen, " is"), listen, allow_plaintext));
   std::unique_ptr<LivePage> page(new LivePage(coordinator));
   auto server = HttpServer::Start(
       listen, {{"/",

@@ -62,4 +62,12 @@ bool IsLoopback(const std::string& address) {
   return ::inet_pton(AF_INET, host.c_str(), &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
 }
 
+absl::Status CheckPlaintext(const std::string& what, const std::string& address, bool allowed) {
+  if (allowed || IsLoopback(address)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what,
+                   " open to other machines without encryption; need a loopback address, or "
+                   "--allow-plaintext"));
+}
+
 }  // namespace birkhoff

@@ -28,4 +28,8 @@ absl::Status CheckListenAddress(const char* flag, const std::string& address);
 // Whether an address reaches this machine only; plaintext elsewhere needs the user's word.
 bool IsLoopback(const std::string& address);
 
+// What may listen without encryption: on loopback anybody, elsewhere who is allowed.
+// INVALID_ARGUMENT begins with `what`, a subject with its verb: "metrics on 0.0.0.0:9464 are".
+absl::Status CheckPlaintext(const std::string& what, const std::string& address, bool allowed);
+
 }  // namespace birkhoff

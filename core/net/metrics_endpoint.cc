@@ -48,12 +48,8 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
     const std::string& listen, const std::vector<std::shared_ptr<prometheus::Collectable>>& sources,
     bool allow_plaintext) {
   RETURN_IF_ERROR(CheckListenAddress("--metrics-listen", listen));
-  if (!IsLoopback(listen) && !allow_plaintext) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("metrics on ", listen,
-                     " are open to other machines without encryption; "
-                     "need a loopback address, or --allow-plaintext"));
-  }
+  RETURN_IF_ERROR(
+      CheckPlaintext(absl::StrCat("metrics on ", listen, " are"), listen, allow_plaintext));
   auto server =
       HttpServer::Start(listen, {{"/metrics", [weak = Sources(sources.begin(), sources.end())](
                                                   const HttpQuery&) { return Scrape(weak); }}});

@@ -98,12 +98,8 @@ absl::Status CannotListen(const std::string& address, const std::string& why) {
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
     const ServerOptions& options, const std::vector<grpc::Service*>& services) {
   RETURN_IF_ERROR(CheckListenAddress("--listen", options.listen));
-  if (!IsLoopback(options.listen) && !options.allow_plaintext) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("listen ", options.listen,
-                     " is open to other machines without encryption; "
-                     "need a loopback address, or --allow-plaintext"));
-  }
+  RETURN_IF_ERROR(CheckPlaintext(absl::StrCat("listen ", options.listen, " is"), options.listen,
+                                 options.allow_plaintext));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
