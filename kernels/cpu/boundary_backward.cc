@@ -81,35 +81,26 @@ Workspace<T> CutWorkspace(const BoundaryShape& shape, T* at) {
   return work;
 }
 
-// du of every token of the block: the read once more, then back through the norm.
+// du of every token of the block: the read once more, then back through the norm.  With it, while X
+// is at hand, the gradients of the coefficients.
 template <int N, typename T>
-void NormBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block, T* du) {
-  const int64_t C = args.shape.channels;
-  for (int64_t t = block.first; t < block.end; ++t, du += C) {
-    ReadToken<N>(CoefficientsOf(args.shape, args.coefficients, t), args.x + t * N * C, C, du);
-    NormRowBackward(args.parameters.gamma, args.dnorm + t * C, args.norm_inv_rms[t], C, du,
-                    args.gradients.gamma);
-  }
-}
-
-template <int N, typename T>
-void CoefficientsOfBlock(const BoundaryBackwardArgs<T>& args, TokenBlock block,
-                         const Workspace<T>& work, T* dproducts) {
-  const int64_t C = args.shape.channels, stride = CoefficientsPerToken(args.shape);
+void ReadBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block, const Workspace<T>& work) {
+  const int64_t C = args.shape.channels, width = N * C;
+  const int64_t stride = CoefficientsPerToken(args.shape);
   for (int64_t t = block.first; t < block.end; ++t) {
     const int64_t row = t - block.first;
-    CoefficientGradients<N>(args.dx_above + t * N * C, work.du + row * C, args.x + t * N * C,
-                            args.y + t * C, C, work.dcoefficients + row * stride);
+    T* du = work.du + row * C;
+    if (N > 1 && t + 1 < args.shape.tokens) {
+      Prefetch(args.x + (t + 1) * width, width);
+      Prefetch(args.dx_above + (t + 1) * width, width);
+    }
+    ReadToken<N>(CoefficientsOf(args.shape, args.coefficients, t), args.x + t * width, C, du);
+    NormRowBackward(args.parameters.gamma, args.dnorm + t * C, args.norm_inv_rms[t], C, du,
+                    args.gradients.gamma);
+    if (args.shape.kind == BoundaryKind::kResidual) continue;
+    CoefficientGradients<N>(args.dx_above + t * width, du, args.x + t * width, args.y + t * C, C,
+                            work.dcoefficients + row * stride);
   }
-  CoefficientsBackward<T>(args.shape, args.parameters, args.gradients,
-                          {.tokens = block.size(),
-                           .coefficients = args.coefficients + block.first * stride,
-                           .logits = args.logits + block.first * LogitsPerToken(args.shape),
-                           .dcoefficients = work.dcoefficients,
-                           .equal_streams = args.equal_streams,
-                           .dproducts = dproducts,
-                           .norm = work.norm,
-                           .workspace = work.mix});
 }
 
 template <int N, typename T>
@@ -119,9 +110,20 @@ void SubLayerBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block, T* 
       args.shape, TaskWorkspace<T>(args.workspace, BoundaryWorkspaceElements(args.shape)));
   const bool plain = args.shape.kind == BoundaryKind::kResidual;
   // du, then the coefficients and, through r, the part of dX along X.
-  NormBackward<N>(args, block, work.du);
+  ReadBackward<N>(args, block, work);
   std::fill_n(work.norm, block.size() * N, T(0));
-  if (!plain) CoefficientsOfBlock<N>(args, block, work, dproducts);
+  if (!plain) {
+    CoefficientsBackward<T>(
+        args.shape, args.parameters, args.gradients,
+        {.tokens = block.size(),
+         .coefficients = args.coefficients + block.first * CoefficientsPerToken(args.shape),
+         .logits = args.logits + block.first * LogitsPerToken(args.shape),
+         .dcoefficients = work.dcoefficients,
+         .equal_streams = args.equal_streams,
+         .dproducts = dproducts,
+         .norm = work.norm,
+         .workspace = work.mix});
+  }
   // dX but for the projection.
   for (int64_t t = block.first; t < block.end; ++t) {
     const int64_t row = t - block.first;

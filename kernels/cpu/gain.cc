@@ -2,7 +2,9 @@
 #include "kernels/gain.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 
 #include "core/base/status_macros.h"
 #include "kernels/cpu/isa.h"
@@ -11,33 +13,35 @@
 namespace birkhoff::cpu {
 namespace {
 
-// max, but a NaN stays.
-double Largest(double so_far, double value) {
-  return value > so_far || std::isnan(value) ? value : so_far;
+// The largest size of N numbers, and NaN if there is one: as integers, bits of positive numbers
+// have the order of the numbers, and those of NaN are above all.
+template <int N>
+double LargestSize(const double* values) {
+  uint64_t largest = 0;
+  for (int i = 0; i < N; ++i) {
+    largest = std::max(largest, std::bit_cast<uint64_t>(std::abs(values[i])));
+  }
+  return std::bit_cast<double>(largest);
 }
 
 template <int N, typename T>
 void AddMatrix(const T* matrix, GainSums& sums, double* total) {
-  // Sums of rows and columns.
-  double rows[N] = {}, columns[N] = {};
+  // Sums of rows and columns.  Innermost are neighbours of the sums: their loops vectorise.
+  double entries[N * N], rows[N] = {}, columns[N] = {};
+  for (int k = 0; k < N * N; ++k) entries[k] = double(matrix[k]);
   for (int i = 0; i < N; ++i) {
-    for (int j = 0; j < N; ++j) {
-      const double entry = double(matrix[i * N + j]);
-      rows[i] += entry;
-      columns[j] += entry;
-      if (total != nullptr) total[i * N + j] += entry;
-    }
+    for (int j = 0; j < N; ++j) columns[j] += entries[i * N + j];
   }
-  // Their largest sizes and smallest values.
-  double forward = 0.0, backward = 0.0;
+  for (int j = 0; j < N; ++j) {
+    for (int i = 0; i < N; ++i) rows[i] += entries[i * N + j];
+  }
+  for (int k = 0; k < N * N && total != nullptr; ++k) total[k] += entries[k];
+  sums.forward += LargestSize<N>(rows);
+  sums.backward += LargestSize<N>(columns);
   for (int i = 0; i < N; ++i) {
-    forward = Largest(forward, std::abs(rows[i]));
-    backward = Largest(backward, std::abs(columns[i]));
     sums.row_sum_min = std::min(sums.row_sum_min, rows[i]);
     sums.column_sum_min = std::min(sums.column_sum_min, columns[i]);
   }
-  sums.forward += forward;
-  sums.backward += backward;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 // token goes through the same iteration on logarithms, in double.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -23,67 +24,81 @@ constexpr T kLargestSpread = std::is_same_v<T, float> ? T(25) : T(200);
 
 // ---- linear, all lanes ----------------------------------------------------------------------
 
+// One number of every lane.  Loops over N unroll, so that arrays of these stay in registers.
+template <typename T>
+struct AllLanes {
+  typedef T Type __attribute__((vector_size(sizeof(Lane<T>))));
+};
+template <typename T>
+using MixVec = typename AllLanes<T>::Type;
+
+template <typename T>
+BIRKHOFF_INLINE MixVec<T> LoadLanes(const Lane<T>& lanes) {
+  MixVec<T> vec;
+  std::memcpy(&vec, lanes, sizeof vec);
+  return vec;
+}
+template <typename T>
+BIRKHOFF_INLINE void StoreLanes(const MixVec<T>& vec, Lane<T>& lanes) {
+  std::memcpy(lanes, &vec, sizeof vec);
+}
+
 // K of the lanes' tokens; ones where a lane is out of range, which goes through logarithms.
 template <int N, typename T>
 struct Scaling {
-  Lane<T> kernel[N * N];
+  MixVec<T> kernel[N * N];
   bool linear[kMixLanes];  // whether the lane is in range
 };
 
 template <int N, typename T>
 void LoadLogits(const Lane<T>* logits, Scaling<N, T>& scaling) {
   constexpr int kCount = N * N;
-  for (int lane = 0; lane < kMixLanes; ++lane) {
-    T largest = logits[0][lane], smallest = logits[0][lane];
-    for (int k = 1; k < kCount; ++k) {
-      largest = std::max(largest, logits[k][lane]);
-      smallest = std::min(smallest, logits[k][lane]);
-    }
-    T spread = largest - smallest;
-    for (int k = 0; k < kCount; ++k) spread += T(0) * logits[k][lane];  // NaN and infinities show
-    scaling.linear[lane] = spread <= kLargestSpread<T>;
-    for (int k = 0; k < kCount; ++k) {
-      scaling.kernel[k][lane] = scaling.linear[lane] ? logits[k][lane] - largest : T(0);
-    }
+  MixVec<T> largest = LoadLanes<T>(logits[0]), smallest = largest;
+  for (int k = 1; k < kCount; ++k) {
+    const MixVec<T> logit = LoadLanes<T>(logits[k]);
+    largest = largest < logit ? logit : largest;
+    smallest = logit < smallest ? logit : smallest;
   }
-  ExpOfRow(T(0), kCount * kMixLanes, scaling.kernel[0]);
+  MixVec<T> spread = largest - smallest;
+  // NaN and infinities show.
+  for (int k = 0; k < kCount; ++k) spread += T(0) * LoadLanes<T>(logits[k]);
+  const auto linear = spread <= kLargestSpread<T>;
+  for (int lane = 0; lane < kMixLanes; ++lane) scaling.linear[lane] = linear[lane] != 0;
+  for (int k = 0; k < kCount; ++k) {
+    scaling.kernel[k] = linear ? LoadLanes<T>(logits[k]) - largest : MixVec<T>{};
+  }
+  ExpOfRow(T(0), kCount * kMixLanes, reinterpret_cast<T*>(scaling.kernel));
 }
 
 // out[j] = 1 / sum_i kernel[i * row + j * column] in[i].
 template <int N, typename T>
-void Rescale(const Scaling<N, T>& scaling, int row, int column, const Lane<T>* in, Lane<T>* out) {
+void Rescale(const Scaling<N, T>& scaling, int row, int column, const MixVec<T>* in,
+             MixVec<T>* out) {
+#pragma GCC unroll 8
   for (int j = 0; j < N; ++j) {
-    Lane<T> sum = {};
-    for (int i = 0; i < N; ++i) {
-      const Lane<T>& kernel = scaling.kernel[i * row + j * column];
-      for (int lane = 0; lane < kMixLanes; ++lane) sum[lane] += kernel[lane] * in[i][lane];
-    }
-    for (int lane = 0; lane < kMixLanes; ++lane) out[j][lane] = T(1) / sum[lane];
+    MixVec<T> sum = {};
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) sum += scaling.kernel[i * row + j * column] * in[i];
+    out[j] = T(1) / sum;
   }
 }
 
 // One iteration: columns, then rows.
 template <int N, typename T>
-void Iterate(const Scaling<N, T>& scaling, const Lane<T>* a_before, Lane<T>* b, Lane<T>* a) {
-  Rescale(scaling, N, 1, a_before, b);
+void Iterate(const Scaling<N, T>& scaling, MixVec<T>* b, MixVec<T>* a) {
+  Rescale(scaling, N, 1, a, b);
   Rescale(scaling, 1, N, b, a);
 }
 
 template <int N, typename T>
-void Ones(Lane<T>* a) {
-  for (int i = 0; i < N; ++i) std::fill_n(a[i], kMixLanes, T(1));
+void Ones(MixVec<T>* a) {
+  for (int i = 0; i < N; ++i) a[i] = MixVec<T>{} + T(1);
 }
 
 template <int N, typename T>
-void Assemble(const Scaling<N, T>& scaling, const Lane<T>* a, const Lane<T>* b, Lane<T>* matrix) {
-  for (int i = 0; i < N; ++i) {
-    for (int j = 0; j < N; ++j) {
-      const int k = i * N + j;
-      for (int lane = 0; lane < kMixLanes; ++lane) {
-        matrix[k][lane] = scaling.kernel[k][lane] * b[j][lane] * a[i][lane];
-      }
-    }
-  }
+BIRKHOFF_INLINE MixVec<T> Entry(const Scaling<N, T>& scaling, const MixVec<T>* a,
+                                const MixVec<T>* b, int k) {
+  return scaling.kernel[k] * b[k % N] * a[k / N];
 }
 
 // ---- logarithmic, one lane --------------------------------------------------------------------
@@ -234,74 +249,83 @@ void BackwardLane(const MixShape& shape, const Lane<T>* logits, const Lane<T>* d
 
 template <int N, typename T>
 struct Gradient {
-  Lane<T> logits[N * N], a[N], b[N];
+  MixVec<T> logits[N * N], a[N], b[N];
 };
 
 template <int N, typename T>
-void BackRows(const Scaling<N, T>& scaling, const Lane<T>* a, const Lane<T>* b,
+void BackRows(const Scaling<N, T>& scaling, const MixVec<T>* a, const MixVec<T>* b,
               Gradient<N, T>& gradient) {
-  for (int i = 0; i < N; ++i) {
-    for (int j = 0; j < N; ++j) {
-      const int k = i * N + j;
-      for (int lane = 0; lane < kMixLanes; ++lane) {
-        const T entry = scaling.kernel[k][lane] * b[j][lane] * a[i][lane];
-        const T flow = gradient.a[i][lane] * entry;
-        gradient.logits[k][lane] -= flow;
-        gradient.b[j][lane] -= flow;
-      }
-    }
+#pragma GCC unroll 64
+  for (int k = 0; k < N * N; ++k) {
+    const MixVec<T> flow = gradient.a[k / N] * Entry(scaling, a, b, k);
+    gradient.logits[k] -= flow;
+    gradient.b[k % N] -= flow;
   }
 }
 
 template <int N, typename T>
-void BackColumns(const Scaling<N, T>& scaling, const Lane<T>* a_before, const Lane<T>* b,
+void BackColumns(const Scaling<N, T>& scaling, const MixVec<T>* a_before, const MixVec<T>* b,
                  Gradient<N, T>& gradient) {
-  for (int i = 0; i < N; ++i) {
-    Lane<T> sum = {};
-    for (int j = 0; j < N; ++j) {
-      const int k = i * N + j;
-      for (int lane = 0; lane < kMixLanes; ++lane) {
-        const T entry = scaling.kernel[k][lane] * b[j][lane] * a_before[i][lane];
-        const T flow = gradient.b[j][lane] * entry;
-        gradient.logits[k][lane] -= flow;
-        sum[lane] -= flow;
-      }
-    }
-    std::copy_n(sum, kMixLanes, gradient.a[i]);
+  for (int i = 0; i < N; ++i) gradient.a[i] = MixVec<T>{};
+#pragma GCC unroll 64
+  for (int k = 0; k < N * N; ++k) {
+    const MixVec<T> flow = gradient.b[k % N] * Entry(scaling, a_before, b, k);
+    gradient.logits[k] -= flow;
+    gradient.a[k / N] -= flow;
   }
-  for (int j = 0; j < N; ++j) std::fill_n(gradient.b[j], kMixLanes, T(0));
+  for (int j = 0; j < N; ++j) gradient.b[j] = MixVec<T>{};
 }
 
 // dlogits, dA and dB of matrix = exp(logits + A_i + B_j), given dmatrix; `gradient` starts at zero.
 template <int N, typename T>
-void StartBack(const Lane<T>* dmatrix, const Lane<T>* matrix, Gradient<N, T>& gradient) {
+void StartBack(const Scaling<N, T>& scaling, const MixVec<T>* a, const MixVec<T>* b,
+               const Lane<T>* dmatrix, Gradient<N, T>& gradient) {
   for (int k = 0; k < N * N; ++k) {
-    for (int lane = 0; lane < kMixLanes; ++lane) {
-      const T flow = dmatrix[k][lane] * matrix[k][lane];
-      gradient.logits[k][lane] = flow;
-      gradient.a[k / N][lane] += flow;
-      gradient.b[k % N][lane] += flow;
-    }
+    const MixVec<T> flow = LoadLanes<T>(dmatrix[k]) * Entry(scaling, a, b, k);
+    gradient.logits[k] = flow;
+    gradient.a[k / N] += flow;
+    gradient.b[k % N] += flow;
   }
 }
 
+// The scalings of every iteration: b, then a.
+template <int N, typename T>
+struct History {
+  Lane<T>* rows;
+  void Put(int t, const MixVec<T>* b, const MixVec<T>* a) const {
+    for (int i = 0; i < N; ++i) StoreLanes<T>(b[i], rows[t * 2 * N + i]);
+    for (int i = 0; i < N; ++i) StoreLanes<T>(a[i], rows[t * 2 * N + N + i]);
+  }
+  void GetB(int t, MixVec<T>* b) const {
+    for (int i = 0; i < N; ++i) b[i] = LoadLanes<T>(rows[t * 2 * N + i]);
+  }
+  void GetA(int t, MixVec<T>* a) const {  // ones before the first
+    if (t < 0) return Ones<N, T>(a);
+    for (int i = 0; i < N; ++i) a[i] = LoadLanes<T>(rows[t * 2 * N + N + i]);
+  }
+};
+
 template <int N, typename T>
 void BackwardLinear(int iterations, const Scaling<N, T>& scaling, const Lane<T>* dmatrix,
-                    Lane<T>* history, Gradient<N, T>& gradient) {
-  const int last = iterations - 1;
-  Lane<T> ones[N], matrix[N * N] = {};
-  Ones<N>(ones);
-  const auto b = [&](int t) { return history + t * 2 * N; };
-  const auto a = [&](int t) { return t < 0 ? ones : history + t * 2 * N + N; };
+                    History<N, T> history, Lane<T>* dlogits) {
   // Forward once more, with all scalings kept.
-  for (int t = 0; t <= last; ++t) Iterate(scaling, a(t - 1), b(t), a(t));
-  Assemble(scaling, a(last), b(last), matrix);
-  // Through the matrix, then through the iterations, the last one first.
-  StartBack<N>(dmatrix, matrix, gradient);
-  for (int t = last; t >= 0; --t) {
-    BackRows(scaling, a(t), b(t), gradient);
-    BackColumns(scaling, a(t - 1), b(t), gradient);
+  MixVec<T> a[N], b[N];
+  Ones<N, T>(a);
+  Ones<N, T>(b);
+  for (int t = 0; t < iterations; ++t) {
+    Iterate(scaling, b, a);
+    history.Put(t, b, a);
   }
+  // Through the matrix, then through the iterations, the last one first.
+  Gradient<N, T> gradient = {};
+  StartBack(scaling, a, b, dmatrix, gradient);
+  for (int t = iterations - 1; t >= 0; --t) {
+    history.GetB(t, b);
+    BackRows(scaling, a, b, gradient);
+    history.GetA(t - 1, a);
+    BackColumns(scaling, a, b, gradient);
+  }
+  for (int k = 0; k < N * N; ++k) StoreLanes<T>(gradient.logits[k], dlogits[k]);
 }
 
 // ---- both ---------------------------------------------------------------------------------------
@@ -311,11 +335,11 @@ void Forward(const MixShape& shape, const Lane<T>* logits, Lane<T>* matrix) {
   Scaling<N, T> scaling;
   OnBestIsa<T>([&] {
     LoadLogits(logits, scaling);
-    Lane<T> a[N], b[N];
-    Ones<N>(a);
-    Ones<N>(b);
-    for (int t = 0; t < shape.sinkhorn_iterations; ++t) Iterate(scaling, a, b, a);
-    Assemble(scaling, a, b, matrix);
+    MixVec<T> a[N], b[N];
+    Ones<N, T>(a);
+    Ones<N, T>(b);
+    for (int t = 0; t < shape.sinkhorn_iterations; ++t) Iterate(scaling, b, a);
+    for (int k = 0; k < N * N; ++k) StoreLanes<T>(Entry(scaling, a, b, k), matrix[k]);
   });
   for (int lane = 0; lane < kMixLanes; ++lane) {
     if (!scaling.linear[lane]) ForwardLane(shape, logits, lane, matrix);
@@ -326,18 +350,13 @@ template <int N, typename T>
 void Backward(const MixShape& shape, const Lane<T>* logits, const Lane<T>* dmatrix,
               Lane<T>* dlogits, T* workspace) {
   Scaling<N, T> scaling;
-  Gradient<N, T> gradient = {};
   OnBestIsa<T>([&] {
     LoadLogits(logits, scaling);
     BackwardLinear(shape.sinkhorn_iterations, scaling, dmatrix,
-                   reinterpret_cast<Lane<T>*>(workspace), gradient);
+                   History<N, T>{reinterpret_cast<Lane<T>*>(workspace)}, dlogits);
   });
   for (int lane = 0; lane < kMixLanes; ++lane) {
-    if (scaling.linear[lane]) {
-      for (int k = 0; k < N * N; ++k) dlogits[k][lane] = gradient.logits[k][lane];
-    } else {
-      BackwardLane(shape, logits, dmatrix, lane, dlogits, workspace);
-    }
+    if (!scaling.linear[lane]) BackwardLane(shape, logits, dmatrix, lane, dlogits, workspace);
   }
 }
 
