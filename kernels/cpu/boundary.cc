@@ -38,7 +38,10 @@ void ApplySource(const BoundaryShape& shape, const BoundarySourceArgs<T>& source
     if (source.kind == BoundarySource::kEmbed) {
       EmbedToken(shape, source, t, x + t * width);
     } else {
-      if (N > 1 && t + 1 < shape.tokens) Prefetch(source.x + (t + 1) * width, width);
+      if (N > 1 && t + 1 < shape.tokens) {
+        PrefetchToRead(source.x + (t + 1) * width, width);
+        PrefetchToWrite(x + (t + 1) * width, width);
+      }
       const TokenCoefficients<N, T> h(CoefficientsOf(shape, source.coefficients, t));
       MergeToken(h, source.x + t * width, source.y + t * C, C, x + t * width);
     }

@@ -91,8 +91,8 @@ void ReadBackward(const BoundaryBackwardArgs<T>& args, TokenBlock block, const W
     const int64_t row = t - block.first;
     T* du = work.du + row * C;
     if (N > 1 && t + 1 < args.shape.tokens) {
-      Prefetch(args.x + (t + 1) * width, width);
-      Prefetch(args.dx_above + (t + 1) * width, width);
+      PrefetchToRead(args.x + (t + 1) * width, width);
+      PrefetchToRead(args.dx_above + (t + 1) * width, width);
     }
     ReadToken<N>(CoefficientsOf(args.shape, args.coefficients, t), args.x + t * width, C, du);
     NormRowBackward(args.parameters.gamma, args.dnorm + t * C, args.norm_inv_rms[t], C, du,

@@ -22,13 +22,6 @@ struct TokenCoefficients {
   T pre[N], post[N], res[N * N];
 };
 
-// Asks for `count` elements that are needed soon: processors follow one row, not the N of a token.
-template <typename T>
-void Prefetch(const T* from, int64_t count) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t c = 0; c < count; c += kLine) __builtin_prefetch(from + c);
-}
-
 // out = H_res x + H_post^T y.
 template <int N, typename T>
 void MergeToken(const TokenCoefficients<N, T>& h, const T* x, const T* y, int64_t channels,

@@ -4,6 +4,7 @@
 #include "core/base/status_macros.h"
 #include "kernels/cpu/for_tokens.h"
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/loops.h"
 
 namespace birkhoff::cpu {
 
@@ -41,6 +42,10 @@ absl::Status SwiGluForward(const SwiGluForwardArgs<T>& args) {
   ForTokens<T>(args.tokens, [&](Piece run) {
     for (int64_t t = run.first; t < run.end; ++t) {
       const T* gate = args.gate_up + t * 2 * args.features;
+      if (t + 1 < args.tokens) {
+        PrefetchToRead(gate + 2 * args.features, 2 * args.features);
+        PrefetchToWrite(args.act + (t + 1) * args.features, args.features);
+      }
       ForwardRow(gate, gate + args.features, args.features, args.act + t * args.features);
     }
   });
@@ -53,6 +58,12 @@ absl::Status SwiGluBackward(const SwiGluBackwardArgs<T>& args) {
   ForTokens<T>(args.tokens, [&](Piece run) {
     for (int64_t t = run.first; t < run.end; ++t) {
       const int64_t gate_row = t * 2 * args.features, up_row = gate_row + args.features;
+      if (t + 1 < args.tokens) {
+        const int64_t next = gate_row + 2 * args.features;
+        PrefetchToRead(args.gate_up + next, 2 * args.features);
+        PrefetchToRead(args.dact + (t + 1) * args.features, args.features);
+        PrefetchToWrite(args.dgate_up + next, 2 * args.features);
+      }
       BackwardRow(args.gate_up + gate_row, args.gate_up + up_row, args.dact + t * args.features,
                   args.features, args.dgate_up + gate_row, args.dgate_up + up_row);
     }
