@@ -5,12 +5,14 @@
 #include "absl/strings/str_cat.h"
 #include "cli/spec_flags.h"
 #include "cli/verbs.h"
+#include "core/base/isa.h"
 #include "core/base/status_macros.h"
 #include "core/plan/compile.h"
 #include "core/plan/describe.h"
 #include "core/plan/memory.h"
 #include "core/plan/text.h"
 #include "core/spec/model.h"
+#include "core/spec/product_rate.h"
 #include "core/spec/resolve.h"
 
 namespace birkhoff {
@@ -31,6 +33,9 @@ ClusterSpec MakeCluster(const JobSpec& spec, const PlanOptions& options) {
     worker.name = absl::StrCat("workers/", rank);
     worker.device = options.device.empty() ? wanted : options.device;
     worker.memory_bytes = options.memory_bytes;
+    if (worker.device == ProcessorName(Processor::kCpu)) {
+      worker.product_flops = ProductRate(BestIsa());  // as this machine, with one thread
+    }
   }
   return cluster;
 }

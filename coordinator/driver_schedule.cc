@@ -20,7 +20,8 @@ namespace {
 std::string ShapeOf(const ClusterSpec& cluster) {
   std::string shape;
   for (const WorkerResources& worker : cluster.workers) {
-    absl::StrAppend(&shape, worker.device, "/", worker.memory_bytes, "/", worker.peak_flops, ";");
+    absl::StrAppend(&shape, worker.device, "/", worker.memory_bytes, "/", worker.peak_flops, "/",
+                    worker.product_flops, ";");
   }
   return shape;
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
 #include "core/spec/peak_flops.h"
+#include "core/spec/product_rate.h"
 #include "kernels/cpu/paths.h"
 #include "kernels/cuda/backend.h"
 
@@ -37,6 +38,12 @@ std::string Describe(const cuda::GpuInfo& gpu, const std::string& versions) {
   return absl::StrCat(gpu.name, ", ", versions);
 }
 
+// OpenBLAS is there where oneDNN has no kernels, or to compare.
+double CpuProductRate(cpu::Paths paths) {
+  const bool onednn = paths.products == cpu::ProductLibrary::kOneDnn;
+  return ProductRate(onednn ? BestIsa() : Isa::kBaseline);
+}
+
 absl::StatusOr<LocalDevice> FindGpu(const std::string& text) {
   ASSIGN_OR_RETURN(const int index, GpuIndex(text));
   RETURN_IF_ERROR(cuda::CudaAvailable());
@@ -57,7 +64,8 @@ absl::StatusOr<LocalDevice> FindGpu(const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu_memory_bytes) {
+absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu_memory_bytes,
+                                            int threads) {
   if (text != "cpu") {
     absl::StatusOr<LocalDevice> gpu = FindGpu(text == "auto" ? "cuda" : text);
     if (gpu.ok() || text != "auto") return gpu;
@@ -66,6 +74,7 @@ absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu
   LocalDevice device;
   device.name = device.resources.device = ProcessorName(Processor::kCpu);
   device.resources.description = DescribeCpu();
+  device.resources.product_flops = threads * CpuProductRate(cpu::ThisProcess());
   device.resources.memory_bytes = cpu_memory_bytes > 0 ? cpu_memory_bytes : MachineMemoryBytes();
   return device;
 }

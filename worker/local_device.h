@@ -19,9 +19,10 @@ struct LocalDevice {
 };
 
 // Makes no context on a GPU.  `cpu_memory_bytes`: what the worker may use of the CPU's memory; 0:
-// all of it.  Errors: INVALID_ARGUMENT no such device, with those that there are; UNIMPLEMENTED
+// all of it; `threads` of a rank on it.  Errors: INVALID_ARGUMENT no such device, with those that there are; UNIMPLEMENTED
 // this build, or this machine, has no GPU; of the CPU, cpu::CheckEnvironment.
-absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu_memory_bytes);
+absl::StatusOr<LocalDevice> FindLocalDevice(const std::string& text, int64_t cpu_memory_bytes,
+                                            int threads = 1);
 
 // What the CPU computes with: instructions and libraries (kernels/cpu/paths.h).
 std::string DescribeCpu();

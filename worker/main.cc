@@ -102,7 +102,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
   }
   if (list_devices) return ListDevices();
-  absl::StatusOr<LocalDevice> local = FindLocalDevice(device, memory_bytes);
+  absl::StatusOr<LocalDevice> local = FindLocalDevice(device, memory_bytes, options.threads);
   if (!local.ok()) return Refuse(local.status());
   if (name.empty()) name = absl::StrCat(HostName(), "-", ::getpid());
   const std::string full_name = absl::StrCat("workers/", name);

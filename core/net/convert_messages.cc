@@ -45,6 +45,7 @@ struct PayloadWriter {
     resources->set_device(in.resources.device);
     resources->set_memory_bytes(in.resources.memory_bytes);
     resources->set_peak_flops(in.resources.peak_flops);
+    resources->set_product_flops(in.resources.product_flops);
     resources->set_description(in.resources.description);
     hello->set_address(in.address);
     WriteAttempt(in, hello);
@@ -114,6 +115,7 @@ Hello Read(const v1::Hello& in) {
   out.resources.device = in.resources().device();
   out.resources.memory_bytes = in.resources().memory_bytes();
   out.resources.peak_flops = in.resources().peak_flops();
+  out.resources.product_flops = in.resources().product_flops();
   out.resources.description = in.resources().description();
   out.address = in.address();
   return out;

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/spec/model.h"
+#include "core/spec/product_rate.h"
 
 namespace birkhoff {
 namespace {
@@ -20,7 +22,7 @@ constexpr double kSoftmaxFlops = 10.0;      // per logit
 constexpr double kForwardTraffic = 10.0;
 constexpr double kStreamsOfTraffic = 4.0;
 
-// What a processor is taken to do until something is measured.
+// What a processor is taken to do where its worker does not say more.
 struct Rates {
   double flops_per_second;
   double memory_bytes_per_second;
@@ -28,9 +30,10 @@ struct Rates {
   double link_latency_seconds;
 };
 
-// A core or two with vector units, a network; a GPU that computes with and without tensor cores, in
-// one host with the others.
-constexpr Rates kCpu = {2.0e10, 1.0e10, 1.0e9, 50.0e-6};
+// A core with AVX2 and what its loops make of the streams (docs/performance.md: 0.42 us a token and
+// boundary at C = 256 with AVX-512), a network; a GPU that computes with and without tensor cores,
+// in one host with the others.
+const Rates kCpu = {ProductRate(Isa::kAvx2), 1.5e10, 1.0e9, 50.0e-6};
 constexpr Rates kCudaBf16 = {4.0e14, 3.0e12, 1.0e11, 10.0e-6};
 constexpr Rates kCudaFp32 = {4.0e13, 3.0e12, 1.0e11, 10.0e-6};
 
@@ -39,12 +42,23 @@ const Rates& RatesOf(const Numerics& numerics) {
   return numerics.precision == Precision::kBf16 ? kCudaBf16 : kCudaFp32;
 }
 
+// A step takes as long as its slowest worker.
+double FlopsPerSecond(const ClusterSpec& cluster, const Rates& rates) {
+  if (cluster.flops_per_second.has_value()) return *cluster.flops_per_second;
+  double slowest = std::numeric_limits<double>::infinity();
+  for (const WorkerResources& worker : cluster.workers) {
+    const bool known = worker.product_flops > 0.0;
+    slowest = std::min(slowest, known ? worker.product_flops : rates.flops_per_second);
+  }
+  return std::isfinite(slowest) ? slowest : rates.flops_per_second;
+}
+
 }  // namespace
 
 CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Numerics& numerics)
     : element_bytes_(static_cast<double>(SizeOf(StreamType(numerics.precision)))) {
   const Rates& rates = RatesOf(numerics);
-  flops_per_second_ = cluster.flops_per_second.value_or(rates.flops_per_second);
+  flops_per_second_ = FlopsPerSecond(cluster, rates);
   flops_per_byte_ = rates.flops_per_second / rates.memory_bytes_per_second;
   link_bytes_per_second_ = cluster.link_bytes_per_second.value_or(rates.link_bytes_per_second);
   link_latency_seconds_ = cluster.link_latency_seconds.value_or(rates.link_latency_seconds);

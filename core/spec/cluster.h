@@ -14,6 +14,7 @@ struct WorkerResources {
   std::string device = "cpu";    // cpu | cuda
   int64_t memory_bytes = 0;      // 0: unknown, no limit is checked
   double peak_flops = 0.0;       // in bf16 (PeakFlops); 0: unknown
+  double product_flops = 0.0;    // per second that a CPU's products reach (ProductRate); 0: unknown
   std::string description = {};  // for people: card, driver, libraries; plans do not depend on it
 };
 
@@ -24,7 +25,7 @@ bool IsWorkerName(std::string_view name);
 
 struct ClusterSpec {
   std::vector<WorkerResources> workers;
-  // Modelled cost until something is measured; absent: what cost_model.cc has for the processor.
+  // In place of what the workers say and of what cost_model.cc has for the processor.
   std::optional<double> flops_per_second = {};
   std::optional<double> link_bytes_per_second = {};
   std::optional<double> link_latency_seconds = {};

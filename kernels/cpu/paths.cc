@@ -62,14 +62,6 @@ std::string OpenBlas() {
 
 }  // namespace
 
-Isa BestIsa() {
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    return Isa::kAvx512;
-  }
-  return __builtin_cpu_supports("avx2") ? Isa::kAvx2 : Isa::kBaseline;
-}
-
 absl::StatusOr<Paths> ChoosePaths(Isa best, absl::string_view isa, absl::string_view products) {
   Paths paths = {best,
                  best == Isa::kBaseline ? ProductLibrary::kOpenBlas : ProductLibrary::kOneDnn};

@@ -10,11 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "core/base/isa.h"
 
 namespace birkhoff::cpu {
 
-// What loops are compiled for; a processor that has one has those before it.
-enum class Isa { kBaseline, kAvx2, kAvx512 };
 enum class ProductLibrary { kOpenBlas, kOneDnn };
 
 struct Paths {
@@ -22,8 +21,6 @@ struct Paths {
   ProductLibrary products = ProductLibrary::kOpenBlas;
   friend bool operator==(Paths, Paths) = default;
 };
-
-Isa BestIsa();  // of this processor
 
 // The rule for a processor with `best`: its best instructions, and oneDNN from AVX2 on, where its
 // kernels are.  A name ("baseline", "avx2", "avx512"; "onednn", "openblas") that is not empty takes

@@ -134,8 +134,8 @@ TEST(AdamW, ThreadsAndInstructionsChangeNoBit) {
   const cpu::Paths before = cpu::ThisProcess();
   const Updated alone = UpdateOnce();
   EXPECT_EQ(alone.non_finite, 1.0);
-  for (const cpu::Isa isa : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
-    if (isa > cpu::BestIsa()) continue;
+  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+    if (isa > BestIsa()) continue;
     cpu::SetPaths({isa, before.products});
     for (const int threads : {1, 3}) {
       cpu::Team team(threads);

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "core/spec/product_rate.h"
 #include "kernels/cuda/backend.h"
 
 namespace birkhoff {
@@ -26,6 +27,12 @@ TEST(LocalDeviceTest, CpuIsThereWithTheMemoryThatItMayUse) {
   EXPECT_EQ(device->resources.memory_bytes, 12345);
   EXPECT_GT(FindLocalDevice("cpu", 0)->resources.memory_bytes, 1 << 20) << "all of the machine's";
   EXPECT_EQ(device->resources.description, DescribeCpu());
+}
+
+TEST(LocalDeviceTest, CpuSaysWhatItsProductsReachWithItsThreads) {
+  const double one = FindLocalDevice("cpu", 0)->resources.product_flops;
+  EXPECT_GE(one, ProductRate(Isa::kBaseline));
+  EXPECT_EQ(FindLocalDevice("cpu", 0, /*threads=*/3)->resources.product_flops, 3 * one);
 }
 
 TEST(LocalDeviceTest, AutoIsTheFirstGpuOrElseTheCpu) {

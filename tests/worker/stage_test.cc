@@ -88,8 +88,8 @@ TEST(Stage, InstructionsOfLoopsChangeNoBit) {
     const ChainOptions options = WideChain(kind);
     const TestBatch batch = RandomBatch({75, 63}, options.model.vocab_size, /*seed=*/8);
     const Outcome best = TrainOnce(options, batch);
-    for (const cpu::Isa isa : {cpu::Isa::kBaseline, cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
-      if (isa > cpu::BestIsa()) continue;
+    for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+      if (isa > BestIsa()) continue;
       cpu::SetPaths({isa, before.products});
       EXPECT_TRUE(TrainOnce(options, batch) == best) << cpu::Describe(cpu::ThisProcess());
     }

@@ -2,6 +2,7 @@
 #include "core/plan/partition.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <string>
@@ -10,6 +11,7 @@
 #include "core/base/rng.h"
 #include "core/plan/cost_model.h"
 #include "core/plan/schedule.h"
+#include "core/spec/product_rate.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/core/plan/plan_testing.h"
@@ -156,14 +158,33 @@ TEST(CostModel, AGpuComputesFasterThanItMoves) {
   EXPECT_GT(cpu.OfUnit(2).forward, 100 * fp32.OfUnit(2).forward);
   EXPECT_GT(fp32.OfUnit(2).forward, bf16.OfUnit(2).forward);
   EXPECT_EQ(bf16.CopyNs(3'000'000'000), 1'000'000);
-  EXPECT_EQ(cpu.CopyNs(3'000'000'000), 300'000'000);
+  EXPECT_EQ(cpu.CopyNs(3'000'000'000), 200'000'000);
+}
+
+// The workers' own word on their products; one that says nothing is a core with AVX2.
+TEST(CostModel, AStepIsAsFastAsItsSlowestWorker) {
+  const JobSpec spec = SmallSpec({});
+  const auto forward_with = [&spec](std::vector<double> rates) {
+    ClusterSpec cluster;
+    for (const double rate : rates) {
+      cluster.workers.push_back({.name = "workers/w", .product_flops = rate});
+    }
+    return CostModel(spec, cluster).OfUnit(2).forward;
+  };
+  const int64_t silent = forward_with({});
+  EXPECT_EQ(forward_with({0.0, std::nan("")}), silent);
+  EXPECT_EQ(forward_with({ProductRate(Isa::kAvx512), 0.0}), silent);
+  const int64_t slow = forward_with({ProductRate(Isa::kAvx512), ProductRate(Isa::kBaseline)});
+  EXPECT_NEAR(double(slow) / double(silent), ProductRate(Isa::kAvx2) / ProductRate(Isa::kBaseline),
+              0.01);
+  EXPECT_LT(forward_with({ProductRate(Isa::kAvx512)}), silent);
 }
 
 TEST(CostModel, ScalesWithTheRates) {
   const JobSpec spec = SmallSpec({});
   const CostModel slow(spec, {});
   const CostModel fast(spec, {.workers = {},
-                              .flops_per_second = 2.0e12,
+                              .flops_per_second = 2.0e13,
                               .link_bytes_per_second = 1.0e11,
                               .link_latency_seconds = 0.0});
   EXPECT_GT(slow.OfUnit(2).forward, 50 * fast.OfUnit(2).forward);
