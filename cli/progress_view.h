@@ -11,8 +11,8 @@
 #include "cli/console.h"
 #include "cli/loss_curve.h"
 #include "cli/time_left.h"
+#include "core/protocol/step_report.h"
 #include "core/spec/job_spec.h"
-#include "core/spec/step_report.h"
 
 namespace birkhoff {
 

@@ -5,8 +5,8 @@
 #include <deque>
 
 #include "absl/time/time.h"
+#include "core/protocol/step_report.h"
 #include "core/spec/job_spec.h"
-#include "core/spec/step_report.h"
 
 namespace birkhoff {
 

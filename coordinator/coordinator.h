@@ -23,8 +23,8 @@
 #include "coordinator/job_event.h"
 #include "coordinator/job_store.h"
 #include "core/base/clock.h"
-#include "core/plan/messages.h"
 #include "core/plan/plan.h"
+#include "core/protocol/messages.h"
 #include "core/spec/problem.h"
 
 namespace birkhoff {

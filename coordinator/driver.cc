@@ -17,7 +17,7 @@
 #include "coordinator/job_view.h"
 #include "core/base/printable.h"
 #include "core/base/status_macros.h"
-#include "core/net/wire.h"
+#include "core/net/encoding.h"
 
 namespace birkhoff {
 namespace {

@@ -10,7 +10,7 @@
 #include "coordinator/queue.h"
 #include "core/base/guarded.h"
 #include "core/base/status_macros.h"
-#include "core/net/wire.h"
+#include "core/net/encoding.h"
 #include "core/spec/resolve.h"
 
 namespace birkhoff {

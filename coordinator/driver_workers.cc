@@ -3,20 +3,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/driver.h"
+#include "core/base/overloaded.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
-namespace {
-
-template <class... Functions>
-struct Overloaded : Functions... {
-  using Functions::operator()...;
-};
-template <class... Functions>
-Overloaded(Functions...) -> Overloaded<Functions...>;
-
-}  // namespace
-
 absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
   absl::Status status;
   Aftermath aftermath;

@@ -9,7 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/net/wire.h"
+#include "core/net/encoding.h"
 
 namespace birkhoff {
 namespace {

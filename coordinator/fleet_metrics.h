@@ -13,8 +13,8 @@
 #include "coordinator/job_event.h"
 #include "coordinator/step_window.h"
 #include "core/base/histogram.h"
+#include "core/protocol/step_report.h"
 #include "core/spec/job_spec.h"
-#include "core/spec/step_report.h"
 
 namespace birkhoff {
 

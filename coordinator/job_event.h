@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "birkhoff/v1/job_service.grpc.pb.h"
-#include "coordinator/view_service.h"
+#include "coordinator/convert_view.h"
 #include "coordinator/watch_service.h"
 #include "core/base/guarded.h"
 #include "core/base/printable.h"

@@ -7,7 +7,7 @@
 
 #include "absl/time/time.h"
 #include "core/base/clock.h"
-#include "core/spec/step_report.h"
+#include "core/protocol/step_report.h"
 
 namespace birkhoff {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "coordinator/view_service.h"
+#include "coordinator/convert_view.h"
 #include "core/base/guarded.h"
 #include "core/base/status_macros.h"
 #include "core/net/bounds.h"

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "core/spec/cluster.h"
 
 namespace birkhoff {

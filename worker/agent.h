@@ -20,7 +20,7 @@
 
 #include "absl/time/time.h"
 #include "core/base/clock.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 
 namespace birkhoff {
 

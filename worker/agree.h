@@ -11,7 +11,7 @@
 #include <optional>
 #include <span>
 
-#include "core/spec/step_report.h"
+#include "core/protocol/step_report.h"
 #include "core/spec/step_share.h"
 #include "worker/executor.h"
 

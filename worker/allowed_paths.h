@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 
 namespace birkhoff {
 

@@ -18,7 +18,7 @@
 #include "core/base/disk.h"
 #include "core/format/checkpoint.h"
 #include "core/format/root_owner.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "kernels/device.h"
 #include "worker/activity.h"
 #include "worker/data_source.h"

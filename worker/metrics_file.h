@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/disk.h"
-#include "core/spec/step_report.h"
+#include "core/protocol/step_report.h"
 
 namespace birkhoff {
 

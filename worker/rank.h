@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "core/base/disk.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "kernels/device.h"
 #include "worker/activity.h"
 #include "worker/transport.h"

@@ -17,7 +17,7 @@
 #include "core/base/guarded.h"
 #include "core/base/status_macros.h"
 #include "core/net/convert.h"
-#include "core/net/wire.h"
+#include "core/net/encoding.h"
 
 namespace birkhoff {
 namespace {

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "worker/frame_pipe.h"
 #include "worker/outbox.h"
 

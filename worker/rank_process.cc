@@ -18,7 +18,7 @@
 #include "core/base/exit_status.h"
 #include "core/base/guarded.h"
 #include "core/base/status_macros.h"
-#include "core/net/wire.h"
+#include "core/net/encoding.h"
 #include "worker/activity.h"
 #include "worker/frame_pipe.h"
 #include "worker/local_device.h"

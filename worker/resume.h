@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/disk.h"
 #include "core/format/checkpoint.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "worker/checkpointer.h"
 #include "worker/data_source.h"
 #include "worker/parameter_store.h"

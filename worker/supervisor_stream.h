@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 
 namespace birkhoff {
 

@@ -9,10 +9,10 @@
 #include "birkhoff/v1/job.pb.h"
 #include "birkhoff/v1/plan.pb.h"
 #include "birkhoff/v1/worker_service.pb.h"
-#include "core/plan/messages.h"
 #include "core/plan/plan.h"
+#include "core/protocol/messages.h"
+#include "core/protocol/step_report.h"
 #include "core/spec/job_spec.h"
-#include "core/spec/step_report.h"
 
 namespace birkhoff {
 

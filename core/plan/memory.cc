@@ -100,7 +100,7 @@ std::vector<MemoryItem> ListMemory(const Plan& plan, const ModelSpec& model,
 
 }  // namespace
 
-int64_t PaddedBufferBytes(int64_t bytes) { return RoundUp(bytes, kMemoryAlignment); }
+int64_t PaddedBufferBytes(int64_t bytes) { return Aligned(bytes); }
 int64_t PaddedMasterElements(int64_t count) { return RoundUp(count, kMasterPadding); }
 int64_t PaddedCopyElements(int64_t count) { return RoundUp(count, kCopyPadding); }
 

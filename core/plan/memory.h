@@ -23,13 +23,13 @@
 #include <string>
 #include <vector>
 
+#include "core/base/alignment.h"
 #include "core/plan/plan.h"
 #include "core/spec/footprint.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {
 
-inline constexpr int64_t kMemoryAlignment = 64;         // bytes, of whatever is placed in memory
 inline constexpr int64_t kMasterPadding = 16;           // elements of fp32 in that
 inline constexpr int64_t kCopyPadding = 32;             // elements of bf16 in that
 inline constexpr int64_t kParameterSpanBytes = 72;      // sizeof ParameterSpan, kernels/adamw.h

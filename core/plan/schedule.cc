@@ -62,18 +62,6 @@ std::vector<ScheduledOp> RankOps(ScheduleKind kind, int ranks, int rank, int mic
 
 }  // namespace
 
-const char* ScheduleName(ScheduleKind kind) {
-  switch (kind) {
-    case ScheduleKind::k1F1B:
-      return "1f1b";
-    case ScheduleKind::kDualPipeV:
-      return "dualpipev";
-    case ScheduleKind::kDualPipe:
-      return "dualpipe";
-  }
-  return "unknown";
-}
-
 int HolderOf(const std::vector<int>& holders, int microbatch, int microbatches) {
   if (holders.size() == 1) return holders[0];
   return microbatch < microbatches / 2 ? holders[0] : holders[1];

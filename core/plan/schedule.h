@@ -55,8 +55,6 @@ absl::StatusOr<Schedule> MakeSchedule(ScheduleKind kind, int ranks, int microbat
 // parity, so no slot is taken twice and none is lost after the start.
 Schedule MakeForwardSchedule(ScheduleKind kind, int ranks, int microbatches);
 
-const char* ScheduleName(ScheduleKind kind);  // "1f1b" | "dualpipev" | "dualpipe"
-
 // schedule_dualpipev.cc: the ops of rank `rank` of `ranks` in a V, with chunk 0 (A) or 1 (Z) in
 // `stage` and the micro-batch counted within the chunk.
 std::vector<ScheduledOp> DualPipeVOps(int ranks, int rank, int microbatches);

@@ -9,12 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/alignment.h"
 #include "core/spec/model.h"
 
 namespace birkhoff {
 namespace {
-
-constexpr int64_t kPartAlignment = 64;  // footprint.h
 
 void InsertSorted(std::vector<int>& values, int value) {
   const auto at = std::lower_bound(values.begin(), values.end(), value);
@@ -63,15 +62,14 @@ std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan) {
 int64_t MessageBytes(const std::vector<MessagePart>& parts) {
   if (parts.empty()) return 0;
   const int64_t end = parts.back().offset + parts.back().bytes;
-  return (end + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
+  return Aligned(end);
 }
 
 void PlaceParts(std::vector<MessagePart>* parts) {
   uint64_t end = 0;  // bytes of a damaged plan may be anything: the checker refuses them
   for (MessagePart& part : *parts) {
     part.offset = static_cast<int64_t>(end);
-    end +=
-        (static_cast<uint64_t>(part.bytes) + kPartAlignment - 1) / kPartAlignment * kPartAlignment;
+    end += Aligned(static_cast<uint64_t>(part.bytes));
   }
 }
 

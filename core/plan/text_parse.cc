@@ -28,7 +28,6 @@ constexpr const char* kPrecisionNames[] = {"fp32", "bf16", "fp64"};
 constexpr const char* kTypeNames[] = {"fp32", "fp64", "bf16", "int32"};
 constexpr const char* kProcessorNames[] = {"cpu", "cuda"};
 constexpr const char* kMemoryPlaceNames[] = {"device", "host"};
-constexpr const char* kScheduleNames[] = {"1f1b", "dualpipev", "dualpipe"};
 
 absl::Status Wrong(absl::string_view what, absl::string_view value) {
   return absl::InvalidArgumentError(absl::StrCat(what, ": '", value, "' is not understood"));

@@ -57,7 +57,7 @@ class ScheduleTimer {
   int64_t Arrival(const std::vector<int64_t>& made, int rank, int stage, int microbatch) const {
     const int64_t at = made[Cell(stage, microbatch)];
     if (at == kUnknown || schedule_.RankOf(stage, microbatch) == rank) return at;
-    return at + costs_.wire;
+    return at + costs_.transfer;
   }
 
   int64_t Duration(const ScheduledOp& op) const {

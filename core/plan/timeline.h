@@ -8,10 +8,10 @@
 
 namespace birkhoff {
 
-// Any unit of time.  Messages to another rank take `wire` and as many as wanted travel at once.
+// Any unit of time.  Messages to another rank take `transfer` and as many as wanted travel at once.
 struct TimelineCosts {
   std::vector<int64_t> forward, backward_input, backward_weight;  // by stage
-  int64_t wire = 0;
+  int64_t transfer = 0;
   // False: a forward's output leaves when the forward ends, an input gradient before its weight
   // gradient, also inside pairs and full backwards.  True: both leave at the end of the pair or of
   // the full backward.

@@ -1,6 +1,7 @@
 // The table of fields.  To add a field: a member in job_spec.h and a line here.
 #include "core/spec/field.h"
 
+#include <iterator>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -176,7 +177,8 @@ std::vector<Field> RunningFields() {
        "Workers that one copy of the model is cut over"},
       {"parallelism.data_parallel_degree", IntField{AT(parallelism.data_parallel_degree), 1, 1024},
        "Copies of the pipeline that share each batch"},
-      {"parallelism.schedule", CHOICE(parallelism.schedule, "1f1b", "dualpipev", "dualpipe"),
+      {"parallelism.schedule",
+       CHOICE(parallelism.schedule, std::begin(kScheduleNames), std::end(kScheduleNames)),
        "Order of forward and backward passes"},
       {"parallelism.recompute", RecomputeField{AT(parallelism.recompute)},
        "Sub-layers per recompute block: auto, none, or how many"},

@@ -7,18 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/nearest.h"
+#include "core/base/overloaded.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 
 namespace birkhoff {
 namespace {
-
-template <typename... Cases>
-struct Overloaded : Cases... {
-  using Cases::operator()...;
-};
-template <typename... Cases>
-Overloaded(Cases...) -> Overloaded<Cases...>;
 
 std::string IntegerRange(int64_t min, int64_t max) {
   if (max == std::numeric_limits<int64_t>::max()) {

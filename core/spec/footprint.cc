@@ -7,16 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/alignment.h"
 #include "core/base/check.h"
 #include "core/spec/model.h"
 #include "core/spec/workspace.h"
 
 namespace birkhoff {
 namespace {
-
-constexpr int64_t kAlignment = 64;
-
-int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // Lays tensors back to back in each home.  Legend: T tokens of capacity, n streams, C hidden size,
 // F inner size, Hq query heads, D head size, K residual logits, V vocabulary.

@@ -1,7 +1,14 @@
 // What follows from a job spec by arithmetic alone.
 #include "core/spec/job_spec.h"
 
+#include <iterator>
+
 namespace birkhoff {
+
+const char* ScheduleName(ScheduleKind kind) {
+  const auto index = static_cast<size_t>(kind);
+  return index < std::size(kScheduleNames) ? kScheduleNames[index] : "unknown";
+}
 
 int MicrobatchesPerStep(const JobSpec& spec) {
   return spec.training.global_batch_size /

@@ -14,13 +14,17 @@
 namespace birkhoff {
 
 enum class ResidualKind { kResidual, kHc, kMhc };          // YAML: residual | hc | mhc
-enum class ScheduleKind { k1F1B, kDualPipeV, kDualPipe };  // 1f1b | dualpipev | dualpipe
+enum class ScheduleKind { k1F1B, kDualPipeV, kDualPipe };  // kScheduleNames
 enum class LrScheduleKind { kConstant, kLinear, kCosine, kWsd, kStep };
 enum class DeviceKind { kAuto, kCpu, kCuda };
 enum class PrecisionKind { kAuto, kFp32, kBf16 };  // auto | fp32 | bf16; what auto is: resolve.h
 enum class ExpandKind { kCopy, kOneHot };          // embedding -> streams
 enum class ContractKind { kMean, kSum };           // streams -> head
 enum class Toggle { kAuto, kTrue, kFalse };
+
+// By ScheduleKind.
+inline constexpr const char* kScheduleNames[] = {"1f1b", "dualpipev", "dualpipe"};
+const char* ScheduleName(ScheduleKind kind);  // "unknown" for a number that is none
 
 struct ResidualSpec {  // [result]
   ResidualKind kind = ResidualKind::kMhc;

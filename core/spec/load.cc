@@ -11,6 +11,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/overloaded.h"
 #include "core/spec/field.h"
 #include "core/spec/validate.h"
 
@@ -18,13 +19,6 @@ namespace birkhoff {
 namespace {
 
 constexpr size_t kMaxShown = 60;  // of a value in a message
-
-template <typename... Cases>
-struct Overloaded : Cases... {
-  using Cases::operator()...;
-};
-template <typename... Cases>
-Overloaded(Cases...) -> Overloaded<Cases...>;
 
 // Length of the UTF-8 sequence at `at`, or 0 where the bytes are not one (RFC 3629).
 size_t SequenceLength(std::string_view text, size_t at) {

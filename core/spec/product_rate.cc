@@ -1,4 +1,4 @@
-// Measured over the shapes of this project (docs/performance.md, "Products on the CPU"), and rounded:
+// Measured over the shapes of this project (docs/performance.md, "Products on the CPU"), rounded:
 // processors of one set of instructions differ by as much as a factor of two.
 #include "core/spec/product_rate.h"
 

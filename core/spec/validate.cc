@@ -275,7 +275,7 @@ void CheckMicrobatches(const JobSpec& spec, Problems* problems) {
     return;
   }
   const bool mirrored = schedule == ScheduleKind::kDualPipe;
-  const char* name = mirrored ? "dualpipe" : "dualpipev";
+  const char* name = ScheduleName(schedule);
   const int ranks = spec.parallelism.pipeline_parallel_degree;
   if (mirrored && ranks % 2 != 0) {
     problems->push_back({"parallelism.pipeline_parallel_degree", absl::StrCat(ranks),

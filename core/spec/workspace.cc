@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/base/alignment.h"
 #include "core/spec/model.h"
 
 namespace birkhoff {
@@ -11,7 +12,6 @@ namespace {
 
 constexpr int64_t kKernelBlock = 64;  // CPU: tokens that a boundary kernel takes at a time
 constexpr int64_t kKernelLanes = 8;   // of them, those that Sinkhorn takes at a time
-constexpr int64_t kAlignment = 64;
 constexpr int64_t kFloat = sizeof(float);
 
 // A GPU's kernels.
@@ -30,7 +30,6 @@ constexpr int64_t kGainBlocks = 256;          // partial sums of gains, at most
 constexpr int64_t kMostStreams = 8;
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t Aligned(int64_t bytes) { return CeilDivide(bytes, kAlignment) * kAlignment; }
 
 int64_t CpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t n = NumStreams(model);

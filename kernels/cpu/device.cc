@@ -19,13 +19,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "core/base/alignment.h"
 #include "core/base/check.h"
 #include "kernels/cpu/team.h"
 
 namespace birkhoff {
 namespace {
-
-constexpr int64_t kAlignment = 64;
 
 int64_t SteadyNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -211,17 +210,17 @@ class CpuStream final : public Stream {
 };
 
 absl::Status CheckSize(int64_t bytes) {
-  if (bytes >= 0 && bytes <= std::numeric_limits<int64_t>::max() - kAlignment) {
+  if (bytes >= 0 && bytes <= std::numeric_limits<int64_t>::max() - kMemoryAlignment) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("cpu memory: bytes=", bytes, "; need 0 <= bytes < 2^63 - ", kAlignment));
+      absl::StrCat("cpu memory: bytes=", bytes, "; need 0 <= bytes < 2^63 - ", kMemoryAlignment));
 }
 
 // Null where there is no room.  At least one block, so that an empty allocation has an address too.
 std::byte* AllocateAligned(int64_t bytes) {
-  const int64_t rounded = std::max(bytes + kAlignment - 1, kAlignment) / kAlignment * kAlignment;
-  return static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
+  const int64_t rounded = std::max(Aligned(bytes), kMemoryAlignment);
+  return static_cast<std::byte*>(std::aligned_alloc(kMemoryAlignment, rounded));
 }
 
 absl::Status NoRoom(int64_t bytes) {

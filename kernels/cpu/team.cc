@@ -4,12 +4,11 @@
 #include <cstdlib>
 #include <memory>
 
+#include "core/base/alignment.h"
 #include "core/base/check.h"
 
 namespace birkhoff::cpu {
 namespace {
-
-constexpr int64_t kAlignment = 64;
 
 thread_local Team* t_team = nullptr;
 thread_local bool t_serves = false;  // a thread of a team, other than who shares out
@@ -74,9 +73,9 @@ void* TaskMemory(int64_t bytes) {
   thread_local std::unique_ptr<void, Free> memory;
   thread_local int64_t size = 0;
   if (size < bytes) {
-    const int64_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    const int64_t rounded = Aligned(bytes);
     memory.reset();
-    memory.reset(std::aligned_alloc(size_t(kAlignment), size_t(rounded)));
+    memory.reset(std::aligned_alloc(size_t(kMemoryAlignment), size_t(rounded)));
     BIRKHOFF_CHECK(memory != nullptr, "no memory for a thread's part of a kernel");
     size = rounded;
   }

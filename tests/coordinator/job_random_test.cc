@@ -1,18 +1,20 @@
-// A hundred thousand random events, most of them wrong: what must be true of a job at all times.
+// Random events, most of them wrong, by many seeds: what must be true of a job at all times.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "coordinator/job.h"
 #include "tests/coordinator/job_events.h"
 
 namespace birkhoff {
 namespace {
 
-constexpr int kSteps = 100'000;
+constexpr int kSteps = 5'000;  // of each seed
 
 // Draws events that fit the job more often than chance would have it, so that jobs get somewhere.
 class EventDice {
@@ -150,13 +152,15 @@ void CheckEffects(const Job& job, const std::vector<JobEffect>& effects) {
   }
 }
 
-TEST(JobRandom, KeepsItsInvariantsUnderAnyEvents) {
-  EventDice dice(20251);
+// How many jobs ended in each state.
+using Ends = std::array<int, 9>;
+
+void RunEvents(uint32_t seed, Ends& ended) {
+  EventDice dice(seed);
   Instant now{1};
   Job job("jobs/tiny");
   ASSERT_TRUE(job.Step(now, Created()).ok());
   Log log{{now, Created()}};
-  int ended[9] = {};
   int events_after_end = 0;
   for (int step = 0; step < kSteps; ++step) {
     now = now + absl::Milliseconds(dice.Below(500));
@@ -174,16 +178,25 @@ TEST(JobRandom, KeepsItsInvariantsUnderAnyEvents) {
     if (!IsOver(job.state()) || ++events_after_end < 10) continue;
     ASSERT_EQ(Replayed(log, /*at_once=*/false), job.ToString());
     ASSERT_EQ(Replayed(log, /*at_once=*/true), job.ToString()) << "as a coordinator replays";
-    ++ended[static_cast<int>(job.state())];
+    ++ended[static_cast<size_t>(job.state())];
     events_after_end = 0;
     job = Job("jobs/tiny");
     ASSERT_TRUE(job.Step(now, Created()).ok());
     log = {{now, Created()}};
   }
+}
+
+TEST(JobRandom, KeepsItsInvariantsUnderAnyEvents) {
+  Ends ended = {};
+  for (uint32_t seed = 1; seed <= BIRKHOFF_NUM_SEEDS; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    ASSERT_NO_FATAL_FAILURE(RunEvents(seed, ended));
+    if (::testing::Test::HasFailure()) return;
+  }
   // The dice reach every end often enough to mean something.
-  EXPECT_GT(ended[static_cast<int>(JobState::kSucceeded)], 20);
-  EXPECT_GT(ended[static_cast<int>(JobState::kFailed)], 20);
-  EXPECT_GT(ended[static_cast<int>(JobState::kCancelled)], 20);
+  for (const JobState end : {JobState::kSucceeded, JobState::kFailed, JobState::kCancelled}) {
+    EXPECT_GT(ended[static_cast<size_t>(end)], BIRKHOFF_NUM_SEEDS) << static_cast<int>(end);
+  }
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "core/base/disk.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "core/spec/job_spec.h"
 #include "worker/rank.h"
 

@@ -18,7 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/clock.h"
 #include "core/base/disk.h"
-#include "core/plan/messages.h"
+#include "core/protocol/messages.h"
 #include "worker/rank.h"
 #include "worker/transport/local.h"
 

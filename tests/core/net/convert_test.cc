@@ -12,7 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/net/convert.h"
-#include "core/net/wire.h"
+#include "core/net/encoding.h"
 #include "core/plan/compile.h"
 #include "core/plan/text.h"
 #include "core/spec/validate.h"

@@ -208,13 +208,13 @@ TEST(CompilePlan, RefusesWithTheRemedy) {
 
 // ---- Simulation.
 
-// Idle percent with every step alike (1000 ns for f, i and w) and messages of `wire` ns.
-double IdleOfEqualSteps(ScheduleKind kind, int ranks, int microbatches, int64_t wire = 0) {
+// Idle percent with every step alike (1000 ns for f, i and w) and messages of `transfer` ns.
+double IdleOfEqualSteps(ScheduleKind kind, int ranks, int microbatches, int64_t transfer = 0) {
   Plan plan = CompileOrDie(
       SmallSpec({.schedule = kind, .ranks = ranks, .microbatches = microbatches, .layers = ranks}));
   for (RankPlan& rank : plan.ranks) {
     for (Instruction& i : rank.train) {
-      i.estimated_ns = IsSend(i.op) || IsReceive(i.op) ? wire : 0;
+      i.estimated_ns = IsSend(i.op) || IsReceive(i.op) ? transfer : 0;
       if (IsCompute(i.op)) i.estimated_ns = i.op == Op::kBackward ? 2000 : 1000;
     }
   }
@@ -239,16 +239,16 @@ TEST(SimulateTrain, ReachesTheEarlySendBubbleOfTheTable) {
 TEST(SimulateTrain, FiniteBuffersCostNothing) {
   for (const ScheduleKind kind :
        {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV, ScheduleKind::kDualPipe}) {
-    for (const int64_t wire : {100, 300}) {
+    for (const int64_t transfer : {100, 300}) {
       const auto schedule = MakeSchedule(kind, 4, 16);
       TimelineCosts costs = UnitCosts(*schedule);
       for (auto* of_stages : {&costs.forward, &costs.backward_input, &costs.backward_weight}) {
         for (int64_t& cost : *of_stages) cost = 1000;
       }
-      costs.wire = wire;
-      EXPECT_NEAR(IdleOfEqualSteps(kind, 4, 16, wire),
+      costs.transfer = transfer;
+      EXPECT_NEAR(IdleOfEqualSteps(kind, 4, 16, transfer),
                   100.0 * TimeSchedule(*schedule, costs).idle_share, 0.01)
-          << ScheduleName(kind) << " wire " << wire;
+          << ScheduleName(kind) << " transfer " << transfer;
     }
   }
 }

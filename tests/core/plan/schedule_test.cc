@@ -85,7 +85,7 @@ struct IdleCase {
   double percent;
 };
 
-// The table of docs/plan.md, wire 0: 1f1b with whole backwards, the V and the X both ways.
+// The table of docs/plan.md, transfer 0: 1f1b with whole backwards, the V and the X both ways.
 TEST(Schedule, IdleShareMatchesTheTable) {
   const ScheduleKind f1b1 = ScheduleKind::k1F1B, v = ScheduleKind::kDualPipeV,
                      x = ScheduleKind::kDualPipe;
@@ -110,7 +110,7 @@ TEST(Schedule, IdleShareMatchesTheTable) {
   }
 }
 
-// The same table's columns with a wire of 0.1 and 0.3 forwards of half a rank's share, for early
+// The same table's columns with a transfer of 0.1 and 0.3 forwards of half a rank's share, for early
 // sends: a stage of the V is such a half, a stage of the X is two.
 TEST(Schedule, WireTimeCostsWhatTheTableSays) {
   const ScheduleKind v = ScheduleKind::kDualPipeV, x = ScheduleKind::kDualPipe;
@@ -127,10 +127,10 @@ TEST(Schedule, WireTimeCostsWhatTheTableSays) {
     for (auto* of_stages : {&costs.forward, &costs.backward_input, &costs.backward_weight}) {
       for (int64_t& cost : *of_stages) cost = c.kind == v ? 10 : 20;
     }
-    costs.wire = 1;
+    costs.transfer = 1;
     EXPECT_NEAR(100.0 * TimeSchedule(schedule, costs).idle_share, c.tenth, 0.2)
         << ScheduleName(c.kind) << " R=" << c.ranks << " M=" << c.microbatches;
-    costs.wire = 3;
+    costs.transfer = 3;
     EXPECT_NEAR(100.0 * TimeSchedule(schedule, costs).idle_share, c.three_tenths, 0.2)
         << ScheduleName(c.kind) << " R=" << c.ranks << " M=" << c.microbatches;
   }

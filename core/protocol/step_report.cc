@@ -1,5 +1,5 @@
 // Ordered JSON: keys stand in the row as they are put in here.
-#include "core/spec/step_report.h"
+#include "core/protocol/step_report.h"
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,5 +1,5 @@
 // Each pair goes through the generated message.
-#include "core/net/wire.h"
+#include "core/net/encoding.h"
 
 #include "absl/strings/str_cat.h"
 #include "core/net/convert.h"

@@ -1,5 +1,5 @@
 // Field by field.  Of the parts of an update at most one is set, which becomes the message's oneof.
-#include "coordinator/view_service.h"
+#include "coordinator/convert_view.h"
 
 #include <string>
 

@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "core/plan/messages.h"
 #include "core/plan/plan.h"
+#include "core/protocol/messages.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {

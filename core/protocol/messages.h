@@ -27,9 +27,9 @@
 
 #include "core/base/exit_code.h"
 #include "core/plan/plan.h"
+#include "core/protocol/step_report.h"
 #include "core/spec/cluster.h"
 #include "core/spec/job_spec.h"
-#include "core/spec/step_report.h"
 
 namespace birkhoff {
 
