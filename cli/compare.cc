@@ -152,7 +152,7 @@ absl::Status Write(const CompareOptions& options, const Program& program,
       "those that only one kind has, or that are wider.";
   report.runs = result->series;
   report.figures = ComparisonFigures(*result);
-  for (Json& figure : RunFigures(report.runs)) report.figures.push_back(std::move(figure));
+  for (Json& figure : RunFigures(ListOf(report.runs))) report.figures.push_back(std::move(figure));
   ReportOutput output = options.report;
   output.path = options.out + "/report.html";
   return WriteReport(report, output, program);

@@ -2,8 +2,9 @@
 //
 //   /             the page, which holds its scripts and styles
 //   /api/jobs     the newest jobs, one object each, and the workers
-//   /api/figures  ?job=NAME&job=NAME&show=ID&show=ID: figures of these jobs, their events and specs;
-//                 numbers only for the figures that are shown, thinned out
+//   /api/figures  ?job=NAME&job=NAME&show=ID&show=ID:FIRST:LAST&points=N: figures of these jobs,
+//                 their events and specs; numbers for the figures alone that are shown, of N points
+//                 a line, and N more between two values of x
 #pragma once
 
 #include <list>

@@ -152,7 +152,7 @@ const Charts = (() => {
       axes: [{...axis, label: figure.x_axis.label, size: 34, values: few},
              {...axis, label: figure.y_axis.label, size: 62, values: few}],
       cursor: {drag: {x: true, y: false}, points: {size: 7}},
-      hooks: {setCursor: [(u) => view.read(u.cursor.idx)]},
+      hooks: {setCursor: [(u) => view.read(u.cursor.idx)], setSelect: [() => view.looked()]},
     };
   }
 
@@ -271,11 +271,18 @@ const Charts = (() => {
       const half = (max - min) * factor / 2;
       if (half < (x[x.length - 1] - x[0]) / x.length) return;  // one point on either side
       this.chart.setScale('x', {min: Math.max(x[0], middle - half), max: Math.min(x[x.length - 1], middle + half)});
+      this.looked();
     }
 
     reset() {
       const x = this.figure.x;
       this.chart?.setScale('x', {min: x[0], max: x[x.length - 1]});
+      this.looked();
+    }
+
+    // Another stretch is on the screen: whoever has its numbers may send more of them.
+    looked() {
+      this.plot.dispatchEvent(new Event('look', {bubbles: true}));
     }
   }
 
@@ -534,8 +541,9 @@ const Charts = (() => {
       }
     };
     made.showAll = showAll;
-    // The figures on the screen, or near it.
-    made.visible = () => [...entries].filter(([, entry]) => entry.near).map(([id]) => id);
+    // The figures on the screen, or near it, and the stretch of x where one has zoomed in.
+    made.visible = () => [...entries].filter(([, entry]) => entry.near)
+      .map(([id, {view}]) => ({id, stretch: view.zoomed?.() ?? null}));
     made.close = () => {
       near.disconnect();
       removeEventListener('beforeprint', showAll);

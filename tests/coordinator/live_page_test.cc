@@ -66,6 +66,16 @@ TEST_F(LivePageTest, SendsNumbersOfTheFiguresThatAreShown) {
   EXPECT_THAT(GetJson("/api/figures")["figures"], SizeIs(0));
 }
 
+TEST_F(LivePageTest, WhatIsNoStretchAndNoNumberOfPointsIsLeftAside) {
+  const std::string plain = Get("/api/figures?job=tiny&show=recompute-tiny");
+  for (const std::string odd :
+       {"show=recompute-tiny&points=-1", "show=recompute-tiny&points=1e99",
+        "show=recompute-tiny:1:", "show=recompute-tiny:9:1", "show=recompute-tiny:nan:nan",
+        "show=recompute-tiny:1:2:3", "show=recompute-tiny:1:3&points=99999999999999999999"}) {
+    EXPECT_EQ(Get("/api/figures?job=tiny&" + odd), plain) << odd;
+  }
+}
+
 TEST_F(LivePageTest, NamesTheJobThatThereIsNot) {
   EXPECT_THAT(Get("/api/figures?job=nobody"), StartsWith("404: "));
   EXPECT_THAT(Get("/api/figures?job=tiny&job=%2e%2e%2f%00"), StartsWith("404: "));
