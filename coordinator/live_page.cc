@@ -19,6 +19,7 @@ namespace {
 constexpr int kMostJobs = 200;
 constexpr size_t kShownAtFirst = 4;  // figures with numbers for a page that shows none yet
 constexpr size_t kFewestPoints = 50;
+constexpr int64_t kLargestTrace = 64 << 20;  // bytes
 
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
@@ -138,6 +139,21 @@ absl::StatusOr<JobHistory*> LivePage::HistoryOf(const std::string& name) {
   return &histories_.front();
 }
 
+void LivePage::LookForTrace(const std::string& name, JobHistory* history) {
+  if (!history->awaits_trace()) return;
+  const std::string path = history->series().directory + "/trace.json";
+  StepTrace trace;
+  // A job says where its directory lies: what is no file, or too large for a trace, is none.
+  if (disk_.KindOf(path) == FileKind::kFile && disk_.Size(path).value_or(0) <= kLargestTrace) {
+    trace = ParseTrace(disk_.Read(path).value_or(""));
+  }
+  if (trace.measured.spans.empty()) {
+    const absl::StatusOr<Plan> plan = coordinator_.GetPlan("jobs/" + name);
+    if (plan.ok()) trace = PlannedTrace(*plan);
+  }
+  history->SetTrace(std::move(trace));
+}
+
 HttpPage LivePage::Figures(const HttpQuery& query) {
   RunList runs;
   Json json = {{"labels", Json::array()}, {"runs", Json::array()}, {"more", false}};
@@ -149,6 +165,7 @@ HttpPage LivePage::Figures(const HttpQuery& query) {
         coordinator_.ReadUpdates("jobs/" + job->second, (*history)->seen(), kUpdatesAtOnce);
     if (!updates.ok()) return ErrorPage(updates.status());
     for (const JobUpdate& update : *updates) (*history)->Add(update);
+    LookForTrace(job->second, *history);
     const RunSeries& series = (*history)->series();
     json["labels"].push_back(series.label);
     json["runs"].push_back({{"name", series.name},

@@ -1,5 +1,5 @@
 // Figures as the programs print them (docs/formats.md, Figures) become charts: lines by uPlot, heat
-// maps on a canvas, matrices and tables as HTML.  Shared by report and page; needs uPlot, no others.
+// maps and timelines on a canvas, matrices and tables as HTML.  Shared by report and page; needs uPlot and timeline.js.
 //
 //   const board = Charts.board(element, labels);   // labels: in the order of their colours
 //   board.show(figures);                           // again and again: what has the same id is updated
@@ -77,6 +77,12 @@ const Charts = (() => {
         }
         return {columns: ['matrix', 'row', 'column', 'value'], rows};
       }
+      case 'timeline':
+        return {
+          columns: ['timeline', 'queue', 'what', 'start in ms', 'end in ms'],
+          rows: figure.panels.flatMap(({label, rows, spans}) =>
+            spans.map(([row, start, end, , words]) => [label, rows[row], words, start, end])),
+        };
       default:
         return figure;
     }
@@ -463,7 +469,7 @@ const Charts = (() => {
     draw() {}
   }
 
-  const VIEWS = {lines: LineView, heat: HeatView, matrices: MatrixView, table: TableView};
+  const VIEWS = {lines: LineView, heat: HeatView, timeline: makeTimelineView({element, number, style}), matrices: MatrixView, table: TableView};
 
   // The frame around a view: heading, caption, data link, table.
   function frame(figure, view) {
@@ -476,7 +482,7 @@ const Charts = (() => {
       setTimeout(() => URL.revokeObjectURL(data.href), 60000);
     });
     const more = element('div', {class: 'more'}, data);
-    if (figure.type === 'lines' || figure.type === 'heat') {
+    if (['lines', 'heat', 'timeline'].includes(figure.type)) {
       const table = element('details', {}, element('summary', {}, 'table'));
       table.addEventListener('toggle', () => {
         while (table.children.length > 1) table.lastChild.remove();
@@ -484,14 +490,14 @@ const Charts = (() => {
       });
       more.append(table);
     }
-    const wide = figure.type === 'table' || figure.type === 'matrices';
+    const wide = ['table', 'matrices', 'timeline'].includes(figure.type);
     const outer = element('figure', {id: figure.id, 'aria-labelledby': `${figure.id}-title`, class: wide ? 'wide' : ''},
                           element('figcaption', {}, title, caption), ...view.parts, more);
     return {outer, title, caption};
   }
 
   // What a figure of which only the heading is known is made of.
-  const EMPTY = {x: [], z: [], lines: [], matrices: [], columns: [], rows: []};
+  const EMPTY = {x: [], z: [], lines: [], matrices: [], panels: [], columns: [], rows: []};
 
   // Draws what is near the screen, and keeps up with new figures and with the theme.
   function board(root, labels) {

@@ -533,7 +533,8 @@ void AddSummary(const RunList& runs, FigureList* figures) {
 std::vector<Json> RunFigures(const RunList& runs, const FigureRequest& request) {
   FigureList figures(request);
   if (!runs.empty()) AddSummary(runs, &figures);
-  for (const auto part : {AddStepFigures, AddDepthFigures, AddMatrixFigures, AddCostFigures}) {
+  for (const auto part :
+       {AddStepFigures, AddDepthFigures, AddMatrixFigures, AddTimelineFigures, AddCostFigures}) {
     part(runs, &figures);
   }
   return figures.Take();

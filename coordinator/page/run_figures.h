@@ -25,6 +25,9 @@ void AddSummary(const RunList& runs, FigureList* figures);  // the runs' last st
 void AddStepFigures(const RunList& runs, FigureList* figures);
 void AddDepthFigures(const RunList& runs, FigureList* figures);
 void AddMatrixFigures(const RunList& runs, FigureList* figures);
+// timeline_figures.cc: the pipeline of the last step that was traced, beside the plan's, of the
+// first run of each label.
+void AddTimelineFigures(const RunList& runs, FigureList* figures);
 // cost_figures.cc: what follows from the specs alone.
 void AddCostFigures(const RunList& runs, FigureList* figures);
 
