@@ -180,17 +180,20 @@ void AddStepFigure(const StepKey& key, const std::vector<RunGroup>& groups, cons
 
 // A mean over `width` neighbours, as many of them as there are.
 Column Smoothed(const Column& values, size_t width) {
+  if (width == 1) return values;
+  // Of all before i: what is finite, and how much that is.
+  Column sums(values.size() + 1, 0.0), counts(values.size() + 1, 0.0);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const bool finite = std::isfinite(values[i]);
+    sums[i + 1] = sums[i] + (finite ? values[i] : 0.0);
+    counts[i + 1] = counts[i] + (finite ? 1.0 : 0.0);
+  }
   Column smooth(values.size(), kNan);
   for (size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) continue;
     const size_t begin = i - std::min(i, width / 2),
                  end = std::min(values.size(), i + width / 2 + 1);
-    double sum = 0.0, count = 0.0;
-    for (size_t k = begin; k < end; ++k) {
-      if (!std::isfinite(values[k])) continue;
-      sum += values[k];
-      ++count;
-    }
-    if (count > 0.0 && std::isfinite(values[i])) smooth[i] = sum / count;
+    smooth[i] = (sums[end] - sums[begin]) / (counts[end] - counts[begin]);
   }
   return smooth;
 }
