@@ -3,10 +3,10 @@
 
 usage: python3 bench/studies.py DIR [--text data/corpus-val.bin]
 
-Of a run of explosion.yaml, with its loss of a step beside the mean of the ten steps before it, from step 11 on:
-  dies      it failed, or the mean of its last nine losses lies 1 nat or more above that of its best nine in a row
-  surges    it does not die, but the loss of some step lies 0.5 nat or more above that mean
-  survives  neither
+A run of explosion.yaml
+  dies      if it failed, or the mean of its last nine losses lies 1 nat or more above that of its best nine in a row,
+  surges    if it does not die, but the loss of some step lies 0.5 nat or more above the lowest mean of three in a row before,
+  survives  else.
 """
 import argparse
 import array
@@ -20,7 +20,12 @@ import statistics
 NAME = re.compile(r"(?P<kind>residual|hc|mhc)(?:-num-hidden-layers-(?P<depth>\d+))?(?:-lr-(?P<rate>\S+?))?-s(?P<seed>\d+)")
 KINDS = ("residual", "hc", "mhc")
 SURGE, DEATH = 0.5, 1.0  # nats
-WINDOW, BEFORE = 9, 10  # steps
+WINDOW, BEFORE = 9, 3  # steps
+
+
+def means(losses, width):
+    """Of so many in a row, each by its first."""
+    return [statistics.fmean(losses[i:i + width]) for i in range(len(losses) - width + 1)]
 
 
 class Run:
@@ -43,15 +48,18 @@ class Run:
         return (self.values(key) or [math.nan])[-1]
 
     def final_loss(self):
-        return statistics.fmean(self.values("loss")[-WINDOW:])
+        return statistics.fmean(self.values("loss")[-WINDOW:] or [math.nan])
 
     def fate(self):
         losses = self.values("loss")
-        means = [statistics.fmean(losses[i:i + WINDOW]) for i in range(len(losses) - WINDOW + 1)]
-        if self.failed or len(losses) < len(self.rows) or means[-1] >= min(means) + DEATH:
+        if self.failed or len(losses) < len(self.rows) or means(losses, WINDOW)[-1] >= min(means(losses, WINDOW)) + DEATH:
             return "dies"
-        surged = any(losses[i] >= statistics.fmean(losses[i - BEFORE:i]) + SURGE for i in range(BEFORE, len(losses)))
-        return "surges" if surged else "survives"
+        lowest = math.inf
+        for mean, loss_behind in zip(means(losses, BEFORE), losses[BEFORE:]):
+            lowest = min(lowest, mean)
+            if loss_behind >= lowest + SURGE:
+                return "surges"
+        return "survives"
 
 
 def read_study(folder):
@@ -72,14 +80,15 @@ def number(value):
 def spread(values, form=number):
     """The mean, and from the smallest to the largest."""
     values = [value for value in values if not math.isnan(value)]
-    if not values:
-        return "-"
+    if len(values) < 2:
+        return form(values[0]) if values else "-"
     return f"{form(statistics.fmean(values))} ({form(min(values))} to {form(max(values))})"
 
 
 def middle(values):
     """The median, which orders of magnitude leave alone, and the largest."""
-    return f"{number(statistics.median(values))} (most {number(max(values))})"
+    most = f" (most {number(max(values))})" if len(values) > 1 else ""
+    return number(statistics.median(values)) + most
 
 
 def loss(value):
@@ -87,10 +96,10 @@ def loss(value):
 
 
 def table(columns, rows):
-    print("| " + " | ".join(columns) + " |")
+    print("| " + " | ".join(map(str, columns)) + " |")
     print("|---" * len(columns) + "|")
     for row in rows:
-        print("| " + " | ".join(str(cell) for cell in row) + " |")
+        print("| " + " | ".join(map(str, row)) + " |")
     print()
 
 
@@ -131,28 +140,31 @@ def show_kinds(runs):
            "largest gradient norm", "off-diagonal mass at the end"], rows)
 
 
-def show_gains(runs, kind):
-    """The composite forward gain by step and depth: geometric mean over the seeds."""
-    group = [run for run in runs if run.kind == kind]
-    by_seed = [{row["step"]: row["gain_forward_by_sublayer"] for row in run.rows} for run in group]
+def show_gains(runs):
+    """HC's composite forward gain by step and depth: geometric mean over the seeds."""
+    by_seed = [{row["step"]: row["gain_forward_by_sublayer"] for row in run.rows} for run in runs if run.kind == "hc"]
     if not by_seed:
         return
     depth = len(next(iter(by_seed[0].values())))
     depths = [depth * quarter // 4 for quarter in (1, 2, 3, 4)]
     steps = [step for step in (10, 25, 50, 75, 100, 150, 200, 250, 300) if all(step in seed for seed in by_seed)]
-    print(f"Composite forward gain of {kind} after so many sub-layers:\n")
+    print("Composite forward gain of hc after so many sub-layers:\n")
     table(["step", *depths], [[step, *[number(statistics.geometric_mean(seed[step][d - 1] for seed in by_seed)) for d in depths]]
                               for step in steps])
 
 
 def show_rates(runs):
-    by_kind = collections.defaultdict(dict)
+    """Returns the validation losses by kind and rate."""
+    losses, gains = collections.defaultdict(dict), collections.defaultdict(dict)
     for run in runs:
-        by_kind[run.kind][float(run.rate)] = run.last("validation_loss")
-    rates = sorted({rate for losses in by_kind.values() for rate in losses})
-    table(["kind", *[f"{rate:g}" for rate in rates]],
-          [[kind, *[loss(by_kind[kind][rate]) if rate in by_kind[kind] else "-" for rate in rates]] for kind in sorted(by_kind)])
-    return by_kind
+        losses[run.kind][float(run.rate)] = run.last("validation_loss")
+        gains[run.kind][float(run.rate)] = run.largest("gain_forward")
+    rates = sorted({rate for by_rate in losses.values() for rate in by_rate})
+    rows = [[kind, what, *[form(values[kind][rate]) if rate in values[kind] else "-" for rate in rates]]
+            for what, form, values in (("validation loss", loss, losses), ("largest forward gain", number, gains))
+            for kind in KINDS if kind in values and (values is losses or kind == "hc")]
+    table(["kind", "what", *[f"{rate:g}" for rate in rates]], rows)
+    return losses
 
 
 def entropy(path):
@@ -189,17 +201,16 @@ def show_checks(runs, rates, unigram):
     print()
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--text", type=pathlib.Path, default="data/corpus-val.bin")
-    arguments = parser.parse_args()
+    parser.add_argument("--text", type=pathlib.Path, default=pathlib.Path("data/corpus-val.bin"))
+    arguments = parser.parse_args(words)
     kinds, rates, explosion = [read_study(arguments.folder / name) for name in ("deep-tiny", "rates", "explosion")]
     print(f"deep-tiny, 48 sub-layers: {len(kinds[0])} runs of {kinds[1]} that have begun\n")
     show_kinds(kinds[0])
-    for kind in ("hc", "mhc"):
-        show_gains(kinds[0], kind)
-    print(f"Validation loss by learning rate, one seed: {len(rates[0])} runs of {rates[1]}\n")
+    show_gains(kinds[0])
+    print(f"deep-tiny by learning rate, one seed: {len(rates[0])} runs of {rates[1]} that have begun\n")
     show_checks(kinds[0], show_rates(rates[0]), entropy(arguments.text))
     print(f"explosion: {len(explosion[0])} runs of {explosion[1]} that have begun\n")
     show_explosion(explosion[0])

@@ -44,7 +44,7 @@ mkdir -p "$out"
 # The first two together keep more cores busy than one after the other: they are few and long.
 study deep-tiny configs/deep-tiny.yaml --residual residual,hc,mhc --seeds 3 &
 seeds=$!
-study rates configs/deep-tiny.yaml --residual residual,mhc --sweep optimizer.lr=5e-4,1e-3,2e-3,4e-3,8e-3 || note $?
+study rates configs/deep-tiny.yaml --residual residual,hc,mhc --sweep optimizer.lr=5e-4,1e-3,2e-3,4e-3,8e-3 || note $?
 wait "$seeds" || note $?
 if [ "$code" -eq 0 ]; then
   study explosion configs/explosion.yaml --residual residual,hc,mhc --seeds 10 --sweep model.num_hidden_layers=24,48 \

@@ -136,6 +136,18 @@ const Charts = (() => {
     return max - min < 1e-3 * size ? [min - 1e-2 * size, max + 1e-2 * size] : uPlot.rangeNum(min, max, 0.1, true);
   }
 
+  // As wide as an axis has room for.
+  function tick(value) {
+    return Math.abs(value) >= 1e6 ? Number(value.toPrecision(3)).toExponential().replace('e+', 'e') : number(value);
+  }
+
+  // Over many decades lines between them would fill the chart.
+  function decades(chart, splits) {
+    const {min, max} = chart.scales.y;
+    const whole = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9;
+    return max / min < 1e4 ? splits : splits.map((value) => value !== null && whole(value) ? value : null);
+  }
+
   function lineOptions(figure, view, kind) {
     const axis = {stroke: style('--faint'), grid: {stroke: style('--grid'), width: 1},
                   ticks: {stroke: style('--grid'), width: 1}, font: '12px system-ui, sans-serif',
@@ -151,12 +163,13 @@ const Charts = (() => {
       const edge = {stroke: 'transparent', width: 0, show, points: {show: false}};
       series.push({label: `${line.label}, smallest`, ...edge}, {label: `${line.label}, largest`, ...edge});
     }
-    const few = (u, splits) => splits.map((value) => value === null ? '' : number(value));
+    const few = (u, splits) => splits.map((value) => value === null ? '' : tick(value));
+    const grid = {...axis.grid, filter: decades}, ticks = {...axis.ticks, filter: decades};
     return {
       width: view.plot.clientWidth || 600, height: HEIGHT, series, bands, legend: {show: false},
       scales: {x: {time: false}, y: kind === 'log' ? {distr: 3} : {range: linearRange}},
       axes: [{...axis, label: figure.x_axis.label, size: 34, values: few},
-             {...axis, label: figure.y_axis.label, size: 62, values: few}],
+             {...axis, label: figure.y_axis.label, size: 62, values: few, ...(kind === 'log' && {grid, ticks})}],
       cursor: {drag: {x: true, y: false}, points: {size: 7}},
       hooks: {setCursor: [(u) => view.read(u.cursor.idx)], setSelect: [() => view.looked()]},
     };

@@ -24,11 +24,12 @@ class StudiesTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def add_run(self, name, loss, steps=STEPS):
-        run = self.folder / "explosion" / "runs" / name
+    def add_run(self, name, loss, steps=STEPS, study="explosion"):
+        run = self.folder / study / "runs" / name
         run.mkdir(parents=True)
         (run / "job.yaml").write_text(f"name: explosion\ntraining:\n  steps: {STEPS}\n")
-        rows = [{"step": step, "loss": loss(step), "grad_norm": 1.0, "gain_forward": 2.0 ** step, "gain_backward": 1.0}
+        rows = [{"step": step, "loss": loss(step), "grad_norm": 1.0, "gain_forward": 2.0 ** step, "gain_backward": 1.0,
+                 "gain_forward_by_sublayer": [1.0, 2.0, 3.0, 2.0 ** step], "off_diagonal_mass": 0.06, "validation_loss": loss(step)}
                 for step in range(1, steps + 1)]
         (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": ')
         return studies.Run(run, None)
@@ -57,16 +58,28 @@ class StudiesTest(unittest.TestCase):
         self.assertEqual([run.fate() for run in runs], ["dies", "dies"])
         self.assertEqual((runs[0].depth, runs[0].rate, runs[0].seed), ("48", "2e-2", "42"))
 
-    def test_tables_stand_for_whatever_is_there(self):
+    def test_tables_and_checks_are_of_what_is_there(self):
         for seed in (42, 43):
             self.add_run(f"hc-num-hidden-layers-48-lr-2e-2-s{seed}", falling)
         self.add_run("residual-num-hidden-layers-48-lr-2e-2-s42", lambda step: 5.5 if step > 50 else falling(step))
+        for kind in ("residual", "hc", "mhc"):
+            self.add_run(f"{kind}-s42", falling, study="deep-tiny")
+        for rate, loss in (("1e-3", 2.9), ("2e-3", 3.0)):
+            self.add_run(f"mhc-lr-{rate}-s42", lambda step, loss=loss: loss, study="rates")
+        text = self.folder / "text.bin"
+        text.write_bytes(bytes([1, 0, 2, 0, 3, 0, 4, 0]))
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            studies.show_explosion(studies.read_study(self.folder / "explosion")[0])
-        rows = said.getvalue().splitlines()[2:4]
-        self.assertEqual([row.split(" | ")[:7] for row in rows],
+            studies.main([str(self.folder), "--text", str(text)])
+        lines = said.getvalue().splitlines()
+        self.assertEqual([line.split(" | ")[:7] for line in lines if line.startswith("| 48 ")],
                          [["| 48", "2e-2", "residual", "1", "0", "0", "1"], ["| 48", "2e-2", "hc", "2", "2", "0", "0"]])
+        self.assertIn("| 50 | 1 | 2 | 3 | 1.1e+15 |", lines)
+        self.assertIn("| mhc | validation loss | 2.900 | 3.000 |", lines)
+        checks = [line for line in lines if line.startswith("- ")]
+        self.assertEqual([check.split(":")[0] for check in checks],
+                         ["- DOES NOT HOLD", "- DOES NOT HOLD", "- DOES NOT HOLD", "- holds", "- DOES NOT HOLD", "- holds", "- holds"])
+        self.assertIn("mhc at 2e-3 is 3.4 % above its best rate", checks[2])
 
 
 if __name__ == "__main__":
