@@ -2,12 +2,14 @@
 // all streams; tiles of 8 tokens lie in shared memory, where a lane's copies put what that lane
 // reads.
 //
-//   iteration i   dots of tile i                   dX'_i . x_j, dX'_i . y, g . x_j, x_i . x_j
-//                 sums of the warps, to the owner  in order of warps
-//                 tile i - 1 applied               dX, dy_below, and into registers dphi, dgamma
+//   iteration i   dots of tile i      dX'_i . x_j, dX'_i . y, g . x_j, x_i . x_j, left to the gatherer
+//                 tile i - 1 applied  dX, dy_below, and into registers dphi, dgamma
 //                 tile i + 2 starts to load
-//   one warp more finishes the tokens that this block owns: sums in order of blocks, back through
-//   norm, gates, mapping and r; what the tile needs goes to all blocks while they work on.
+//   meanwhile     the gatherer        sums of the warps, in their order, to the token's owner
+//                 the finisher        sums of the blocks, in their order; back through norm, gates,
+//                                     mapping and r; what Apply needs, to all blocks
+//
+// The warps wait for nobody but the finishers, a tile later.
 //
 //   dx_j = sum_i H_ij dX'_i + H_pre[j] du - norm x_j + dproducts phi^T
 //
@@ -24,50 +26,45 @@ namespace birkhoff::cuda {
 
 // N streams, kTiles of 8 columns.  kSinkhorn; else the identity, without logits.  kMerge: with
 // dy_below.
-template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry>
+template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry<kUsualWarps>>
 class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
  public:
   using Block = BackwardBlock<N, kTiles, Fixed>;
 
   __device__ SingleBackward(const SingleBackwardArgs& args, unsigned char* shared)
-      : Block(args, shared),
-        g_(thread_ % 32 / 4),
-        t_(thread_ % 4),
-        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
-        inside_(warp_ < geometry_.warps && channel_ < args.channels) {}
+      : Block(args, shared) {}
 
   __device__ void Run() {
-    const bool finishes = warp_ == geometry_.warps;
-    if (!finishes) {
+    const int service = Warp() - geometry_.warps;
+    if (service < 0) {
       for (int turn = 0; turn < 2; ++turn) {
-        if (turn < Turns()) Prefetch(turn);
+        if (turn < tiles_.Turns()) Prefetch(turn);
         CopyCommit();
       }
-    } else if (thread_ % 32 == 0) {
-      for (int i = 0; i < 4; ++i) ByteBarrierInit(Barriers() + i);
-      ByteBarriersReady();
+    } else if (service == 0 && Lane() == 0) {
+      this->InitBarriers();
     }
     LoadPhi();
     __syncthreads();
     ClusterBarrier();
-    if (finishes) {
-      BackwardFinisher<N, kTiles, kSinkhorn, Fixed>(args_, shared_).Run();
-    } else {
+    if (service < 0) {
       WorkAll();
+    } else if (service == 0) {
+      BackwardGatherer<N, kTiles, kMerge, Fixed>(args_, shared_).Run();
+    } else {
+      BackwardFinisher<N, kTiles, kSinkhorn, Fixed>(args_, shared_).Run();
     }
     ClusterBarrier();  // nobody leaves while others may send to it
   }
 
  private:
   using Block::args_;
-  using Block::Barriers;
-  using Block::Cluster;
   using Block::Coefficients;
+  using Block::CoefficientsCome;
   using Block::geometry_;
   using Block::GramOf;
+  using Block::InverseScale;
   using Block::kBelow;
-  using Block::kCoefficients;
-  using Block::kDots;
   using Block::kInverse;
   using Block::kOfG;
   using Block::kOfY;
@@ -75,20 +72,29 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kPacketHalves;
   using Block::kRes;
   using Block::kTile;
+  using Block::Lane;
   using Block::Packets;
   using Block::PacketsCome;
   using Block::Parts;
+  using Block::PartsFree;
+  using Block::PartsFull;
   using Block::rank_;
-  using Block::Received;
   using Block::shared_;
   using Block::sizes_;
   using Block::Stage;
-  using Block::SumsCome;
-  using Block::thread_;
-  using Block::Tile;
-  using Block::Turns;
-  using Block::warp_;
+  using Block::tiles_;
   using Block::YStage;
+
+  // Who a thread is, asked anew each time: what the compiler makes of it beforehand, for the whole
+  // loop, takes registers that dphi needs.
+  __device__ static int Thread() { return ThreadIndex(); }
+  __device__ static int Warp() { return Thread() / 32; }
+  __device__ static int G() { return Thread() % 32 / 4; }
+  __device__ static int T() { return Thread() % 4; }
+  __device__ int Channel() const {
+    return (rank_ * geometry_.warps + Warp()) * kWarpChannels + 8 * T();
+  }
+  __device__ bool Inside() const { return Channel() < args_.channels; }
 
   // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
   // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
@@ -96,21 +102,21 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // or to its q-th pair (PairOf).
   __device__ static int SlotOf(int token, int octet) { return 8 * octet + (token ^ (2 * octet)); }
   __device__ int Offset(int row) const {
-    return (row * sizes_.threads + warp_ * 32 + SlotOf(g_, t_)) * 16;
+    return (row * sizes_.threads + Warp() * 32 + SlotOf(G(), T())) * 16;
   }
   static constexpr int kRowX = N, kRowDnorm = 2 * N;
   // The pair of its 8 channels that a lane takes as its q-th.
-  __device__ int PairOf(int q) const { return q ^ t_; }
+  __device__ int PairOf(int q) const { return q ^ T(); }
   __device__ const float* Gamma() const {  // of this lane's 8 channels
-    return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + warp_ * kWarpChannels +
-           8 * t_;
+    return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + Warp() * kWarpChannels +
+           8 * T();
   }
 
   __device__ void Prefetch(int turn) const {
-    const int64_t token = int64_t{Tile(turn)} * kTile + g_;
-    const bool there = inside_ && token < args_.tokens;
+    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + G();
+    const bool there = Inside() && token < args_.tokens;
     const int64_t row = there ? token * args_.channels : 0;
-    const int channel = there ? channel_ : 0;
+    const int channel = there ? Channel() : 0;
     unsigned char* stage = Stage(turn);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
@@ -120,31 +126,6 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     }
     CopyAsync16(stage + Offset(kRowDnorm), args_.dnorm + row + channel, there);
     CopyAsync16(YStage(turn) + Offset(0), args_.y + row + channel, there);
-
-    // Pieces of 16 bytes at n = 4, else single numbers.
-    constexpr int kPiece = N == 4 ? 4 : 1, kPieces = kInverse / kPiece + 1;
-    float* to = Coefficients(turn);
-#pragma unroll 1
-    for (int i = thread_; i < kTile * kPieces; i += sizes_.threads) {
-      const int64_t t = int64_t{Tile(turn)} * kTile + i / kPieces;
-      const int k = i % kPieces * kPiece;
-      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
-      const bool valid = t < args_.tokens;
-      const int64_t from = valid ? t : 0;
-      const float* source = args_.coefficients + from * kCoefficients + (k < kRes ? k : k + N);
-      if (kMerge && k >= kBelow) {
-        source = args_.coefficients_below + from * kCoefficients + N + k - kBelow;
-      }
-      if (k == kInverse) {
-        CopyAsync4(at, args_.norm_inv_rms + from, valid);
-      } else if (kMerge || k < kBelow) {
-        if constexpr (N == 4) {
-          CopyAsync16(at, source, valid);
-        } else {
-          CopyAsync4(at, source, valid);
-        }
-      }
-    }
   }
 
   // phi^T as the tensor cores' operand b: lane 4g + t holds rows (columns of phi) 8r + 2t and the
@@ -163,11 +144,11 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       largest = fmaxf(largest, LargestOf(from, valid * args_.columns));
     }
     const float scale = BlockScale(largest, reinterpret_cast<float*>(shared_));
-    inverse_scale_ = 1.0f / scale;
+    if (threadIdx.x == 0) *InverseScale() = 1.0f / scale;
     uint32_t* words = reinterpret_cast<uint32_t*>(shared_ + 16);
     const int count = geometry_.warps * 4 * kWordsAtOnce * 32;
 #pragma unroll 8
-    for (int i = thread_; i < count; i += int(blockDim.x)) {
+    for (int i = Thread(); i < count; i += int(blockDim.x)) {
       const int lane = i / kVector % 32, block = i / kVector / 32;  // of kVector words a lane
       const int word = block % (kWordsAtOnce / kVector) * kVector + i % kVector;
       const int q = block / (kWordsAtOnce / kVector) % 4;
@@ -182,7 +163,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     }
     float* gamma = reinterpret_cast<float*>(shared_ + 16 + sizes_.phi);
 #pragma unroll 1
-    for (int i = thread_; i < width; i += int(blockDim.x)) {
+    for (int i = Thread(); i < width; i += int(blockDim.x)) {
       gamma[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
     }
   }
@@ -199,18 +180,19 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
 
   __device__ void WorkAll() const {
     Totals totals;
-    const int turns = Turns();
+    const int turns = tiles_.Turns();
 #pragma unroll 1
     for (int turn = 0; turn <= turns; ++turn) {
-      CopyWait<1>();
-      NamedBarrier(1, sizes_.threads);
+      CopyWait<1>();  // what a lane reads until the WarpBarrier it has copied itself
       if (turn < turns) {
+        if (turn > 0) MBarrierWait(PartsFree(), (turn - 1) % 2);
         Dots(turn);
-        NamedBarrier(1, sizes_.threads);
-        SendSums(turn);
+        WarpBarrier();
+        if (Lane() == 0) MBarrierArrive(PartsFull());
       }
       if (turn > 0) {
-        ByteBarrierWait(PacketsCome(turn - 1), (turn - 1) / 2 % 2);
+        MBarrierWait(CoefficientsCome(turn - 1), (turn - 1) / 2 % 2);
+        MBarrierWait(PacketsCome(turn - 1), (turn - 1) / 2 % 2);
         Apply(turn - 1, totals);
         WarpBarrier();
       }
@@ -224,7 +206,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // the diagonal counts.  The tensor cores take a lane's 8 channels in the order in which they lie.
   __device__ void Dots(int turn) const {
     const unsigned char* stage = Stage(turn);
-    float* to = Parts() + (warp_ * kTile + g_) * kDots;
+    float* to = Parts() + (Warp() * kTile + G()) * sizes_.dot_pitch;
     // dX'_i, two streams at a time, with every x_j and with y.
     uint32_t x[N][4], y[4];
 #pragma unroll
@@ -299,41 +281,23 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   }
   // Element (g, g) of both halves; its lane stores it.
   __device__ void StoreDiagonal(const float (&d)[4], float* upper, float* lower) const {
-    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
+    const bool mine = T() == G() / 2, odd = G() % 2 != 0;
     StoreIf(mine, upper, odd ? d[1] : d[0]);
     if (lower != upper) StoreIf(mine, lower, odd ? d[3] : d[2]);
   }
 
-  __device__ void SendSums(int turn) const {
-    constexpr int kPairs = kDots / 2;
-#pragma unroll 1
-    for (int i = thread_; i < kTile * kPairs; i += sizes_.threads) {
-      const int token = i / kPairs;
-      const float* from = Parts() + 2 * i;
-      float2 sum = *reinterpret_cast<const float2*>(from);
-#pragma unroll 4
-      for (int w = 1; w < geometry_.warps; ++w) {
-        const float2 more = *reinterpret_cast<const float2*>(from + w * kTile * kDots);
-        sum.x += more.x, sum.y += more.y;
-      }
-      float* to =
-          Received(turn) + (rank_ * sizes_.owned + token % sizes_.owned) * kDots + 2 * (i % kPairs);
-      Send8(to, token / sizes_.owned, sum.x, sum.y, SumsCome(turn));
-    }
-  }
-
   __device__ void Apply(int turn, Totals& totals) const {
     unsigned char* stage = Stage(turn);
-    const uint32_t* packet = Packets(turn) + g_ * sizes_.packet;
-    const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
+    const uint32_t* packet = Packets(turn) + G() * sizes_.packet;
+    const float* row = Coefficients(turn) + G() * sizes_.coefficient_pitch;
     uint32_t a[2 * kTiles];  // dproducts of this lane's columns: high and low of every 8
 #pragma unroll
     for (int r = 0; r < kTiles; ++r) {
-      a[2 * r] = packet[kPacketHalves + 4 * r + t_];
-      a[2 * r + 1] = packet[kPacketHalves + 4 * kTiles + 4 * r + t_];
+      a[2 * r] = packet[kPacketHalves + 4 * r + T()];
+      a[2 * r + 1] = packet[kPacketHalves + 4 * kTiles + 4 * r + T()];
     }
     const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
-    const float mean = floats[0], norm = floats[1], scale = floats[2] * inverse_scale_;
+    const float mean = floats[0], norm = floats[1], scale = floats[2] * *InverseScale();
     const float inverse = row[kInverse];
     float pre[N], scaled[N];  // H_pre, and over rms: u comes normalised
     LoadRow(row, pre);
@@ -415,7 +379,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
                              float (&sums)[N][2]) const {
     uint32_t b[kWordsAtOnce];
     const uint32_t* words = reinterpret_cast<const uint32_t*>(shared_ + 16) +
-                            (warp_ * 4 + q) * kWordsAtOnce * 32 + thread_ % 32 * kVector;
+                            (Warp() * 4 + q) * kWordsAtOnce * 32 + Lane() * kVector;
 #pragma unroll
     for (int k = 0; k < kWordsAtOnce; k += kVector) {
       if constexpr (kVector == 4) {
@@ -444,17 +408,17 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
 
   // dX and dy_below, from where Apply left them.
   __device__ void StoreRows(int turn) const {
-    const int64_t token = int64_t{Tile(turn)} * kTile + g_;
-    if (!inside_ || token >= args_.tokens) return;
+    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + G();
+    if (!Inside() || token >= args_.tokens) return;
     const unsigned char* stage = Stage(turn);
-    bf16* to = args_.dx + token * N * args_.channels + channel_;
+    bf16* to = args_.dx + token * N * args_.channels + Channel();
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       *reinterpret_cast<uint4*>(to + j * args_.channels) =
           *reinterpret_cast<const uint4*>(stage + Offset(j));
     }
     if constexpr (kMerge) {
-      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + channel_) =
+      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + Channel()) =
           *reinterpret_cast<const uint4*>(stage + Offset(kRowDnorm));
     }
   }
@@ -465,14 +429,14 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     uint32_t high[kTiles], low[kTiles];
 #pragma unroll
     for (int z = 0; z < kTiles; ++z) {
-      const uint32_t first = packets[2 * t_ * sizes_.packet + 8 * z + g_];
-      const uint32_t second = packets[(2 * t_ + 1) * sizes_.packet + 8 * z + g_];
+      const uint32_t first = packets[2 * T() * sizes_.packet + 8 * z + G()];
+      const uint32_t second = packets[(2 * T() + 1) * sizes_.packet + 8 * z + G()];
       high[z] = (first & 0xffffu) | second << 16;
       low[z] = first >> 16 | (second & 0xffff0000u);
     }
-    const int lane = thread_ % 32;
+    const int lane = Lane();
     const unsigned char* x =
-        Stage(turn) + (kRowX * sizes_.threads + warp_ * 32 + SlotOf(lane % 8, lane / 8)) * 16;
+        Stage(turn) + (kRowX * sizes_.threads + Warp() * 32 + SlotOf(lane % 8, lane / 8)) * 16;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       uint32_t words[4];
@@ -489,10 +453,10 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   }
 
   __device__ void StoreTotals(const Totals& totals) const {
-    const int first = (rank_ * geometry_.warps + warp_) * kWarpChannels;
+    const int first = (rank_ * geometry_.warps + Warp()) * kWarpChannels;
     // dphi, where a lane's numbers of the tensor cores belong.
     float* phi =
-        args_.projection_partials + int64_t{Cluster()} * N * args_.channels * args_.columns;
+        args_.projection_partials + int64_t{tiles_.Cluster()} * N * args_.channels * args_.columns;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
 #pragma unroll
@@ -501,7 +465,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
         for (int z = 0; z < kTiles; ++z) {
 #pragma unroll
           for (int k = 0; k < 4; ++k) {
-            const int c = first + 16 * p + g_ + k / 2 * 8, column = 8 * z + 2 * t_ + k % 2;
+            const int c = first + 16 * p + G() + k / 2 * 8, column = 8 * z + 2 * T() + k % 2;
             if (c >= args_.channels || column >= args_.columns) continue;
             phi[(int64_t{j} * args_.channels + c) * args_.columns + column] =
                 totals.phi[j][p][z][k];
@@ -516,16 +480,12 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       sum += ShuffleXor(sum, 4);
       sum += ShuffleXor(sum, 8);
       sum += ShuffleXor(sum, 16);
-      if (g_ == 0 && inside_) {
-        args_.gamma_partials[int64_t{Cluster()} * args_.channels + channel_ + 2 * PairOf(k / 2) +
-                             k % 2] = sum;
+      if (G() == 0 && Inside()) {
+        args_.gamma_partials[int64_t{tiles_.Cluster()} * args_.channels + Channel() +
+                             2 * PairOf(k / 2) + k % 2] = sum;
       }
     }
   }
-
-  const int g_, t_, channel_;
-  const bool inside_;
-  float inverse_scale_ = 1.0f;
 };
 
 }  // namespace birkhoff::cuda
