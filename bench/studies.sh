@@ -33,7 +33,8 @@ study() {
   shift
   [ "$left" -gt 0 ] || return "$stopped"
   timeout --foreground --preserve-status "$left" \
-    "$programs/birkhoff" compare "$@" "${one_rank[@]}" --workers "$jobs" --out "$out/$name" >>"$out/$name.log" 2>&1
+    "$programs/birkhoff" compare "$@" "${one_rank[@]}" --workers "$jobs" --threads 1 \
+    --out "$out/$name" >>"$out/$name.log" 2>&1
 }
 
 # A failure outranks a stop.

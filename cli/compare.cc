@@ -27,6 +27,7 @@ struct CompareOptions {
   int num_seeds = 1;
   std::vector<std::string> sweeps;
   int num_workers = 0;  // 0: as many as there are cores
+  int threads = 0;      // of each; 0: the cores over them
   bool fresh = false;
   ReportOutput report;  // but for its path
   std::string out;
@@ -128,8 +129,11 @@ absl::Status Train(const CompareOptions& options, const Program& program,
   PosixDisk disk;
   ShutdownSignals signals;
   RETURN_IF_ERROR(disk.CreateDirectories(options.out));
-  ComparisonRun run({program.console.program_directory + "/birkhoff-worker", options.out,
-                     NumWorkers(options, *result), options.fresh},
+  ComparisonRun run({.worker_program = program.console.program_directory + "/birkhoff-worker",
+                     .directory = options.out,
+                     .num_workers = NumWorkers(options, *result),
+                     .threads = options.threads,
+                     .fresh = options.fresh},
                     clock, disk, signals, program.console);
   return run.Run(&result->runs);
 }
@@ -207,6 +211,9 @@ void AddCompare(CLI::App& verb, Program& program) {
   verb.add_option("--workers", options->num_workers,
                   "Local workers: so many ranks run at once; 0: as many as there are cores")
       ->check(CLI::Range(0, 1024));
+  verb.add_option("--threads", options->threads,
+                  "Of each worker on the CPU; default the cores over the workers")
+      ->check(CLI::Range(1, 1024));
   verb.add_option("--out", options->out, "Output directory; runs/NAME-compare where not given");
   verb.add_flag("--fresh", options->fresh, "Start over: forget what the directory holds");
   verb.add_option("--pictures", options->report.pictures,
