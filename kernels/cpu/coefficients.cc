@@ -142,12 +142,18 @@ void MhcTokenBackward(const BoundaryShape& shape, const T* alpha, const T* logit
   const T inverse = logits[dynamic];
   T through_norm = 0;
   for (int64_t k = 0; k < columns; ++k) sums.bias[k] += double(dgates[k]);
-  for (int64_t k = 0; k < dynamic; ++k) {
-    const int part = PartOf(n, k);
-    sums.alpha[part] += double(dgates[k]) * double(logits[k]);
-    const T dlogit = alpha[part] * dgates[k];
-    through_norm += dlogit * logits[k];
-    dproducts[k] = dlogit * inverse;
+  const int64_t ends[] = {std::min<int64_t>(n, dynamic), std::min<int64_t>(2 * n, dynamic),
+                          dynamic};
+  int64_t k = 0;
+  for (int part = 0; part < 3; ++part) {
+    double sum = sums.alpha[part];
+    for (; k < ends[part]; ++k) {
+      sum += double(dgates[k]) * double(logits[k]);
+      const T dlogit = alpha[part] * dgates[k];
+      through_norm += dlogit * logits[k];
+      dproducts[k] = dlogit * inverse;
+    }
+    sums.alpha[part] = sum;
   }
   const T factor = inverse * inverse * through_norm / T(n * shape.channels);
   std::fill_n(norm, n, factor);

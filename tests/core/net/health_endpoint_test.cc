@@ -34,7 +34,7 @@ class HealthEndpointTest : public ::testing::Test {
     return false;
   }
 
-  const SystemClock clock_;
+  const SystemClock clock_ = {};
   Health health_{clock_};
   std::unique_ptr<HealthEndpoint> endpoint_;
 };
