@@ -42,10 +42,11 @@ absl::Status CheckAllowedPaths(const std::vector<std::string>& directories,
                                const Assignment& assignment) {
   if (directories.empty()) return absl::OkStatus();
   std::vector<std::string> outside;
-  for (const auto& [field, path] : PathsOf(assignment)) {
-    const bool allowed = std::ranges::any_of(
-        directories, [&](const std::string& directory) { return LiesWithin(path, directory); });
-    if (!allowed) outside.push_back(absl::StrCat(field, ": ", path));
+  for (const Touched& touched : PathsOf(assignment)) {
+    const bool allowed = std::ranges::any_of(directories, [&](const std::string& directory) {
+      return LiesWithin(touched.second, directory);
+    });
+    if (!allowed) outside.push_back(absl::StrCat(touched.first, ": ", touched.second));
   }
   if (outside.empty()) return absl::OkStatus();
   constexpr size_t kMost = 2048;  // bytes in one message

@@ -196,7 +196,7 @@ TEST_F(ServiceTest, SubmitCarriesWhatTheJobBeginsWith) {
   for (int i = 0; i < 2; ++i) {
     const std::string name = "workers/w" + std::to_string(i);
     Hello hello;
-    hello.resources = {name, "cpu", int64_t{8} << 30, 0.0, ""};
+    hello.resources = {.name = name, .device = "cpu", .memory_bytes = int64_t{8} << 30};
     ASSERT_TRUE(daemon_->coordinator().Handle({name, 1, hello}, &links[i]).ok());
   }
   ASSERT_EQ(
@@ -255,7 +255,10 @@ TEST_F(ServiceTest, WorkersShowsThoseThatHaveRegistered) {
     void Send(CoordinatorMessage) override {}
   } link;
   Hello hello;
-  hello.resources = {"workers/w0", "cpu", int64_t{8} << 30, 0.0, "two cores, oneDNN 2.6"};
+  hello.resources = {.name = "workers/w0",
+                     .device = "cpu",
+                     .memory_bytes = int64_t{8} << 30,
+                     .description = "two cores, oneDNN 2.6"};
   hello.address = "10.0.0.7";
   ASSERT_TRUE(daemon_->coordinator().Handle({"workers/w0", 1, hello}, &link).ok());
   EXPECT_THAT(Run({"workers"}).out,

@@ -345,7 +345,7 @@ void SimCluster::CutNetwork(int number, bool to_coordinator, bool to_agent, absl
   Trace(absl::StrCat("nothing passes", to_coordinator ? " from " : "", to_agent ? " to " : " ",
                      worker.name, " for ", absl::FormatDuration(lasts)));
   // A ping needs both ways.
-  loop_.After(kKeepalive, [this, number, until, connection = worker.connection] {
+  loop_.After(kKeepalive, [this, until, connection = worker.connection] {
     if (loop_.Now() < until) Cut(connection, Ending::kCut);
   });
 }
