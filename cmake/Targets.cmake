@@ -92,15 +92,20 @@ function(birkhoff_test name)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
     ENVIRONMENT "OPENBLAS_NUM_THREADS=1;BIRKHOFF_BIN=${CMAKE_BINARY_DIR}/bin;${sanitizer_options};${arg_ENVIRONMENT}")
-  # What CI runs under sanitizers, and what tests/gpu.sh carries to a GPU, has one target each that
+  # What CI runs under sanitizers and without optimisation, and what tests/gpu.sh carries to a GPU, has one target each that
   # builds just those tests.
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE folder)
   if(folder MATCHES "^tests/(core|coordinator|kernels)" AND NOT "long" IN_LIST arg_LABELS
      AND NOT "gpu" IN_LIST arg_LABELS AND NOT "fibers" IN_LIST arg_LABELS)
     set_property(TEST ${name} APPEND PROPERTY LABELS sanitized)
   endif()
+  # Of the pure rooms and their neighbours, those that need neither the worker nor much time.
+  if(folder MATCHES "^tests/(core|coordinator)" AND NOT "long" IN_LIST arg_LABELS AND arg_TIMEOUT EQUAL default_timeout
+     AND NOT arg_DEPENDS MATCHES "birkhoff_testing")
+    set_property(TEST ${name} APPEND PROPERTY LABELS debug)
+  endif()
   get_property(labels TEST ${name} PROPERTY LABELS)
-  foreach(label IN ITEMS sanitized threads gpu device)
+  foreach(label IN ITEMS sanitized threads gpu device debug)
     if(NOT label IN_LIST labels)
       continue()
     endif()

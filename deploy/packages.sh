@@ -22,7 +22,7 @@ TEST_PACKAGES=(python3 python3-grpcio python3-protobuf python3-yaml)
 # On top, for the GPU backend: what deploy/cuda.sh fetches with.
 GPU_PACKAGES=(python3-pip)
 # On top, for .ci/run.
-DEVELOPER_PACKAGES=(clang-format clang-tidy git shellcheck buildah python3-venv "${GPU_PACKAGES[@]}")
+DEVELOPER_PACKAGES=(clang clang-format clang-tidy git shellcheck buildah python3-venv "${GPU_PACKAGES[@]}")
 
 missing_packages() {
   local package
