@@ -30,7 +30,7 @@ absl::Status LocalRun::StartAll() {
   ASSIGN_OR_RETURN(
       service_, LocalService::Start({options_.worker_program, options_.output_directory + "/logs",
                                      NeededDevice(options_.spec), NumRanks(options_.spec),
-                                     options_.threads, options_.page_listen},
+                                     options_.threads, options_.graphs, options_.page_listen},
                                     clock_));
   SubmitRequest request;
   request.spec = options_.spec;

@@ -22,6 +22,7 @@ struct RunOptions {
   SpecFile file;
   std::string out;
   int threads = 0;
+  bool graphs = true;
   Beginning beginning;
   bool page = false;
 };
@@ -91,8 +92,8 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
   LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
-                options.threads, beginning.fresh, beginning.changes, beginning.init_from,
-                options.page ? kPageListen : ""},
+                options.threads, options.graphs, beginning.fresh, beginning.changes,
+                beginning.init_from, options.page ? kPageListen : ""},
                clock, signals, view);
   return run.Run();
 }
@@ -128,6 +129,8 @@ void AddRun(CLI::App& verb, Program& program) {
   verb.add_option("--threads", options->threads,
                   "Of each worker on the CPU; default the cores over the workers")
       ->check(CLI::Range(1, 1024));
+  verb.add_flag("!--no-graphs", options->graphs,
+                "Launch every kernel of each step on a GPU, where default is one graph of them");
   AddBeginningFlags(verb, &options->beginning);
   verb.add_flag("--page", options->page,
                 "Serve a page with live charts while it runs; its address is said");

@@ -1,5 +1,5 @@
 // birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD DEVICE
-// THREADS` is the rank process that it starts for every attempt.
+// THREADS GRAPHS` is the rank process that it starts for every attempt.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -47,9 +47,10 @@ int ListDevices() {
 }
 
 int Main(int argc, char** argv) {
-  if (argc == 5 && std::string(argv[1]) == "rank") {
+  if (argc == 6 && std::string(argv[1]) == "rank") {
+    const RankOptions rank = {argv[3], std::atoi(argv[4]), std::atoi(argv[5]) != 0};
     // At once, without destructors: threads of the transport may still run.
-    std::_Exit(static_cast<int>(RunRankProcess(std::atoi(argv[2]), argv[3], std::atoi(argv[4]))));
+    std::_Exit(static_cast<int>(RunRankProcess(std::atoi(argv[2]), rank)));
   }
   // One thread per product: sums in one order, and no fight for cores between ranks, which inherit
   // it.  Here, where there is but one thread.
@@ -71,9 +72,13 @@ int Main(int argc, char** argv) {
                  "leads to the coordinator")
       ->envname("POD_IP");
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
-  app.add_option("--threads", options.threads, "of a rank on the CPU; they change no bit")
+  app.add_option("--threads", options.rank.threads, "of a rank on the CPU; they change no bit")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_flag(
+      "!--no-graphs", options.rank.graphs,
+      "launch every kernel of each step on a GPU; default a step is replayed as one graph, "
+      "with the same bits");
   app.add_option("--memory-bytes", memory_bytes,
                  "memory of the CPU that this worker may use; default all of the machine's")
       ->check(CLI::Range(0.0, 1e18));
@@ -113,7 +118,7 @@ int Main(int argc, char** argv) {
   if (address.empty()) address = OwnAddressTowards(coordinator).value_or(HostName());
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
-  options.device = local->name;
+  options.rank.device = local->name;
   options.allowed_paths = std::move(allowed_paths);
   options.agent.resources = std::move(local->resources);
   options.agent.resources.name = full_name;

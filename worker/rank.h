@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
@@ -35,6 +37,8 @@ class Rank {
     RankListener* listener = nullptr;
     double peak_flops = 0.0;       // of the device, in the plan's precision; 0: not known, no MFU
     Activity* activity = nullptr;  // null: nobody looks
+    bool graphs = true;            // steps may be replayed as graphs; the bits are the same
+    std::function<void(const std::string& line)> log;  // null: nobody reads
   };
   // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport
   // says.

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "core/base/exit_status.h"
 #include "core/base/guarded.h"
+#include "core/base/log.h"
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
 #include "worker/activity.h"
@@ -153,7 +155,7 @@ absl::StatusOr<End> Train(Supervised& supervised, Rank& rank) {
   return End{ExitCode::kDone, "all steps are done"};
 }
 
-absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name, int threads) {
+absl::StatusOr<End> Run(Supervised& supervised, const RankOptions& rank_options) {
   ASSIGN_OR_RETURN(const Assignment assignment, supervised.ReadAssignment());
   Activity& activity = supervised.activity();
   activity.Begin("joins its peers", OthersOf(assignment));
@@ -164,16 +166,21 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name, 
   options.address = assignment.peer_address;
   ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
                    ConnectGloo(assignment.plan, supervised, options));
-  activity.Begin(absl::StrCat("opens device ", device_name));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenLocalDevice(device_name, threads));
+  activity.Begin(absl::StrCat("opens device ", rank_options.device));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device,
+                   OpenLocalDevice(rank_options.device, rank_options.threads));
   PosixDisk files;
   const std::unique_ptr<Disk> disk = WatchDisk(files, activity);
   const std::unique_ptr<Transport> watched = WatchTransport(*transport, activity);
   SystemClock clock;
+  const auto log = [&clock](const std::string& line) {
+    std::fprintf(stderr, "%s\n", LogLine(clock.WallTime(), line).c_str());
+  };
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Rank> rank,
       Rank::Create(assignment, {device.get(), watched.get(), disk.get(), &clock, &supervised,
-                                PeakFlopsOf(device_name, assignment.plan.precision), &activity}));
+                                PeakFlopsOf(rank_options.device, assignment.plan.precision),
+                                &activity, rank_options.graphs, log}));
   const absl::StatusOr<End> end = Train(supervised, *rank);
   activity.Begin("waits until all ranks are done", OthersOf(assignment));  // ~Transport
   return end;
@@ -181,11 +188,10 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name, 
 
 }  // namespace
 
-ExitCode RunRankProcess(int fd, const std::string& device, int threads) {
+ExitCode RunRankProcess(int fd, const RankOptions& options) {
   // Never destroyed: the listening thread uses it until the process ends.
   auto* supervised = new Supervised(fd);
-  const absl::StatusOr<End> end =
-      Guarded("rank", [&] { return Run(*supervised, device, threads); });
+  const absl::StatusOr<End> end = Guarded("rank", [&] { return Run(*supervised, options); });
   RankExited exited;
   exited.code = end.ok() ? end->code : ExitCodeOf(end.status());
   exited.reason = end.ok() ? end->reason : std::string(end.status().message());

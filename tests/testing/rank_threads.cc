@@ -154,9 +154,14 @@ class Attempt {
     const std::unique_ptr<Device> device =
         options_.make_device ? options_.make_device(rank, transport) : NewTestDevice();
     Listener listener(*this);
-    ASSIGN_OR_RETURN(const std::unique_ptr<Rank> self,
-                     Rank::Create(assignment, {device.get(), &transport, options_.disk, &clock_,
-                                               &listener, options_.peak_flops}));
+    const auto log = [this](const std::string& line) {
+      absl::MutexLock lock(&mutex_);
+      result_.log.push_back(line);
+    };
+    ASSIGN_OR_RETURN(
+        const std::unique_ptr<Rank> self,
+        Rank::Create(assignment, {device.get(), &transport, options_.disk, &clock_, &listener,
+                                  options_.peak_flops, nullptr, options_.graphs, log}));
     if (rank == 0) SetRankZero(self.get());
     const absl::Status status = Steps(rank, transport, *self);
     if (rank == 0) SetRankZero(nullptr);
