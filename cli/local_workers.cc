@@ -166,6 +166,7 @@ absl::Status LocalWorkers::Start() {
                                         "--threads",
                                         absl::StrCat(options_.threads)};
     if (!options_.graphs) command.push_back("--no-graphs");
+    if (!options_.card.empty()) command.insert(command.end(), {"--card", options_.card});
     workers_.push_back({ChildProcess(command, log), log, clock_.Now(), 0});
   }
   for (Worker& worker : workers_) RETURN_IF_ERROR(Restart(&worker));

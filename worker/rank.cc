@@ -157,7 +157,8 @@ class TrainingRank final : public Rank, private StepHooks {
     ASSIGN_OR_RETURN(store_, ParameterStore::Create(plan(), rank_, replica_, spec(), *env_.device));
     ASSIGN_OR_RETURN(state_, StepState::Create(spec().model, assignment_.world_size, *env_.device,
                                                steps_in_flight_));
-    ASSIGN_OR_RETURN(model_, BuildRankModel(plan(), rank_, spec(), *store_, *state_, *env_.device));
+    ASSIGN_OR_RETURN(model_, BuildRankModel(plan(), rank_, spec(), *store_, *state_, *env_.device,
+                                            env_.products));
     return AllocateImages();
   }
 

@@ -13,6 +13,7 @@
 #include "core/base/disk.h"
 #include "core/plan/messages.h"
 #include "kernels/device.h"
+#include "kernels/gemm_choices.h"
 #include "worker/activity.h"
 #include "worker/transport.h"
 
@@ -38,7 +39,8 @@ class Rank {
     double peak_flops = 0.0;       // of the device, in the plan's precision; 0: not known, no MFU
     Activity* activity = nullptr;  // null: nobody looks
     bool graphs = true;            // steps may be replayed as graphs; the bits are the same
-    std::function<void(const std::string& line)> log;  // null: nobody reads
+    GemmChoices products = {};     // what a GPU's products compute with (kernels/backend.h)
+    std::function<void(const std::string& line)> log = nullptr;  // null: nobody reads
   };
   // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport
   // says.

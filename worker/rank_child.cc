@@ -50,9 +50,9 @@ absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& p
   auto pipe = std::make_unique<FramePipe>(sockets.ours);
   std::string fd = absl::StrCat(sockets.childs), path = program, verb = "rank";
   std::string device = options.device, threads = absl::StrCat(options.threads);
-  std::string graphs = absl::StrCat(options.graphs);
-  char* argv[] = {path.data(),    verb.data(),   fd.data(), device.data(),
-                  threads.data(), graphs.data(), nullptr};
+  std::string graphs = absl::StrCat(options.graphs), card = options.card;
+  char* argv[] = {path.data(),    verb.data(),   fd.data(),   device.data(),
+                  threads.data(), graphs.data(), card.data(), nullptr};
   const pid_t parent = ::getpid(), pid = ::fork();
   if (pid == 0) BecomeRank(argv, parent);
   ::close(sockets.childs);

@@ -21,6 +21,7 @@
 #include "core/base/log.h"
 #include "core/base/status_macros.h"
 #include "core/net/wire.h"
+#include "kernels/gemm_choices.h"
 #include "worker/activity.h"
 #include "worker/frame_pipe.h"
 #include "worker/local_device.h"
@@ -155,6 +156,15 @@ absl::StatusOr<End> Train(Supervised& supervised, Rank& rank) {
   return End{ExitCode::kDone, "all steps are done"};
 }
 
+// A rank computes with what the file says as it starts.
+absl::StatusOr<GemmChoices> ReadProducts(Disk& disk, const std::string& card) {
+  if (card.empty()) return GemmChoices();
+  ASSIGN_OR_RETURN(const std::string text, disk.Read(card));
+  const absl::StatusOr<GemmChoices> products = GemmChoicesFromText(text);
+  if (products.ok()) return products;
+  return absl::InvalidArgumentError(absl::StrCat(card, ": ", products.status().message()));
+}
+
 absl::StatusOr<End> Run(Supervised& supervised, const RankOptions& rank_options) {
   ASSIGN_OR_RETURN(const Assignment assignment, supervised.ReadAssignment());
   Activity& activity = supervised.activity();
@@ -173,6 +183,7 @@ absl::StatusOr<End> Run(Supervised& supervised, const RankOptions& rank_options)
   const std::unique_ptr<Disk> disk = WatchDisk(files, activity);
   const std::unique_ptr<Transport> watched = WatchTransport(*transport, activity);
   SystemClock clock;
+  ASSIGN_OR_RETURN(GemmChoices products, ReadProducts(files, rank_options.card));
   const auto log = [&clock](const std::string& line) {
     std::fprintf(stderr, "%s\n", LogLine(clock.WallTime(), line).c_str());
   };
@@ -180,7 +191,7 @@ absl::StatusOr<End> Run(Supervised& supervised, const RankOptions& rank_options)
       const std::unique_ptr<Rank> rank,
       Rank::Create(assignment, {device.get(), watched.get(), disk.get(), &clock, &supervised,
                                 PeakFlopsOf(rank_options.device, assignment.plan.precision),
-                                &activity, rank_options.graphs, log}));
+                                &activity, rank_options.graphs, std::move(products), log}));
   const absl::StatusOr<End> end = Train(supervised, *rank);
   activity.Begin("waits until all ranks are done", OthersOf(assignment));  // ~Transport
   return end;

@@ -12,6 +12,7 @@ struct RankOptions {
   std::string device;  // as FindLocalDevice names it
   int threads = 1;     // on the CPU (kernels/device.h)
   bool graphs = true;  // replays steps as graphs, where it can (Rank::Environment)
+  std::string card;    // file with the algorithms of its products; empty: none
 };
 
 // Owns `fd`, one end of a socket pair.  The last frame it writes is a RankExited that says why it

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/spec/card_rates.h"
+
 namespace birkhoff {
 
 struct WorkerResources {
@@ -24,6 +26,7 @@ bool IsWorkerName(std::string_view name);
 
 struct ClusterSpec {
   std::vector<WorkerResources> workers;
+  std::optional<CardRates> card = {};  // what was measured on cards as these workers have
   // Modelled cost until something is measured; absent: what cost_model.cc has for the processor.
   std::optional<double> flops_per_second = {};
   std::optional<double> link_bytes_per_second = {};

@@ -31,8 +31,9 @@ struct RunOptions {
   std::string transport = "local";  // local | gloo
   int attempt = 1;
   bool fresh = false;
-  bool graphs = true;       // Rank::Environment
-  double peak_flops = 0.0;  // of each rank's device; 0: not known
+  bool graphs = true;         // Rank::Environment
+  GemmChoices products = {};  // Rank::Environment
+  double peak_flops = 0.0;    // of each rank's device; 0: not known
   // Falsifies what the ranks are told.
   std::function<void(Assignment& assignment)> change_assignment;
   // Before every step of every rank, with the number of steps it has finished in this attempt.
