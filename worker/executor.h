@@ -58,7 +58,7 @@ class Executor {
     int steps_in_flight = 1;    // train programs that may be enqueued at a time
     bool poison = kDebugBuild;  // fill freed buffers with NaN, so that a use after free shows
     bool graphs = false;        // replay steps as graphs, where the device can
-    std::function<void(const std::string& line)> log;  // null: nobody reads
+    std::function<void(const std::string& line)> log = nullptr;  // nobody reads
   };
   static absl::StatusOr<std::unique_ptr<Executor>> Create(const Parts& parts);
   virtual ~Executor() = default;

@@ -25,6 +25,8 @@ class MeteredBackend final : public Backend<T> {
   void Clear() { calls_.clear(); }
   // Of the calls that follow.
   void SetPhase(StepPhase phase) { phase_ = phase; }
+  // Passes calls on without a mark, or with one again.
+  void Pause(bool paused) { paused_ = paused; }
   // What stands in the stream and is no kernel of a backend: none of the next call's time.
   void Mark(Stream& stream) { Note(stream, "", ""); }
   // The calls, in their order.  The stream must have passed them.
@@ -140,6 +142,7 @@ class MeteredBackend final : public Backend<T> {
   }
 
   void Note(Stream& stream, const char* kernel, std::string shape) {
+    if (paused_) return;
     if (events_.size() == calls_.size()) events_.push_back(device_.NewEvent());
     stream.Record(*events_[calls_.size()]);
     calls_.push_back({phase_, kernel, std::move(shape), 0});
@@ -152,6 +155,7 @@ class MeteredBackend final : public Backend<T> {
   Backend<T>& inner_;
   Device& device_;
   StepPhase phase_ = StepPhase::kNone;
+  bool paused_ = false;
   std::vector<KernelTime> calls_;
   std::vector<std::unique_ptr<Event>> events_;  // behind each call
 };

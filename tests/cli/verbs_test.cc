@@ -89,7 +89,8 @@ TEST(PlanTest, PrintsPartitionMemoryAndGrid) {
 
 // What was measured takes the place of the model, and where nothing was it is said.
 TEST(PlanTest, PredictsWithACardFile) {
-  const std::string path = ::testing::TempDir() + "/verbs.card";
+  const testing::TemporaryDirectory directory;
+  const std::string path = directory / "verbs.card";
   const std::vector<std::string> words = {
       "plan",   "configs/tiny.yaml",
       "--card", path,
