@@ -32,10 +32,10 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   using Block = BackwardBlock<N, kTiles, Fixed>;
 
   __device__ SingleBackward(const SingleBackwardArgs& args, unsigned char* shared)
-      : Block(args, shared) {}
+      : SingleBackward(Block(args, shared)) {}
 
   __device__ void Run() {
-    const int service = Warp() - geometry_.warps;
+    const int service = warp_ - geometry_.warps;
     if (service < 0) {
       for (int turn = 0; turn < 2; ++turn) {
         if (turn < tiles_.Turns()) Prefetch(turn);
@@ -58,6 +58,15 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   }
 
  private:
+  __device__ explicit SingleBackward(const Block& block)
+      : Block(block),
+        thread_(ThreadIndex()),
+        warp_(thread_ / 32),
+        g_(thread_ % 32 / 4),
+        t_(thread_ % 4),
+        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
+        inside_(warp_ < geometry_.warps && channel_ < args_.channels) {}
+
   using Block::args_;
   using Block::Coefficients;
   using Block::CoefficientsCome;
@@ -85,16 +94,11 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   using Block::tiles_;
   using Block::YStage;
 
-  // Who a thread is, asked anew each time: what the compiler makes of it beforehand, for the whole
-  // loop, takes registers that dphi needs.
-  __device__ static int Thread() { return ThreadIndex(); }
-  __device__ static int Warp() { return Thread() / 32; }
-  __device__ static int G() { return Thread() % 32 / 4; }
-  __device__ static int T() { return Thread() % 4; }
-  __device__ int Channel() const {
-    return (rank_ * geometry_.warps + Warp()) * kWarpChannels + 8 * T();
+  // The same thread, asked anew who it is: what the compiler makes of that beforehand, for the whole
+  // loop, would take registers that dphi needs.
+  __device__ SingleBackward Anew() const {
+    return SingleBackward(static_cast<const Block&>(*this));
   }
-  __device__ bool Inside() const { return Channel() < args_.channels; }
 
   // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
   // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
@@ -102,21 +106,21 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // or to its q-th pair (PairOf).
   __device__ static int SlotOf(int token, int octet) { return 8 * octet + (token ^ (2 * octet)); }
   __device__ int Offset(int row) const {
-    return (row * sizes_.threads + Warp() * 32 + SlotOf(G(), T())) * 16;
+    return (row * sizes_.threads + warp_ * 32 + SlotOf(g_, t_)) * 16;
   }
   static constexpr int kRowX = N, kRowDnorm = 2 * N;
   // The pair of its 8 channels that a lane takes as its q-th.
-  __device__ int PairOf(int q) const { return q ^ T(); }
+  __device__ int PairOf(int q) const { return q ^ t_; }
   __device__ const float* Gamma() const {  // of this lane's 8 channels
-    return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + Warp() * kWarpChannels +
-           8 * T();
+    return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + warp_ * kWarpChannels +
+           8 * t_;
   }
 
   __device__ void Prefetch(int turn) const {
-    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + G();
-    const bool there = Inside() && token < args_.tokens;
+    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_;
+    const bool there = inside_ && token < args_.tokens;
     const int64_t row = there ? token * args_.channels : 0;
-    const int channel = there ? Channel() : 0;
+    const int channel = there ? channel_ : 0;
     unsigned char* stage = Stage(turn);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
@@ -133,7 +137,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // q-th pair of channels that the lane that gets them takes (PairOf).  Words in the order (q,
   // stream, r), kVector of them together.  Behind it gamma.
   static constexpr int kWordsAtOnce = N * kTiles;  // of one q
-  static constexpr int kVector = kWordsAtOnce % 4 == 0 ? 4 : 1;
+  static constexpr int kVector = kWordsAtOnce % 2 == 0 ? 2 : 1;
   __device__ void LoadPhi() {
     const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
     const int valid = args_.channels - first < width ? args_.channels - first : width;
@@ -148,7 +152,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     uint32_t* words = reinterpret_cast<uint32_t*>(shared_ + 16);
     const int count = geometry_.warps * 4 * kWordsAtOnce * 32;
 #pragma unroll 8
-    for (int i = Thread(); i < count; i += int(blockDim.x)) {
+    for (int i = thread_; i < count; i += int(blockDim.x)) {
       const int lane = i / kVector % 32, block = i / kVector / 32;  // of kVector words a lane
       const int word = block % (kWordsAtOnce / kVector) * kVector + i % kVector;
       const int q = block / (kWordsAtOnce / kVector) % 4;
@@ -163,7 +167,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     }
     float* gamma = reinterpret_cast<float*>(shared_ + 16 + sizes_.phi);
 #pragma unroll 1
-    for (int i = Thread(); i < width; i += int(blockDim.x)) {
+    for (int i = thread_; i < width; i += int(blockDim.x)) {
       gamma[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
     }
   }
@@ -186,17 +190,17 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       CopyWait<1>();  // what a lane reads until the WarpBarrier it has copied itself
       if (turn < turns) {
         if (turn > 0) MBarrierWait(PartsFree(), (turn - 1) % 2);
-        Dots(turn);
+        Anew().Dots(turn);
         WarpBarrier();
         if (Lane() == 0) MBarrierArrive(PartsFull());
       }
       if (turn > 0) {
         MBarrierWait(CoefficientsCome(turn - 1), (turn - 1) / 2 % 2);
         MBarrierWait(PacketsCome(turn - 1), (turn - 1) / 2 % 2);
-        Apply(turn - 1, totals);
+        Anew().Apply(turn - 1, totals);
         WarpBarrier();
       }
-      if (turn + 2 < turns) Prefetch(turn + 2);
+      if (turn + 2 < turns) Anew().Prefetch(turn + 2);
       CopyCommit();
     }
     StoreTotals(totals);
@@ -206,7 +210,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // the diagonal counts.  The tensor cores take a lane's 8 channels in the order in which they lie.
   __device__ void Dots(int turn) const {
     const unsigned char* stage = Stage(turn);
-    float* to = Parts() + (Warp() * kTile + G()) * sizes_.dot_pitch;
+    float* to = Parts() + (warp_ * kTile + g_) * sizes_.dot_pitch;
     // dX'_i, two streams at a time, with every x_j and with y.
     uint32_t x[N][4], y[4];
 #pragma unroll
@@ -281,28 +285,26 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   }
   // Element (g, g) of both halves; its lane stores it.
   __device__ void StoreDiagonal(const float (&d)[4], float* upper, float* lower) const {
-    const bool mine = T() == G() / 2, odd = G() % 2 != 0;
+    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
     StoreIf(mine, upper, odd ? d[1] : d[0]);
     if (lower != upper) StoreIf(mine, lower, odd ? d[3] : d[2]);
   }
 
   __device__ void Apply(int turn, Totals& totals) const {
     unsigned char* stage = Stage(turn);
-    const uint32_t* packet = Packets(turn) + G() * sizes_.packet;
-    const float* row = Coefficients(turn) + G() * sizes_.coefficient_pitch;
+    const uint32_t* packet = Packets(turn) + g_ * sizes_.packet;
+    const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
     uint32_t a[2 * kTiles];  // dproducts of this lane's columns: high and low of every 8
 #pragma unroll
     for (int r = 0; r < kTiles; ++r) {
-      a[2 * r] = packet[kPacketHalves + 4 * r + T()];
-      a[2 * r + 1] = packet[kPacketHalves + 4 * kTiles + 4 * r + T()];
+      a[2 * r] = packet[kPacketHalves + 4 * r + t_];
+      a[2 * r + 1] = packet[kPacketHalves + 4 * kTiles + 4 * r + t_];
     }
     const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
     const float mean = floats[0], norm = floats[1], scale = floats[2] * *InverseScale();
     const float inverse = row[kInverse];
-    float pre[N], scaled[N];  // H_pre, and over rms: u comes normalised
+    float pre[N];
     LoadRow(row, pre);
-#pragma unroll
-    for (int j = 0; j < N; ++j) scaled[j] = pre[j] * inverse;
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
       KeepOrder();
@@ -316,14 +318,15 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         x[j] = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowX + j) + at);
-        u[0] = fmaf(scaled[j], LowBf16(x[j]), u[0]);
-        u[1] = fmaf(scaled[j], HighBf16(x[j]), u[1]);
+        u[0] = fmaf(pre[j], LowBf16(x[j]), u[0]);
+        u[1] = fmaf(pre[j], HighBf16(x[j]), u[1]);
       }
       const uint32_t dnorm = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowDnorm) + at);
       const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * PairOf(q));
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const float in = e == 0 ? LowBf16(dnorm) : HighBf16(dnorm);
+        u[e] *= inverse;
         totals.gamma[2 * q + e] = fmaf(in, u[e], totals.gamma[2 * q + e]);
         du[e] = inverse * fmaf(e == 0 ? gamma.x : gamma.y, in, -u[e] * mean);
       }
@@ -377,48 +380,56 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // dproducts phi^T of the lane's token, channels 2q, 2q + 1 of its 8, all streams.
   __device__ void ThroughPhi(int q, const uint32_t (&a)[2 * kTiles], float scale,
                              float (&sums)[N][2]) const {
-    uint32_t b[kWordsAtOnce];
     const uint32_t* words = reinterpret_cast<const uint32_t*>(shared_ + 16) +
-                            (Warp() * 4 + q) * kWordsAtOnce * 32 + Lane() * kVector;
+                            (warp_ * 4 + q) * kWordsAtOnce * 32 + thread_ % 32 * kVector;
+    // Two streams at a time: registers are short.
 #pragma unroll
-    for (int k = 0; k < kWordsAtOnce; k += kVector) {
-      if constexpr (kVector == 4) {
-        const uint4 four = *reinterpret_cast<const uint4*>(words + k * 32);
-        b[k] = four.x, b[k + 1] = four.y, b[k + 2] = four.z, b[k + 3] = four.w;
-      } else {
-        b[k] = words[k * 32];
-      }
-    }
+    for (int first = 0; first < N; first += 2) {
+      constexpr int kMost = 2 * kTiles;
+      const int count = (N - first < 2 ? N - first : 2) * kTiles;
+      uint32_t b[kMost];
 #pragma unroll
-    for (int j = 0; j < N; ++j) {
-      float d[4] = {};
+      for (int k = 0; k < count; k += kVector) {
+        const uint32_t* from = words + (first * kTiles + k) * 32;
+        if constexpr (kVector == 2) {
+          const uint2 two = *reinterpret_cast<const uint2*>(from);
+          b[k] = two.x, b[k + 1] = two.y;
+        } else {
+          b[k] = *from;
+        }
+      }
 #pragma unroll
-      for (int r = 0; r + 1 < kTiles; r += 2) {
-        const uint32_t both[4] = {a[2 * r], a[2 * r + 1], a[2 * r + 2], a[2 * r + 3]};
-        MmaF16(d, both, b[j * kTiles + r], b[j * kTiles + r + 1]);
+      for (int j = first; j < N && j < first + 2; ++j) {
+        const uint32_t* of = b + (j - first) * kTiles;
+        float d[4] = {};
+#pragma unroll
+        for (int r = 0; r + 1 < kTiles; r += 2) {
+          const uint32_t both[4] = {a[2 * r], a[2 * r + 1], a[2 * r + 2], a[2 * r + 3]};
+          MmaF16(d, both, of[r], of[r + 1]);
+        }
+        if constexpr (kTiles % 2 != 0) {
+          MmaF16Short(d, a[2 * kTiles - 2], a[2 * kTiles - 1], of[kTiles - 1]);
+        }
+        // Rows g are of the high parts, rows g + 8 of the low ones.
+        sums[j][0] = (d[0] + d[2]) * scale;
+        sums[j][1] = (d[1] + d[3]) * scale;
       }
-      if constexpr (kTiles % 2 != 0) {
-        MmaF16Short(d, a[2 * kTiles - 2], a[2 * kTiles - 1], b[j * kTiles + kTiles - 1]);
-      }
-      // Rows g are of the high parts, rows g + 8 of the low ones.
-      sums[j][0] = (d[0] + d[2]) * scale;
-      sums[j][1] = (d[1] + d[3]) * scale;
     }
   }
 
   // dX and dy_below, from where Apply left them.
   __device__ void StoreRows(int turn) const {
-    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + G();
-    if (!Inside() || token >= args_.tokens) return;
+    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_;
+    if (!inside_ || token >= args_.tokens) return;
     const unsigned char* stage = Stage(turn);
-    bf16* to = args_.dx + token * N * args_.channels + Channel();
+    bf16* to = args_.dx + token * N * args_.channels + channel_;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       *reinterpret_cast<uint4*>(to + j * args_.channels) =
           *reinterpret_cast<const uint4*>(stage + Offset(j));
     }
     if constexpr (kMerge) {
-      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + Channel()) =
+      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + channel_) =
           *reinterpret_cast<const uint4*>(stage + Offset(kRowDnorm));
     }
   }
@@ -429,31 +440,31 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     uint32_t high[kTiles], low[kTiles];
 #pragma unroll
     for (int z = 0; z < kTiles; ++z) {
-      const uint32_t first = packets[2 * T() * sizes_.packet + 8 * z + G()];
-      const uint32_t second = packets[(2 * T() + 1) * sizes_.packet + 8 * z + G()];
+      const uint32_t first = packets[2 * t_ * sizes_.packet + 8 * z + g_];
+      const uint32_t second = packets[(2 * t_ + 1) * sizes_.packet + 8 * z + g_];
       high[z] = (first & 0xffffu) | second << 16;
       low[z] = first >> 16 | (second & 0xffff0000u);
     }
     const int lane = Lane();
     const unsigned char* x =
-        Stage(turn) + (kRowX * sizes_.threads + Warp() * 32 + SlotOf(lane % 8, lane / 8)) * 16;
+        Stage(turn) + (kRowX * sizes_.threads + warp_ * 32 + SlotOf(lane % 8, lane / 8)) * 16;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       uint32_t words[4];
       LoadTransposed(words, x + j * sizes_.threads * 16);
 #pragma unroll
       for (int p = 0; p < 2; ++p) {
+        const uint32_t twice[4] = {words[2 * p], words[2 * p + 1], words[2 * p], words[2 * p + 1]};
 #pragma unroll
         for (int z = 0; z < kTiles; ++z) {
-          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], high[z]);
-          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], low[z]);
+          MmaBf16(totals.phi[j][p][z], twice, high[z], low[z]);
         }
       }
     }
   }
 
   __device__ void StoreTotals(const Totals& totals) const {
-    const int first = (rank_ * geometry_.warps + Warp()) * kWarpChannels;
+    const int first = (rank_ * geometry_.warps + warp_) * kWarpChannels;
     // dphi, where a lane's numbers of the tensor cores belong.
     float* phi =
         args_.projection_partials + int64_t{tiles_.Cluster()} * N * args_.channels * args_.columns;
@@ -465,7 +476,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
         for (int z = 0; z < kTiles; ++z) {
 #pragma unroll
           for (int k = 0; k < 4; ++k) {
-            const int c = first + 16 * p + G() + k / 2 * 8, column = 8 * z + 2 * T() + k % 2;
+            const int c = first + 16 * p + g_ + k / 2 * 8, column = 8 * z + 2 * t_ + k % 2;
             if (c >= args_.channels || column >= args_.columns) continue;
             phi[(int64_t{j} * args_.channels + c) * args_.columns + column] =
                 totals.phi[j][p][z][k];
@@ -480,12 +491,15 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       sum += ShuffleXor(sum, 4);
       sum += ShuffleXor(sum, 8);
       sum += ShuffleXor(sum, 16);
-      if (G() == 0 && Inside()) {
-        args_.gamma_partials[int64_t{tiles_.Cluster()} * args_.channels + Channel() +
+      if (g_ == 0 && inside_) {
+        args_.gamma_partials[int64_t{tiles_.Cluster()} * args_.channels + channel_ +
                              2 * PairOf(k / 2) + k % 2] = sum;
       }
     }
   }
+
+  const int thread_, warp_, g_, t_, channel_;
+  const bool inside_;
 };
 
 }  // namespace birkhoff::cuda

@@ -28,10 +28,10 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   using Block = ForwardBlock<N, kTiles, kPerRow, Fixed>;
 
   __device__ SingleForward(const SingleForwardArgs& args, unsigned char* shared)
-      : Block(args, shared) {}
+      : SingleForward(Block(args, shared)) {}
 
   __device__ void Run() {
-    const int service = Warp() - geometry_.warps;
+    const int service = warp_ - geometry_.warps;
     if (service < 0) {
       for (int turn = 0; turn < geometry_.stages; ++turn) {
         if (turn < tiles_.Turns()) Prefetch(turn);
@@ -55,6 +55,15 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   }
 
  private:
+  __device__ explicit SingleForward(const Block& block)
+      : Block(block),
+        thread_(ThreadIndex()),
+        warp_(thread_ / 32),
+        g_(thread_ % 32 / 4),
+        t_(thread_ % 4),
+        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
+        inside_(warp_ < geometry_.warps && channel_ < args_.channels) {}
+
   using Block::args_;
   using Block::Coefficients;
   using Block::CoefficientsCome;
@@ -75,32 +84,25 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   using Block::sizes_;
   using Block::Stage;
   using Block::tiles_;
-  // Who a thread is, asked anew each time: what the compiler makes of it beforehand, for the whole
-  // loop, takes registers that the tiles need.
-  __device__ static int Thread() { return ThreadIndex(); }
-  __device__ static int Warp() { return Thread() / 32; }
-  __device__ static int G() { return Thread() % 32 / 4; }
-  __device__ static int T() { return Thread() % 4; }
-  __device__ int Channel() const {
-    return (rank_ * geometry_.warps + Warp()) * kWarpChannels + 8 * T();
-  }
-  __device__ bool Inside() const { return Channel() < args_.channels; }
+  // The same thread, asked anew who it is: what the compiler makes of that beforehand, for the whole
+  // loop, would take registers that the tiles need.
+  __device__ SingleForward Anew() const { return SingleForward(static_cast<const Block&>(*this)); }
   static constexpr int kPhiRows = kPerRow ? 1 : N;  // streams with columns of their own
 
   // A lane's numbers: tokens g, g + 8; streams; channels 2q, 2q + 1 of its 8.
   using Lanes = uint32_t[2][N][4];
 
   __device__ unsigned char* Slot(int turn, int row, int half) const {
-    return Stage(turn) + ((row * 2 + half) * sizes_.threads + Thread()) * 16;
+    return Stage(turn) + ((row * 2 + half) * sizes_.threads + thread_) * 16;
   }
 
   __device__ void Prefetch(int turn) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + G() + 8 * half;
-      const bool there = Inside() && token < args_.tokens;
+      const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_ + 8 * half;
+      const bool there = inside_ && token < args_.tokens;
       const int64_t row = there ? token * args_.channels : 0;
-      const int channel = there ? Channel() : 0;
+      const int channel = there ? channel_ : 0;
       const bf16* x = (kMerge ? args_.x_below : args_.x) + row * N + channel;
 #pragma unroll
       for (int j = 0; j < N; ++j) CopyAsync16(Slot(turn, j, half), x + j * args_.channels, there);
@@ -137,7 +139,7 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   __device__ void LoadGamma() const {
     const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
 #pragma unroll 1
-    for (int i = Thread(); i < width; i += int(blockDim.x)) {
+    for (int i = thread_; i < width; i += int(blockDim.x)) {
       Gamma()[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
     }
   }
@@ -160,17 +162,17 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
       WaitForTile();
       MBarrierWait(CoefficientsCome(turn), turn / 2 % 2);
       Lanes x;
-      TakeTile(turn, x);
-      if (turn + geometry_.stages < turns) Prefetch(turn + geometry_.stages);
+      Anew().TakeTile(turn, x);
+      if (turn + geometry_.stages < turns) Anew().Prefetch(turn + geometry_.stages);
       CopyCommit();
       if (turn > 0) MBarrierWait(PartsFree(), (turn - 1) % 2);
-      Project(x);
+      Anew().Project(x);
       WarpBarrier();
       if (Lane() == 0) MBarrierArrive(PartsFull());
-      if (turn > 0) WriteNorm(turn - 1, before);
+      if (turn > 0) Anew().WriteNorm(turn - 1, before);
       Move(x, before);
     }
-    if (turns > 0) WriteNorm(turns - 1, before);
+    if (turns > 0) Anew().WriteNorm(turns - 1, before);
   }
   __device__ static void Move(const Lanes& from, Lanes& to) {
 #pragma unroll
@@ -197,10 +199,10 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
       if constexpr (kMerge) {
         uint32_t y[4];
         Unpack(Slot(turn, N, half), y);
-        MergeToken(Coefficients(turn) + (G() + 8 * half) * sizes_.coefficient_pitch, y, x[half]);
-        const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + G() + 8 * half;
-        if (Inside() && token < args_.tokens) {
-          bf16* to = args_.x + token * N * args_.channels + Channel();
+        MergeToken(Coefficients(turn) + (g_ + 8 * half) * sizes_.coefficient_pitch, y, x[half]);
+        const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_ + 8 * half;
+        if (inside_ && token < args_.tokens) {
+          bf16* to = args_.x + token * N * args_.channels + channel_;
 #pragma unroll
           for (int j = 0; j < N; ++j) {
             Store16(to + j * args_.channels,
@@ -248,10 +250,10 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
 
   // This warp's products with phi and Gram matrices, into its own of Parts().
   __device__ void Project(const Lanes& x) const {
-    float* part = Parts() + Warp() * kTile * sizes_.sum_pitch;
+    float* part = Parts() + warp_ * kTile * sizes_.sum_pitch;
     if constexpr (kTiles > 0) {
       float products[kRows][kTiles][4] = {};
-      const uint2* phi = Phi() + Warp() * kPhiRows * kTiles * 64 + Lane();
+      const uint2* phi = Phi() + warp_ * kPhiRows * kTiles * 64 + Lane();
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -269,7 +271,7 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
           }
         }
       }
-      float* at = part + G() * sizes_.sum_pitch + 2 * T();
+      float* at = part + g_ * sizes_.sum_pitch + 2 * t_;
 #pragma unroll
       for (int row = 0; row < kRows; ++row) {
 #pragma unroll
@@ -287,8 +289,8 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   }
   // x_i . x_j of tokens g and g + 8: the diagonals of products of tokens with tokens.
   __device__ void GramSums(const Lanes& x, float* part) const {
-    const bool mine = T() == G() / 2, odd = G() % 2 != 0;
-    float* to = part + G() * sizes_.sum_pitch + sizes_.products;
+    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
+    float* to = part + g_ * sizes_.sum_pitch + sizes_.products;
 #pragma unroll
     for (int i = 0, k = 0; i < N; ++i) {
       uint32_t rows[2][4];
@@ -314,14 +316,14 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   // In the order of device/mix.cuh's Read and Scale: a recompute makes the same bits.
   __device__ void WriteNorm(int turn, const Lanes& x) const {
     MBarrierWait(ScalesCome(turn), turn / 2 % 2);
-    if (!Inside()) return;
+    if (!inside_) return;
     const float2* gammas =
-        reinterpret_cast<const float2*>(Gamma() + Warp() * kWarpChannels + 8 * T());
+        reinterpret_cast<const float2*>(Gamma() + warp_ * kWarpChannels + 8 * t_);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + G() + 8 * half;
+      const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_ + 8 * half;
       if (token >= args_.tokens) continue;
-      const float* scale = Scales(turn) + (G() + 8 * half) * sizes_.scale_pitch;
+      const float* scale = Scales(turn) + (g_ + 8 * half) * sizes_.scale_pitch;
       float weight[N];
 #pragma unroll
       for (int j = 0; j < N; ++j) weight[j] = scale[j];
@@ -339,10 +341,12 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
         out[q] = PackBf16(__fmul_rn(__fmul_rn(low, inverse), gamma.x),
                           __fmul_rn(__fmul_rn(high, inverse), gamma.y));
       }
-      Store16(args_.norm_out + token * args_.channels + Channel(),
-              {out[0], out[1], out[2], out[3]});
+      Store16(args_.norm_out + token * args_.channels + channel_, {out[0], out[1], out[2], out[3]});
     }
   }
+
+  const int thread_, warp_, g_, t_, channel_;
+  const bool inside_;
 };
 
 }  // namespace birkhoff::cuda
