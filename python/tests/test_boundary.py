@@ -3,18 +3,17 @@
 
     python3 python/tests/test_boundary.py [unittest's arguments]
 
-On the CPU in float64, also against differences; on a GPU, where there is one, in bfloat16 and float32 against float64.
+tests the package that Python finds: an installed wheel, or the tree with PYTHONPATH=python and BIRKHOFF_TORCH_LIBRARIES naming the
+folder of a build's libraries.  On the CPU in float64, also against differences.  On a GPU in bfloat16 and float32 against plain
+PyTorch in float64: no worse than twice the error of plain PyTorch in the same type.
 """
-import pathlib
-import sys
 import unittest
 
 import torch
 from torch import nn
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import birkhoff_torch  # noqa: E402
-from birkhoff_torch import Boundary, Head, library, operators, reference  # noqa: E402
+import birkhoff_torch
+from birkhoff_torch import Boundary, Head, library, operators, reference
 
 
 def has(processor):
@@ -94,17 +93,24 @@ def difference(got, want):
 
 
 class Case(unittest.TestCase):
+    def errors(self, function, model, x, weight, want):
+        out, got = gradients(function, model, x, weight.to(x.dtype))
+        return {"out": difference(out, want["out"]), **{name: difference(got[name], want[name]) for name in got}}
+
     def follows(self, model, wide, x, bar):
-        """The operators in x's type against plain PyTorch in float64: values and all gradients, within `bar`."""
+        """The operators in x's type, and plain PyTorch in it, against plain PyTorch in float64: values and all gradients, within
+        `bar` or twice the error of plain PyTorch.
+        """
         out_shape = x.shape if model.head is None else (x.shape[0], x.shape[2])
         weight = drawn(*out_shape, dtype=torch.float64, device=x.device, seed=9)
-        out, got = gradients(model, model, x, weight.to(x.dtype))
         want_out, want = gradients(wide.plain, wide, x.double(), weight)
-        worst = {"out": difference(out, want_out), **{name: difference(got[name], want[name]) for name in want}}
-        name = max(worst, key=worst.get)
-        print(f"{self.id().rpartition('.')[2]:44} {tuple(x.shape)} {str(x.dtype)[6:]:9} worst {worst[name]:.2e} ({name}), "
-              f"out {worst['out']:.2e}, dx {worst['x']:.2e}", flush=True)
-        self.assertLess(worst[name], bar, worst)
+        want["out"] = want_out
+        ours = self.errors(model, model, x, weight, want)
+        plain = self.errors(model.plain, model, x, weight, want)
+        name = max(ours, key=lambda name: ours[name] / max(bar, 2.0 * plain[name]))
+        print(f"\n    {tuple(x.shape)} {str(x.dtype)[6:]}: out {ours['out']:.2e} (plain {plain['out']:.2e}), dx {ours['x']:.2e} "
+              f"({plain['x']:.2e}), nearest its bar {name} {ours[name]:.2e} ({plain[name]:.2e})", end=" ", flush=True)
+        self.assertLess(ours[name], max(bar, 2.0 * plain[name]), (ours, plain))
 
 
 @unittest.skipUnless(has("cpu"), "no kernels for the CPU")
@@ -196,27 +202,27 @@ class CudaTest(Case):
 
     def test_float32(self):
         for streams in (2, 4, 8):
-            self.check(torch.float32, 2e-5, streams=streams)
+            self.check(torch.float32, 1e-5, streams=streams)
 
     def test_bfloat16(self):
         for channels in (512, 2048, 2560):
-            self.check(torch.bfloat16, 0.03, channels=channels)
+            self.check(torch.bfloat16, 0.005, channels=channels)
 
     def test_bfloat16_streams(self):
         for streams in (2, 3, 8):
-            self.check(torch.bfloat16, 0.03, streams=streams)
+            self.check(torch.bfloat16, 0.005, streams=streams)
 
     def test_identity(self):
-        self.check(torch.bfloat16, 0.03, mapping="identity")
+        self.check(torch.bfloat16, 0.005, mapping="identity")
 
     def test_hyper_connections(self):
-        self.check(torch.bfloat16, 0.03, kind="hc")
+        self.check(torch.bfloat16, 0.005, kind="hc")
 
     def test_plain_residual(self):
-        self.check(torch.bfloat16, 0.03, kind="residual", streams=1)
+        self.check(torch.bfloat16, 0.005, kind="residual", streams=1)
 
     def test_x_leaves(self):
-        self.check(torch.bfloat16, 0.03, head=False)
+        self.check(torch.bfloat16, 0.005, head=False)
 
     def step(self, model, x, weight):
         model.zero_grad(set_to_none=False)
