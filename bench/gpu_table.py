@@ -130,8 +130,8 @@ def peers(table, _, __):
             table.row(name, "not here: " + " ".join(row["missing"].split())[:160].replace("|", "/"))
             continue
         beside = f"birkhoff {ours[row['channels']]:.0f} us" if row["channels"] in ours else ""
-        table.row(name, f"forward {row['forward_us']:.0f}, with backward {row['total_us']:.0f} us a sub-layer, error "
-                  f"{row['error']:.0e}", beside, f"{row['total_us'] / ours[row['channels']]:.2f}" if beside else "")
+        table.row(name, f"forward {row['forward_us']:.0f}, with backward {row['total_us']:.0f} us a sub-layer, errors "
+                  f"{row['error']:.0e} {row['gradient_error']:.0e}", beside, f"{row['total_us'] / ours[row['channels']]:.2f}" if beside else "")
 
 
 def llmc(table, arguments, _):

@@ -6,7 +6,8 @@ usage: python3 bench/mhc_peers.py [--channels 2560 2048] [--tokens N] [--json]
 
 Four sub-layers whose F is nothing, n = 4, 20 iterations, bf16 streams: what is timed is coefficients, read, block norm and merge,
 forward, and forward with backward, by sub-layer; medians.  The shares are of the copy rate of this card by the 10 + 15 rows of C
-that a single pass must move.  `error` is of what leaves the last sub-layer against float64, over 256 tokens: all compute the same.
+that a single pass must move.  The errors are of X behind the last sub-layer and of its gradient before the first, against float64,
+over 256 tokens: all compute the same, Liger with rows before columns and 1e-6 in its sums.
 What is not installed is named.  TransformerEngine's Python files suffice: where its compiled library is missing, one product
 of its backward pass (dphi) is PyTorch's.
 """
@@ -95,7 +96,7 @@ class Liger:
     def __call__(self, x):
         for first in range(0, len(self.parameters), 6):
             *coefficients, gamma = self.parameters[first:first + 6]
-            pre, post, mix = self.functional.liger_mhc_coeffs(x, *coefficients, tmax=20, rms_eps=1e-6, sinkhorn_eps=0.0)
+            pre, post, mix = self.functional.liger_mhc_coeffs(x, *coefficients, tmax=20, rms_eps=1e-6)
             y = self.norm(self.functional.liger_mhc_pre(x, pre).to(x.dtype), gamma)
             x = self.functional.liger_mhc_post_res(x, y, post, mix)
         return x
@@ -175,28 +176,34 @@ def copy_rate():
     return 2e6 * count / median_microseconds(lambda: target.copy_(source))
 
 
-def float64(boundaries, x):
+def float64(boundaries, x, weight):
+    """X behind the last sub-layer, and its gradient before the first."""
     wide = torch.nn.ModuleList(Boundary(x.shape[-1], STREAMS, index) for index in range(DEPTH)).double().cuda()
     wide.load_state_dict({name: value.double() for name, value in boundaries.state_dict().items()})
-    with torch.no_grad():
-        return Reference(wide)(x.double())
+    x = x.double().requires_grad_()
+    out = Reference(wide)(x)
+    return out.detach(), *torch.autograd.grad(out, x, weight.double())
+
+
+def difference(got, want):
+    return ((got[:len(want)].double() - want).norm() / want.norm()).item()
 
 
 def measure(name, boundaries, x, weight, want, rate):
     peer = PEERS[name](boundaries)
-    with torch.no_grad():
-        out = peer(x)
-        error = ((out[:len(want)].double() - want).norm() / want.norm()).item()
-        forward = median_microseconds(lambda: peer(x)) / DEPTH
     inputs = x.detach().clone().requires_grad_()
 
     def both():
-        torch.autograd.grad(peer(inputs), (inputs, *peer.parameters), weight)
+        return torch.autograd.grad(peer(inputs), (inputs, *peer.parameters), weight)
 
+    with torch.no_grad():
+        error = difference(peer(x), want[0])
+        forward = median_microseconds(lambda: peer(x)) / DEPTH
+    gradient_error = difference(both()[0], want[1])
     total = median_microseconds(both) / DEPTH
     row_bytes = 2.0 * x.shape[0] * x.shape[2]
     return {"peer": name, "channels": x.shape[2], "forward_us": forward, "total_us": total, "error": error,
-            "forward_share": FORWARD_UNITS * row_bytes / (1e-6 * forward) / rate,
+            "gradient_error": gradient_error, "forward_share": FORWARD_UNITS * row_bytes / (1e-6 * forward) / rate,
             "total_share": (FORWARD_UNITS + BACKWARD_UNITS) * row_bytes / (1e-6 * total) / rate}
 
 
@@ -215,7 +222,7 @@ def main():
         generator = torch.Generator(device="cuda").manual_seed(2)
         x, weight = (torch.randn(arguments.tokens, STREAMS, channels, device="cuda", generator=generator).bfloat16()
                      for _ in range(2))
-        want = float64(boundaries, x[:256])
+        want = float64(boundaries, x[:256], weight[:256])
         for name in arguments.peers:
             torch._dynamo.reset()
             try:
@@ -228,7 +235,8 @@ def main():
                 print(f"C={channels} {name:18} {row['missing']}", flush=True)
             else:
                 print(f"C={channels} {name:18} forward {row['forward_us']:7.0f} ({100 * row['forward_share']:.0f} %), with backward "
-                      f"{row['total_us']:7.0f} ({100 * row['total_share']:.0f} %), error {row['error']:.1e}", flush=True)
+                      f"{row['total_us']:7.0f} ({100 * row['total_share']:.0f} %), errors {row['error']:.1e} {row['gradient_error']:.1e}",
+                      flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+# The kernels for other projects: find_package(birkhoff) gives birkhoff::kernels, with the headers of their contracts and of
+# the seam under `include/birkhoff`.  The CPU backend is in it; the GPU's library, lib/libbirkhoff_cuda.so, is opened on the first
+# question about a GPU (decision 0016), and programs look for it in the `lib` that the package lies in.
+include(CMakePackageConfigHelpers)
+
+set(package lib/cmake/birkhoff)
+set(headers core/base/dtype.h core/base/mapping.h
+  kernels/adamw.h kernels/attention.h kernels/backend.h kernels/boundary.h kernels/boundary_c.h kernels/cached_attention.h
+  kernels/cross_entropy.h kernels/cuda/backend.h kernels/device.h kernels/gain.h kernels/mapping.h kernels/matmul.h
+  kernels/mixing.h kernels/swiglu.h kernels/types.h)
+foreach(header IN LISTS headers)
+  cmake_path(GET header PARENT_PATH folder)
+  install(FILES ${header} DESTINATION include/birkhoff/${folder} COMPONENT development)
+endforeach()
+
+set_target_properties(birkhoff_kernels PROPERTIES EXPORT_NAME kernels)
+set_target_properties(birkhoff_base PROPERTIES EXPORT_NAME base)
+set_target_properties(birkhoff_flags PROPERTIES EXPORT_NAME flags)
+set_target_properties(onednn_library PROPERTIES EXPORT_NAME onednn)
+target_link_options(birkhoff_kernels INTERFACE $<INSTALL_INTERFACE:LINKER:-rpath,$<INSTALL_PREFIX>/lib>)
+install(TARGETS birkhoff_kernels birkhoff_base birkhoff_flags onednn_library EXPORT birkhoff
+  ARCHIVE DESTINATION lib COMPONENT development)
+install(EXPORT birkhoff NAMESPACE birkhoff:: FILE birkhoff-targets.cmake DESTINATION ${package} COMPONENT development)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/birkhoff-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES cmake/birkhoff-config.cmake ${PROJECT_BINARY_DIR}/birkhoff-config-version.cmake
+  DESTINATION ${package} COMPONENT development)
