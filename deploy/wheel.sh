@@ -30,12 +30,16 @@ done
 # libopenblas0).  The C++ library is whoever's has loaded it first, which PyTorch has.
 copy_libraries "$lib" "$lib/libbirkhoff_boundary_cuda.so"
 rm -f "$lib"/libstdc++.so.* "$lib"/libgcc_s.so.*
-cp -u "$(ldd "$lib/libbirkhoff_boundary_cpu.so" | awk '/libabsl_statusor/ { print $3 }')" "$lib/"
+ldd "$lib/libbirkhoff_boundary_cpu.so" | awk -v lib="$lib/" '$1 ~ /^libabsl_/ && index($3, lib) != 1 { print $3 }' |
+  xargs --no-run-if-empty cp -t "$lib"
 
+# Debian's, where another Python without these comes first.
+python=python3
+python3 -c 'import pip, setuptools, wheel' 2>/dev/null || python=/usr/bin/python3
 # The newest glibc that a symbol asks for.
 glibc=$(objdump -T "$lib"/*.so* | grep -oE 'GLIBC_[0-9]+\.[0-9]+' | sort -uV | tail -n 1)
 mkdir -p "$folder"
 BIRKHOFF_WHEEL_VERSION=$(sed -n 's/.*kVersion\[\] = "\(.*\)".*/\1/p' core/base/version.h) \
   BIRKHOFF_WHEEL_PLATFORM=manylinux_$(tr . _ <<<"${glibc#GLIBC_}")_x86_64 \
-  python3 -m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir "$folder" "$work"
+  "$python" -m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir "$folder" "$work"
 du -h "$folder"/birkhoff_torch-*.whl
