@@ -18,6 +18,8 @@ RECEIVED, MERGE = 1, 2  # where X comes from
 SUB_LAYER, HEAD, NONE = 0, 1, 2  # who reads it
 CONTRACTIONS = {"mean": 0, "sum": 1}
 DTYPES = {torch.float32: 1, torch.float64: 2, torch.bfloat16: 3}
+# Streams and activations; all else has the type of scalars.
+STREAM_TENSORS = {"source_x", "source_y", "x", "contracted", "norm_out", "dx_above", "y", "dnorm", "dx", "dy_below"}
 
 
 class Problem(Structure):
@@ -122,8 +124,20 @@ def start(mapping, streams, off_diagonal):
     return list(values)[:size.bias - 2 * streams]
 
 
-def address(tensor):
-    return None if tensor is None else tensor.data_ptr()
+def address(name, tensor, dtype, device):
+    """Of what a call reads or writes: the library sees no types, so they are looked at here."""
+    if tensor is None:
+        return None
+    wanted = dtype if name in STREAM_TENSORS else scalar_type(dtype)
+    if tensor.dtype != wanted or tensor.device != device or not tensor.is_contiguous():
+        raise BoundaryError(f"boundary: {name} is {tensor.dtype} on {tensor.device}, of strides {tensor.stride()}; "
+                            f"need {wanted} on {device}, contiguous")
+    return tensor.data_ptr()
+
+
+def addresses(problem, device, tensors):
+    dtype = next(dtype for dtype, number in DTYPES.items() if number == problem.dtype)
+    return {name: address(name, tensor, dtype, device) for name, tensor in tensors.items()}
 
 
 def stream_of(device):
@@ -142,7 +156,7 @@ def run(name, args, device):
 
 def forward(problem, device, **tensors):
     """By the names of ForwardArgs; outputs are written."""
-    run("forward", ForwardArgs(problem=problem, **{name: address(tensor) for name, tensor in tensors.items()}), device)
+    run("forward", ForwardArgs(problem=problem, **addresses(problem, device, tensors)), device)
 
 
 def backward(problem, device, equal_streams=False, **tensors):
@@ -150,6 +164,6 @@ def backward(problem, device, equal_streams=False, **tensors):
     needed = Sizes()
     call(load(device.type).birkhoff_boundary_size, byref(problem), byref(needed))
     workspace = torch.empty(needed.workspace_bytes, dtype=torch.uint8, device=device)
-    arguments = {name: address(tensor) for name, tensor in tensors.items()}
-    run("backward", BackwardArgs(problem=problem, equal_streams=int(equal_streams), workspace=address(workspace), **arguments),
-        device)
+    args = BackwardArgs(problem=problem, equal_streams=int(equal_streams), workspace=workspace.data_ptr(),
+                        **addresses(problem, device, tensors))
+    run("backward", args, device)

@@ -26,6 +26,13 @@ def make_problem(x, sink, source, kind=RESIDUAL, mapping=0, iterations=1, mix_ep
                            channels=x.shape[2], mix_eps=mix_eps, norm_eps=norm_eps)
 
 
+def require_shapes(**shapes):
+    """Each a tensor, or none, and its shape."""
+    for name, (tensor, *shape) in shapes.items():
+        if tensor is not None and tuple(tensor.shape) != tuple(shape):
+            raise library.BoundaryError(f"boundary: {name} is {tuple(tensor.shape)}; need {tuple(shape)}")
+
+
 def slots(x):
     """Shapes that gradients travel along; one element of memory each."""
     tokens, streams, channels = x.shape
@@ -52,6 +59,12 @@ def boundary(x: Tensor, x_slot: Optional[Tensor], y: Optional[Tensor], y_slot: O
              coefficients: Optional[Tensor], projection: Optional[Tensor], alpha: Optional[Tensor], bias: Optional[Tensor],
              gamma: Tensor, kind: int, mapping: int, iterations: int, mix_eps: float, norm_eps: float, equal_streams: bool
              ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    tokens, streams, channels = x.shape
+    size = library.sizes(kind, mapping, streams, channels)
+    require_shapes(y=(y, tokens, channels), coefficients=(coefficients, tokens, size.coefficients_per_token),
+                   bias=(bias, size.bias), alpha=(alpha, 3), gamma=(gamma, channels))
+    if (0 if projection is None else projection.numel()) != size.projection:
+        raise library.BoundaryError(f"boundary: projection needs {size.projection} elements")
     outputs = boundary_outputs(x, y, kind, mapping)
     merged, norm_out, coefficients_out, logits, inverse = outputs[:5]
     problem = make_problem(x, SUB_LAYER, RECEIVED if y is None else MERGE, kind, mapping, iterations, mix_eps, norm_eps)
@@ -128,6 +141,8 @@ def head_outputs(x):
 @torch.library.custom_op("birkhoff::boundary_head", mutates_args=())
 def boundary_head(x: Tensor, x_slot: Tensor, y: Tensor, y_slot: Tensor, coefficients: Tensor, gamma: Tensor, kind: int,
                   contract: int, norm_eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    tokens, _, channels = x.shape
+    require_shapes(y=(y, tokens, channels), gamma=(gamma, channels))
     outputs = head_outputs(x)
     norm_out, contracted, inverse = outputs
     problem = make_problem(x, HEAD, MERGE, kind, norm_eps=norm_eps, contract=contract)
@@ -179,6 +194,8 @@ boundary_head.register_autograd(head_formula, setup_context=head_setup)
 
 @torch.library.custom_op("birkhoff::boundary_leave", mutates_args=())
 def boundary_leave(x: Tensor, x_slot: Tensor, y: Tensor, y_slot: Tensor, coefficients: Tensor, kind: int) -> Tensor:
+    tokens, _, channels = x.shape
+    require_shapes(y=(y, tokens, channels))
     merged = torch.empty_like(x)
     library.forward(make_problem(x, NONE, MERGE, kind), x.device, source_x=x, source_y=y, source_coefficients=coefficients,
                     x=merged)

@@ -7,10 +7,12 @@ tests the package that Python finds: an installed wheel, or the tree with PYTHON
 folder of a build's libraries.  On the CPU in float64, also against differences.  On a GPU in bfloat16 and float32 against plain
 PyTorch in float64: no worse than twice the error of plain PyTorch in the same type.
 """
+import functools
 import unittest
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import birkhoff_torch
 from birkhoff_torch import Boundary, Head, library, operators, reference
@@ -188,9 +190,43 @@ class CpuTest(Case):
         torch.library.opcheck(operators.boundary_head, (*merge, tensors["gamma"], settings[0], 0, 1e-6), test_utils=tests)
         torch.library.opcheck(operators.boundary_leave, (*merge, settings[0]), test_utils=tests)
 
-    def test_refusal(self):
-        with self.assertRaisesRegex(birkhoff_torch.BoundaryError, "dtype=3; need 1 or 2"):
+    def test_dynamic_shapes(self):
+        model = self.model()
+        compiled = torch.compile(model, fullgraph=True, dynamic=True)
+        for tokens in (5, 8, 13):
+            x = drawn(tokens, 4, 6, dtype=torch.float64, device="cpu", seed=2)
+            weight = drawn(tokens, 6, dtype=torch.float64, device="cpu", seed=9)
+            _, want = gradients(model, model, x, weight)
+            _, got = gradients(compiled, model, x, weight)
+            for name in want:
+                torch.testing.assert_close(got[name], want[name], rtol=1e-10, atol=1e-10)
+
+    def test_checkpointed_sub_layers(self):
+        model = self.model()
+        x = drawn(5, 4, 6, dtype=torch.float64, device="cpu", seed=2)
+        weight = drawn(5, 6, dtype=torch.float64, device="cpu", seed=9)
+        _, want = gradients(model, model, x, weight)
+        direct = model.sub_layer
+        model.sub_layer = lambda index, h: checkpoint(direct, index, h, use_reentrant=False)
+        _, got = gradients(model, model, x, weight)
+        for name in want:
+            torch.testing.assert_close(got[name], want[name], rtol=0, atol=0)
+
+    def test_refusals(self):
+        model = self.model()
+        x = drawn(5, 4, 6, dtype=torch.float64, device="cpu", seed=2)
+        state, h = model.boundaries[0](x)
+        refused = functools.partial(self.assertRaisesRegex, birkhoff_torch.BoundaryError)
+        with refused("dtype=3; need 1 or 2"):
             Model(6)(torch.zeros(5, 4, 6, dtype=torch.bfloat16))
+        with refused("source_y is torch.float32 on cpu"):
+            model.boundaries[1](state, h.float())
+        with refused("y is \\(3, 6\\); need \\(5, 6\\)"):
+            model.boundaries[1](state, h[:3])
+        with refused("projection is torch.float32"):
+            Model(6)(x)
+        with refused("gamma is \\(7,\\); need \\(6,\\)"):
+            Boundary(7).double()(x)
 
 
 @unittest.skipUnless(has("cuda"), "no GPU, or no kernels for it")
