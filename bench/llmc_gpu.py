@@ -32,7 +32,7 @@ SHAPES = {
 def llmc_milliseconds(program, folder, shape, steps):
     """Of its steps."""
     command = [program, "-i", folder / "train.bin", "-j", folder / "val.bin", "-e", shape["descriptor"], "-b", shape["batch"][0],
-               "-t", LENGTH, "-d", shape["tokens"], "-x", steps + WARM_UP, "-v", 0, "-s", 0, "-h", 0, "-l", 1e-4]
+               "-t", LENGTH, "-d", shape["tokens"], "-x", steps + WARM_UP, "-v", 10000, "-m", 1, "-s", 0, "-h", 0, "-l", 1e-4]
     run = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True)
     found = re.findall(r"^step +\d+/\d+ .*?\| *([0-9.]+) ms", run.stdout, re.MULTILINE)
     if len(found) < steps + WARM_UP:
