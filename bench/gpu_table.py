@@ -3,9 +3,10 @@
 
 usage: bash tests/gpu.sh bench-all [PART...] [--steps N] [--llmc TRAIN_GPT2CU]      (it sets the paths; or with --build BUILD)
 
-PART: boundary (the kernels beside the copy rate), steps (whole steps of this program), torch (PyTorch's), peers (mHC's kernels in
-PyTorch), llmc (GPT-2's shapes).  All of them where none is named; what is not there is said.  Shapes: A is C=2560 F=6912 L=6,
-B is C=2048 F=5632 L=8; a step is 4 sequences of 4,096 random tokens, V=32768; medians after a warm-up.
+PART: boundary (the kernels beside the copy rate), steps (whole steps of this program), torch (PyTorch's), graphs (replay beside
+launches), peers (mHC's kernels in PyTorch), llmc (GPT-2's shapes).  All of them where none is named; what is not there is said.
+Shapes: A is C=2560 F=6912 L=6, B is C=2048 F=5632 L=8; a step is 4 sequences of 4,096 random tokens, V=32768; medians after a
+warm-up.
 """
 import argparse
 import json
@@ -51,15 +52,12 @@ def lines_of(command, what, table):
 
 def boundary(table, arguments, _):
     """Lines of boundary_benchmark: kind n C pass path us units TB/s share% kernel."""
-    run = job.run_program([arguments.build / "bin/boundary_benchmark"])
-    if run.returncode != 0:
-        print("boundary_benchmark failed: " + run.stderr.strip()[-300:])
-        return
-    print(run.stdout.splitlines()[0])
+    output = job.run_program([arguments.build / "bin/boundary_benchmark"])
+    print(output.splitlines()[0])
     table.head()
     pattern = re.compile(r"^(\w+) +(\d+) +(\d+) (\w+) +(streaming|single pass) +([0-9.]+) +\d+ +[0-9.]+ +([0-9.]+)%", re.MULTILINE)
     best = {}  # the faster of the two paths
-    for kind, streams, channels, way, path, time, share in pattern.findall(run.stdout):
+    for kind, streams, channels, way, path, time, share in pattern.findall(output):
         key = kind, int(streams), int(channels), way
         best[key] = min(best.get(key, (1e30,)), (float(time), float(share), path))
     for name, channels in CHANNELS.items():
@@ -75,36 +73,64 @@ def boundary(table, arguments, _):
                   f"{both['mhc', 3] / both['mhc', 4]:.3f}", "0.85")
 
 
-def step(arguments, shape, residual, folder):
-    """A row of our own step."""
-    settings = {"training.global_batch_size": 4, "training.micro_batch_size": 4, "device": "cuda", **RESIDUALS[residual]}
-    rows = job.run(arguments.build, CONFIGS[shape], folder, arguments.steps + WARM_UP, settings)
+def plan(arguments, shape, settings, folder):
+    """What the planner says of a job: predicted milliseconds, and bytes beside PERSISTENT_BYTES of a parameter."""
     command = [arguments.build / "bin/birkhoff", "plan", job.ROOT / "configs" / CONFIGS[shape], "--output", "json"]
     for name, value in {**settings, "data.tokenizer": "none", "data.train": f"{folder}/train.bin"}.items():
         command += ["--set", f"{name}={value}"]
-    plan = json.loads(job.run_program(command).stdout)
-    weights = next(item["bytes"] for item in plan["workers"][0]["memory"] if item["name"] == "weights")
-    return {"milliseconds": 1000.0 * statistics.median(row["step_seconds"] for row in rows[WARM_UP:]),
-            "first": rows[0]["since_start"], "memory": rows[-1]["memory_bytes"], "predicted": 1000.0 * plan["predicted_step_seconds"],
-            "parameters": weights / 4}
+    found = json.loads(job.run_program(command))
+    worker = found["workers"][0]
+    weights = next(item["bytes"] for item in worker["memory"] if item["name"] == "weights")
+    return {"predicted": 1000.0 * found["predicted_step_seconds"], "persistent": PERSISTENT_BYTES * weights / 4,
+            "bytes": worker["device_bytes"]}
+
+
+def run(arguments, config, folder, settings, options=()):
+    """Milliseconds of a step, and the rows."""
+    rows = job.run(arguments.build, config, folder, arguments.steps + WARM_UP, settings, [*arguments.run_option, *options])
+    return 1000.0 * statistics.median(row["step_seconds"] for row in rows[WARM_UP:]), rows
 
 
 def steps(table, arguments, found):
     bars = {"A": "1.067", "B": "1.08"}
+    batch = {"training.global_batch_size": 4, "training.micro_batch_size": 4, "device": "cuda"}
     with tempfile.TemporaryDirectory(prefix="birkhoff-step-") as folder:
         for kind in ("train", "val"):
             job.write_tokens(f"{folder}/{kind}.bin", 1 << 20, 32768)
         for shape in CONFIGS:
-            for residual in RESIDUALS:
-                row = found[shape, residual] = step(arguments, shape, residual, folder)
-                table.row(f"step, {residual}, {shape}, predicted", f"{row['milliseconds']:.1f} ms", f"{row['predicted']:.1f} ms",
-                          f"{row['predicted'] / row['milliseconds']:.3f}", "0.97 to 1.03")
-                table.row(f"first step after start, {residual}, {shape}", f"{row['first']:.1f} s", bar="5 s")
-            plain, mhc = found[shape, "plain"]["milliseconds"], found[shape, "mHC"]["milliseconds"]
+            for residual, kind in RESIDUALS.items():
+                settings = {**batch, **kind}
+                time, rows = run(arguments, CONFIGS[shape], folder, settings)
+                predicted = plan(arguments, shape, settings, folder)["predicted"]
+                found[shape, residual] = time
+                table.row(f"step, {residual}, {shape}: predicted over measured", f"{time:.1f} ms", f"{predicted:.1f} ms",
+                          f"{predicted / time:.3f}", "0.97 to 1.03")
+                table.row(f"first step after start, {residual}, {shape}", f"{rows[0]['since_start']:.1f} s", bar="5 s")
+            plain, mhc = found[shape, "plain"], found[shape, "mHC"]
             table.row(f"step of mHC over plain, {shape}", f"{mhc:.1f} ms", f"{plain:.1f} ms", f"{mhc / plain:.3f}", bars[shape])
-    row = found["B", "mHC"]
-    table.row(f"memory beside {PERSISTENT_BYTES} B a parameter, mHC, B",
-              f"{(row['memory'] - PERSISTENT_BYTES * row['parameters']) / 2**30:.2f} GiB", bar="12 GiB")
+        # The last run was mHC's, B.
+        planned = plan(arguments, "B", settings, folder)
+        measured = rows[-1]["memory_bytes"]
+        table.row("memory, mHC, B: allocated, planned", f"{measured} B", f"{planned['bytes']} B",
+                  f"{measured / planned['bytes']:.6f}", "exact")
+        for recompute, bar in (("none", "12 GiB"), ("4", "8.5 GiB")):
+            planned = plan(arguments, "B", {**settings, "parallelism.recompute": recompute}, folder)
+            table.row(f"activations and workspace beside {PERSISTENT_BYTES} B a parameter, mHC, B, recompute {recompute}",
+                      f"{(planned['bytes'] - planned['persistent']) / 2**30:.2f} GiB", bar=bar)
+
+
+def graphs(table, arguments, _):
+    settings = {"training.sequence_length": 1024, "training.global_batch_size": 2, "training.micro_batch_size": 2,
+                "parallelism.pipeline_parallel_degree": 1, "parallelism.schedule": "1f1b", "parallelism.recompute": "none",
+                "device": "cuda"}
+    with tempfile.TemporaryDirectory(prefix="birkhoff-graph-") as folder:
+        for kind in ("train", "val"):
+            job.write_tokens(f"{folder}/{kind}.bin", 1 << 17, 50257)
+        for residual, kind in RESIDUALS.items():
+            replayed, _ = run(arguments, "gpt2-124m.yaml", folder, {**settings, **kind})
+            launched, _ = run(arguments, "gpt2-124m.yaml", folder, {**settings, **kind}, ["--no-graphs"])
+            table.row(f"graph replay over launches, {residual}, C=768, 2,048 tokens", f"{replayed:.2f} ms", f"{launched:.2f} ms",
+                      f"{replayed / launched:.3f}", "0.97")
 
 
 def torch(table, arguments, found):
@@ -115,7 +141,7 @@ def torch(table, arguments, found):
                   f"{row['gib']:.1f} GiB, first step {row['first_step_seconds']:.0f} s")
         for residual, bar in (("plain", "1.02"), ("mHC", "0.96")):
             if (row["shape"], residual) in found:
-                ours = 1000.0 * TOKENS / found[row["shape"], residual]["milliseconds"]
+                ours = 1000.0 * TOKENS / found[row["shape"], residual]
                 table.row(f"{residual} over PyTorch's {row['residual']}, {row['shape']}", f"{ours:.0f} tokens/s",
                           f"{theirs:.0f} tokens/s", f"{ours / theirs:.3f}", bar)
 
@@ -143,7 +169,7 @@ def llmc(table, arguments, _):
                   "1.08")
 
 
-PARTS = {"boundary": boundary, "steps": steps, "torch": torch, "peers": peers, "llmc": llmc}
+PARTS = {"boundary": boundary, "steps": steps, "torch": torch, "graphs": graphs, "peers": peers, "llmc": llmc}
 
 
 def main():
@@ -152,6 +178,7 @@ def main():
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--llmc", type=pathlib.Path)
     parser.add_argument("--build", type=pathlib.Path, default=job.ROOT / "build/cuda")
+    parser.add_argument("--run-option", action="append", default=[], metavar="OPTION", help="of birkhoff run, as in --run-option=--no-graphs")
     arguments = parser.parse_args()
     arguments.build = arguments.build.resolve()
     unknown = set(arguments.parts) - set(PARTS)
@@ -161,7 +188,10 @@ def main():
     for name in arguments.parts or PARTS:
         if name != "boundary":
             table.head()
-        PARTS[name](table, arguments, found)
+        try:
+            PARTS[name](table, arguments, found)
+        except job.Failed as failure:
+            table.row(name, "failed: " + " ".join(str(failure).split())[:300].replace("|", "/"))
 
 
 if __name__ == "__main__":

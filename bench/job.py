@@ -5,10 +5,13 @@ import os
 import pathlib
 import random
 import subprocess
-import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Failed(SystemExit):
+    """A program did not do what it was asked for; ends a script with what it said, where nobody catches it."""
 
 
 def environment():
@@ -18,7 +21,11 @@ def environment():
 
 
 def run_program(command):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment())
+    """What it prints.  Raises Failed."""
+    run = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment())
+    if run.returncode != 0:
+        raise Failed(f"{command[0]}: exit code {run.returncode}: {run.stderr.strip()[-2000:]}")
+    return run.stdout
 
 
 def write_header(file, *words):
@@ -45,9 +52,7 @@ def run(build, config, folder, steps, settings, options=()):
     for name, value in settings.items():
         command += ["--set", f"{name}={value}"]
     began = time.time()
-    process = run_program(command)
-    if process.returncode != 0:
-        sys.exit(process.stderr)
+    run_program(command)
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
         reported = time.mktime(time.strptime(row["time"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
