@@ -161,7 +161,7 @@ def peers(table, _, __):
 
 
 def llmc(table, arguments, _):
-    command = [sys.executable, HERE / "llmc_gpu.py", "--json", "--build", arguments.build]
+    command = [sys.executable, HERE / "llmc_gpu.py", "--json", "--build", arguments.build, "--steps", arguments.steps]
     for row in lines_of([*command, *(["--llmc", arguments.llmc] if arguments.llmc else [])], "llmc_gpu.py", table):
         theirs = row.get("llmc_tokens_per_second")
         table.row(f"GPT-2 {row['shape']}", f"{row['tokens_per_second']:.0f} tokens/s",

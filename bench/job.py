@@ -20,9 +20,9 @@ def environment():
     return {**os.environ, "OPENBLAS_NUM_THREADS": "1", **({"LD_LIBRARY_PATH": folders} if folders else {})}
 
 
-def run_program(command):
-    """What it prints.  Raises Failed."""
-    run = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment())
+def run_program(command, folder=None):
+    """What it prints, run in `folder`.  Raises Failed."""
+    run = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, env=environment())
     if run.returncode != 0:
         raise Failed(f"{command[0]}: exit code {run.returncode}: {run.stderr.strip()[-2000:]}")
     return run.stdout

@@ -13,8 +13,6 @@ import pathlib
 import random
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 
 import job
@@ -33,10 +31,10 @@ def llmc_milliseconds(program, folder, shape, steps):
     """Of its steps."""
     command = [program, "-i", folder / "train.bin", "-j", folder / "val.bin", "-e", shape["descriptor"], "-b", shape["batch"][0],
                "-t", LENGTH, "-d", shape["tokens"], "-x", steps + WARM_UP, "-v", 10000, "-m", 1, "-s", 0, "-h", 0, "-l", 1e-4]
-    run = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True)
-    found = re.findall(r"^step +\d+/\d+ .*?\| *([0-9.]+) ms", run.stdout, re.MULTILINE)
+    output = job.run_program(command, folder)
+    found = re.findall(r"^step +\d+/\d+ .*?\| *([0-9.]+) ms", output, re.MULTILINE)
     if len(found) < steps + WARM_UP:
-        sys.exit(f"{program} made {len(found)} steps of {steps + WARM_UP}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
+        raise job.Failed(f"{program} made {len(found)} steps of {steps + WARM_UP}: {output[-2000:]}")
     return [float(each) for each in found[WARM_UP:]]
 
 
