@@ -55,7 +55,8 @@ def boundary(table, arguments, _):
     output = job.run_program([arguments.build / "bin/boundary_benchmark"])
     print(output.splitlines()[0])
     table.head()
-    pattern = re.compile(r"^(\w+) +(\d+) +(\d+) (\w+) +(streaming|single pass) +([0-9.]+) +\d+ +[0-9.]+ +([0-9.]+)%", re.MULTILINE)
+    pattern = re.compile(r"^(\w+) +(\d+) +(\d+) (\w+) +(streaming|single pass) +([0-9.]+) +\d+ +[0-9.]+ +([0-9.]+)%",
+                         re.MULTILINE)
     best = {}  # the faster of the two paths
     for kind, streams, channels, way, path, time, share in pattern.findall(output):
         key = kind, int(streams), int(channels), way
@@ -64,7 +65,8 @@ def boundary(table, arguments, _):
         bars = {"A": ("88 % H100, 84 % H200", "84 %, 72 %"), "B": ("88 % H100, 82 % H200", "85 %, 75 %")}[name]
         for way, bar in zip(("forward", "backward"), bars):
             time, share, path = best["mhc", 4, channels, way]
-            table.row(f"boundary {way}, {name}, alone, {path}", f"{time:.0f} us", "copy rate by counted units", f"{share:.1f} %", bar)
+            table.row(f"boundary {way}, {name}, alone, {path}", f"{time:.0f} us", "copy rate by counted units",
+                      f"{share:.1f} %", bar)
         both = {key: best[(*key, channels, "forward")][0] + best[(*key, channels, "backward")][0]
                 for key in (("mhc", 4), ("mhc", 3), ("identity", 4))}
         table.row(f"identity, n = 4, {name}", f"{both['identity', 4]:.0f} us", f"mHC {both['mhc', 4]:.0f} us",
@@ -155,18 +157,23 @@ def peers(table, _, __):
         if "missing" in row:
             table.row(name, "not here: " + " ".join(row["missing"].split())[:160].replace("|", "/"))
             continue
-        beside = f"birkhoff {ours[row['channels']]:.0f} us" if row["channels"] in ours else ""
-        table.row(name, f"forward {row['forward_us']:.0f}, with backward {row['total_us']:.0f} us a sub-layer, errors "
-                  f"{row['error']:.0e} {row['gradient_error']:.0e}", beside, f"{row['total_us'] / ours[row['channels']]:.2f}" if beside else "")
+        figures = (f"forward {row['forward_us']:.0f}, with backward {row['total_us']:.0f} us a sub-layer, errors "
+                   f"{row['error']:.0e} {row['gradient_error']:.0e}")
+        if row["channels"] in ours:
+            ratio = row["total_us"] / ours[row["channels"]]
+            table.row(name, figures, f"birkhoff {ours[row['channels']]:.0f} us", f"{ratio:.2f}")
+        else:
+            table.row(name, figures)
 
 
 def llmc(table, arguments, _):
     command = [sys.executable, HERE / "llmc_gpu.py", "--json", "--build", arguments.build, "--steps", arguments.steps]
     for row in lines_of([*command, *(["--llmc", arguments.llmc] if arguments.llmc else [])], "llmc_gpu.py", table):
-        theirs = row.get("llmc_tokens_per_second")
-        table.row(f"GPT-2 {row['shape']}", f"{row['tokens_per_second']:.0f} tokens/s",
-                  f"llm.c {theirs:.0f}" if theirs else "no llm.c given", f"{row['tokens_per_second'] / theirs:.3f}" if theirs else "",
-                  "1.08")
+        name, here = f"GPT-2 {row['shape']}", f"{row['tokens_per_second']:.0f} tokens/s"
+        if theirs := row.get("llmc_tokens_per_second"):
+            table.row(name, here, f"llm.c {theirs:.0f}", f"{row['tokens_per_second'] / theirs:.3f}", "1.08")
+        else:
+            table.row(name, here, "no llm.c given")
 
 
 PARTS = {"boundary": boundary, "steps": steps, "torch": torch, "graphs": graphs, "peers": peers, "llmc": llmc}
@@ -178,7 +185,8 @@ def main():
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--llmc", type=pathlib.Path)
     parser.add_argument("--build", type=pathlib.Path, default=job.ROOT / "build/cuda")
-    parser.add_argument("--run-option", action="append", default=[], metavar="OPTION", help="of birkhoff run, as in --run-option=--no-graphs")
+    parser.add_argument("--run-option", action="append", default=[], metavar="OPTION",
+                        help="of birkhoff run, as in --run-option=--no-graphs")
     arguments = parser.parse_args()
     arguments.build = arguments.build.resolve()
     unknown = set(arguments.parts) - set(PARTS)

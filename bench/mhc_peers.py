@@ -4,10 +4,10 @@ torch.compile of plain PyTorch, in one process on the same random numbers.
 
 usage: python3 bench/mhc_peers.py [--channels 2560 2048] [--tokens N] [--json]
 
-Four sub-layers whose F is nothing, n = 4, 20 iterations, bf16 streams: what is timed is coefficients, read, block norm and merge,
-forward, and forward with backward, by sub-layer; medians.  The shares are of the copy rate of this card by the 10 + 15 rows of C
-that a single pass must move.  The errors are of X behind the last sub-layer and of its gradient before the first, against float64,
-over 256 tokens: all compute the same, Liger with rows before columns and 1e-6 in its sums.
+Four sub-layers whose F is nothing, n = 4, 20 iterations, bf16 streams: what is timed is coefficients, read, block norm and
+merge, forward, and forward with backward, by sub-layer; medians.  The shares are of the copy rate of this card by the 10 + 15
+rows of C that a single pass must move.  The errors are of X behind the last sub-layer and of its gradient before the first,
+against float64, over 256 tokens: all compute the same, Liger with rows before columns and 1e-6 in its sums.
 What is not installed is named.  TransformerEngine's Python files suffice: where its compiled library is missing, one product
 of its backward pass (dphi) is PyTorch's.
 """
@@ -216,7 +216,8 @@ def main():
     arguments = parser.parse_args()
     rate = copy_rate()
     if not arguments.json:
-        print(f"{torch.cuda.get_device_name()}, {arguments.tokens} tokens; copy {1e-12 * rate:.2f} TB/s; microseconds a sub-layer")
+        print(f"{torch.cuda.get_device_name()}, {arguments.tokens} tokens; copy {1e-12 * rate:.2f} TB/s; microseconds a "
+              "sub-layer")
     for channels in arguments.channels:
         boundaries = make_boundaries(channels)
         generator = torch.Generator(device="cuda").manual_seed(2)
@@ -231,12 +232,10 @@ def main():
                 row = {"peer": name, "channels": channels, "missing": f"{type(error).__name__}: {str(error)[:300]}"}
             if arguments.json:
                 print(json.dumps(row), flush=True)
-            elif "missing" in row:
-                print(f"C={channels} {name:18} {row['missing']}", flush=True)
-            else:
-                print(f"C={channels} {name:18} forward {row['forward_us']:7.0f} ({100 * row['forward_share']:.0f} %), with backward "
-                      f"{row['total_us']:7.0f} ({100 * row['total_share']:.0f} %), errors {row['error']:.1e} {row['gradient_error']:.1e}",
-                      flush=True)
+                continue
+            print(f"C={channels} {name:18}", row["missing"] if "missing" in row else
+                  f"forward {row['forward_us']:7.0f} ({100 * row['forward_share']:.0f} %), with backward {row['total_us']:7.0f} "
+                  f"({100 * row['total_share']:.0f} %), errors {row['error']:.1e} {row['gradient_error']:.1e}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 
     python3 python/tests/test_boundary.py [unittest's arguments]
 
-tests the package that Python finds: an installed wheel, or the tree with PYTHONPATH=python and BIRKHOFF_TORCH_LIBRARIES naming the
-folder of a build's libraries.  On the CPU in float64, also against differences.  On a GPU in bfloat16 and float32 against plain
+tests the package that Python finds: an installed wheel, or the tree with PYTHONPATH=python and BIRKHOFF_TORCH_LIBRARIES naming
+the folder of a build's libraries.  On the CPU in float64, also against differences.  On a GPU in bfloat16 and float32 against plain
 PyTorch in float64: no worse than twice the error of plain PyTorch in the same type.
 """
 import functools
