@@ -24,3 +24,8 @@ install(EXPORT birkhoff NAMESPACE birkhoff:: FILE birkhoff-targets.cmake DESTINA
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/birkhoff-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES cmake/birkhoff-config.cmake ${PROJECT_BINARY_DIR}/birkhoff-config-version.cmake
   DESTINATION ${package} COMPONENT development)
+# The boundary in plain C (boundary_c.h): that of the CPU where somebody has built it.
+install(TARGETS birkhoff_boundary_cpu OPTIONAL LIBRARY DESTINATION lib COMPONENT development)
+if(BIRKHOFF_CUDA)
+  install(TARGETS birkhoff_boundary_cuda LIBRARY DESTINATION lib COMPONENT development)
+endif()
