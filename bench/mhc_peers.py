@@ -128,8 +128,8 @@ def transformer_engine():
 
 
 class TransformerEngine:
-    """TransformerEngine's operators: projection, scale, Sinkhorn, read; merge, as its own example calls them.  Its streams are the
-    last dimension, its phi lies [columns, C n], its H_res is the transpose of ours.
+    """TransformerEngine's operators: projection, scale, Sinkhorn, read; merge, as its own example calls them.  Its streams are
+    the last dimension, its phi lies [columns, C n], its H_res is the transpose of ours.
     """
 
     def __init__(self, boundaries):
@@ -164,8 +164,8 @@ class TransformerEngineOneBuffer(TransformerEngine):
         return torch.empty(x.shape, dtype=torch.float32, device=x.device)
 
 
-PEERS = {"birkhoff": Birkhoff, "transformer_engine": TransformerEngine, "transformer_engine_one_buffer": TransformerEngineOneBuffer,
-         "liger": Liger, "torch.compile": Compiled}
+PEERS = {"birkhoff": Birkhoff, "transformer_engine": TransformerEngine,
+         "transformer_engine_one_buffer": TransformerEngineOneBuffer, "liger": Liger, "torch.compile": Compiled}
 
 
 def median_microseconds(call):
