@@ -1,6 +1,6 @@
 // The boundary's kernels on a GPU: time, bytes by counted units, and their share of the copy rate
 // that this very run measures.
-//   bash tests/gpu.sh bench, or build/cuda/bin/boundary_benchmark [tokens]
+//   bash tests/gpu.sh bench, or build/cuda/bin/boundary_benchmark [tokens [kind [n [C]]]]
 //
 // A line is one call of the backend: all its kernels, the median of kRepeats.  A unit is one row of
 // C bf16 numbers a token, moved once: a merge into a sub-layer takes 2n + 2 forward and 3n + 3
@@ -322,18 +322,38 @@ std::vector<Problem> Problems(int64_t tokens) {
   return problems;
 }
 
-int Run(int64_t tokens) {
+struct Wanted {
+  int64_t tokens = 16384;
+  std::string kind;      // empty: all
+  int streams = 0;       // 0: all
+  int64_t channels = 0;  // 0: all
+};
+
+int Run(const Wanted& wanted) {
+  const int64_t tokens = wanted.tokens;
   cudaDeviceProp card;
   CudaOk(cudaGetDeviceProperties(&card, 0));
   const double copy_rate = CopyRate();
   std::printf("%s, %d multiprocessors; copy %.3f TB/s; %lld tokens, bf16 streams\n", card.name,
               card.multiProcessorCount, 1e-12 * copy_rate, (long long)tokens);
   Table table(copy_rate);
-  for (const Problem& problem : Problems(tokens)) table.Run(problem);
+  for (const Problem& problem : Problems(tokens)) {
+    if (!wanted.kind.empty() && wanted.kind != problem.name) continue;
+    if (wanted.streams != 0 && wanted.streams != problem.shape.streams) continue;
+    if (wanted.channels != 0 && wanted.channels != problem.shape.channels) continue;
+    table.Run(problem);
+  }
   return 0;
 }
 
 }  // namespace
 }  // namespace birkhoff
 
-int main(int argc, char** argv) { return birkhoff::Run(argc > 1 ? std::atoll(argv[1]) : 16384); }
+int main(int argc, char** argv) {
+  birkhoff::Wanted wanted;
+  if (argc > 1) wanted.tokens = std::atoll(argv[1]);
+  if (argc > 2) wanted.kind = argv[2];
+  if (argc > 3) wanted.streams = std::atoi(argv[3]);
+  if (argc > 4) wanted.channels = std::atoll(argv[4]);
+  return birkhoff::Run(wanted);
+}

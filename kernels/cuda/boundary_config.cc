@@ -9,10 +9,6 @@ namespace birkhoff::cuda {
 namespace {
 
 constexpr int kMostCluster = 16;  // beyond 8 by the kernel's own wish
-// Threads of a group at which a lane still has the registers that it needs: two groups of 10 warps
-// forward; backward 10 warps and the one that finishes.
-constexpr int kUsualWarps = 10;
-constexpr int kForwardWarps = 20, kMostGroups = 4;
 // Channels that the largest cluster holds: 16 warps a block; 9, by their shared memory.
 constexpr int64_t kMostForward = 8192, kMostBackward = 4608;
 constexpr int kMostHistory = 96;  // scalings of a token, n a step, that Sinkhorn's basis may keep
@@ -56,18 +52,11 @@ int WarpsOf(int64_t channels, int cluster) {
   return int(CeilDivide(channels, int64_t{kWarpChannels} * cluster));
 }
 
-SinglePassGeometry ForwardGeometry(int64_t channels) {
-  int cluster = 1;
-  while (cluster < 8 && WarpsOf(channels, cluster) > kUsualWarps) cluster *= 2;
-  if (WarpsOf(channels, cluster) > 16) cluster = kMostCluster;
-  const int warps = WarpsOf(channels, cluster);
-  return {cluster, warps, std::clamp(kForwardWarps / warps, 1, kMostGroups)};
-}
-
-SinglePassGeometry BackwardGeometry(int64_t channels) {
+// The smallest cluster whose blocks have the warps that keep their registers, else the largest.
+SinglePassGeometry GeometryOf(int64_t channels, int stages) {
   int cluster = 1;
   while (cluster < kMostCluster && WarpsOf(channels, cluster) > kUsualWarps) cluster *= 2;
-  return {cluster, WarpsOf(channels, cluster), 1};
+  return {cluster, WarpsOf(channels, cluster), stages};
 }
 
 BoundaryConfig Streaming(std::string why) {
@@ -98,20 +87,20 @@ BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t mos
   config.columns = {shape.streams, int(CeilDivide(ProjectionColumns(shape), 8)),
                     shape.kind == BoundaryKind::kHc};
   SinglePassGeometry& geometry = config.geometry;
-  geometry = forward ? ForwardGeometry(shape.channels) : BackwardGeometry(shape.channels);
+  geometry = GeometryOf(shape.channels, forward ? 2 : BackwardSizes::kStages);
   const auto shared = [&] {
     return forward ? ForwardSizes(geometry, config.columns).total
                    : BackwardSizes(geometry, config.columns).total;
   };
-  while (shared() > kMostSharedBytes && geometry.groups > 1) --geometry.groups;
+  if (forward && shared() > kMostSharedBytes) geometry.stages = 1;
   if (shared() > kMostSharedBytes) {
     return Streaming(absl::StrCat("C=", shape.channels, " takes ", shared(),
                                   " bytes of shared memory; need <= ", kMostSharedBytes));
   }
   config.shared_bytes = shared();
   config.tile_tokens = forward ? kForwardTileTokens : kBackwardTileTokens;
-  config.threads = (geometry.warps * geometry.groups + (forward ? 0 : 1)) * 32;
-  config.most_clusters = CeilDivide(CeilDivide(shape.tokens, config.tile_tokens), geometry.groups);
+  config.threads = (geometry.warps + kServiceWarps) * 32;
+  config.most_clusters = CeilDivide(shape.tokens, config.tile_tokens);
   if (!forward) config.most_clusters = std::min(config.most_clusters, most_partials);
   return config;
 }
@@ -121,9 +110,9 @@ std::string ToString(const BoundaryConfig& config) {
     return config.why.empty() ? "streaming" : absl::StrCat("streaming: ", config.why);
   }
   const SinglePassGeometry& geometry = config.geometry;
-  return absl::StrCat("single pass: cluster ", geometry.cluster, ", warps ", geometry.warps, " x ",
-                      geometry.groups, ", tile ", config.tile_tokens, ", ", config.threads,
-                      " threads, ", config.shared_bytes, " bytes shared");
+  return absl::StrCat("single pass: cluster ", geometry.cluster, ", ", geometry.warps, " + ",
+                      kServiceWarps, " warps, ", geometry.stages, " tiles of ", config.tile_tokens,
+                      " tokens, ", config.shared_bytes, " bytes shared");
 }
 
 }  // namespace birkhoff::cuda

@@ -15,8 +15,8 @@ enum class BoundaryPass { kForward, kRecompute, kBackward };
 // What a caller asks for.  The single pass falls back to streaming where it cannot do a problem.
 enum class BoundaryPath { kChosen, kStreaming, kSinglePass };
 
-// What kChosen is: the one line that makes the single-pass kernels the default.
-inline constexpr BoundaryPath kChosenPath = BoundaryPath::kStreaming;
+// What kChosen is.
+inline constexpr BoundaryPath kChosenPath = BoundaryPath::kSinglePass;
 
 inline constexpr int kMostSharedBytes = 227 * 1024;  // that a block of Hopper may have
 
@@ -39,15 +39,15 @@ struct BoundaryConfig {
   int tile_tokens = 0;
   int threads = 0;  // of a block
   int shared_bytes = 0;
-  // Clusters at most, however many the GPU holds: as many as there are tiles (over the groups of a
-  // block), and no more partial sums than the workspace has room for.  The grid is persistent.
+  // Clusters at most, however many the GPU holds: as many as there are tiles, and no more partial
+  // sums than the workspace has room for.  The grid is persistent.
   int64_t most_clusters = 0;
 };
 
 // `most_partials`: how many partial sums of the gradients of parameters a backward pass may keep.
 BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t most_partials = 1);
 
-// "single pass: cluster 8, warps 10 x 2, tile 16, 640 threads, 226816 bytes shared", or
+// "single pass: cluster 8, 10 + 2 warps, 2 tiles of 16 tokens, 199760 bytes shared", or
 // "streaming: C=100; need C % 8 == 0".
 std::string ToString(const BoundaryConfig& config);
 

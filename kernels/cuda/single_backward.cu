@@ -9,16 +9,14 @@
 namespace birkhoff::cuda {
 namespace {
 
-constexpr int kMostWarps = 11;
 constexpr int kBasisThreads = 64;
 
 // A cluster owns every so many tiles of 8 tokens.  grid: whole clusters, as many as are resident;
-// block: the warps that own channels and one more; shared: BackwardSizes.  Reads dX', X, y, dnorm,
+// block: the warps that own channels and those that serve them; shared: BackwardSizes.  Reads dX', X, y, dnorm,
 // writes dX and dy_below, once each.
 template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed>
-__global__ __launch_bounds__(
-    (Fixed::kWarps > 0 ? Fixed::kWarps + 1 : kMostWarps) * 32,
-    1) void SingleBackwardKernel(const __grid_constant__ SingleBackwardArgs args) {
+__global__ __launch_bounds__((Fixed::kMostWarps + kServiceWarps) * 32, 1) void SingleBackwardKernel(
+    const __grid_constant__ SingleBackwardArgs args) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   extern __shared__ __align__(16) unsigned char shared[];
   SingleBackward<N, kTiles, kSinkhorn, kMerge, Fixed>(args, shared).Run();
@@ -163,14 +161,14 @@ absl::Status AddSums(const BoundaryBackwardArgs<bf16>& args, const BoundaryWorks
 template <int N, int kTiles, bool kSinkhorn, bool kMerge>
 SinglePassKernel<SingleBackwardArgs> KernelOf(const SinglePassGeometry& geometry) {
   if constexpr (N == 4 && kSinkhorn) {  // the shapes that pay most
-    using Wide = FixedGeometry<8, 10, 1>;
-    using Narrow = FixedGeometry<8, 8, 1>;
+    using Wide = FixedGeometry<8, 10, BackwardSizes::kStages>;
+    using Narrow = FixedGeometry<8, 8, BackwardSizes::kStages>;
     if (geometry == Wide::Of({})) return SingleBackwardKernel<N, kTiles, kSinkhorn, kMerge, Wide>;
     if (geometry == Narrow::Of({})) {
       return SingleBackwardKernel<N, kTiles, kSinkhorn, kMerge, Narrow>;
     }
   }
-  return SingleBackwardKernel<N, kTiles, kSinkhorn, kMerge, AnyGeometry>;
+  return SingleBackwardKernel<N, kTiles, kSinkhorn, kMerge, AnyGeometry<kUsualWarps>>;
 }
 
 template <bool kMerge>

@@ -9,14 +9,11 @@
 namespace birkhoff::cuda {
 namespace {
 
-constexpr int kMostWarps = 20;
-
 // A cluster owns every so many tiles of 16 tokens.  grid: whole clusters, as many as are resident;
-// block: groups x warps; shared: ForwardSizes.  Reads X and y, writes X and norm_out, once each.
+// block: the warps that own channels and those that serve them; shared: ForwardSizes.  Reads X and y, writes X and norm_out, once each.
 template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed>
-__global__ __launch_bounds__(
-    (Fixed::kWarps > 0 ? Fixed::kWarps : kMostWarps) * 32,
-    1) void SingleForwardKernel(const __grid_constant__ SingleForwardArgs args) {
+__global__ __launch_bounds__((Fixed::kMostWarps + kServiceWarps) * 32, 1) void SingleForwardKernel(
+    const __grid_constant__ SingleForwardArgs args) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   extern __shared__ __align__(16) unsigned char shared[];
   SingleForward<N, kTiles, kPerRow, kMerge, Fixed>(args, shared).Run();
@@ -33,7 +30,10 @@ SinglePassKernel<SingleForwardArgs> KernelOf(const SinglePassGeometry& geometry)
     if (geometry == Wide::Of({})) return SingleForwardKernel<N, kTiles, kPerRow, kMerge, Wide>;
     if (geometry == Narrow::Of({})) return SingleForwardKernel<N, kTiles, kPerRow, kMerge, Narrow>;
   }
-  return SingleForwardKernel<N, kTiles, kPerRow, kMerge, AnyGeometry>;
+  if (geometry.warps <= kUsualWarps) {
+    return SingleForwardKernel<N, kTiles, kPerRow, kMerge, AnyGeometry<kUsualWarps>>;
+  }
+  return SingleForwardKernel<N, kTiles, kPerRow, kMerge, AnyGeometry<kMostWarps>>;
 }
 
 template <int N, bool kMerge>

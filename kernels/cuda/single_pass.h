@@ -19,25 +19,35 @@ inline constexpr int kForwardTileTokens = 16;
 inline constexpr int kBackwardTileTokens = 8;
 inline constexpr int kWarpChannels = 32;
 
+// Warps of a block beside those that own channels: one adds up what those leave, and sends it; one
+// finishes the tokens that the block owns.
+inline constexpr int kServiceWarps = 2;
+// Warps that own channels: at 10 (and 2 more) a lane has 168 registers, which is what it needs; at
+// 16 it has 96 and spills.
+inline constexpr int kUsualWarps = 10, kMostWarps = 16;
+
 // How a kernel is launched.
 struct SinglePassGeometry {
   int cluster = 1;  // blocks: 1, 2, 4, 8, 16
-  int warps = 1;    // of a group, 32 channels each: cluster * warps * 32 >= C
-  int groups = 1;   // of warps that work on tiles of their own; 1 in the backward pass
+  int warps = 1;    // of a block that own channels, 32 each: cluster * warps * 32 >= C
+  int stages = 2;  // tiles in shared memory: 2, or 1 where there is no room; 3 in the backward pass
   bool operator==(const SinglePassGeometry&) const = default;
 };
 
+// Of the arguments; the compiler knows the largest number of warps alone.
+template <int kMost>
 struct AnyGeometry {
-  static constexpr int kWarps = 0;  // of a block that owns channels; 0: not known
+  static constexpr int kMostWarps = kMost;
   BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry given) {
     return given;
   }
 };
-template <int kCluster, int kGroupWarps, int kGroups>
+// Known to the compiler, which saves registers.
+template <int kCluster, int kWarps, int kStages>
 struct FixedGeometry {
-  static constexpr int kWarps = kGroupWarps * kGroups;
+  static constexpr int kMostWarps = kWarps;
   BIRKHOFF_HOST_DEVICE static constexpr SinglePassGeometry Of(SinglePassGeometry) {
-    return {kCluster, kGroupWarps, kGroups};
+    return {kCluster, kWarps, kStages};
   }
 };
 
@@ -63,35 +73,37 @@ struct ForwardSizes {
         owned(OwnedTokens(kForwardTileTokens, geometry.cluster)),
         products((columns.per_row ? columns.streams : 1) * columns.tiles * 8),
         gram(columns.streams * (columns.streams + 1) / 2),
-        sums((products + gram + 1) / 2 * 2),
+        sums(AlignUp(products + gram, 4)),
         // Rows of a warp's sums, 8 or 24 banks apart from each other.
         sum_pitch((sums + 7) / 16 * 16 + 8),
-        // Rows of coefficients, 16 bytes that divide among the banks.
-        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 3) / 8 * 8 +
-                          4),
+        // Of a token: H_post, H_res below.  16 bytes divide among the banks.
+        coefficient_pitch((columns.streams + columns.streams * columns.streams + 3) / 8 * 8 + 4),
         scale_pitch(AlignUp(columns.streams + 1, 4)) {
     const int rows = columns.per_row ? 1 : columns.streams;
     phi = rows * columns.tiles * 2 * geometry.warps * 32 * 8;
+    gamma = threads * 4;
     stage = (columns.streams + 1) * 2 * threads * 16;
     parts = geometry.warps * kForwardTileTokens * sum_pitch * 4;
-    coefficients = 2 * kForwardTileTokens * coefficient_pitch * 4;
+    coefficients = kForwardTileTokens * coefficient_pitch * 4;
     received = AlignUp(geometry.cluster * owned * sums * 4, 16);
     scales = kForwardTileTokens * scale_pitch * 4;
-    group = stage + parts + coefficients + received + scales + 16;
-    total = 16 + phi + geometry.groups * group;
+    total = 16 + phi + gamma + geometry.stages * stage + parts + 2 * coefficients + 2 * received +
+            2 * scales + kBarriers * 8;
   }
+  static constexpr int kBarriers = 8;
 
-  int threads;            // of a group
+  int threads;            // of the warps that own channels
   int owned;              // tokens that a block finishes
   int products;           // floats of a token: [streams of kHc][tiles][8]
   int gram;               // x_i . x_j, i <= j, row by row
-  int sums;               // both, rounded up to an even number
+  int sums;               // both, rounded up to a multiple of 4
   int sum_pitch;          // floats from token to token of a warp's sums
   int coefficient_pitch;  // floats from token to token
   int scale_pitch;        // floats from token to token: weights of the streams, 1 / rms
-  // Bytes, in this order: 16 of scratch, phi; then of each group:
-  int phi = 0, stage = 0, parts = 0, coefficients = 0, received = 0, scales = 0;
-  int group = 0, total = 0;
+  // Bytes, in this order: 16 of scratch, phi, gamma, the stages, parts, coefficients, received and
+  // scales of an even and an odd turn, barriers.
+  int phi = 0, gamma = 0, stage = 0, parts = 0, coefficients = 0, received = 0, scales = 0;
+  int total = 0;
 };
 
 struct SingleForwardArgs {
@@ -126,7 +138,9 @@ struct BackwardSizes {
         owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
         dots(AlignUp(
             columns.streams * (columns.streams + 2) + columns.streams * (columns.streams + 1) / 2,
-            2)),
+            4)),
+        // Rows of a warp's dots, an odd number of 16 bytes apart: banks of 8 rows differ.
+        dot_pitch(dots / 4 % 2 == 0 ? dots + 4 : dots),
         // Of a token: H_pre, H_res; H_post below; 1 / rms of u.  16 bytes divide among the banks.
         coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 4) / 8 * 8 +
                           4),
@@ -137,21 +151,24 @@ struct BackwardSizes {
     gamma = threads * 4;
     y_stage = row;
     stage = (2 * columns.streams + 1) * row;
-    parts = geometry.warps * kBackwardTileTokens * dots * 4;
+    parts = geometry.warps * kBackwardTileTokens * dot_pitch * 4;
     coefficients = kBackwardTileTokens * coefficient_pitch * 4;
     packets = kBackwardTileTokens * packet * 4;
     received = AlignUp(geometry.cluster * owned * dots * 4, 16);
     scratch = 128 * 4 + packet * 4;
     total = 16 + phi + gamma + kStages * stage + kYStages * y_stage + parts +
-            kCoefficientStages * coefficients + 2 * packets + 2 * received + scratch + 32;
+            kCoefficientStages * coefficients + 2 * packets + 2 * received + scratch +
+            kBarriers * 8;
   }
+  static constexpr int kBarriers = 8;
   static constexpr int kStages = 3;   // tiles that are loading, have their dots, are applied
   static constexpr int kYStages = 2;  // y is done with after the dots
-  static constexpr int kCoefficientStages = 4;  // of all warps: some may be a tile ahead
+  static constexpr int kCoefficientStages = 3;
 
-  int threads;            // of the warps that own channels; one warp more finishes tokens
+  int threads;            // of the warps that own channels
   int owned;              // tokens that a block finishes
   int dots;               // floats of a token
+  int dot_pitch;          // floats from token to token of a warp's dots
   int coefficient_pitch;  // floats from token to token
   int packet;             // words of a token
   // Bytes, in this order: 16 of scratch, phi, gamma, the stages, y's stages, parts, coefficients,

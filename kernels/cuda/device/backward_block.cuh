@@ -2,6 +2,7 @@
 // each other, and where that lies in shared memory.
 #pragma once
 
+#include "kernels/cuda/device/cluster_tiles.cuh"
 #include "kernels/cuda/device/hopper.cuh"
 #include "kernels/cuda/single_pass.h"
 
@@ -16,7 +17,7 @@ class BackwardBlock {
   // Sums over channels of a token: dX'_i . x_j [N, N], dX'_i . y [N], g . x_j [N], where
   // g = gamma dnorm, and x_i . x_j, i <= j, row by row.
   static constexpr int kOfY = N * N, kOfG = kOfY + N, kGram = kOfG + N;
-  static constexpr int kDots = AlignUp(kGram + N * (N + 1) / 2, 2);
+  static constexpr int kDots = AlignUp(kGram + N * (N + 1) / 2, 4);
   __device__ static constexpr int GramOf(int i, int j) {
     const int row = i < j ? i : j, column = i < j ? j : i;
     return kGram + row * N - row * (row - 1) / 2 + column - row;
@@ -33,21 +34,15 @@ class BackwardBlock {
         sizes_(geometry_, kColumns),
         shared_(shared),
         rank_(ClusterRank()),
-        thread_(int(threadIdx.x)),
-        warp_(thread_ / 32) {}
+        tiles_(args.tokens, kTile, geometry_.cluster) {}
 
  protected:
-  // This cluster's tiles are Tile(0) .. Tile(Turns() - 1).
-  __device__ int Clusters() const { return int(gridDim.x) / geometry_.cluster; }
-  __device__ int Cluster() const { return int(blockIdx.x) / geometry_.cluster; }
-  __device__ int Tile(int turn) const { return Cluster() + turn * Clusters(); }
-  __device__ int Turns() const {
-    const int tiles = int((args_.tokens + kTile - 1) / kTile);
-    return tiles > Cluster() ? (tiles - Cluster() + Clusters() - 1) / Clusters() : 0;
-  }
+  __device__ static int Lane() { return int(threadIdx.x) % 32; }
 
   // ---- shared memory
 
+  // What the products with phi are to be multiplied with.
+  __device__ float* InverseScale() const { return reinterpret_cast<float*>(shared_) + 1; }
   __device__ unsigned char* Stage(int turn) const {
     return shared_ + 16 + sizes_.phi + sizes_.gamma + turn % BackwardSizes::kStages * sizes_.stage;
   }
@@ -72,18 +67,41 @@ class BackwardBlock {
            (2 * sizes_.packets + turn % 2 * sizes_.received) / 4;
   }
   __device__ float* Scratch() const { return Received(0) + 2 * sizes_.received / 4; }
-  // The sums of an even and an odd turn have come, the packets of an even and an odd turn.
+  // Who waits for what, of turn t; a barrier of its own for even and odd turns where somebody may be
+  // two phases ahead.
+  //   PartsFull         all warps have left their dots        the gatherer
+  //   PartsFree         the gatherer has read them            the warps, before those of t + 1
+  //   CoefficientsCome  they have been copied                 the warps
+  //   SumsCome          of all blocks, of the owned tokens    the finisher
+  //   PacketsCome       of all tokens of the tile             the warps
+  // A block sends sums of t + 2 when its warps are done with the packets of t, which came when every
+  // finisher was done with the sums of t; a finisher sends packets of t + 2 when it has the sums of
+  // t + 2, so that its peers' warps are done with the packets of t.
   __device__ uint64_t* Barriers() const {
     return reinterpret_cast<uint64_t*>(Scratch() + sizes_.scratch / 4);
   }
-  __device__ uint64_t* SumsCome(int turn) const { return Barriers() + turn % 2; }
-  __device__ uint64_t* PacketsCome(int turn) const { return Barriers() + 2 + turn % 2; }
+  __device__ uint64_t* PartsFull() const { return Barriers(); }
+  __device__ uint64_t* PartsFree() const { return Barriers() + 1; }
+  __device__ uint64_t* CoefficientsCome(int turn) const { return Barriers() + 2 + turn % 2; }
+  __device__ uint64_t* SumsCome(int turn) const { return Barriers() + 4 + turn % 2; }
+  __device__ uint64_t* PacketsCome(int turn) const { return Barriers() + 6 + turn % 2; }
+  __device__ void InitBarriers() const {
+    MBarrierInit(PartsFull(), geometry_.warps);
+    MBarrierInit(PartsFree(), 1);
+    for (int turn = 0; turn < 2; ++turn) {
+      MBarrierInit(CoefficientsCome(turn), 1);
+      MBarrierInit(SumsCome(turn), 1);
+      MBarrierInit(PacketsCome(turn), 1);
+    }
+    MBarriersReady();
+  }
 
   const SingleBackwardArgs& args_;
   const SinglePassGeometry geometry_;
   const BackwardSizes sizes_;
   unsigned char* const shared_;
-  const int rank_, thread_, warp_;
+  const int rank_;
+  const ClusterTiles tiles_;
 };
 
 }  // namespace birkhoff::cuda

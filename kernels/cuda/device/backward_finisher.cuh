@@ -1,12 +1,91 @@
-// The warp of the single-pass backward kernel that finishes the tokens that its block owns: sums in
-// order of blocks, back through the norm, the gates, the mapping and r, and a packet of what Apply
+// The two warps of the single-pass backward kernel that own no channels: the gatherer, which brings
+// coefficients and sends the block's dots, and the finisher of the tokens that the block owns: sums
+// in order of blocks, back through the norm, the gates, the mapping and r, and a packet of what Apply
 // needs to every block of the cluster, while the other warps work on.
 #pragma once
 
 #include "kernels/cuda/device/backward_block.cuh"
 #include "kernels/cuda/device/gates.cuh"
+#include "kernels/cuda/device/gather.cuh"
 
 namespace birkhoff::cuda {
+
+template <int N, int kTiles, bool kMerge, typename Fixed>
+class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
+ public:
+  using Block = BackwardBlock<N, kTiles, Fixed>;
+  using Block::Block;
+
+  __device__ void Run() const {
+    const int turns = tiles_.Turns();
+    if (turns > 0) Prefetch(0);
+    CopyCommit();
+    for (int turn = 0; turn < turns; ++turn) {
+      MBarrierWait(PartsFull(), turn % 2);
+      CopyWait<0>();
+      Arrive(CoefficientsCome(turn));
+      SendSums({Parts(), geometry_.warps, kTile, sizes_.dot_pitch, kDots}, Received(turn), rank_,
+               sizes_.owned, SumsCome(turn));
+      Arrive(PartsFree());
+      // The warps are done with the coefficients of two turns ago.
+      if (turn + 1 < turns) Prefetch(turn + 1);
+      CopyCommit();
+    }
+  }
+
+ private:
+  using Block::args_;
+  using Block::Coefficients;
+  using Block::CoefficientsCome;
+  using Block::geometry_;
+  using Block::kBelow;
+  using Block::kCoefficients;
+  using Block::kDots;
+  using Block::kInverse;
+  using Block::kRes;
+  using Block::kTile;
+  using Block::Lane;
+  using Block::Parts;
+  using Block::PartsFree;
+  using Block::PartsFull;
+  using Block::rank_;
+  using Block::Received;
+  using Block::sizes_;
+  using Block::SumsCome;
+  using Block::tiles_;
+
+  __device__ static void Arrive(uint64_t* barrier) {
+    WarpBarrier();
+    if (Lane() == 0) MBarrierArrive(barrier);
+  }
+
+  // Pieces of 16 bytes at n = 4, else single numbers.
+  __device__ void Prefetch(int turn) const {
+    constexpr int kPiece = N == 4 ? 4 : 1, kPieces = kInverse / kPiece + 1;
+    float* to = Coefficients(turn);
+#pragma unroll 1
+    for (int i = Lane(); i < kTile * kPieces; i += 32) {
+      const int64_t t = int64_t{tiles_.Tile(turn)} * kTile + i / kPieces;
+      const int k = i % kPieces * kPiece;
+      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
+      const bool valid = t < args_.tokens;
+      const int64_t from = valid ? t : 0;
+      const float* source = args_.coefficients + from * kCoefficients + (k < kRes ? k : k + N);
+      if (kMerge && k >= kBelow) {
+        source = args_.coefficients_below + from * kCoefficients + N + k - kBelow;
+      }
+      if (k == kInverse) {
+        CopyAsync4(at, args_.norm_inv_rms + from, valid);
+      } else if (kMerge || k < kBelow) {
+        if constexpr (N == 4) {
+          CopyAsync16(at, source, valid);
+        } else {
+          CopyAsync4(at, source, valid);
+        }
+      }
+    }
+  }
+};
 
 template <int N, int kTiles, bool kSinkhorn, typename Fixed>
 class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
@@ -16,22 +95,22 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
 
   __device__ void Run() const {
     const int owned = rank_ * sizes_.owned < kTile ? sizes_.owned : 0;
-    const int lane = thread_ % 32;
+    const int lane = Lane();
     Sums sums;
-    for (int turn = 0; turn < Turns(); ++turn) {
+    for (int turn = 0; turn < tiles_.Turns(); ++turn) {
       if (lane == 0 && owned > 0) {
-        ByteBarrierExpect(SumsCome(turn), geometry_.cluster * owned * kDots * 4);
+        MBarrierExpect(SumsCome(turn), geometry_.cluster * owned * kDots * 4);
       }
       if (owned == 0) {
         // Only the packets' barrier is this block's: it may be set once its warps are done with the
         // packets of two turns ago, which is when those have come.
-        if (turn >= 2) ByteBarrierWait(PacketsCome(turn), (turn - 2) / 2 % 2);
-        if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
+        if (turn >= 2) MBarrierWait(PacketsCome(turn), (turn - 2) / 2 % 2);
+        if (lane == 0) MBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
         continue;
       }
       for (int own = 0; own < owned; ++own) {
         const int local = rank_ * sizes_.owned + own;
-        const int64_t token = int64_t{Tile(turn)} * kTile + local;
+        const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + local;
         FinishToken(turn, own, local, token, sums);
       }
     }
@@ -49,6 +128,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kPacketFloats;
   using Block::kPacketHalves;
   using Block::kTile;
+  using Block::Lane;
   using Block::Packets;
   using Block::PacketsCome;
   using Block::rank_;
@@ -56,9 +136,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   using Block::Scratch;
   using Block::sizes_;
   using Block::SumsCome;
-  using Block::thread_;
-  using Block::Tile;
-  using Block::Turns;
+  using Block::tiles_;
   static constexpr int kLogits = 2 * N + (kSinkhorn ? N * N : 0);
 
   // Gradients of bias (a lane a column) and alpha, over this block's tokens.
@@ -67,7 +145,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   };
 
   __device__ void FinishToken(int turn, int own, int local, int64_t token, Sums& sums) const {
-    const int lane = thread_ % 32;
+    const int lane = Lane();
     const bool valid = token < args_.tokens;
     const int64_t from = valid ? token : 0;
     float* shared = Scratch();
@@ -91,20 +169,18 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
         basis[k] = args_.basis[(from * (N - 1) + k) * N * N + entry];
       }
     }
+    float above[N];  // a row of S
+    if (valid && args_.suffix != nullptr) LoadSuffix(token, above);
     gates[lane] = gate;
     if (own == 0) {
-      ByteBarrierWait(SumsCome(turn), turn / 2 % 2);
+      MBarrierWait(SumsCome(turn), turn / 2 % 2);
       // This block's own sums have come: its warps are done with the packets of two turns ago.
-      if (lane == 0) ByteBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
+      if (lane == 0) MBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
     }
     // The sums of all blocks, in their order.
-    for (int k = lane; k < kDots; k += 32) {
-      const float* received = Received(turn) + own * kDots + k;
-      float sum = received[0];
-      for (int peer = 1; peer < geometry_.cluster; ++peer) {
-        sum += received[peer * sizes_.owned * kDots];
-      }
-      dots[k] = sum;
+    if (4 * lane < kDots) {
+      *reinterpret_cast<float4*>(dots + 4 * lane) = AddFours(
+          Received(turn) + own * kDots + 4 * lane, geometry_.cluster, sizes_.owned * kDots);
     }
     WarpBarrier();
 
@@ -144,7 +220,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
     // To all blocks.
     WritePacket(dlogit * inverse_r, mean_sent, norm_sent, packet);
     SendPacket(turn, local, packet);
-    if (valid && args_.suffix != nullptr) MultiplySuffix(token, gates + 2 * N);
+    if (valid && args_.suffix != nullptr) MultiplySuffix(token, above, gates + 2 * N);
     WarpBarrier();  // the scratch is free
   }
 
@@ -178,7 +254,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   // dproducts of the lane's column, as bf16 (high, low), and as fp16 high and low under the power
   // of two that brings the largest to 2^10; then the floats.
   __device__ void WritePacket(float dproduct, float mean, float norm, uint32_t* packet) const {
-    const int lane = thread_ % 32;
+    const int lane = Lane();
     float largest = fabsf(dproduct);
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) {
@@ -199,7 +275,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
     if (lane == 0) {
       packet[kPacketFloats] = FloatBits(mean);
       packet[kPacketFloats + 1] = FloatBits(norm);
-      packet[kPacketFloats + 2] = FloatBits(1.0f / scale);
+      packet[kPacketFloats + 2] = FloatBits(InversePower(scale));
       packet[kPacketFloats + 3] = 0;
     }
     WarpBarrier();
@@ -207,30 +283,31 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   __device__ void SendPacket(int turn, int local, const uint32_t* packet) const {
     const int pieces = sizes_.packet / 4;
     uint32_t* to = Packets(turn) + local * sizes_.packet;
-    for (int i = thread_ % 32; i < pieces * geometry_.cluster; i += 32) {
+    for (int i = Lane(); i < pieces * geometry_.cluster; i += 32) {
       const int piece = i % pieces;
       Send16(to + 4 * piece, i / pieces, *reinterpret_cast<const uint4*>(packet + 4 * piece),
              PacketsCome(turn));
     }
   }
 
-  // S = S_above H_res, a lane an entry, in double, read before any is written.
-  __device__ void MultiplySuffix(int64_t token, const float* matrix) const {
-    const int lane = thread_ % 32;
-    double sum = 0.0;
-    if (lane < N * N) {
-      const float* above = args_.suffix_above + token * N * N + lane / N * N;
+  // S = S_above H_res, a lane an entry, in double; S_above, which takes its time, read before.
+  __device__ void LoadSuffix(int64_t token, float (&above)[N]) const {
+    if (Lane() >= N * N) return;
 #pragma unroll
-      for (int m = 0; m < N; ++m) {
-        sum = fma(double(above[m]), double(matrix[m * N + lane % N]), sum);
-      }
-    }
+    for (int m = 0; m < N; ++m) above[m] = args_.suffix_above[(token * N + Lane() / N) * N + m];
+  }
+  __device__ void MultiplySuffix(int64_t token, const float (&above)[N],
+                                 const float* matrix) const {
+    const int lane = Lane();
+    double sum = 0.0;
+#pragma unroll
+    for (int m = 0; m < N; ++m) sum = fma(double(above[m]), double(matrix[m * N + lane % N]), sum);
     WarpBarrier();
     if (lane < N * N) args_.suffix[token * N * N + lane] = float(sum);
   }
 
   __device__ void StoreSums(const Sums& sums) const {
-    const int lane = thread_ % 32;
+    const int lane = Lane();
     float* to = args_.sums + int64_t{blockIdx.x} * (3 + kLogits);
     if (lane < kLogits) to[3 + lane] = float(sums.bias);
 #pragma unroll

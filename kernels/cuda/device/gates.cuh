@@ -49,6 +49,11 @@ __device__ inline float PowerBelow(float largest, int exponent) {
   return BitsFloat(uint32_t(want + 127) << 23);
 }
 
+// 1 / s of a power of two that PowerBelow gave.
+__device__ inline float InversePower(float power) {
+  return BitsFloat((254u << 23) - FloatBits(power));
+}
+
 // The largest size among `count` numbers, a multiple of 4, as far as this thread of the block
 // looks; `from` is 16-byte aligned.
 __device__ inline float LargestOf(const float* from, int count) {

@@ -77,6 +77,8 @@ __device__ inline float HighBf16Anew(uint32_t word) {
   asm volatile("and.b32 %0, %1, 0xffff0000;" : "=f"(value) : "r"(word));
   return value;
 }
+// 1 / sqrt(x) to 2 units in the last place, without a branch.
+__device__ inline float InverseRoot(float x) { return rsqrtf(x); }
 __device__ inline uint32_t FloatBits(float value) { return __float_as_uint(value); }
 __device__ inline float BitsFloat(uint32_t bits) { return __uint_as_float(bits); }
 
@@ -103,6 +105,9 @@ __device__ inline float ShuffleXor(float value, int lanes) {
 }
 __device__ inline double ShuffleXor(double value, int lanes) {
   return __shfl_xor_sync(0xffffffffu, value, lanes);
+}
+__device__ inline float ShuffleFrom(float value, int lane) {
+  return __shfl_sync(0xffffffffu, value, lane);
 }
 __device__ inline bool AnyLane(bool value) { return __any_sync(0xffffffffu, value) != 0; }
 __device__ inline void WarpBarrier() { __syncwarp(); }
@@ -152,6 +157,12 @@ __device__ inline void NamedBarrier(int id, int threads) {
   __syncwarp();  // lanes must come together
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+// threadIdx.x, asked anew: the compiler keeps nothing of it in registers.
+__device__ inline int ThreadIndex() {
+  uint32_t index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return int(index);
+}
 __device__ inline int ClusterRank() {
   uint32_t rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
@@ -164,30 +175,38 @@ __device__ inline void ClusterBarrier() {
                    : "memory");
 }
 
-// A barrier in shared memory: a phase ends when ByteBarrierExpect was called once and as many bytes
-// as it named have come by Send.  Whoever waits names the parity of the phase, 0 at first, and must
-// have seen the phase before it.
-__device__ inline void ByteBarrierInit(uint64_t* barrier) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(SharedAddress(barrier)) : "memory");
+// A barrier in shared memory (mbarrier): a phase ends when as many threads have arrived as MBarrierInit
+// was told, and as many bytes have come by Send as MBarrierExpect, which arrives too, has named.
+// Whoever waits names the parity of the phase, 0 at first, and must have seen the phase before it.
+__device__ inline void MBarrierInit(uint64_t* barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(SharedAddress(barrier)),
+               "r"(arrivals)
+               : "memory");
 }
-// After the last ByteBarrierInit, before the ClusterBarrier that lets others send.
-__device__ inline void ByteBarriersReady() {
+// After the last MBarrierInit, before the ClusterBarrier that lets others send.
+__device__ inline void MBarriersReady() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
-__device__ inline void ByteBarrierExpect(uint64_t* barrier, int bytes) {
+// Of one lane for its warp, behind a WarpBarrier: what the warp wrote is seen by who waits.
+__device__ inline void MBarrierArrive(uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(SharedAddress(barrier)) : "memory");
+}
+__device__ inline void MBarrierExpect(uint64_t* barrier, int bytes) {
   asm volatile(
       "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(barrier)),
       "r"(bytes)
       : "memory");
 }
-// Ends the kernel where the bytes never come, rather than hang.
-__device__ inline void ByteBarrierWait(uint64_t* barrier, int parity) {
+// Ends the kernel where a phase never ends, rather than hang.  Acquires for this block alone: what
+// has come lies in its shared memory, and an acquire for the cluster would empty the cache of global
+// memory at every try.
+__device__ inline void MBarrierWait(uint64_t* barrier, int parity) {
   const uint32_t address = SharedAddress(barrier);
   for (unsigned tries = 0;; ++tries) {
     uint32_t done;
     asm volatile(
         "{\n.reg .pred p;\n"
-        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
         "selp.u32 %0, 1, 0, p;\n}"
         : "=r"(done)
         : "r"(address), "r"(parity)
@@ -207,13 +226,6 @@ __device__ inline uint32_t PeerAddress(const void* pointer, int rank) {
 }
 // Stores at `to` in the shared memory of block `rank`, and counts the bytes on its `barrier`; both
 // are given as addresses in this block.
-__device__ inline void Send8(void* to, int rank, float first, float second, uint64_t* barrier) {
-  asm volatile(
-      "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::
-          "r"(PeerAddress(to, rank)),
-      "f"(first), "f"(second), "r"(PeerAddress(barrier, rank))
-      : "memory");
-}
 __device__ inline void Send16(void* to, int rank, uint4 words, uint64_t* barrier) {
   asm volatile(
       "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, "

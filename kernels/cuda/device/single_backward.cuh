@@ -2,12 +2,14 @@
 // all streams; tiles of 8 tokens lie in shared memory, where a lane's copies put what that lane
 // reads.
 //
-//   iteration i   dots of tile i                   dX'_i . x_j, dX'_i . y, g . x_j, x_i . x_j
-//                 sums of the warps, to the owner  in order of warps
-//                 tile i - 1 applied               dX, dy_below, and into registers dphi, dgamma
+//   iteration i   dots of tile i      dX'_i . x_j, dX'_i . y, g . x_j, x_i . x_j, left to the gatherer
+//                 tile i - 1 applied  dX, dy_below, and into registers dphi, dgamma
 //                 tile i + 2 starts to load
-//   one warp more finishes the tokens that this block owns: sums in order of blocks, back through
-//   norm, gates, mapping and r; what the tile needs goes to all blocks while they work on.
+//   meanwhile     the gatherer        sums of the warps, in their order, to the token's owner
+//                 the finisher        sums of the blocks, in their order; back through norm, gates,
+//                                     mapping and r; what Apply needs, to all blocks
+//
+// The warps wait for nobody but the finishers, a tile later.
 //
 //   dx_j = sum_i H_ij dX'_i + H_pre[j] du - norm x_j + dproducts phi^T
 //
@@ -24,50 +26,54 @@ namespace birkhoff::cuda {
 
 // N streams, kTiles of 8 columns.  kSinkhorn; else the identity, without logits.  kMerge: with
 // dy_below.
-template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry>
+template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry<kUsualWarps>>
 class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
  public:
   using Block = BackwardBlock<N, kTiles, Fixed>;
 
   __device__ SingleBackward(const SingleBackwardArgs& args, unsigned char* shared)
-      : Block(args, shared),
-        g_(thread_ % 32 / 4),
-        t_(thread_ % 4),
-        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
-        inside_(warp_ < geometry_.warps && channel_ < args.channels) {}
+      : SingleBackward(Block(args, shared)) {}
 
   __device__ void Run() {
-    const bool finishes = warp_ == geometry_.warps;
-    if (!finishes) {
+    const int service = warp_ - geometry_.warps;
+    if (service < 0) {
       for (int turn = 0; turn < 2; ++turn) {
-        if (turn < Turns()) Prefetch(turn);
+        if (turn < tiles_.Turns()) Prefetch(turn);
         CopyCommit();
       }
-    } else if (thread_ % 32 == 0) {
-      for (int i = 0; i < 4; ++i) ByteBarrierInit(Barriers() + i);
-      ByteBarriersReady();
+    } else if (service == 0 && Lane() == 0) {
+      this->InitBarriers();
     }
     LoadPhi();
     __syncthreads();
     ClusterBarrier();
-    if (finishes) {
-      BackwardFinisher<N, kTiles, kSinkhorn, Fixed>(args_, shared_).Run();
-    } else {
+    if (service < 0) {
       WorkAll();
+    } else if (service == 0) {
+      BackwardGatherer<N, kTiles, kMerge, Fixed>(args_, shared_).Run();
+    } else {
+      BackwardFinisher<N, kTiles, kSinkhorn, Fixed>(args_, shared_).Run();
     }
     ClusterBarrier();  // nobody leaves while others may send to it
   }
 
  private:
+  __device__ explicit SingleBackward(const Block& block)
+      : Block(block),
+        thread_(ThreadIndex()),
+        warp_(thread_ / 32),
+        g_(thread_ % 32 / 4),
+        t_(thread_ % 4),
+        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
+        inside_(warp_ < geometry_.warps && channel_ < args_.channels) {}
+
   using Block::args_;
-  using Block::Barriers;
-  using Block::Cluster;
   using Block::Coefficients;
+  using Block::CoefficientsCome;
   using Block::geometry_;
   using Block::GramOf;
+  using Block::InverseScale;
   using Block::kBelow;
-  using Block::kCoefficients;
-  using Block::kDots;
   using Block::kInverse;
   using Block::kOfG;
   using Block::kOfY;
@@ -75,20 +81,24 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kPacketHalves;
   using Block::kRes;
   using Block::kTile;
+  using Block::Lane;
   using Block::Packets;
   using Block::PacketsCome;
   using Block::Parts;
+  using Block::PartsFree;
+  using Block::PartsFull;
   using Block::rank_;
-  using Block::Received;
   using Block::shared_;
   using Block::sizes_;
   using Block::Stage;
-  using Block::SumsCome;
-  using Block::thread_;
-  using Block::Tile;
-  using Block::Turns;
-  using Block::warp_;
+  using Block::tiles_;
   using Block::YStage;
+
+  // The same thread, asked anew who it is: what the compiler makes of that beforehand, for the whole
+  // loop, would take registers that dphi needs.
+  __device__ SingleBackward Anew() const {
+    return SingleBackward(static_cast<const Block&>(*this));
+  }
 
   // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
   // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
@@ -107,7 +117,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   }
 
   __device__ void Prefetch(int turn) const {
-    const int64_t token = int64_t{Tile(turn)} * kTile + g_;
+    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_;
     const bool there = inside_ && token < args_.tokens;
     const int64_t row = there ? token * args_.channels : 0;
     const int channel = there ? channel_ : 0;
@@ -120,31 +130,6 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     }
     CopyAsync16(stage + Offset(kRowDnorm), args_.dnorm + row + channel, there);
     CopyAsync16(YStage(turn) + Offset(0), args_.y + row + channel, there);
-
-    // Pieces of 16 bytes at n = 4, else single numbers.
-    constexpr int kPiece = N == 4 ? 4 : 1, kPieces = kInverse / kPiece + 1;
-    float* to = Coefficients(turn);
-#pragma unroll 1
-    for (int i = thread_; i < kTile * kPieces; i += sizes_.threads) {
-      const int64_t t = int64_t{Tile(turn)} * kTile + i / kPieces;
-      const int k = i % kPieces * kPiece;
-      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
-      const bool valid = t < args_.tokens;
-      const int64_t from = valid ? t : 0;
-      const float* source = args_.coefficients + from * kCoefficients + (k < kRes ? k : k + N);
-      if (kMerge && k >= kBelow) {
-        source = args_.coefficients_below + from * kCoefficients + N + k - kBelow;
-      }
-      if (k == kInverse) {
-        CopyAsync4(at, args_.norm_inv_rms + from, valid);
-      } else if (kMerge || k < kBelow) {
-        if constexpr (N == 4) {
-          CopyAsync16(at, source, valid);
-        } else {
-          CopyAsync4(at, source, valid);
-        }
-      }
-    }
   }
 
   // phi^T as the tensor cores' operand b: lane 4g + t holds rows (columns of phi) 8r + 2t and the
@@ -152,7 +137,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // q-th pair of channels that the lane that gets them takes (PairOf).  Words in the order (q,
   // stream, r), kVector of them together.  Behind it gamma.
   static constexpr int kWordsAtOnce = N * kTiles;  // of one q
-  static constexpr int kVector = kWordsAtOnce % 4 == 0 ? 4 : 1;
+  static constexpr int kVector = kWordsAtOnce % 2 == 0 ? 2 : 1;
   __device__ void LoadPhi() {
     const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
     const int valid = args_.channels - first < width ? args_.channels - first : width;
@@ -163,7 +148,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       largest = fmaxf(largest, LargestOf(from, valid * args_.columns));
     }
     const float scale = BlockScale(largest, reinterpret_cast<float*>(shared_));
-    inverse_scale_ = 1.0f / scale;
+    if (threadIdx.x == 0) *InverseScale() = 1.0f / scale;
     uint32_t* words = reinterpret_cast<uint32_t*>(shared_ + 16);
     const int count = geometry_.warps * 4 * kWordsAtOnce * 32;
 #pragma unroll 8
@@ -199,22 +184,23 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
 
   __device__ void WorkAll() const {
     Totals totals;
-    const int turns = Turns();
+    const int turns = tiles_.Turns();
 #pragma unroll 1
     for (int turn = 0; turn <= turns; ++turn) {
-      CopyWait<1>();
-      NamedBarrier(1, sizes_.threads);
+      CopyWait<1>();  // what a lane reads until the WarpBarrier it has copied itself
       if (turn < turns) {
-        Dots(turn);
-        NamedBarrier(1, sizes_.threads);
-        SendSums(turn);
+        if (turn > 0) MBarrierWait(PartsFree(), (turn - 1) % 2);
+        Anew().Dots(turn);
+        WarpBarrier();
+        if (Lane() == 0) MBarrierArrive(PartsFull());
       }
       if (turn > 0) {
-        ByteBarrierWait(PacketsCome(turn - 1), (turn - 1) / 2 % 2);
-        Apply(turn - 1, totals);
+        MBarrierWait(CoefficientsCome(turn - 1), (turn - 1) / 2 % 2);
+        MBarrierWait(PacketsCome(turn - 1), (turn - 1) / 2 % 2);
+        Anew().Apply(turn - 1, totals);
         WarpBarrier();
       }
-      if (turn + 2 < turns) Prefetch(turn + 2);
+      if (turn + 2 < turns) Anew().Prefetch(turn + 2);
       CopyCommit();
     }
     StoreTotals(totals);
@@ -224,7 +210,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // the diagonal counts.  The tensor cores take a lane's 8 channels in the order in which they lie.
   __device__ void Dots(int turn) const {
     const unsigned char* stage = Stage(turn);
-    float* to = Parts() + (warp_ * kTile + g_) * kDots;
+    float* to = Parts() + (warp_ * kTile + g_) * sizes_.dot_pitch;
     // dX'_i, two streams at a time, with every x_j and with y.
     uint32_t x[N][4], y[4];
 #pragma unroll
@@ -304,24 +290,6 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     if (lower != upper) StoreIf(mine, lower, odd ? d[3] : d[2]);
   }
 
-  __device__ void SendSums(int turn) const {
-    constexpr int kPairs = kDots / 2;
-#pragma unroll 1
-    for (int i = thread_; i < kTile * kPairs; i += sizes_.threads) {
-      const int token = i / kPairs;
-      const float* from = Parts() + 2 * i;
-      float2 sum = *reinterpret_cast<const float2*>(from);
-#pragma unroll 4
-      for (int w = 1; w < geometry_.warps; ++w) {
-        const float2 more = *reinterpret_cast<const float2*>(from + w * kTile * kDots);
-        sum.x += more.x, sum.y += more.y;
-      }
-      float* to =
-          Received(turn) + (rank_ * sizes_.owned + token % sizes_.owned) * kDots + 2 * (i % kPairs);
-      Send8(to, token / sizes_.owned, sum.x, sum.y, SumsCome(turn));
-    }
-  }
-
   __device__ void Apply(int turn, Totals& totals) const {
     unsigned char* stage = Stage(turn);
     const uint32_t* packet = Packets(turn) + g_ * sizes_.packet;
@@ -333,12 +301,10 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       a[2 * r + 1] = packet[kPacketHalves + 4 * kTiles + 4 * r + t_];
     }
     const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
-    const float mean = floats[0], norm = floats[1], scale = floats[2] * inverse_scale_;
+    const float mean = floats[0], norm = floats[1], scale = floats[2] * *InverseScale();
     const float inverse = row[kInverse];
-    float pre[N], scaled[N];  // H_pre, and over rms: u comes normalised
+    float pre[N];
     LoadRow(row, pre);
-#pragma unroll
-    for (int j = 0; j < N; ++j) scaled[j] = pre[j] * inverse;
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
       KeepOrder();
@@ -352,14 +318,15 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         x[j] = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowX + j) + at);
-        u[0] = fmaf(scaled[j], LowBf16(x[j]), u[0]);
-        u[1] = fmaf(scaled[j], HighBf16(x[j]), u[1]);
+        u[0] = fmaf(pre[j], LowBf16(x[j]), u[0]);
+        u[1] = fmaf(pre[j], HighBf16(x[j]), u[1]);
       }
       const uint32_t dnorm = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowDnorm) + at);
       const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * PairOf(q));
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const float in = e == 0 ? LowBf16(dnorm) : HighBf16(dnorm);
+        u[e] *= inverse;
         totals.gamma[2 * q + e] = fmaf(in, u[e], totals.gamma[2 * q + e]);
         du[e] = inverse * fmaf(e == 0 ? gamma.x : gamma.y, in, -u[e] * mean);
       }
@@ -413,38 +380,46 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   // dproducts phi^T of the lane's token, channels 2q, 2q + 1 of its 8, all streams.
   __device__ void ThroughPhi(int q, const uint32_t (&a)[2 * kTiles], float scale,
                              float (&sums)[N][2]) const {
-    uint32_t b[kWordsAtOnce];
     const uint32_t* words = reinterpret_cast<const uint32_t*>(shared_ + 16) +
                             (warp_ * 4 + q) * kWordsAtOnce * 32 + thread_ % 32 * kVector;
+    // Two streams at a time: registers are short.
 #pragma unroll
-    for (int k = 0; k < kWordsAtOnce; k += kVector) {
-      if constexpr (kVector == 4) {
-        const uint4 four = *reinterpret_cast<const uint4*>(words + k * 32);
-        b[k] = four.x, b[k + 1] = four.y, b[k + 2] = four.z, b[k + 3] = four.w;
-      } else {
-        b[k] = words[k * 32];
-      }
-    }
+    for (int first = 0; first < N; first += 2) {
+      constexpr int kMost = 2 * kTiles;
+      const int count = (N - first < 2 ? N - first : 2) * kTiles;
+      uint32_t b[kMost];
 #pragma unroll
-    for (int j = 0; j < N; ++j) {
-      float d[4] = {};
+      for (int k = 0; k < count; k += kVector) {
+        const uint32_t* from = words + (first * kTiles + k) * 32;
+        if constexpr (kVector == 2) {
+          const uint2 two = *reinterpret_cast<const uint2*>(from);
+          b[k] = two.x, b[k + 1] = two.y;
+        } else {
+          b[k] = *from;
+        }
+      }
 #pragma unroll
-      for (int r = 0; r + 1 < kTiles; r += 2) {
-        const uint32_t both[4] = {a[2 * r], a[2 * r + 1], a[2 * r + 2], a[2 * r + 3]};
-        MmaF16(d, both, b[j * kTiles + r], b[j * kTiles + r + 1]);
+      for (int j = first; j < N && j < first + 2; ++j) {
+        const uint32_t* of = b + (j - first) * kTiles;
+        float d[4] = {};
+#pragma unroll
+        for (int r = 0; r + 1 < kTiles; r += 2) {
+          const uint32_t both[4] = {a[2 * r], a[2 * r + 1], a[2 * r + 2], a[2 * r + 3]};
+          MmaF16(d, both, of[r], of[r + 1]);
+        }
+        if constexpr (kTiles % 2 != 0) {
+          MmaF16Short(d, a[2 * kTiles - 2], a[2 * kTiles - 1], of[kTiles - 1]);
+        }
+        // Rows g are of the high parts, rows g + 8 of the low ones.
+        sums[j][0] = (d[0] + d[2]) * scale;
+        sums[j][1] = (d[1] + d[3]) * scale;
       }
-      if constexpr (kTiles % 2 != 0) {
-        MmaF16Short(d, a[2 * kTiles - 2], a[2 * kTiles - 1], b[j * kTiles + kTiles - 1]);
-      }
-      // Rows g are of the high parts, rows g + 8 of the low ones.
-      sums[j][0] = (d[0] + d[2]) * scale;
-      sums[j][1] = (d[1] + d[3]) * scale;
     }
   }
 
   // dX and dy_below, from where Apply left them.
   __device__ void StoreRows(int turn) const {
-    const int64_t token = int64_t{Tile(turn)} * kTile + g_;
+    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_;
     if (!inside_ || token >= args_.tokens) return;
     const unsigned char* stage = Stage(turn);
     bf16* to = args_.dx + token * N * args_.channels + channel_;
@@ -470,7 +445,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       high[z] = (first & 0xffffu) | second << 16;
       low[z] = first >> 16 | (second & 0xffff0000u);
     }
-    const int lane = thread_ % 32;
+    const int lane = Lane();
     const unsigned char* x =
         Stage(turn) + (kRowX * sizes_.threads + warp_ * 32 + SlotOf(lane % 8, lane / 8)) * 16;
 #pragma unroll
@@ -479,10 +454,10 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       LoadTransposed(words, x + j * sizes_.threads * 16);
 #pragma unroll
       for (int p = 0; p < 2; ++p) {
+        const uint32_t twice[4] = {words[2 * p], words[2 * p + 1], words[2 * p], words[2 * p + 1]};
 #pragma unroll
         for (int z = 0; z < kTiles; ++z) {
-          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], high[z]);
-          MmaBf16Short(totals.phi[j][p][z], words[2 * p], words[2 * p + 1], low[z]);
+          MmaBf16(totals.phi[j][p][z], twice, high[z], low[z]);
         }
       }
     }
@@ -492,7 +467,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     const int first = (rank_ * geometry_.warps + warp_) * kWarpChannels;
     // dphi, where a lane's numbers of the tensor cores belong.
     float* phi =
-        args_.projection_partials + int64_t{Cluster()} * N * args_.channels * args_.columns;
+        args_.projection_partials + int64_t{tiles_.Cluster()} * N * args_.channels * args_.columns;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
 #pragma unroll
@@ -517,15 +492,14 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       sum += ShuffleXor(sum, 8);
       sum += ShuffleXor(sum, 16);
       if (g_ == 0 && inside_) {
-        args_.gamma_partials[int64_t{Cluster()} * args_.channels + channel_ + 2 * PairOf(k / 2) +
-                             k % 2] = sum;
+        args_.gamma_partials[int64_t{tiles_.Cluster()} * args_.channels + channel_ +
+                             2 * PairOf(k / 2) + k % 2] = sum;
       }
     }
   }
 
-  const int g_, t_, channel_;
+  const int thread_, warp_, g_, t_, channel_;
   const bool inside_;
-  float inverse_scale_ = 1.0f;
 };
 
 }  // namespace birkhoff::cuda

@@ -11,123 +11,102 @@
 //   norm_out = gamma u / rms                         fp32, in the order of device/mix.cuh
 //
 // phi is rounded to fp16 under a power of two of the block's own (11 significant bits, as tf32); X
-// is exact in fp16 up to 65504; a warp that meets a larger one works under a power of two.
+// is exact in fp16 up to 65504; products of a token with a larger one are not finite, and made anew
+// by the warp that finishes the token.
 #pragma once
 
-#include "kernels/cuda/device/gates.cuh"
-#include "kernels/cuda/device/hopper.cuh"
-#include "kernels/cuda/single_pass.h"
+#include "kernels/cuda/device/forward_block.cuh"
+#include "kernels/cuda/device/forward_service.cuh"
 
 namespace birkhoff::cuda {
 
 // N streams, kTiles of 8 columns; kPerRow: kHc, theta against every stream.  Fixed: a geometry that
-// the compiler knows (FixedGeometry), which saves registers; or AnyGeometry, of the arguments.
-template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed = AnyGeometry>
-class SingleForward {
+// the compiler knows (FixedGeometry), or AnyGeometry, of the arguments.
+template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed = AnyGeometry<kUsualWarps>>
+class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
  public:
-  static constexpr SinglePassColumns kColumns = {N, kTiles, kPerRow};
-  static constexpr int kTile = kForwardTileTokens;
-  static constexpr int kRows = kPerRow ? N : 1;     // rows of products of a token
-  static constexpr int kPhiRows = kPerRow ? 1 : N;  // streams with columns of their own
-  static constexpr int kGram = N * (N + 1) / 2;
-  static constexpr int kCoefficients = 2 * N + N * N;
+  using Block = ForwardBlock<N, kTiles, kPerRow, Fixed>;
 
   __device__ SingleForward(const SingleForwardArgs& args, unsigned char* shared)
-      : args_(args),
-        geometry_(Fixed::Of(args.geometry)),
-        sizes_(geometry_, kColumns),
-        shared_(shared),
-        rank_(ClusterRank()),
-        group_(int(threadIdx.x) / sizes_.threads),
-        thread_(int(threadIdx.x) % sizes_.threads),
-        warp_(thread_ / 32),
-        g_(int(threadIdx.x) % 32 / 4),
-        t_(int(threadIdx.x) % 4),
-        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
-        inside_(channel_ < args.channels) {}
+      : SingleForward(Block(args, shared)) {}
 
   __device__ void Run() {
-    if (Tile(0) < Tiles()) Prefetch(Tile(0), 0);
-    CopyCommit();
-    if (thread_ == 0) {
-      ByteBarrierInit(Barriers());
-      ByteBarrierInit(Barriers() + 1);
-      ByteBarriersReady();
+    const int service = warp_ - geometry_.warps;
+    if (service < 0) {
+      for (int turn = 0; turn < geometry_.stages; ++turn) {
+        if (turn < tiles_.Turns()) Prefetch(turn);
+        CopyCommit();
+      }
+    } else if (service == 0 && Lane() == 0) {
+      this->InitBarriers();
     }
     LoadPhi();
+    LoadGamma();
     __syncthreads();
     ClusterBarrier();
-    for (int turn = 0; Tile(turn) < Tiles(); ++turn) {
-      CopyWait<0>();
-      NamedBarrier(1 + group_, sizes_.threads);
-      RunTile(Tile(turn), Tile(turn + 1), turn % 2);
+    if (service < 0) {
+      WorkAll();
+    } else if (service == 0) {
+      ForwardGatherer<N, kTiles, kPerRow, kMerge, Fixed>(args_, shared_).Run();
+    } else {
+      ForwardFinisher<N, kTiles, kPerRow, kMerge, Fixed>(args_, shared_).Run();
     }
     ClusterBarrier();  // nobody leaves while others may send to it
   }
 
  private:
+  __device__ explicit SingleForward(const Block& block)
+      : Block(block),
+        thread_(ThreadIndex()),
+        warp_(thread_ / 32),
+        g_(thread_ % 32 / 4),
+        t_(thread_ % 4),
+        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
+        inside_(warp_ < geometry_.warps && channel_ < args_.channels) {}
+
+  using Block::args_;
+  using Block::Coefficients;
+  using Block::CoefficientsCome;
+  using Block::Gamma;
+  using Block::geometry_;
+  using Block::InverseScale;
+  using Block::kRows;
+  using Block::kTile;
+  using Block::Lane;
+  using Block::Parts;
+  using Block::PartsFree;
+  using Block::PartsFull;
+  using Block::Phi;
+  using Block::rank_;
+  using Block::Scales;
+  using Block::ScalesCome;
+  using Block::shared_;
+  using Block::sizes_;
+  using Block::Stage;
+  using Block::tiles_;
+  // The same thread, asked anew who it is: what the compiler makes of that beforehand, for the whole
+  // loop, would take registers that the tiles need.
+  __device__ SingleForward Anew() const { return SingleForward(static_cast<const Block&>(*this)); }
+  static constexpr int kPhiRows = kPerRow ? 1 : N;  // streams with columns of their own
+
   // A lane's numbers: tokens g, g + 8; streams; channels 2q, 2q + 1 of its 8.
   using Lanes = uint32_t[2][N][4];
 
-  // Tiles go round the groups of all clusters.
-  __device__ int Tiles() const { return int((args_.tokens + kTile - 1) / kTile); }
-  __device__ int Workers() const { return int(gridDim.x) / geometry_.cluster * geometry_.groups; }
-  __device__ int Tile(int turn) const {
-    const int first = int(blockIdx.x) / geometry_.cluster * geometry_.groups + group_;
-    return first + turn * Workers();
+  __device__ unsigned char* Slot(int turn, int row, int half) const {
+    return Stage(turn) + ((row * 2 + half) * sizes_.threads + thread_) * 16;
   }
 
-  // The group's parts of shared memory.
-  __device__ unsigned char* Stage() const {
-    return shared_ + 16 + sizes_.phi + group_ * sizes_.group;
-  }
-  __device__ float* Parts() const { return reinterpret_cast<float*>(Stage() + sizes_.stage); }
-  __device__ float* Coefficients() const { return Parts() + sizes_.parts / 4; }
-  __device__ float* Received() const { return Coefficients() + sizes_.coefficients / 4; }
-  __device__ float* Scales() const { return Received() + sizes_.received / 4; }
-  // The sums have come; the scales have come.
-  __device__ uint64_t* Barriers() const {
-    return reinterpret_cast<uint64_t*>(Scales() + sizes_.scales / 4);
-  }
-
-  __device__ unsigned char* Slot(int row, int half) const {
-    return Stage() + ((row * 2 + half) * sizes_.threads + thread_) * 16;
-  }
-
-  __device__ void Prefetch(int tile, int slot) const {
+  __device__ void Prefetch(int turn) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t token = int64_t{tile} * kTile + g_ + 8 * half;
+      const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_ + 8 * half;
       const bool there = inside_ && token < args_.tokens;
       const int64_t row = there ? token * args_.channels : 0;
       const int channel = there ? channel_ : 0;
       const bf16* x = (kMerge ? args_.x_below : args_.x) + row * N + channel;
 #pragma unroll
-      for (int j = 0; j < N; ++j) CopyAsync16(Slot(j, half), x + j * args_.channels, there);
-      if constexpr (kMerge) CopyAsync16(Slot(N, half), args_.y + row + channel, there);
-    }
-    if constexpr (kMerge) PrefetchCoefficients(tile, slot);
-  }
-
-  // Of n = 4, whose rows are pieces of 16 bytes, H_post and H_res alone.
-  __device__ void PrefetchCoefficients(int tile, int slot) const {
-    constexpr int kPiece = N == 4 ? 4 : 1, kFirst = N == 4 ? 4 : 0;
-    constexpr int kPieces = (kCoefficients - kFirst) / kPiece;
-    float* to = Coefficients() + slot * kTile * sizes_.coefficient_pitch;
-#pragma unroll 1
-    for (int i = thread_; i < kTile * kPieces; i += sizes_.threads) {
-      const int64_t token = int64_t{tile} * kTile + i / kPieces;
-      const int k = kFirst + i % kPieces * kPiece;
-      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
-      const bool there = token < args_.tokens;
-      const float* from = args_.coefficients_below + (there ? token * kCoefficients + k : 0);
-      if constexpr (N == 4) {
-        CopyAsync16(at, from, there);
-      } else if (args_.coefficients_below == nullptr) {
-        *at = there ? 1.0f : 0.0f;
-      } else {
-        CopyAsync4(at, from, there);
-      }
+      for (int j = 0; j < N; ++j) CopyAsync16(Slot(turn, j, half), x + j * args_.channels, there);
+      if constexpr (kMerge) CopyAsync16(Slot(turn, N, half), args_.y + row + channel, there);
     }
   }
 
@@ -138,8 +117,8 @@ class SingleForward {
       const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
       const int there = args_.channels - first < width ? args_.channels - first : width;
       const float scale = BlockScale(LargestPhi(first, there), reinterpret_cast<float*>(shared_));
-      inverse_scale_ = 1.0f / scale;
-      uint2* words = reinterpret_cast<uint2*>(shared_ + 16);
+      if (threadIdx.x == 0) *InverseScale() = 1.0f / scale;
+      uint2* words = Phi();
       const int count = geometry_.warps * kPhiRows * kTiles * 64;
 #pragma unroll 4
       for (int i = int(threadIdx.x); i < count; i += int(blockDim.x)) {
@@ -151,10 +130,17 @@ class SingleForward {
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
           const bool wanted = column < args_.columns && c + k < args_.channels;
-          at[k] = wanted ? Phi(j, c + k, column) * scale : 0.0f;
+          at[k] = wanted ? Block::PhiOf(args_, j, c + k, column) * scale : 0.0f;
         }
         words[i] = {PackF16(at[0], at[1]), PackF16(at[2], at[3])};
       }
+    }
+  }
+  __device__ void LoadGamma() const {
+    const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
+#pragma unroll 1
+    for (int i = thread_; i < width; i += int(blockDim.x)) {
+      Gamma()[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
     }
   }
   // Of this thread's share of channels first .. first + there - 1: rows of them are contiguous.
@@ -167,49 +153,61 @@ class SingleForward {
     }
     return largest;
   }
-  __device__ float Phi(int j, int c, int column) const {
-    const int64_t at = kPerRow ? int64_t{column} * args_.channels + c
-                               : (int64_t{j} * args_.channels + c) * args_.columns + column;
-    return args_.projection[at];
-  }
-
-  __device__ void RunTile(int tile, int next, int parity) {
-    Lanes x;
-    TakeTile(tile, parity, x);
-    if (next < Tiles()) Prefetch(next, parity ^ 1);
-    CopyCommit();
-    Project(tile, x);
-    NamedBarrier(1 + group_, sizes_.threads);
-    SendSums();
-    if (warp_ == geometry_.warps - 1) FinishTile(args_, shared_, tile, parity);
-    if constexpr (kMerge) {
-      if (warp_ == 0 && args_.prefix != nullptr) MultiplyPrefix(args_, shared_, tile);
+  // norm_out of a tile is written a turn later: its scales come while the next tile is merged.
+  __device__ void WorkAll() const {
+    const int turns = tiles_.Turns();
+    Lanes before;
+#pragma unroll 1
+    for (int turn = 0; turn < turns; ++turn) {
+      WaitForTile();
+      MBarrierWait(CoefficientsCome(turn), turn / 2 % 2);
+      Lanes x;
+      Anew().TakeTile(turn, x);
+      if (turn + geometry_.stages < turns) Anew().Prefetch(turn + geometry_.stages);
+      CopyCommit();
+      if (turn > 0) MBarrierWait(PartsFree(), (turn - 1) % 2);
+      Anew().Project(x);
+      WarpBarrier();
+      if (Lane() == 0) MBarrierArrive(PartsFull());
+      if (turn > 0) Anew().WriteNorm(turn - 1, before);
+      Move(x, before);
     }
-    ByteBarrierWait(Barriers() + 1, parity);
-    WriteNorm(tile, x);
+    if (turns > 0) Anew().WriteNorm(turns - 1, before);
   }
-  __device__ int OwnedHere() const { return rank_ * sizes_.owned < kTile ? sizes_.owned : 0; }
+  __device__ static void Move(const Lanes& from, Lanes& to) {
+#pragma unroll
+    for (int i = 0; i < 2 * N * 4; ++i) {
+      to[i / 4 / N][i / 4 % N][i % 4] = from[i / 4 / N][i / 4 % N][i % 4];
+    }
+  }
+  // A lane reads what it has copied itself.
+  __device__ void WaitForTile() const {
+    if (geometry_.stages == 2) {
+      CopyWait<1>();
+    } else {
+      CopyWait<0>();
+    }
+  }
 
   // X of the tile, in registers and, where it was merged, in memory.
-  __device__ void TakeTile(int tile, int parity, Lanes& x) const {
+  __device__ void TakeTile(int turn, Lanes& x) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       KeepOrder();
 #pragma unroll
-      for (int j = 0; j < N; ++j) Unpack(Slot(j, half), x[half][j]);
+      for (int j = 0; j < N; ++j) Unpack(Slot(turn, j, half), x[half][j]);
       if constexpr (kMerge) {
         uint32_t y[4];
-        Unpack(Slot(N, half), y);
-        const float* row =
-            Coefficients() + (parity * kTile + g_ + 8 * half) * sizes_.coefficient_pitch;
-        MergeToken(row, y, x[half]);
-        const int64_t token = int64_t{tile} * kTile + g_ + 8 * half;
-        if (!inside_ || token >= args_.tokens) continue;
-        bf16* to = args_.x + token * N * args_.channels + channel_;
+        Unpack(Slot(turn, N, half), y);
+        MergeToken(Coefficients(turn) + (g_ + 8 * half) * sizes_.coefficient_pitch, y, x[half]);
+        const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_ + 8 * half;
+        if (inside_ && token < args_.tokens) {
+          bf16* to = args_.x + token * N * args_.channels + channel_;
 #pragma unroll
-        for (int j = 0; j < N; ++j) {
-          Store16(to + j * args_.channels,
-                  {x[half][j][0], x[half][j][1], x[half][j][2], x[half][j][3]});
+          for (int j = 0; j < N; ++j) {
+            Store16(to + j * args_.channels,
+                    {x[half][j][0], x[half][j][1], x[half][j][2], x[half][j][3]});
+          }
         }
       }
     }
@@ -225,12 +223,12 @@ class SingleForward {
     if constexpr (N == 4) {
 #pragma unroll
       for (int k = 0; k < N + N * N; k += 4) {
-        const float4 four = *reinterpret_cast<const float4*>(row + N + k);
+        const float4 four = *reinterpret_cast<const float4*>(row + k);
         h[k] = four.x, h[k + 1] = four.y, h[k + 2] = four.z, h[k + 3] = four.w;
       }
     } else {
 #pragma unroll
-      for (int k = 0; k < N + N * N; ++k) h[k] = row[N + k];
+      for (int k = 0; k < N + N * N; ++k) h[k] = row[k];
     }
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
@@ -251,12 +249,11 @@ class SingleForward {
   }
 
   // This warp's products with phi and Gram matrices, into its own of Parts().
-  __device__ void Project(int tile, const Lanes& x) const {
+  __device__ void Project(const Lanes& x) const {
     float* part = Parts() + warp_ * kTile * sizes_.sum_pitch;
     if constexpr (kTiles > 0) {
       float products[kRows][kTiles][4] = {};
-      const uint2* phi = reinterpret_cast<const uint2*>(shared_ + 16) +
-                         warp_ * kPhiRows * kTiles * 64 + int(threadIdx.x) % 32;
+      const uint2* phi = Phi() + warp_ * kPhiRows * kTiles * 64 + Lane();
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -275,78 +272,20 @@ class SingleForward {
         }
       }
       float* at = part + g_ * sizes_.sum_pitch + 2 * t_;
-      if (AnyLane(!Finite(products))) {
-        // A number beyond 65504, or one that is not finite.
-        ProjectScaled(args_, phi, int64_t{tile} * kTile + g_, channel_, inverse_scale_, at,
-                      sizes_.sum_pitch);
-      } else {
 #pragma unroll
-        for (int row = 0; row < kRows; ++row) {
+      for (int row = 0; row < kRows; ++row) {
 #pragma unroll
-          for (int z = 0; z < kTiles; ++z) {
-            StoreProducts(products[row][z], inverse_scale_, at + (row * kTiles + z) * 8,
-                          sizes_.sum_pitch);
-          }
+        for (int z = 0; z < kTiles; ++z) {
+          StoreProducts(products[row][z], at + (row * kTiles + z) * 8);
         }
       }
     }
     GramSums(x, part);
   }
-  __device__ static void StoreProducts(const float (&d)[4], float factor, float* at, int pitch) {
+  __device__ void StoreProducts(const float (&d)[4], float* at) const {
+    const float factor = *InverseScale();
     *reinterpret_cast<float2*>(at) = {d[0] * factor, d[1] * factor};
-    *reinterpret_cast<float2*>(at + 8 * pitch) = {d[2] * factor, d[3] * factor};
-  }
-
-  // The products once more, of X as it was stored, under a power of two that brings the warp's
-  // largest number below 2^15.  Rare: it need not be fast, and must not cost the others registers.
-  __device__ __noinline__ static void ProjectScaled(const SingleForwardArgs& args, const uint2* phi,
-                                                    int64_t token, int channel, float inverse_scale,
-                                                    float* at, int pitch) {
-    // The lane's part of X, and the warp's largest number.
-    uint32_t x[2][N][4] = {};
-    float largest = 0.0f;
-    for (int i = 0; i < 2 * N * 4; ++i) {
-      const int half = i / 4 / N, j = i / 4 % N;
-      if (channel >= args.channels || token + 8 * half >= args.tokens) continue;
-      const bf16* from = args.x + ((token + 8 * half) * N + j) * args.channels + channel;
-      const uint32_t word = reinterpret_cast<const uint32_t*>(from)[i % 4];
-      x[half][j][i % 4] = word;
-      largest = fmaxf(largest, fmaxf(fabsf(LowBf16(word)), fabsf(HighBf16(word))));
-    }
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-      largest = fmaxf(largest, ShuffleXor(largest, lanes));
-    }
-    // One product at a time, scaled, and scaled back.
-    const float scale = PowerBelow(largest, 14);
-    for (int row = 0; row < kRows; ++row) {
-      for (int z = 0; z < kTiles; ++z) {
-        float products[4] = {};
-        for (int m = 0; m < 2; ++m) {
-          for (int j = kPerRow ? row : 0; j < (kPerRow ? row + 1 : N); ++j) {
-            uint32_t a[4];
-            for (int k = 0; k < 4; ++k) {
-              const uint32_t word = x[k % 2][j][2 * m + k / 2];
-              a[k] = PackF16(LowBf16(word) * scale, HighBf16(word) * scale);
-            }
-            const uint2 b = phi[(((kPerRow ? 0 : j) * kTiles + z) * 2 + m) * 32];
-            MmaF16(products, a, b.x, b.y);
-          }
-        }
-        StoreProducts(products, inverse_scale / scale, at + (row * kTiles + z) * 8, pitch);
-      }
-    }
-  }
-  __device__ static bool Finite(const float (&products)[kRows][kTiles][4]) {
-    float zero = 0.0f;
-#pragma unroll
-    for (int row = 0; row < kRows; ++row) {
-#pragma unroll
-      for (int z = 0; z < kTiles; ++z) {
-#pragma unroll
-        for (int k = 0; k < 4; ++k) zero = fmaf(0.0f, products[row][z][k], zero);
-      }
-    }
-    return zero == 0.0f;
+    *reinterpret_cast<float2*>(at + 8 * sizes_.sum_pitch) = {d[2] * factor, d[3] * factor};
   }
   // x_i . x_j of tokens g and g + 8: the diagonals of products of tokens with tokens.
   __device__ void GramSums(const Lanes& x, float* part) const {
@@ -374,169 +313,17 @@ class SingleForward {
     }
   }
 
-  // The warps' sums added up, each token's to the block that owns it.
-  __device__ void SendSums() const {
-    const int pairs = sizes_.sums / 2, warps = geometry_.warps;
-    const int stride = kTile * sizes_.sum_pitch;
-#pragma unroll 1
-    for (int i = thread_; i < kTile * pairs; i += sizes_.threads) {
-      const int token = i / pairs, pair = i % pairs;
-      const float* from = Parts() + token * sizes_.sum_pitch + 2 * pair;
-      float2 sum = *reinterpret_cast<const float2*>(from);
-#pragma unroll 4
-      for (int w = 1; w < warps; ++w) {
-        const float2 more = *reinterpret_cast<const float2*>(from + w * stride);
-        sum.x += more.x, sum.y += more.y;
-      }
-      float* to =
-          Received() + (rank_ * sizes_.owned + token % sizes_.owned) * sizes_.sums + 2 * pair;
-      Send8(to, token / sizes_.owned, sum.x, sum.y, Barriers());
-    }
-  }
-
-  // The last warp of a group: what stands between the sums of this block's tokens and norm_out, to
-  // all blocks.  A call, so that the other warps need not hold registers for it.
-  __device__ __noinline__ static void FinishTile(const SingleForwardArgs& args,
-                                                 unsigned char* shared, int tile, int parity) {
-    SingleForward(args, shared).Finish(tile, parity);
-  }
-  // Half a warp a token: lanes share its columns, then each makes all that it needs.
-  static constexpr int kShare = 16;
-  __device__ void Finish(int tile, int parity) const {
-    const int lane = int(threadIdx.x) % kShare, cluster = geometry_.cluster;
-    uint64_t* barriers = Barriers();
-    // How many bytes each barrier waits for.
-    if (threadIdx.x % 32 == 0) {
-      ByteBarrierExpect(barriers, cluster * OwnedHere() * sizes_.sums * 4);
-      ByteBarrierExpect(barriers + 1, kTile * sizes_.scale_pitch * 4);
-    }
-    ByteBarrierWait(barriers, parity);
-    for (int first = 0; first < OwnedHere(); first += 2) {
-      const int own = first + int(threadIdx.x) % 32 / kShare;
-      const bool here = own < OwnedHere();
-      float* row = Received() + (here ? own : first) * sizes_.sums;
-      // The sums of all blocks, in their order.
-      for (int k = lane; here && k < sizes_.products + kGram; k += kShare) {
-        float sum = row[k];
-        for (int from = 1; from < cluster; ++from) {
-          sum += row[from * sizes_.owned * sizes_.sums + k];
-        }
-        row[k] = sum;
-      }
-      WarpBarrier();
-      // What the token makes of them, kept; and to all blocks.
-      const int local = rank_ * sizes_.owned + own;
-      const int64_t token = int64_t{tile} * kTile + local;
-      const bool kept = here && token < args_.tokens;
-      float weight[N];
-      FinishProducts(row, token, kept, weight);
-      const float inverse = InverseRms(row + sizes_.products, weight);
-      if (lane == 0 && kept) args_.norm_inv_rms[token] = inverse;
-      float out[8] = {};
-#pragma unroll
-      for (int j = 0; j < N; ++j) out[j] = weight[j];
-      out[N] = inverse;
-      float* to = Scales() + local * sizes_.scale_pitch;
-      for (int peer = lane; here && peer < cluster; peer += kShare) {
-#pragma unroll
-        for (int k = 0; k < (N + 4) / 4 * 4; k += 4) {
-          Send16(to + k, peer,
-                 {FloatBits(out[k]), FloatBits(out[k + 1]), FloatBits(out[k + 2]),
-                  FloatBits(out[k + 3])},
-                 barriers + 1);
-        }
-      }
-    }
-    WarpBarrier();
-  }
-
-  // Products and sums of squares -> logits, stored, and the weights of the streams in u.
-  __device__ void FinishProducts(const float* row, int64_t token, bool there,
-                                 float (&weight)[N]) const {
-    const int lane = int(threadIdx.x) % kShare;
-    const float* gram = row + sizes_.products;
-    if constexpr (kTiles == 0) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) weight[j] = 1.0f;
-    } else if constexpr (kPerRow) {
-      float* out = args_.logits + token * N * (N + 3);
-#pragma unroll
-      for (int j = 0, k = 0; j < N; k += N - j, ++j) {
-        const float inverse = Inverse(gram[k] / float(args_.channels));
-        if (there && lane <= N + 2) {
-          out[j * (N + 3) + lane] = lane == N + 2 ? inverse : row[j * kTiles * 8 + lane] * inverse;
-        }
-        weight[j] = HcGate(args_.alpha[0], row[j * kTiles * 8] * inverse, args_.bias[j]);
-      }
-    } else {
-      float squares = 0.0f;
-#pragma unroll
-      for (int j = 0, k = 0; j < N; k += N - j, ++j) squares += gram[k];
-      const float inverse = Inverse(squares / float(N * args_.channels));
-      float* out = args_.logits + token * (args_.columns + 1);
-      for (int k = lane; there && k <= args_.columns; k += kShare) {
-        out[k] = k == args_.columns ? inverse : row[k] * inverse;
-      }
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-        weight[j] = MhcPre(args_.alpha[0], row[j] * inverse, args_.bias[j]);
-      }
-    }
-  }
-  __device__ float Inverse(float mean) const { return 1.0f / sqrtf(mean + args_.mix_eps); }
-  __device__ float InverseRms(const float* gram, const float (&weight)[N]) const {
-    float sum = 0.0f;
-#pragma unroll
-    for (int i = 0, k = 0; i < N; ++i) {
-#pragma unroll
-      for (int j = i; j < N; ++j, ++k) {
-        sum = fmaf((i == j ? 1.0f : 2.0f) * weight[i] * weight[j], gram[k], sum);
-      }
-    }
-    // A NaN stays; what cancels below zero is zero.
-    const float mean = sum < 0.0f ? 0.0f : sum / float(args_.channels);
-    return 1.0f / sqrtf(mean + args_.norm_eps);
-  }
-
-  // P of this block's tokens: a lane an entry of a few tokens, in double, all read before any is
-  // written.  A call, for the sake of registers, by a warp that would wait.
-  __device__ __noinline__ static void MultiplyPrefix(const SingleForwardArgs& args,
-                                                     unsigned char* shared, int tile) {
-    const SingleForward self(args, shared);
-    constexpr int kEntries = N * N, kTokens = 32 / kEntries;
-    const int lane = int(threadIdx.x) % 32;
-    for (int first = 0; first < self.OwnedHere(); first += kTokens) {
-      const int own = first + lane / kEntries, entry = lane % kEntries;
-      const int64_t token = int64_t{tile} * kTile + self.rank_ * self.sizes_.owned + own;
-      const bool mine = lane < kTokens * kEntries && own < self.OwnedHere() && token < args.tokens;
-      double sum = 0.0;
-      if (mine) {
-        const float* below = args.prefix_below + token * kEntries + entry % N;
-#pragma unroll
-        for (int m = 0; m < N; ++m) {
-          float h = 1.0f;
-          if (args.coefficients_below != nullptr) {
-            h = args.coefficients_below[token * kCoefficients + 2 * N + entry / N * N + m];
-          }
-          sum = fma(double(h), double(below[m * N]), sum);
-        }
-      }
-      WarpBarrier();
-      if (mine) args.prefix[token * kEntries + entry] = float(sum);
-    }
-  }
-
   // In the order of device/mix.cuh's Read and Scale: a recompute makes the same bits.
-  __device__ void WriteNorm(int tile, const Lanes& x) const {
+  __device__ void WriteNorm(int turn, const Lanes& x) const {
+    MBarrierWait(ScalesCome(turn), turn / 2 % 2);
     if (!inside_) return;
-    float gamma[8];
-#pragma unroll
-    for (int k = 0; k < 8; ++k) gamma[k] = args_.gamma[channel_ + k];
+    const float2* gammas =
+        reinterpret_cast<const float2*>(Gamma() + warp_ * kWarpChannels + 8 * t_);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int64_t token = int64_t{tile} * kTile + g_ + 8 * half;
+      const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_ + 8 * half;
       if (token >= args_.tokens) continue;
-      const float* scale = Scales() + (g_ + 8 * half) * sizes_.scale_pitch;
+      const float* scale = Scales(turn) + (g_ + 8 * half) * sizes_.scale_pitch;
       float weight[N];
 #pragma unroll
       for (int j = 0; j < N; ++j) weight[j] = scale[j];
@@ -550,20 +337,16 @@ class SingleForward {
           low = fmaf(weight[j], LowBf16(x[half][j][q]), low);
           high = fmaf(weight[j], HighBf16(x[half][j][q]), high);
         }
-        out[q] = PackBf16(__fmul_rn(__fmul_rn(low, inverse), gamma[2 * q]),
-                          __fmul_rn(__fmul_rn(high, inverse), gamma[2 * q + 1]));
+        const float2 gamma = gammas[q];
+        out[q] = PackBf16(__fmul_rn(__fmul_rn(low, inverse), gamma.x),
+                          __fmul_rn(__fmul_rn(high, inverse), gamma.y));
       }
       Store16(args_.norm_out + token * args_.channels + channel_, {out[0], out[1], out[2], out[3]});
     }
   }
 
-  const SingleForwardArgs& args_;
-  const SinglePassGeometry geometry_;
-  const ForwardSizes sizes_;
-  unsigned char* const shared_;
-  const int rank_, group_, thread_, warp_, g_, t_, channel_;
+  const int thread_, warp_, g_, t_, channel_;
   const bool inside_;
-  float inverse_scale_ = 1.0f;
 };
 
 }  // namespace birkhoff::cuda

@@ -38,7 +38,7 @@ std::vector<BoundaryCase> Cases() {
 }
 
 // The single pass rounds phi to 11 bits.
-constexpr double kPhiRounding = 0x1p-12;
+constexpr double kPhiRounding = 0x1p-11;
 double PhiRounding() { return IsSinglePass() ? kPhiRounding : 0.0; }
 
 // 1 / rms of u and norm_out, where u = weights X.

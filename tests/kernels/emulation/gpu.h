@@ -235,16 +235,18 @@ inline unsigned char* InBlock(const void* pointer, int rank, int bytes) {
 }
 
 // A barrier that counts bytes, as it stands in shared memory.
-struct ByteBarrier {
-  int32_t bytes;   // still to come; negative where they came before they were expected
-  uint16_t armed;  // whether they are expected
+// A barrier of the hardware, in the 8 bytes of the kernel's.
+struct MBarrier {
+  int32_t bytes;     // still to come; negative where they came before they were expected
+  uint8_t arrivals;  // of each phase
+  uint8_t missing;   // arrivals of this phase
   uint16_t phase;
 };
-static_assert(sizeof(ByteBarrier) == 8);
-inline void Settle(ByteBarrier& barrier) {
+static_assert(sizeof(MBarrier) == 8);
+inline void Settle(MBarrier& barrier) {
   ++TheMachine().progress;
-  if (barrier.armed == 0 || barrier.bytes != 0) return;
-  barrier.armed = 0;
+  if (barrier.missing != 0 || barrier.bytes != 0) return;
+  barrier.missing = barrier.arrivals;
   ++barrier.phase;
 }
 
@@ -375,6 +377,18 @@ T ShuffleXor(T value, int lanes) {
     for (int l = 0; l < 32; ++l) out[l] = in[l ^ lanes];
   });
 }
+inline float ShuffleFrom(float value, int lane) {
+  struct Asked {
+    float value;
+    int lane;
+  };
+  return emulation::Together<Asked>(Asked{value, lane},
+                                    [](const Asked* in, Asked* out) {
+                                      for (int l = 0; l < 32; ++l)
+                                        out[l].value = in[in[l].lane].value;
+                                    })
+      .value;
+}
 inline bool AnyLane(bool value) {
   return emulation::Together<bool>(value, [](const bool* in, bool* out) {
     bool any = false;
@@ -424,6 +438,8 @@ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
 inline void NamedBarrier(int id, int threads) {
   emulation::Meet(emulation::Here().in->barriers[id], threads);
 }
+inline float InverseRoot(float x) { return 1.0f / std::sqrt(x); }
+inline int ThreadIndex() { return int(threadIdx.x); }
 inline int ClusterRank() { return emulation::Here().rank; }
 inline void ClusterBarrier() {
   emulation::Fiber& fiber = emulation::Here();
@@ -431,32 +447,34 @@ inline void ClusterBarrier() {
                   int(fiber.cluster->blocks.size()) * int(fiber.block_size.x));
 }
 
-inline emulation::ByteBarrier& Barrier(uint64_t* at) {
-  return *reinterpret_cast<emulation::ByteBarrier*>(at);
+inline emulation::MBarrier& Barrier(uint64_t* at) {
+  return *reinterpret_cast<emulation::MBarrier*>(at);
 }
-inline void ByteBarrierInit(uint64_t* barrier) { Barrier(barrier) = {0, 0, 0}; }
-inline void ByteBarriersReady() {}
-inline void ByteBarrierExpect(uint64_t* at, int bytes) {
-  emulation::ByteBarrier& barrier = Barrier(at);
-  BIRKHOFF_CHECK(barrier.armed == 0, "a phase was expected twice");
-  barrier.armed = 1;
-  barrier.bytes += bytes;
+inline void MBarrierInit(uint64_t* at, int arrivals) {
+  Barrier(at) = {0, uint8_t(arrivals), uint8_t(arrivals), 0};
+}
+inline void MBarriersReady() {}
+inline void MBarrierArrive(uint64_t* at) {
+  emulation::MBarrier& barrier = Barrier(at);
+  BIRKHOFF_CHECK(barrier.missing > 0, "more arrivals than a phase has");
+  --barrier.missing;
   emulation::Settle(barrier);
 }
-inline void ByteBarrierWait(uint64_t* at, int parity) {
-  emulation::ByteBarrier& barrier = Barrier(at);
+inline void MBarrierExpect(uint64_t* at, int bytes) {
+  Barrier(at).bytes += bytes;
+  MBarrierArrive(at);
+}
+// A phase that ended unseen, and another behind it, would look like one that has not ended.
+inline void MBarrierWait(uint64_t* at, int parity) {
+  emulation::MBarrier& barrier = Barrier(at);
   emulation::WaitUntil([&] { return barrier.phase % 2 != parity; });
 }
 inline void SendBytes(void* to, int rank, const void* from, int bytes, uint64_t* at) {
   std::memcpy(emulation::InBlock(to, rank, bytes), from, size_t(bytes));
-  emulation::ByteBarrier& barrier =
+  emulation::MBarrier& barrier =
       Barrier(reinterpret_cast<uint64_t*>(emulation::InBlock(at, rank, 8)));
   barrier.bytes -= bytes;
   emulation::Settle(barrier);
-}
-inline void Send8(void* to, int rank, float first, float second, uint64_t* barrier) {
-  const float both[2] = {first, second};
-  SendBytes(to, rank, both, 8, barrier);
 }
 inline void Send16(void* to, int rank, uint4 words, uint64_t* barrier) {
   SendBytes(to, rank, &words, 16, barrier);

@@ -53,20 +53,21 @@ Outputs Run(const BoundaryProblem& p, const cuda::SinglePassGeometry& geometry, 
   args.norm_inv_rms = out.norm_inv_rms.data();
   const cuda::ForwardSizes sizes(geometry, {N, kTiles, kPerRow});
   emulation::Launch({clusters * geometry.cluster, geometry.cluster,
-                     geometry.groups * geometry.warps * 32, sizes.total},
+                     (geometry.warps + cuda::kServiceWarps) * 32, sizes.total},
                     late_copies, [&](unsigned char* shared) {
                       cuda::SingleForward<N, kTiles, kPerRow, kMerge, Fixed>(args, shared).Run();
                     });
   return out;
 }
 
-template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed = cuda::AnyGeometry>
+template <int N, int kTiles, bool kPerRow, bool kMerge,
+          typename Fixed = cuda::AnyGeometry<cuda::kUsualWarps>>
 void Check(BoundaryKind kind, MappingKind mapping, int64_t tokens, int64_t channels,
            const cuda::SinglePassGeometry& geometry, double scale = 1.0) {
   BoundaryProblem p(kind, mapping, N, tokens, channels, scale);
   SCOPED_TRACE(testing::Message() << "n " << N << " tokens " << tokens << " C " << channels
                                   << " cluster " << geometry.cluster << " warps " << geometry.warps
-                                  << " groups " << geometry.groups);
+                                  << " stages " << geometry.stages);
   const Outputs out = Run<N, kTiles, kPerRow, kMerge, Fixed>(p, geometry, true);
   const Outputs early = Run<N, kTiles, kPerRow, kMerge, Fixed>(p, geometry, false, 1);
   EXPECT_TRUE(emulation::SameBits(out.x, early.x));
