@@ -52,7 +52,8 @@ def lines_of(command, what, table):
 
 def boundary(table, arguments, _):
     """Lines of boundary_benchmark: kind n C pass path us units TB/s share% kernel."""
-    output = job.run_program([arguments.build / "bin/boundary_benchmark"])
+    output = "".join(job.run_program([arguments.build / "bin/boundary_benchmark", TOKENS, "", 0, channels])
+                     for channels in CHANNELS.values())
     print(output.splitlines()[0])
     table.head()
     pattern = re.compile(r"^(\w+) +(\d+) +(\d+) (\w+) +(streaming|single pass) +([0-9.]+) +\d+ +[0-9.]+ +([0-9.]+)%",
