@@ -4,14 +4,11 @@
 include(CMakePackageConfigHelpers)
 
 set(package lib/cmake/birkhoff)
-set(headers core/base/dtype.h core/base/mapping.h
-  kernels/adamw.h kernels/attention.h kernels/backend.h kernels/boundary.h kernels/boundary_c.h kernels/cached_attention.h
-  kernels/cross_entropy.h kernels/cuda/backend.h kernels/device.h kernels/gain.h kernels/mapping.h kernels/matmul.h
-  kernels/mixing.h kernels/swiglu.h kernels/types.h)
-foreach(header IN LISTS headers)
-  cmake_path(GET header PARENT_PATH folder)
-  install(FILES ${header} DESTINATION include/birkhoff/${folder} COMPONENT development)
-endforeach()
+# kernels/*.h, of which what only sources here include is a few lines more.
+install(DIRECTORY kernels/ DESTINATION include/birkhoff/kernels COMPONENT development
+  FILES_MATCHING PATTERN "*.h" PATTERN cpu EXCLUDE PATTERN cuda EXCLUDE PATTERN mappings EXCLUDE)
+install(FILES kernels/cuda/backend.h DESTINATION include/birkhoff/kernels/cuda COMPONENT development)
+install(FILES core/base/dtype.h core/base/mapping.h DESTINATION include/birkhoff/core/base COMPONENT development)
 
 set_target_properties(birkhoff_kernels PROPERTIES EXPORT_NAME kernels)
 set_target_properties(birkhoff_base PROPERTIES EXPORT_NAME base)
