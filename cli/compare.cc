@@ -16,6 +16,7 @@
 #include "cli/spec_flags.h"
 #include "coordinator/page/run_figures.h"
 #include "core/base/status_macros.h"
+#include "core/spec/validate.h"
 
 namespace birkhoff {
 namespace {
@@ -26,27 +27,59 @@ struct CompareOptions {
   int num_seeds = 1;
   std::vector<std::string> sweeps;
   int num_workers = 0;  // 0: as many as there are cores
+  int threads = 0;      // of each; 0: the cores over them
   bool fresh = false;
   ReportOutput report;  // but for its path
   std::string out;
 };
 
-// The base spec under some of the overrides of a variant.
-absl::StatusOr<JobSpec> ReadVariant(const SpecFile& file, const std::vector<std::string>& overrides,
-                                    const Program& program) {
-  SpecFile varied = file;
-  varied.overrides.insert(varied.overrides.end(), overrides.begin(), overrides.end());
-  JobSpec spec;
-  RETURN_IF_ERROR(ReadOrExplain(varied, program, &spec));
-  return spec;
-}
+// The base spec under overrides.  What many variants share is looked at and said once.
+class VariantReader {
+ public:
+  // Both must outlive it.
+  VariantReader(const SpecFile& file, const Program& program) : file_(file), program_(program) {}
+
+  absl::StatusOr<JobSpec> Read(const std::vector<std::string>& overrides) {
+    SpecFile varied = file_;
+    varied.overrides.insert(varied.overrides.end(), overrides.begin(), overrides.end());
+    varied.skip_tokens = true;
+    PosixDisk disk;
+    JobSpec spec;
+    std::vector<Problem> problems = ReadSpecFile(varied, disk, &spec);
+    if (problems.empty() && checked_.insert(TokensOf(spec)).second) {
+      problems = CheckTokenFiles(spec);
+    }
+    if (!problems.empty()) return Explain(varied, problems, program_);
+    std::vector<std::string> notices = SpecNotices(spec);
+    notices.push_back(ValidationNotice(spec));
+    for (const std::string& notice : notices) {
+      if (notice.empty() || !said_.insert(notice).second) continue;
+      *program_.console.err << file_.ShownPath() << ": " << notice << "\n";
+    }
+    return spec;
+  }
+
+ private:
+  // All that a check of the token files depends on.
+  static std::string TokensOf(const JobSpec& spec) {
+    std::string key = absl::StrCat(spec.model.vocab_size, " ", spec.training.sequence_length, "\n",
+                                   spec.data.validation);
+    for (const WeightedPath& source : spec.data.train) absl::StrAppend(&key, "\n", source.path);
+    return key;
+  }
+
+  const SpecFile& file_;
+  const Program& program_;
+  std::set<std::string> checked_;
+  std::set<std::string> said_;
+};
 
 // What "wider" needs: as many parameters as mHC has under the same sweeps.
-absl::Status Widen(const SpecFile& file, const Program& program, Variant* variant) {
+absl::Status Widen(VariantReader& reader, Variant* variant) {
   std::vector<std::string> target = variant->overrides;
   target.push_back("model.residual.kind=mhc");
-  ASSIGN_OR_RETURN(const JobSpec plain, ReadVariant(file, variant->overrides, program));
-  ASSIGN_OR_RETURN(const JobSpec mhc, ReadVariant(file, target, program));
+  ASSIGN_OR_RETURN(const JobSpec plain, reader.Read(variant->overrides));
+  ASSIGN_OR_RETURN(const JobSpec mhc, reader.Read(target));
   for (std::string& text : WiderOverrides(plain.model, mhc.model)) {
     variant->overrides.push_back(std::move(text));
   }
@@ -54,7 +87,7 @@ absl::Status Widen(const SpecFile& file, const Program& program, Variant* varian
 }
 
 absl::StatusOr<ComparisonResult> Plan(const CompareOptions& options, const JobSpec& base,
-                                      const Program& program) {
+                                      VariantReader& reader) {
   ComparisonResult result;
   for (const std::string& text : options.sweeps) {
     ASSIGN_OR_RETURN(result.sweeps.emplace_back(), ParseSweep(text));
@@ -70,10 +103,10 @@ absl::StatusOr<ComparisonResult> Plan(const CompareOptions& options, const JobSp
       return absl::InvalidArgumentError(absl::StrCat("two runs would be called ", variant.name,
                                                      "; name each kind and each value once"));
     }
-    if (variant.residual == kWider) RETURN_IF_ERROR(Widen(options.file, program, &variant));
+    if (variant.residual == kWider) RETURN_IF_ERROR(Widen(reader, &variant));
     ComparedRun& run = result.runs.emplace_back();
     run.name = variant.name;
-    ASSIGN_OR_RETURN(run.spec, ReadVariant(options.file, variant.overrides, program));
+    ASSIGN_OR_RETURN(run.spec, reader.Read(variant.overrides));
     run.spec.name = VariantJobName(base.name, variant);
     run.spec.checkpoint.directory.clear();  // each has its own
     run.directory = absl::StrCat(options.out, "/runs/", run.name);
@@ -96,8 +129,11 @@ absl::Status Train(const CompareOptions& options, const Program& program,
   PosixDisk disk;
   ShutdownSignals signals;
   RETURN_IF_ERROR(disk.CreateDirectories(options.out));
-  ComparisonRun run({program.console.program_directory + "/birkhoff-worker", options.out,
-                     NumWorkers(options, *result), options.fresh},
+  ComparisonRun run({.worker_program = program.console.program_directory + "/birkhoff-worker",
+                     .directory = options.out,
+                     .num_workers = NumWorkers(options, *result),
+                     .threads = options.threads,
+                     .fresh = options.fresh},
                     clock, disk, signals, program.console);
   return run.Run(&result->runs);
 }
@@ -120,7 +156,7 @@ absl::Status Write(const CompareOptions& options, const Program& program,
       "those that only one kind has, or that are wider.";
   report.runs = result->series;
   report.figures = ComparisonFigures(*result);
-  for (Json& figure : RunFigures(report.runs)) report.figures.push_back(std::move(figure));
+  for (Json& figure : RunFigures(ListOf(report.runs))) report.figures.push_back(std::move(figure));
   ReportOutput output = options.report;
   output.path = options.out + "/report.html";
   return WriteReport(report, output, program);
@@ -140,10 +176,11 @@ absl::StatusOr<ExitCode> Compare(CompareOptions options, const Program& program)
   PosixDisk disk;
   options.file.in = program.console.in;
   KeepText(disk, &options.file);
-  ASSIGN_OR_RETURN(const JobSpec base, ReadVariant(options.file, {}, program));
+  VariantReader reader(options.file, program);
+  ASSIGN_OR_RETURN(const JobSpec base, reader.Read({}));
   options.out = AbsolutePath(options.out.empty() ? absl::StrCat("runs/", base.name, "-compare")
                                                  : options.out);
-  ASSIGN_OR_RETURN(ComparisonResult result, Plan(options, base, program));
+  ASSIGN_OR_RETURN(ComparisonResult result, Plan(options, base, reader));
   RETURN_IF_ERROR(Train(options, program, &result));
   const ExitCode code = CodeOf(result);
   if (code == ExitCode::kStopped) {
@@ -174,6 +211,9 @@ void AddCompare(CLI::App& verb, Program& program) {
   verb.add_option("--workers", options->num_workers,
                   "Local workers: so many ranks run at once; 0: as many as there are cores")
       ->check(CLI::Range(0, 1024));
+  verb.add_option("--threads", options->threads,
+                  "Of each worker on the CPU; default the cores over the workers")
+      ->check(CLI::Range(1, 1024));
   verb.add_option("--out", options->out, "Output directory; runs/NAME-compare where not given");
   verb.add_flag("--fresh", options->fresh, "Start over: forget what the directory holds");
   verb.add_option("--pictures", options->report.pictures,

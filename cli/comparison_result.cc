@@ -118,7 +118,7 @@ Json GroupTable(const ComparisonResult& result) {
   std::vector<std::string> columns = {"what", "runs", "parameters"};
   for (const Measure& measure : kMeasures) columns.push_back(measure.title);
   std::vector<Json> rows;
-  for (const RunGroup& group : GroupRuns(result.series)) {
+  for (const RunGroup& group : GroupRuns(ListOf(result.series))) {
     Json row = {group.label, group.runs.size(), NumParameters(group.runs[0]->spec.model)};
     for (const Measure& measure : kMeasures) {
       std::vector<double> values;
@@ -158,7 +158,7 @@ void AddSweepFigure(const Measure& measure, const std::string& id, const std::st
   if (xs.size() < 2) return;
   const std::vector<double> x(xs.begin(), xs.end());
   std::vector<Line> lines;
-  for (const RunGroup& family : GroupRuns(series)) {
+  for (const RunGroup& family : GroupRuns(ListOf(series))) {
     std::map<uint64_t, std::vector<double>> by_seed;
     for (const RunSeries* run : family.runs) {
       const auto at = x_of(*run);
@@ -221,7 +221,7 @@ Json ComparisonToJson(const ComparisonResult& result) {
     json["runs"].push_back(RunToJson(result.variants[i], result.runs[i], result.series[i]));
   }
   json["groups"] = Json::array();
-  for (const RunGroup& group : GroupRuns(result.series))
+  for (const RunGroup& group : GroupRuns(ListOf(result.series)))
     json["groups"].push_back(GroupToJson(group));
   return json;
 }

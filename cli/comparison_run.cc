@@ -43,6 +43,7 @@ absl::Status ComparisonRun::Run(std::vector<ComparedRun>* runs) {
   service.log_directory = options_.directory + "/logs";
   service.device = NeededDevice((*runs)[0].spec);
   service.num_workers = options_.num_workers;
+  service.threads = options_.threads;
   ASSIGN_OR_RETURN(service_, LocalService::Start(service, clock_));
   for (const ComparedRun& run : *runs) {
     if (!run.over) RETURN_IF_ERROR(Submit(run));

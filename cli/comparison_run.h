@@ -34,6 +34,7 @@ class ComparisonRun {
     std::string worker_program;
     std::string directory;  // absolute; logs of the workers
     int num_workers = 2;    // at least as many as any run needs
+    int threads = 0;        // of each on a CPU; 0: the machine's cores over them
     bool fresh = false;     // forget what the directories hold
   };
   // All must outlive it.

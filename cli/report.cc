@@ -100,7 +100,7 @@ absl::Status MakeReport(ReportOptions options, const Program& program) {
   report.words = absl::StrCat("What ", report.runs.size() == 1 ? "a run has" : "runs have",
                               " measured.  Sub-layers count from 0, attention and feed-forward "
                               "each on their own; a gain of 1 keeps a signal as it is.");
-  report.figures = RunFigures(report.runs);
+  report.figures = RunFigures(ListOf(report.runs));
   if (program.output == "json") *program.console.out << ReportToJson(report).dump() << "\n";
   std::string& path = options.output.path;
   if (path.empty() && program.output == "json") return absl::OkStatus();

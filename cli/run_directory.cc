@@ -62,6 +62,8 @@ absl::StatusOr<RunSeries> ReadRunDirectory(Disk& disk, const std::string& direct
   AddRows(rows, &run);
   ASSIGN_OR_RETURN(const std::string matrices, ReadIfThere(disk, directory + "/matrices.json"));
   run.matrices = ParseMatrices(matrices);
+  ASSIGN_OR_RETURN(const std::string trace, ReadIfThere(disk, directory + "/trace.json"));
+  run.trace = ParseTrace(trace);
   return run;
 }
 

@@ -11,8 +11,8 @@
 
 namespace birkhoff {
 
-// job.yaml, metrics.jsonl and matrices.json of an output directory (docs/formats.md); what a run
-// has not written yet is empty.  Without a label.  Errors: NOT_FOUND no output directory;
+// job.yaml, metrics.jsonl, matrices.json and trace.json of an output directory (docs/formats.md);
+// what a run has not written yet is empty.  Without a label.  Errors: NOT_FOUND no output directory;
 // INVALID_ARGUMENT its job.yaml is damaged; the disk's.
 absl::StatusOr<RunSeries> ReadRunDirectory(Disk& disk, const std::string& directory);
 

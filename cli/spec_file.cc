@@ -137,7 +137,7 @@ std::vector<Problem> ReadSpecFile(const SpecFile& file, Disk& disk, JobSpec* spe
   MakePathsAbsolute(spec);
   if (!file.spec_only) {
     ResolveTokenizer(disk, spec, &problems);
-    if (problems.empty()) problems = CheckTokenFiles(*spec);
+    if (problems.empty() && !file.skip_tokens) problems = CheckTokenFiles(*spec);
   } else {
     ResolveVocabulary(spec);
   }

@@ -17,6 +17,7 @@ struct SpecFile {
   std::string path;                    // "-": `in`
   std::vector<std::string> overrides;  // "path=value"
   bool spec_only = false;              // leave the files that the spec names alone
+  bool skip_tokens = false;            // somebody else looks at its token files
   std::istream* in = nullptr;          // the standard input
   std::optional<std::string> text =
       std::nullopt;  // what it holds, where that has been read (KeepText)

@@ -40,10 +40,16 @@ void JobHistory::Add(const JobUpdate& update) {
   if (update.step && AddRow(StepReportToJson(*update.step), &series_)) {
     if (++depth_rows_ >= 2 * kMostDepthRows) FoldDepthRows();
   }
+  awaits_trace_ |= update.checkpoint || update.placed || update.state;
   std::string words = UpdateWords(update);
   if (words.empty()) return;
   events_.push_back({update.time, update.attempt, std::move(words)});
   if (events_.size() > kMostEvents) events_.pop_front();
+}
+
+void JobHistory::SetTrace(StepTrace trace) {
+  series_.trace = std::move(trace);
+  awaits_trace_ = false;
 }
 
 // Of each two rows that are left the later takes the larger values, and the earlier is emptied.

@@ -34,6 +34,11 @@ class JobHistory {
   const RunSeries& series() const { return series_; }
   const std::deque<HistoryEvent>& events() const { return events_; }  // oldest first
 
+  // Whether a new trace may lie in the job's directory, or there is a new plan, since the last
+  // SetTrace.
+  bool awaits_trace() const { return awaits_trace_; }
+  void SetTrace(StepTrace trace);
+
  private:
   void FoldDepthRows();
 
@@ -42,6 +47,7 @@ class JobHistory {
   std::deque<HistoryEvent> events_;
   int64_t seen_ = 0;       // the last update
   size_t depth_rows_ = 0;  // that are not folded away
+  bool awaits_trace_ = true;
 };
 
 // One update as a sentence; empty for a step.

@@ -2,9 +2,10 @@
 #include "coordinator/live_page.h"
 
 #include <algorithm>
-#include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "coordinator/page/report_page.h"
 #include "coordinator/page/run_figures.h"
@@ -17,6 +18,8 @@ namespace {
 
 constexpr int kMostJobs = 200;
 constexpr size_t kShownAtFirst = 4;  // figures with numbers for a page that shows none yet
+constexpr size_t kFewestPoints = 50;
+constexpr int64_t kLargestTrace = 64 << 20;  // bytes
 
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
@@ -47,6 +50,28 @@ Json JobToJson(const JobView& job) {
   if (job.last_step) json["last_step"] = Json::parse(StepReportToJson(*job.last_step));
   if (job.checkpoint) json["checkpoint"] = job.checkpoint->step;
   return json;
+}
+
+// show=ID or ID:FIRST:LAST, points=N; what is none of these is as if it were not there.
+FigureRequest RequestOf(const HttpQuery& query) {
+  Detail detail;
+  size_t points = 0;
+  const auto asked = query.find("points");
+  if (asked != query.end() && absl::SimpleAtoi(asked->second, &points)) {
+    detail.points = std::clamp(points, kFewestPoints, kMostPoints);
+  }
+  FigureRequest request;
+  for (auto [show, last] = query.equal_range("show"); show != last; ++show) {
+    const std::vector<std::string> parts = absl::StrSplit(show->second, ':');
+    Detail& shown = request.shown[parts[0]] = detail;
+    Detail closer = detail;
+    if (parts.size() == 3 && absl::SimpleAtod(parts[1], &closer.first) &&
+        absl::SimpleAtod(parts[2], &closer.last) && closer.first <= closer.last) {
+      shown = closer;
+    }
+  }
+  request.first = request.shown.empty() ? kShownAtFirst : 0;
+  return request;
 }
 
 Json EventsToJson(const JobHistory& history) {
@@ -114,8 +139,23 @@ absl::StatusOr<JobHistory*> LivePage::HistoryOf(const std::string& name) {
   return &histories_.front();
 }
 
+void LivePage::LookForTrace(const std::string& name, JobHistory* history) {
+  if (!history->awaits_trace()) return;
+  const std::string path = history->series().directory + "/trace.json";
+  StepTrace trace;
+  // A job says where its directory lies: what is no file, or too large for a trace, is none.
+  if (disk_.KindOf(path) == FileKind::kFile && disk_.Size(path).value_or(0) <= kLargestTrace) {
+    trace = ParseTrace(disk_.Read(path).value_or(""));
+  }
+  if (trace.measured.spans.empty()) {
+    const absl::StatusOr<Plan> plan = coordinator_.GetPlan("jobs/" + name);
+    if (plan.ok()) trace = PlannedTrace(*plan);
+  }
+  history->SetTrace(std::move(trace));
+}
+
 HttpPage LivePage::Figures(const HttpQuery& query) {
-  std::vector<RunSeries> runs;
+  RunList runs;
   Json json = {{"labels", Json::array()}, {"runs", Json::array()}, {"more", false}};
   const auto [begin, end] = query.equal_range("job");
   for (auto job = begin; job != end && runs.size() < kMostHistories; ++job) {
@@ -125,6 +165,7 @@ HttpPage LivePage::Figures(const HttpQuery& query) {
         coordinator_.ReadUpdates("jobs/" + job->second, (*history)->seen(), kUpdatesAtOnce);
     if (!updates.ok()) return ErrorPage(updates.status());
     for (const JobUpdate& update : *updates) (*history)->Add(update);
+    LookForTrace(job->second, *history);
     const RunSeries& series = (*history)->series();
     json["labels"].push_back(series.label);
     json["runs"].push_back({{"name", series.name},
@@ -132,16 +173,9 @@ HttpPage LivePage::Figures(const HttpQuery& query) {
                             {"yaml", JobSpecToYaml(series.spec)},
                             {"events", EventsToJson(**history)}});
     if (updates->size() == kUpdatesAtOnce) json["more"] = true;
-    runs.push_back(series);
+    runs.push_back(&series);
   }
-  std::set<std::string> shown;
-  for (auto [id, last] = query.equal_range("show"); id != last; ++id) shown.insert(id->second);
-  Json& figures = json["figures"] = Json::array();
-  for (Json& figure : RunFigures(runs)) {
-    const bool wanted = shown.empty() ? figures.size() < kShownAtFirst
-                                      : shown.contains(figure["id"].get<std::string>());
-    figures.push_back(wanted ? std::move(figure) : FigureStub(figure));
-  }
+  json["figures"] = RunFigures(runs, RequestOf(query));
   return JsonPage(json);
 }
 

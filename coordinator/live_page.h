@@ -2,8 +2,9 @@
 //
 //   /             the page, which holds its scripts and styles
 //   /api/jobs     the newest jobs, one object each, and the workers
-//   /api/figures  ?job=NAME&job=NAME&show=ID&show=ID: figures of these jobs, their events and specs;
-//                 numbers only for the figures that are shown, thinned out
+//   /api/figures  ?job=NAME&job=NAME&show=ID&show=ID:FIRST:LAST&points=N: figures of these jobs,
+//                 their events and specs; numbers for the figures alone that are shown, of N points
+//                 a line, and N more between two values of x
 #pragma once
 
 #include <list>
@@ -13,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/job_history.h"
+#include "core/base/disk.h"
 #include "core/net/http_server.h"
 
 namespace birkhoff {
@@ -36,8 +38,11 @@ class LivePage {
   HttpPage Jobs();
   HttpPage Figures(const HttpQuery& query);
   absl::StatusOr<JobHistory*> HistoryOf(const std::string& name);
+  // Reads trace.json where the job's directory can be seen from here; else what its plan says.
+  void LookForTrace(const std::string& name, JobHistory* history);
 
   Coordinator& coordinator_;
+  PosixDisk disk_;
   std::list<JobHistory> histories_;     // the last that was asked for first
   std::unique_ptr<HttpServer> server_;  // last: its thread uses the others
 };

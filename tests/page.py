@@ -114,6 +114,10 @@ class Page:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(shot["data"]))
 
+    def requests(self):
+        return [event["params"]["request"]["url"] for event in self.browser.events
+                if event.get("method") == "Network.requestWillBeSent"]
+
     def complaints(self):
         """What the console says, and requests that leave this page."""
         found = []
@@ -192,6 +196,37 @@ def check_keys(page):
         yield f"the data link leads to {data!r}"
 
 
+def check_timeline(page):
+    """A pipeline's timeline reads its boxes to the keyboard, and has them all in its table."""
+    figure = "document.querySelector('figure[id^=timeline-]')"
+    if not page.evaluate(f"{figure} !== null"):
+        return
+    page.evaluate(f"{figure}.querySelector('.plot').focus()")
+    for key, words in (("Home", ("Step ", "As planned")), ("End", ("Step ", "As planned")), ("PageDown", ("As planned", "Step "))):
+        page.press(key)
+        said = page.evaluate(f"{figure}.querySelector('output').textContent")
+        if not said.startswith(words) or " ms" not in said:
+            yield f"{key} in a timeline reads {said!r}"
+    page.evaluate(f"{figure}.querySelector('details').open = true")
+    page.wait(f"{figure}.querySelector('details tbody tr') !== null", "a timeline's table")
+    page.evaluate(f"{figure}.querySelector('details').open = false")
+
+
+def check_zoom(page):
+    """The live page asks for more points of the stretch that one has zoomed into."""
+    page.evaluate("""(() => {
+      const plot = document.querySelector('.uplot').closest('.plot');
+      plot.scrollIntoView();
+      plot.dispatchEvent(new KeyboardEvent('keydown', {key: '+'}));
+    })()""")
+    end = time.monotonic() + DEADLINE
+    while not any("%3A" in url for url in page.requests()):
+        if time.monotonic() > end:
+            yield "zooming asks for no points"
+            return
+        page.evaluate("new Promise((done) => setTimeout(done, 50))")
+
+
 def axe_rules():
     found = importlib.util.find_spec("axe_playwright_python")
     return None if found is None else pathlib.Path(found.submodule_search_locations[0], "axe.min.js").read_text()
@@ -237,8 +272,10 @@ def check(browser, name, pictures, rules):
             if pictures:
                 page.picture(pictures / f"{report.absolute().parent.name}-{report.stem}-{width}-{theme}.png")
             problems += check_keys(page)
+            problems += check_timeline(page)
             if live:
                 problems += check_live(page)
+                problems += check_zoom(page)
             if rules is not None:
                 problems += check_axe(page, rules)
             slow = page.evaluate(FRAMES)

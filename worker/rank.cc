@@ -216,11 +216,11 @@ class TrainingRank final : public Rank, private StepHooks {
     if (metrics_ != nullptr) RETURN_IF_ERROR(metrics_->Append(report, env_.clock->WallTime()));
     if (metrics_ != nullptr && checkpoint) DrawMatrices();
     env_.listener->Send(StepDone{assignment_.job, assignment_.attempt, assignment_.rank, report});
+    if (checkpoint) RETURN_IF_ERROR(Trace());
     if (checkpoint) WriteCheckpoint();
     RETURN_IF_ERROR(CheckSkips());
     const bool more = progress_.step < spec().training.steps;
     stopped_ = more && stop;
-    if (!more || stopped_) RETURN_IF_ERROR(Trace());
     return more && !stopped_;
   }
 

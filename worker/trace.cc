@@ -8,7 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/plan/ops.h"
+#include "core/plan/replay.h"
+#include "core/plan/text.h"
 
 namespace birkhoff {
 namespace {
@@ -16,27 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kMicroseconds = 1e6;
-constexpr int kFirstChannelThread = 10;  // after the StreamKinds
-
-int ThreadOf(const Instruction& instruction) {
-  return instruction.stream == StreamKind::kChannel ? kFirstChannelThread + instruction.channel
-                                                    : static_cast<int>(instruction.stream);
-}
-
-std::string ThreadName(const Plan& plan, const Instruction& instruction) {
-  if (instruction.stream != StreamKind::kChannel) return StreamName(instruction.stream);
-  const Channel& channel = plan.channels[instruction.channel];
-  const char* kind = channel.kind == ChannelKind::kActivation ? "activations" : "gradients";
-  return absl::StrCat(kind, " ", channel.source, " to ", channel.destination);
-}
-
-std::string InstructionName(const Instruction& instruction) {
-  std::string name = OpName(instruction.op);
-  if (instruction.stage >= 0) absl::StrAppend(&name, " stage ", instruction.stage);
-  if (instruction.microbatch >= 0) absl::StrAppend(&name, " micro-batch ", instruction.microbatch);
-  if (instruction.bucket >= 0) absl::StrAppend(&name, " bucket ", instruction.bucket);
-  return name;
-}
+double Microseconds(int64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-3; }
 
 Json NameEvent(const char* what, int process, int thread, const std::string& name) {
   return {
@@ -44,18 +25,19 @@ Json NameEvent(const char* what, int process, int thread, const std::string& nam
 }
 
 void AddRank(const Plan& plan, int64_t step, int global, std::span<const double> spans,
-             Json& events) {
+             const Replay& expected, Json& events) {
   events.push_back(
       NameEvent("process_name", global, 0, absl::StrCat("rank ", global, ", step ", step)));
-  const std::vector<Instruction>& train = plan.ranks[global % plan.num_ranks].train;
+  const int rank = global % plan.num_ranks;
+  const std::vector<Instruction>& train = plan.ranks[rank].train;
   std::vector<int> named;
   for (size_t i = 0; i < train.size(); ++i) {
-    const int thread = ThreadOf(train[i]);
+    const int thread = QueueNumber(train[i]);
     if (std::find(named.begin(), named.end(), thread) == named.end()) {
       named.push_back(thread);
-      events.push_back(NameEvent("thread_name", global, thread, ThreadName(plan, train[i])));
+      events.push_back(NameEvent("thread_name", global, thread, QueueWords(plan, train[i])));
     }
-    events.push_back({{"name", InstructionName(train[i])},
+    events.push_back({{"name", InstructionWords(train[i])},
                       {"cat", OpName(train[i].op)},
                       {"ph", "X"},
                       {"pid", global},
@@ -64,7 +46,9 @@ void AddRank(const Plan& plan, int64_t step, int global, std::span<const double>
                       {"dur", (spans[2 * i + 1] - spans[2 * i]) * kMicroseconds},
                       {"args",
                        {{"instruction", i},
-                        {"estimated_us", static_cast<double>(train[i].estimated_ns) * 1e-3}}}});
+                        {"estimated_us", Microseconds(train[i].estimated_ns)},
+                        {"planned_start_us", Microseconds(expected.start_ns[rank][i])},
+                        {"planned_end_us", Microseconds(expected.end_ns[rank][i])}}}});
   }
 }
 
@@ -89,8 +73,9 @@ void PackTimes(const std::vector<InstructionTime>& times, std::span<double> out)
 std::string TraceToJson(const Plan& plan, int64_t step, std::span<const double> spans) {
   Json events = Json::array();
   const int64_t length = TraceLength(plan);
+  const Replay expected = ReplayProgram(plan, &RankPlan::train);
   for (int global = 0; global < plan.num_ranks * plan.num_replicas; ++global) {
-    AddRank(plan, step, global, spans.subspan(global * length, length), events);
+    AddRank(plan, step, global, spans.subspan(global * length, length), expected, events);
   }
   const Json trace = {{"displayTimeUnit", "ms"},
                       {"otherData", {{"step", step}}},

@@ -1,5 +1,5 @@
-// One train program of all ranks as it ran, in the trace format of Chrome and Perfetto:
-// OUT/trace.json.  A rank is a process there, a stream is a thread.
+// One train program of all ranks as it ran, beside what its plan expects, in the trace format of
+// Chrome and Perfetto: OUT/trace.json.  A rank is a process there, a stream is a thread.
 #pragma once
 
 #include <cstdint>

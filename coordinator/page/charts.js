@@ -1,5 +1,5 @@
 // Figures as the programs print them (docs/formats.md, Figures) become charts: lines by uPlot, heat
-// maps on a canvas, matrices and tables as HTML.  Shared by report and page; needs uPlot, no others.
+// maps and timelines on a canvas, matrices and tables as HTML.  Shared by report and page; needs uPlot and timeline.js.
 //
 //   const board = Charts.board(element, labels);   // labels: in the order of their colours
 //   board.show(figures);                           // again and again: what has the same id is updated
@@ -77,6 +77,12 @@ const Charts = (() => {
         }
         return {columns: ['matrix', 'row', 'column', 'value'], rows};
       }
+      case 'timeline':
+        return {
+          columns: ['timeline', 'queue', 'what', 'start in ms', 'end in ms'],
+          rows: figure.panels.flatMap(({label, rows, spans}) =>
+            spans.map(([row, start, end, , words]) => [label, rows[row], words, start, end])),
+        };
       default:
         return figure;
     }
@@ -130,6 +136,18 @@ const Charts = (() => {
     return max - min < 1e-3 * size ? [min - 1e-2 * size, max + 1e-2 * size] : uPlot.rangeNum(min, max, 0.1, true);
   }
 
+  // As wide as an axis has room for.
+  function tick(value) {
+    return Math.abs(value) >= 1e6 ? Number(value.toPrecision(3)).toExponential().replace('e+', 'e') : number(value);
+  }
+
+  // Over many decades lines between them would fill the chart.
+  function decades(chart, splits) {
+    const {min, max} = chart.scales.y;
+    const whole = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9;
+    return max / min < 1e4 ? splits : splits.map((value) => value !== null && whole(value) ? value : null);
+  }
+
   function lineOptions(figure, view, kind) {
     const axis = {stroke: style('--faint'), grid: {stroke: style('--grid'), width: 1},
                   ticks: {stroke: style('--grid'), width: 1}, font: '12px system-ui, sans-serif',
@@ -145,14 +163,15 @@ const Charts = (() => {
       const edge = {stroke: 'transparent', width: 0, show, points: {show: false}};
       series.push({label: `${line.label}, smallest`, ...edge}, {label: `${line.label}, largest`, ...edge});
     }
-    const few = (u, splits) => splits.map((value) => value === null ? '' : number(value));
+    const few = (u, splits) => splits.map((value) => value === null ? '' : tick(value));
+    const grid = {...axis.grid, filter: decades}, ticks = {...axis.ticks, filter: decades};
     return {
       width: view.plot.clientWidth || 600, height: HEIGHT, series, bands, legend: {show: false},
       scales: {x: {time: false}, y: kind === 'log' ? {distr: 3} : {range: linearRange}},
       axes: [{...axis, label: figure.x_axis.label, size: 34, values: few},
-             {...axis, label: figure.y_axis.label, size: 62, values: few}],
+             {...axis, label: figure.y_axis.label, size: 62, values: few, ...(kind === 'log' && {grid, ticks})}],
       cursor: {drag: {x: true, y: false}, points: {size: 7}},
-      hooks: {setCursor: [(u) => view.read(u.cursor.idx)]},
+      hooks: {setCursor: [(u) => view.read(u.cursor.idx)], setSelect: [() => view.looked()]},
     };
   }
 
@@ -271,11 +290,18 @@ const Charts = (() => {
       const half = (max - min) * factor / 2;
       if (half < (x[x.length - 1] - x[0]) / x.length) return;  // one point on either side
       this.chart.setScale('x', {min: Math.max(x[0], middle - half), max: Math.min(x[x.length - 1], middle + half)});
+      this.looked();
     }
 
     reset() {
       const x = this.figure.x;
       this.chart?.setScale('x', {min: x[0], max: x[x.length - 1]});
+      this.looked();
+    }
+
+    // Another stretch is on the screen: whoever has its numbers may send more of them.
+    looked() {
+      this.plot.dispatchEvent(new Event('look', {bubbles: true}));
     }
   }
 
@@ -456,7 +482,7 @@ const Charts = (() => {
     draw() {}
   }
 
-  const VIEWS = {lines: LineView, heat: HeatView, matrices: MatrixView, table: TableView};
+  const VIEWS = {lines: LineView, heat: HeatView, timeline: makeTimelineView({element, number, style}), matrices: MatrixView, table: TableView};
 
   // The frame around a view: heading, caption, data link, table.
   function frame(figure, view) {
@@ -469,7 +495,7 @@ const Charts = (() => {
       setTimeout(() => URL.revokeObjectURL(data.href), 60000);
     });
     const more = element('div', {class: 'more'}, data);
-    if (figure.type === 'lines' || figure.type === 'heat') {
+    if (['lines', 'heat', 'timeline'].includes(figure.type)) {
       const table = element('details', {}, element('summary', {}, 'table'));
       table.addEventListener('toggle', () => {
         while (table.children.length > 1) table.lastChild.remove();
@@ -477,14 +503,14 @@ const Charts = (() => {
       });
       more.append(table);
     }
-    const wide = figure.type === 'table' || figure.type === 'matrices';
+    const wide = ['table', 'matrices', 'timeline'].includes(figure.type);
     const outer = element('figure', {id: figure.id, 'aria-labelledby': `${figure.id}-title`, class: wide ? 'wide' : ''},
                           element('figcaption', {}, title, caption), ...view.parts, more);
     return {outer, title, caption};
   }
 
   // What a figure of which only the heading is known is made of.
-  const EMPTY = {x: [], z: [], lines: [], matrices: [], columns: [], rows: []};
+  const EMPTY = {x: [], z: [], lines: [], matrices: [], panels: [], columns: [], rows: []};
 
   // Draws what is near the screen, and keeps up with new figures and with the theme.
   function board(root, labels) {
@@ -534,8 +560,9 @@ const Charts = (() => {
       }
     };
     made.showAll = showAll;
-    // The figures on the screen, or near it.
-    made.visible = () => [...entries].filter(([, entry]) => entry.near).map(([id]) => id);
+    // The figures on the screen, or near it, and the stretch of x where one has zoomed in.
+    made.visible = () => [...entries].filter(([, entry]) => entry.near)
+      .map(([id, {view}]) => ({id, stretch: view.zoomed?.() ?? null}));
     made.close = () => {
       near.disconnect();
       removeEventListener('beforeprint', showAll);

@@ -15,11 +15,11 @@ namespace birkhoff {
 namespace {
 
 // One run stands for all of its label.
-std::vector<const RunSeries*> Distinct(const std::vector<RunSeries>& runs) {
+RunList Distinct(const RunList& runs) {
   std::set<std::string> seen;
-  std::vector<const RunSeries*> kept;
-  for (const RunSeries& run : runs) {
-    if (seen.insert(run.label).second) kept.push_back(&run);
+  RunList kept;
+  for (const RunSeries* run : runs) {
+    if (seen.insert(run->label).second) kept.push_back(run);
   }
   return kept;
 }
@@ -100,14 +100,23 @@ double CountedStreams(const JobSpec& spec, int block) {
   return stored / (double{1} * spec.training.micro_batch_size * spec.training.sequence_length);
 }
 
-void AddRecompute(const RunSeries& run, std::vector<Json>* figures) {
+void AddRecompute(const RunSeries& run, FigureList* figures) {
   const JobSpec& spec = run.spec;
   const double n = NumStreams(spec.model), width = spec.model.hidden_size;
   const int depth = NumSubLayers(spec.model);
+  const double best = std::sqrt(n * depth / (n + 2.0));
+  const Heading heading = {
+      absl::StrCat("recompute-", run.name), absl::StrCat("Memory of recomputation: ", run.label),
+      absl::StrCat("Bytes of streams per token against the length of a recompute block: table 3's "
+                   "formula, and what our list of tensors holds: X at the first sub-layer of each "
+                   "block, X of the others and the norms of one block.  The formula is least near ",
+                   std::round(best * 10.0) / 10.0, ".  L = ", depth,
+                   ", one stage, one micro-batch.")};
+  const Axis x_axis = {"sub-layers in a block, L_r"}, y_axis = {"bytes per token"};
+  if (!figures->Asks(heading)) return figures->AddStub(LineFigure(heading, x_axis, y_axis, {}, {}));
   const auto element = static_cast<double>(SizeOf(StreamType(PrecisionOf(spec))));
   std::vector<double> x;
   Line formula = {"n C ceil(L / L_r) + (n + 2) C L_r"}, counted = {"counted"};
-  const double best = std::sqrt(n * depth / (n + 2.0));
   const int longest = std::min(depth, static_cast<int>(4.0 * best) + 4);  // the rest only climbs
   for (int block = 1; block <= longest; ++block) {
     x.push_back(block);
@@ -115,34 +124,32 @@ void AddRecompute(const RunSeries& run, std::vector<Json>* figures) {
     formula.y.push_back(width * element * (n * blocks + (n + 2.0) * block));
     counted.y.push_back(CountedStreams(spec, block));
   }
-  const std::string caption = absl::StrCat(
-      "Bytes of streams per token against the length of a recompute block: table 3's formula, and "
-      "what our list of tensors holds: X at the first sub-layer of each block, X of the others and "
-      "the norms of one block.  The formula is least near ",
-      std::round(best * 10.0) / 10.0, ".  L = ", depth, ", one stage, one micro-batch.");
-  figures->push_back(LineFigure({absl::StrCat("recompute-", run.name),
-                                 absl::StrCat("Memory of recomputation: ", run.label), caption},
-                                {"sub-layers in a block, L_r"}, {"bytes per token"}, std::move(x),
-                                {std::move(formula), std::move(counted)}));
+  figures->Add(
+      LineFigure(heading, x_axis, y_axis, std::move(x), {std::move(formula), std::move(counted)}));
+}
+
+void AddTrafficTable(const RunList& runs, FigureList* figures) {
+  const Heading heading = {
+      "traffic", "Traffic of a boundary",
+      "Bytes per token and sub-layer, forward: the paper's formulas at this width and number of "
+      "streams, and ours counted by the shapes of what a boundary reads and writes.  Ours also "
+      "norms what the sub-layer reads, and saves what its backward pass needs.  A unit is C "
+      "elements."};
+  if (!figures->Asks(heading)) return figures->AddStub(TableFigure(heading, {}, {}));
+  std::vector<Json> rows;
+  for (const RunSeries* run : runs) AddTraffic(*run, &rows);
+  figures->Add(
+      TableFigure(heading, {"run", "what", "bytes read", "bytes written", "bytes", "units"}, rows));
 }
 
 }  // namespace
 
-std::vector<Json> CostFigures(const std::vector<RunSeries>& runs) {
-  std::vector<Json> rows, figures;
-  for (const RunSeries* run : Distinct(runs)) AddTraffic(*run, &rows);
-  if (rows.empty()) return figures;
-  figures.push_back(TableFigure(
-      {"traffic", "Traffic of a boundary",
-       "Bytes per token and sub-layer, forward: the paper's formulas at this width and number of "
-       "streams, and ours counted by the shapes of what a boundary reads and writes.  Ours also "
-       "norms what the sub-layer reads, and saves what its backward pass needs.  A unit is C "
-       "elements."},
-      {"run", "what", "bytes read", "bytes written", "bytes", "units"}, rows));
-  for (const RunSeries* run : Distinct(runs)) {
-    if (run->spec.model.residual.kind != ResidualKind::kResidual) AddRecompute(*run, &figures);
+void AddCostFigures(const RunList& runs, FigureList* figures) {
+  const RunList distinct = Distinct(runs);
+  if (!distinct.empty()) AddTrafficTable(distinct, figures);
+  for (const RunSeries* run : distinct) {
+    if (run->spec.model.residual.kind != ResidualKind::kResidual) AddRecompute(*run, figures);
   }
-  return figures;
 }
 
 }  // namespace birkhoff

@@ -19,16 +19,36 @@ Json HeadingToJson(const Heading& heading, const char* type) {
 
 Json AxisToJson(const Axis& axis) { return {{"label", axis.label}, {"log", axis.log}}; }
 
-// One number for each run of `width` neighbours: what `fold` makes of those that are finite.
+// Neighbours in [begin, end) that become one point each `width`.
+struct Stretch {
+  size_t begin = 0, end = 0, width = 1;
+};
+
+// The stretch that is looked at closely, between what lies before and behind it.
+std::vector<Stretch> Stretches(const std::vector<double>& x, const Detail& detail) {
+  const auto width = [&detail](size_t length) {
+    return std::max<size_t>(1, (length + detail.points - 1) / detail.points);
+  };
+  const size_t begin = std::ranges::lower_bound(x, detail.first) - x.begin();
+  const size_t end = std::max<size_t>(begin, std::ranges::upper_bound(x, detail.last) - x.begin());
+  return {{0, begin, width(x.size())},
+          {begin, end, width(end - begin)},
+          {end, x.size(), width(x.size())}};
+}
+
+// One number for each run of neighbours: what `fold` makes of those that are finite.
 template <typename Fold>
-std::vector<double> Thinned(const std::vector<double>& values, size_t width, const Fold& fold) {
-  std::vector<double> kept;
-  for (size_t begin = 0; begin < values.size(); begin += width) {
-    std::vector<double> finite;
-    for (size_t i = begin; i < std::min(values.size(), begin + width); ++i) {
-      if (std::isfinite(values[i])) finite.push_back(values[i]);
+std::vector<double> Thinned(const std::vector<double>& values,
+                            const std::vector<Stretch>& stretches, const Fold& fold) {
+  std::vector<double> kept, finite;
+  for (const Stretch& stretch : stretches) {
+    for (size_t begin = stretch.begin; begin < stretch.end; begin += stretch.width) {
+      finite.clear();
+      for (size_t i = begin; i < std::min(stretch.end, begin + stretch.width); ++i) {
+        if (std::isfinite(values[i])) finite.push_back(values[i]);
+      }
+      kept.push_back(finite.empty() ? NAN : fold(finite));
     }
-    kept.push_back(finite.empty() ? NAN : fold(finite));
   }
   return kept;
 }
@@ -39,11 +59,11 @@ double Mean(const std::vector<double>& values) {
 double Smallest(const std::vector<double>& values) { return *std::ranges::min_element(values); }
 double Largest(const std::vector<double>& values) { return *std::ranges::max_element(values); }
 
-void Thin(Line* line, size_t width) {
+void Thin(Line* line, const std::vector<Stretch>& stretches) {
   const std::vector<double>& low = line->low.empty() ? line->y : line->low;
   const std::vector<double>& high = line->high.empty() ? line->y : line->high;
-  *line = {line->label, Thinned(line->y, width, Mean), Thinned(low, width, Smallest),
-           Thinned(high, width, Largest)};
+  *line = {line->label, Thinned(line->y, stretches, Mean), Thinned(low, stretches, Smallest),
+           Thinned(high, stretches, Largest)};
 }
 
 }  // namespace
@@ -57,11 +77,11 @@ std::string FigureId(std::string_view text) {
 }
 
 Json LineFigure(const Heading& heading, const Axis& x_axis, const Axis& y_axis,
-                std::vector<double> x, std::vector<Line> lines) {
-  if (x.size() > kMostPoints) {
-    const size_t width = (x.size() + kMostPoints - 1) / kMostPoints;
-    for (Line& line : lines) Thin(&line, width);
-    x = Thinned(x, width, Largest);  // the last of each run
+                std::vector<double> x, std::vector<Line> lines, const Detail& detail) {
+  if (x.size() > detail.points) {
+    const std::vector<Stretch> stretches = Stretches(x, detail);
+    for (Line& line : lines) Thin(&line, stretches);
+    x = Thinned(x, stretches, Largest);  // the last of each run
   }
   Json figure = HeadingToJson(heading, "lines");
   figure["x_axis"] = AxisToJson(x_axis);
@@ -89,18 +109,6 @@ Json HeatFigure(const Heading& heading, const std::string& x_label, const std::v
   return figure;
 }
 
-Json FigureStub(const Json& figure) {
-  Json stub = {{"id", figure["id"]},
-               {"type", figure["type"]},
-               {"title", figure["title"]},
-               {"caption", figure["caption"]},
-               {"stub", true}};
-  for (const char* axis : {"x_axis", "y_axis"}) {
-    if (figure.contains(axis)) stub[axis] = figure[axis];
-  }
-  return stub;
-}
-
 Json MatrixFigure(const Heading& heading, const std::vector<SquareMatrix>& matrices) {
   Json figure = HeadingToJson(heading, "matrices");
   figure["matrices"] = Json::array();
@@ -116,6 +124,24 @@ Json TableFigure(const Heading& heading, const std::vector<std::string>& columns
   figure["columns"] = columns;
   figure["rows"] = rows;
   return figure;
+}
+
+bool FigureList::Asks(const Heading& next) const {
+  return figures_.size() < request_.first || request_.shown.contains(FigureId(next.id));
+}
+
+Detail FigureList::DetailOf(const Heading& heading) const {
+  const auto detail = request_.shown.find(FigureId(heading.id));
+  return detail == request_.shown.end() ? Detail() : detail->second;
+}
+
+void FigureList::AddStub(const Json& figure) {
+  Json stub;
+  for (const char* key : {"id", "type", "title", "caption", "x_axis", "y_axis"}) {
+    if (figure.contains(key)) stub[key] = figure[key];
+  }
+  stub["stub"] = true;
+  Add(std::move(stub));
 }
 
 }  // namespace birkhoff

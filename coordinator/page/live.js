@@ -92,6 +92,10 @@
 
   // ---- Asking.
 
+  // What is on the screen, as the server is asked for it.
+  const looks = () => (board?.visible() ?? [])
+    .map(({id, stretch}) => stretch === null ? id : `${id}:${stretch.min}:${stretch.max}`);
+
   async function refresh() {
     clearTimeout(timer);
     if (asking) {
@@ -105,11 +109,12 @@
       showJobs(jobs);
       const names = [...chosen].filter((name) => states.has(name));
       if (names.length > 0) {
-        const shown = board?.visible() ?? [];
-        const query = new URLSearchParams([...names.map((name) => ['job', name]), ...shown.map((id) => ['show', id])]);
+        const shown = looks();
+        const query = new URLSearchParams([...names.map((name) => ['job', name]), ...shown.map((look) => ['show', look]),
+                                           ['points', document.documentElement.clientWidth]]);
         const answer = await ask(`api/figures?${query}`);
         showFigures(answer);
-        soon = answer.more || board.visible().some((id) => !shown.includes(id)) || shown.length === 0;
+        soon = answer.more || looks().some((look) => !shown.includes(look)) || shown.length === 0;
       }
       get('trouble').textContent = '';
     } catch (error) {
@@ -129,10 +134,12 @@
   });
   document.addEventListener('visibilitychange', () => { if (!document.hidden && !paused) refresh(); });
   // What has come to the screen is asked for at once.
-  let scrolled = 0;
-  addEventListener('scroll', () => {
-    clearTimeout(scrolled);
-    scrolled = setTimeout(() => { if (!paused) refresh(); }, 150);
-  }, {passive: true});
+  let moved = 0;
+  const look = () => {
+    clearTimeout(moved);
+    moved = setTimeout(() => { if (!paused) refresh(); }, 150);
+  };
+  addEventListener('scroll', look, {passive: true});
+  get('figures').addEventListener('look', look);
   refresh();
 })();

@@ -18,12 +18,13 @@
     specs.append(element('details', {}, element('summary', {}, `${name}: ${directory}`), text));
   }
 
-  // report.html#only=ID is that figure alone: what a picture for a paper is taken of.
-  const only = new URLSearchParams(location.hash.slice(1)).get('only');
-  const figure = only === null ? null : document.getElementById(only);
-  if (figure !== null) {
+  // report.html#only=ID,ID is these figures alone: what a picture for a paper is taken of.
+  const only = new URLSearchParams(location.hash.slice(1)).get('only')?.split(',') ?? [];
+  const figures = only.map((id) => document.getElementById(id)).filter((figure) => figure !== null);
+  if (figures.length > 0) {
     document.body.classList.add('alone');
-    figure.classList.add('alone-figure');
+    main.classList.toggle('one', figures.length === 1);
+    figures.forEach((figure) => figure.classList.add('alone-figure'));
     board.showAll();
   }
 })();

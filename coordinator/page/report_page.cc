@@ -19,7 +19,8 @@ std::string Escaped(const std::string& text) {
 
 // With its licence, which goes wherever the library goes.
 std::string ChartScripts() {
-  return absl::StrCat("/*\n", kLICENSE, "*/\n", kUPlotIifeMinJs, "\n", kChartsJs, "\n");
+  return absl::StrCat("/*\n", kLICENSE, "*/\n", kUPlotIifeMinJs, "\n", kTimelineJs, "\n", kChartsJs,
+                      "\n");
 }
 
 std::string Styles() { return absl::StrCat(kUPlotMinCss, "\n", kPageCss); }

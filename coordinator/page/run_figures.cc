@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <iterator>
 #include <set>
 
@@ -103,10 +102,15 @@ Column At(const RunSeries& run, const Column& column, const Column& x) {
   return values;
 }
 
-Column AllSteps(const std::vector<RunSeries>& runs) {
-  std::set<double> steps;
-  for (const RunSeries& run : runs) steps.insert(run.steps.begin(), run.steps.end());
-  return {steps.begin(), steps.end()};
+Column AllSteps(const RunList& runs) {
+  Column all;
+  for (const RunSeries* run : runs) {
+    if (run->steps == all) continue;
+    Column both;
+    std::ranges::set_union(all, run->steps, std::back_inserter(both));
+    all = std::move(both);
+  }
+  return all;
 }
 
 bool HasNumber(const Line& line) {
@@ -136,15 +140,32 @@ void DropEmpty(Column* x, std::vector<Line>* lines) {
 
 // Adds the figure unless nothing in it is a number.
 void AddLines(const Heading& heading, const Axis& x_axis, const Axis& y_axis, Column x,
-              std::vector<Line> lines, std::vector<Json>* figures) {
+              std::vector<Line> lines, FigureList* figures) {
   std::erase_if(lines, [](const Line& line) { return !HasNumber(line); });
   if (lines.empty()) return;
   DropEmpty(&x, &lines);
-  figures->push_back(LineFigure(heading, x_axis, y_axis, std::move(x), std::move(lines)));
+  figures->Add(LineFigure(heading, x_axis, y_axis, std::move(x), std::move(lines),
+                          figures->DetailOf(heading)));
+}
+
+// Whether any run has something to draw under this key, found without a look at the rest.
+bool IsDrawn(const StepKey& key, const std::vector<RunGroup>& groups) {
+  const auto draws = [&key](const RunSeries* run) {
+    const auto column = run->columns.find(key.key);
+    return column != run->columns.end() && std::ranges::any_of(column->second, [&](double value) {
+             return std::isfinite(value) && (!key.log || value > 0.0);
+           });
+  };
+  return std::ranges::any_of(
+      groups, [&](const RunGroup& group) { return std::ranges::any_of(group.runs, draws); });
 }
 
 void AddStepFigure(const StepKey& key, const std::vector<RunGroup>& groups, const Column& x,
-                   std::vector<Json>* figures) {
+                   FigureList* figures) {
+  const Heading heading = {absl::StrReplaceAll(key.key, {{"_", "-"}}), key.title, key.caption};
+  const Axis x_axis = {"step"}, y_axis = {key.unit, key.log};
+  if (!IsDrawn(key, groups)) return;
+  if (!figures->Asks(heading)) return figures->AddStub(LineFigure(heading, x_axis, y_axis, {}, {}));
   std::vector<Line> lines;
   for (const RunGroup& group : groups) {
     std::vector<Column> values;
@@ -154,24 +175,25 @@ void AddStepFigure(const StepKey& key, const std::vector<RunGroup>& groups, cons
     }
     lines.push_back(SpreadLine(group.label, values, key.log));
   }
-  const std::string id = absl::StrReplaceAll(key.key, {{"_", "-"}});
-  AddLines({id, key.title, key.caption}, {"step"}, {key.unit, key.log}, x, std::move(lines),
-           figures);
+  AddLines(heading, x_axis, y_axis, x, std::move(lines), figures);
 }
 
 // A mean over `width` neighbours, as many of them as there are.
 Column Smoothed(const Column& values, size_t width) {
+  if (width == 1) return values;
+  // Of all before i: what is finite, and how much that is.
+  Column sums(values.size() + 1, 0.0), counts(values.size() + 1, 0.0);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const bool finite = std::isfinite(values[i]);
+    sums[i + 1] = sums[i] + (finite ? values[i] : 0.0);
+    counts[i + 1] = counts[i] + (finite ? 1.0 : 0.0);
+  }
   Column smooth(values.size(), kNan);
   for (size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) continue;
     const size_t begin = i - std::min(i, width / 2),
                  end = std::min(values.size(), i + width / 2 + 1);
-    double sum = 0.0, count = 0.0;
-    for (size_t k = begin; k < end; ++k) {
-      if (!std::isfinite(values[k])) continue;
-      sum += values[k];
-      ++count;
-    }
-    if (count > 0.0 && std::isfinite(values[i])) smooth[i] = sum / count;
+    smooth[i] = (sums[end] - sums[begin]) / (counts[end] - counts[begin]);
   }
   return smooth;
 }
@@ -186,21 +208,20 @@ bool DifferInResidualAlone(const JobSpec& a, const JobSpec& b) {
 
 // The plain run of the same seed that a run is compared with: the one that is like it in all else;
 // where there is none, that with the fewest parameters.
-const RunSeries* BaselineOf(const RunSeries& run, const std::vector<RunSeries>& runs) {
+const RunSeries* BaselineOf(const RunSeries& run, const RunList& runs) {
   const RunSeries* plain = nullptr;
-  for (const RunSeries& other : runs) {
-    if (other.spec.model.residual.kind != ResidualKind::kResidual) continue;
-    if (other.spec.training.seed != run.spec.training.seed) continue;
-    if (DifferInResidualAlone(run.spec, other.spec)) return &other;
-    if (plain == nullptr || NumParameters(other.spec.model) < NumParameters(plain->spec.model)) {
-      plain = &other;
+  for (const RunSeries* other : runs) {
+    if (other->spec.model.residual.kind != ResidualKind::kResidual) continue;
+    if (other->spec.training.seed != run.spec.training.seed) continue;
+    if (DifferInResidualAlone(run.spec, other->spec)) return other;
+    if (plain == nullptr || NumParameters(other->spec.model) < NumParameters(plain->spec.model)) {
+      plain = other;
     }
   }
   return plain;
 }
 
-Line GapLine(const RunGroup& group, const std::vector<RunSeries>& runs, const Column& x,
-             size_t width) {
+Line GapLine(const RunGroup& group, const RunList& runs, const Column& x, size_t width) {
   std::vector<Column> gaps;
   for (const RunSeries* run : group.runs) {
     const RunSeries* other = BaselineOf(*run, runs);
@@ -215,33 +236,45 @@ Line GapLine(const RunGroup& group, const std::vector<RunSeries>& runs, const Co
   return SpreadLine(group.label, gaps, false);
 }
 
-void AddGapFigure(const std::vector<RunSeries>& runs, const Column& x, std::vector<Json>* figures) {
+// Whether any two runs have a gap: both have losses.
+bool HasGap(const RunList& runs) {
+  return std::ranges::any_of(runs, [&runs](const RunSeries* run) {
+    const RunSeries* other = BaselineOf(*run, runs);
+    return other != nullptr && other->label != run->label && run->columns.contains("loss") &&
+           other->columns.contains("loss");
+  });
+}
+
+void AddGapFigure(const RunList& runs, const Column& x, FigureList* figures) {
   const size_t width = 1 + x.size() / 25;
+  const Heading heading = {
+      "loss-gap", "Loss gap to the plain residual",
+      absl::StrCat("Training loss minus that of the plain residual with the same seed, at the same "
+                   "step: of the same samples.  Smoothed over ",
+                   width, width == 1 ? " step" : " steps", "; below 0 is better.")};
+  const Axis x_axis = {"step"}, y_axis = {"nats per token"};
+  if (!HasGap(runs)) return;
+  if (!figures->Asks(heading)) return figures->AddStub(LineFigure(heading, x_axis, y_axis, {}, {}));
   std::vector<Line> lines;
   for (const RunGroup& group : GroupRuns(runs)) lines.push_back(GapLine(group, runs, x, width));
-  const std::string caption = absl::StrCat(
-      "Training loss minus that of the plain residual with the same seed, at the same step: of the "
-      "same samples.  Smoothed over ",
-      width, width == 1 ? " step" : " steps", "; below 0 is better.");
-  AddLines({"loss-gap", "Loss gap to the plain residual", caption}, {"step"}, {"nats per token"}, x,
-           std::move(lines), figures);
+  AddLines(heading, x_axis, y_axis, x, std::move(lines), figures);
 }
 
 // Keys that no table names: what a newer worker measures.
-std::vector<std::string> OtherKeys(const std::vector<RunSeries>& runs) {
+std::vector<std::string> OtherKeys(const RunList& runs) {
   std::set<std::string> keys;
-  for (const RunSeries& run : runs) {
-    for (const auto& [key, column] : run.columns) keys.insert(key);
+  for (const RunSeries* run : runs) {
+    for (const auto& [key, column] : run->columns) keys.insert(key);
   }
   for (const StepKey& key : kStepKeys) keys.erase(key.key);
   for (const std::string& key : UndrawnKeys()) keys.erase(key);
   return {keys.begin(), keys.end()};
 }
 
-std::vector<std::string> OtherDepthKeys(const std::vector<RunSeries>& runs) {
+std::vector<std::string> OtherDepthKeys(const RunList& runs) {
   std::set<std::string> keys;
-  for (const RunSeries& run : runs) {
-    for (const auto& [key, column] : run.depth_columns) keys.insert(key);
+  for (const RunSeries* run : runs) {
+    for (const auto& [key, column] : run->depth_columns) keys.insert(key);
   }
   for (const DepthKey& key : kDepthKeys) keys.erase(key.key);
   return {keys.begin(), keys.end()};
@@ -258,7 +291,8 @@ std::string AsTitle(const std::string& key) {
 
 const Axis kGainAxis = {"gain", true};
 
-using RowReader = std::function<std::vector<double>(const DepthColumn&)>;
+// Which rows of a column a figure over depth shows: the last, or the largest of all.
+enum class Rows { kLast, kLargest };
 
 std::vector<double> LastRow(const DepthColumn& column) {
   for (auto row = column.rbegin(); row != column.rend(); ++row) {
@@ -278,16 +312,38 @@ std::vector<double> LargestOfAllRows(const DepthColumn& column) {
   return largest;
 }
 
-void AddDepthFigure(const Heading& heading, const std::string& key, const RowReader& read,
-                    const Axis& y_axis, const std::vector<RunGroup>& groups,
-                    std::vector<Json>* figures) {
+std::vector<double> Read(const DepthColumn& column, Rows rows) {
+  return rows == Rows::kLast ? LastRow(column) : LargestOfAllRows(column);
+}
+
+// Whether there is anything to draw, found without a look at the rest.
+bool IsDrawn(const std::string& key, Rows rows, bool log, const std::vector<RunGroup>& groups) {
+  const auto draws = [log](const std::vector<double>& row) {
+    return std::ranges::any_of(
+        row, [log](double value) { return std::isfinite(value) && (!log || value > 0.0); });
+  };
+  return std::ranges::any_of(groups, [&](const RunGroup& group) {
+    return std::ranges::any_of(group.runs, [&](const RunSeries* run) {
+      const auto column = run->depth_columns.find(key);
+      if (column == run->depth_columns.end()) return false;
+      return rows == Rows::kLast ? draws(LastRow(column->second))
+                                 : std::ranges::any_of(column->second, draws);
+    });
+  });
+}
+
+void AddDepthFigure(const Heading& heading, const std::string& key, Rows rows, const Axis& y_axis,
+                    const std::vector<RunGroup>& groups, FigureList* figures) {
+  const Axis x_axis = {"sub-layer"};
+  if (!IsDrawn(key, rows, y_axis.log, groups)) return;
+  if (!figures->Asks(heading)) return figures->AddStub(LineFigure(heading, x_axis, y_axis, {}, {}));
   std::vector<std::vector<Column>> values_by_group;
   size_t depth = 0;
   for (const RunGroup& group : groups) {
     std::vector<Column>& values = values_by_group.emplace_back();
     for (const RunSeries* run : group.runs) {
       const auto column = run->depth_columns.find(key);
-      if (column != run->depth_columns.end()) values.push_back(read(column->second));
+      if (column != run->depth_columns.end()) values.push_back(Read(column->second, rows));
       if (!values.empty()) depth = std::max(depth, values.back().size());
     }
   }
@@ -298,14 +354,21 @@ void AddDepthFigure(const Heading& heading, const std::string& key, const RowRea
     for (Column& values : values_by_group[g]) values.resize(depth, kNan);
     lines.push_back(SpreadLine(groups[g].label, values_by_group[g], y_axis.log));
   }
-  AddLines(heading, {"sub-layer"}, y_axis, std::move(x), std::move(lines), figures);
+  AddLines(heading, x_axis, y_axis, std::move(x), std::move(lines), figures);
 }
 
 // Cells [sub-layer][time], the largest of each stretch of steps.
-void AddHeat(const DepthKey& key, const RunSeries& run, std::vector<Json>* figures) {
+void AddHeat(const DepthKey& key, const RunSeries& run, FigureList* figures) {
   constexpr size_t kColumns = 240;
   const auto found = run.depth_columns.find(key.key);
   if (found == run.depth_columns.end() || LastRow(found->second).size() < 2) return;
+  const Heading heading = {
+      absl::StrCat("heat-", key.id, "-", run.name),
+      absl::StrCat(key.title, " over the run: ", run.label),
+      absl::StrCat(key.caption, "  Run ", run.name, "; the largest of each stretch of steps.")};
+  if (!figures->Asks(heading)) {
+    return figures->AddStub(HeatFigure(heading, "step", {}, "sub-layer", {}));
+  }
   const DepthColumn& column = found->second;
   const size_t width = (column.size() + kColumns - 1) / kColumns;
   Column x;
@@ -317,22 +380,24 @@ void AddHeat(const DepthKey& key, const RunSeries& run, std::vector<Json>* figur
     x.push_back(run.steps[begin]);
     for (size_t l = 0; l < z.size(); ++l) z[l].push_back(l < largest.size() ? largest[l] : kNan);
   }
-  const std::string caption =
-      absl::StrCat(key.caption, "  Run ", run.name, "; the largest of each stretch of steps.");
-  figures->push_back(HeatFigure({absl::StrCat("heat-", key.id, "-", run.name),
-                                 absl::StrCat(key.title, " over the run: ", run.label), caption},
-                                "step", x, "sub-layer", z));
+  figures->Add(HeatFigure(heading, "step", x, "sub-layer", z));
 }
 
 }  // namespace
 
-std::vector<RunGroup> GroupRuns(const std::vector<RunSeries>& runs) {
+RunList ListOf(const std::vector<RunSeries>& runs) {
+  RunList list;
+  for (const RunSeries& run : runs) list.push_back(&run);
+  return list;
+}
+
+std::vector<RunGroup> GroupRuns(const RunList& runs) {
   std::vector<RunGroup> groups;
-  for (const RunSeries& run : runs) {
-    const auto same = [&run](const RunGroup& group) { return group.label == run.label; };
+  for (const RunSeries* run : runs) {
+    const auto same = [run](const RunGroup& group) { return group.label == run->label; };
     auto group = std::ranges::find_if(groups, same);
-    if (group == groups.end()) group = groups.insert(groups.end(), {run.label, {}});
-    group->runs.push_back(&run);
+    if (group == groups.end()) group = groups.insert(groups.end(), {run->label, {}});
+    group->runs.push_back(run);
   }
   return groups;
 }
@@ -364,48 +429,43 @@ Line SpreadLine(const std::string& label, const std::vector<std::vector<double>>
   return line;
 }
 
-std::vector<Json> StepFigures(const std::vector<RunSeries>& runs) {
+void AddStepFigures(const RunList& runs, FigureList* figures) {
   const std::vector<RunGroup> groups = GroupRuns(runs);
   const Column x = AllSteps(runs);
-  std::vector<Json> figures;
   for (const StepKey& key : kStepKeys) {
-    AddStepFigure(key, groups, x, &figures);
-    if (std::string_view(key.key) == "loss") AddGapFigure(runs, x, &figures);
+    AddStepFigure(key, groups, x, figures);
+    if (std::string_view(key.key) == "loss") AddGapFigure(runs, x, figures);
   }
   for (const std::string& key : OtherKeys(runs)) {
     const std::string title = AsTitle(key);
     AddStepFigure({key.c_str(), title.c_str(), "", false, "By its name in metrics.jsonl."}, groups,
-                  x, &figures);
+                  x, figures);
   }
-  return figures;
 }
 
-std::vector<Json> DepthFigures(const std::vector<RunSeries>& runs) {
+void AddDepthFigures(const RunList& runs, FigureList* figures) {
   const std::vector<RunGroup> groups = GroupRuns(runs);
-  std::vector<Json> figures;
   for (const DepthKey& key : kDepthKeys) {
-    AddDepthFigure({key.id, absl::StrCat(key.title, ", last step"), key.caption}, key.key, LastRow,
-                   kGainAxis, groups, &figures);
+    AddDepthFigure({key.id, absl::StrCat(key.title, ", last step"), key.caption}, key.key,
+                   Rows::kLast, kGainAxis, groups, figures);
   }
   for (const std::string& key : OtherDepthKeys(runs)) {
     AddDepthFigure({key, AsTitle(key) + ", last step", "By its name in metrics.jsonl."}, key,
-                   LastRow, {"", false}, groups, &figures);
+                   Rows::kLast, {"", false}, groups, figures);
   }
   for (const DepthKey& key : {kDepthKeys[2], kDepthKeys[3]}) {
     AddDepthFigure({absl::StrCat(key.id, "-largest"),
                     absl::StrCat(key.title, ", largest of all steps"), key.caption},
-                   key.key, LargestOfAllRows, kGainAxis, groups, &figures);
+                   key.key, Rows::kLargest, kGainAxis, groups, figures);
   }
   for (const RunGroup& group : groups) {
     if (group.runs[0]->spec.model.residual.kind == ResidualKind::kResidual) continue;
-    AddHeat(kDepthKeys[2], *group.runs[0], &figures);
-    AddHeat(kDepthKeys[3], *group.runs[0], &figures);
+    AddHeat(kDepthKeys[2], *group.runs[0], figures);
+    AddHeat(kDepthKeys[3], *group.runs[0], figures);
   }
-  return figures;
 }
 
-std::vector<Json> MatrixFigures(const std::vector<RunSeries>& runs) {
-  std::vector<Json> figures;
+void AddMatrixFigures(const RunList& runs, FigureList* figures) {
   for (const RunGroup& group : GroupRuns(runs)) {
     const RunSeries& run = *group.runs[0];
     const MeanMatrices& mean = run.matrices;
@@ -418,18 +478,22 @@ std::vector<Json> MatrixFigures(const std::vector<RunSeries>& runs) {
         {absl::StrCat("H_", last, " ... H_", half), mean.backward_by_sublayer[half]},
         {absl::StrCat("H_", last, " ... H_0"), mean.forward_by_sublayer[depth - 1]},
         {absl::StrCat("H_", last), mean.backward_by_sublayer[depth - 1]}};
-    figures.push_back(MatrixFigure(
-        {absl::StrCat("matrices-", run.name), absl::StrCat("Mean matrices: ", group.label),
-         absl::StrCat("Of H_res and its products, mean over the tokens of step ", mean.step,
-                      " of run ", run.name,
-                      ".  Row i, column j: the weight of old stream j in new "
-                      "stream i.  Row sums are the forward gain, column sums the backward gain.")},
-        matrices));
+    const Heading heading = {
+        absl::StrCat("matrices-", run.name), absl::StrCat("Mean matrices: ", group.label),
+        absl::StrCat("Of H_res and its products, mean over the tokens of step ", mean.step,
+                     " of run ", run.name,
+                     ".  Row i, column j: the weight of old stream j in new stream i.  Row sums "
+                     "are the forward gain, column sums the backward gain.")};
+    const Json figure = MatrixFigure(heading, matrices);
+    figures->Asks(heading) ? figures->Add(figure) : figures->AddStub(figure);
   }
-  return figures;
 }
 
-Json SummaryTable(const std::vector<RunSeries>& runs) {
+void AddSummary(const RunList& runs, FigureList* figures) {
+  const Heading heading = {"summary", "Runs",
+                           "As they stand; gains and gradient norm are the largest of all steps, "
+                           "tokens per second the median, memory that of the first rank."};
+  if (!figures->Asks(heading)) return figures->AddStub(TableFigure(heading, {}, {}));
   std::vector<Json> rows;
   const auto largest = [](const RunSeries& run, const char* key) {
     double most = kNan;
@@ -440,7 +504,8 @@ Json SummaryTable(const std::vector<RunSeries>& runs) {
     }
     return most;
   };
-  for (const RunSeries& run : runs) {
+  for (const RunSeries* each : runs) {
+    const RunSeries& run = *each;
     double validation = kNan;
     if (const auto column = run.columns.find("validation_loss"); column != run.columns.end()) {
       for (const double value : column->second) {
@@ -452,29 +517,30 @@ Json SummaryTable(const std::vector<RunSeries>& runs) {
       std::ranges::copy_if(column->second, std::back_inserter(speed),
                            [](double value) { return std::isfinite(value); });
     }
-    std::ranges::sort(speed);
+    const auto median = speed.begin() + static_cast<std::ptrdiff_t>(speed.size() / 2);
+    std::ranges::nth_element(speed, median);
     rows.push_back({run.name, run.label, run.spec.training.seed, NumParameters(run.spec.model),
                     run.steps.empty() ? 0.0 : run.steps.back(), run.Last("loss"), validation,
                     largest(run, "grad_norm"), largest(run, "gain_forward"),
-                    largest(run, "gain_backward"), speed.empty() ? kNan : speed[speed.size() / 2],
-                    run.Last("mfu"), run.Last("memory_bytes"), run.Last("skipped_total")});
+                    largest(run, "gain_backward"), speed.empty() ? kNan : *median, run.Last("mfu"),
+                    run.Last("memory_bytes"), run.Last("skipped_total")});
   }
-  return TableFigure({"summary", "Runs",
-                      "As they stand; gains and gradient norm are the largest of all steps, "
-                      "tokens per second the median, memory that of the first rank."},
-                     {"run", "what", "seed", "parameters", "step", "loss", "validation loss",
-                      "largest gradient norm", "largest forward gain", "largest backward gain",
-                      "tokens per second", "MFU", "memory in bytes", "skipped steps"},
-                     rows);
+  figures->Add(
+      TableFigure(heading,
+                  {"run", "what", "seed", "parameters", "step", "loss", "validation loss",
+                   "largest gradient norm", "largest forward gain", "largest backward gain",
+                   "tokens per second", "MFU", "memory in bytes", "skipped steps"},
+                  rows));
 }
 
-std::vector<Json> RunFigures(const std::vector<RunSeries>& runs) {
-  std::vector<Json> figures;
-  if (!runs.empty()) figures.push_back(SummaryTable(runs));
-  for (const auto part : {StepFigures, DepthFigures, MatrixFigures, CostFigures}) {
-    std::ranges::move(part(runs), std::back_inserter(figures));
+std::vector<Json> RunFigures(const RunList& runs, const FigureRequest& request) {
+  FigureList figures(request);
+  if (!runs.empty()) AddSummary(runs, &figures);
+  for (const auto part :
+       {AddStepFigures, AddDepthFigures, AddMatrixFigures, AddTimelineFigures, AddCostFigures}) {
+    part(runs, &figures);
   }
-  return figures;
+  return figures.Take();
 }
 
 }  // namespace birkhoff

@@ -10,27 +10,33 @@
 
 namespace birkhoff {
 
-// All figures that the runs have the numbers for, in the order of a page.  Runs of one label are
-// one line, their mean, with a band from the smallest to the largest; on a logarithmic axis the
-// mean is the geometric one.  Needs labels (LabelRuns).
-std::vector<Json> RunFigures(const std::vector<RunSeries>& runs);
+// Runs that somebody else holds.
+using RunList = std::vector<const RunSeries*>;
+RunList ListOf(const std::vector<RunSeries>& runs);
+
+// All figures that the runs have the numbers for, in the order of a page; of those that are not
+// asked for the headings alone.  Runs of one label are one line, their mean, with a band from the
+// smallest to the largest; on a logarithmic axis the mean is the geometric one.  Needs labels
+// (LabelRuns).
+std::vector<Json> RunFigures(const RunList& runs, const FigureRequest& request = {});
 
 // The parts of it.
-std::vector<Json> StepFigures(const std::vector<RunSeries>& runs);
-std::vector<Json> DepthFigures(const std::vector<RunSeries>& runs);
-std::vector<Json> MatrixFigures(const std::vector<RunSeries>& runs);
+void AddSummary(const RunList& runs, FigureList* figures);  // the runs' last state, a row for each
+void AddStepFigures(const RunList& runs, FigureList* figures);
+void AddDepthFigures(const RunList& runs, FigureList* figures);
+void AddMatrixFigures(const RunList& runs, FigureList* figures);
+// timeline_figures.cc: the pipeline of the last step that was traced, beside the plan's, of the
+// first run of each label.
+void AddTimelineFigures(const RunList& runs, FigureList* figures);
 // cost_figures.cc: what follows from the specs alone.
-std::vector<Json> CostFigures(const std::vector<RunSeries>& runs);
-
-// The figures over steps that leave the runs' last state in a table, one row for each run.
-Json SummaryTable(const std::vector<RunSeries>& runs);
+void AddCostFigures(const RunList& runs, FigureList* figures);
 
 // Runs of one label, in the order of the runs.
 struct RunGroup {
   std::string label;
-  std::vector<const RunSeries*> runs;
+  RunList runs;
 };
-std::vector<RunGroup> GroupRuns(const std::vector<RunSeries>& runs);
+std::vector<RunGroup> GroupRuns(const RunList& runs);
 
 // The line of a group from each run's values over the x of the figure; `log`: of a logarithmic
 // axis.

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "coordinator/page/step_trace.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {
@@ -35,6 +36,7 @@ struct RunSeries {
   std::map<std::string, Column> columns;
   std::map<std::string, DepthColumn> depth_columns;
   MeanMatrices matrices;
+  StepTrace trace;
 
   // NaN where there is none.
   double Last(const std::string& key) const;

@@ -142,6 +142,27 @@ std::string InstructionToText(const Instruction& instruction) {
   return text;
 }
 
+std::string InstructionWords(const Instruction& instruction) {
+  std::string words = OpName(instruction.op);
+  if (instruction.stage >= 0) absl::StrAppend(&words, " stage ", instruction.stage);
+  if (instruction.microbatch >= 0) absl::StrAppend(&words, " micro-batch ", instruction.microbatch);
+  if (instruction.bucket >= 0) absl::StrAppend(&words, " bucket ", instruction.bucket);
+  return words;
+}
+
+int QueueNumber(const Instruction& instruction) {
+  constexpr int kFirstChannel = 10;  // after the StreamKinds
+  return instruction.stream == StreamKind::kChannel ? kFirstChannel + instruction.channel
+                                                    : static_cast<int>(instruction.stream);
+}
+
+std::string QueueWords(const Plan& plan, const Instruction& instruction) {
+  if (instruction.stream != StreamKind::kChannel) return StreamName(instruction.stream);
+  const Channel& channel = plan.channels[instruction.channel];
+  const char* kind = channel.kind == ChannelKind::kActivation ? "activations" : "gradients";
+  return absl::StrCat(kind, " ", channel.source, " to ", channel.destination);
+}
+
 std::string PlanToText(const Plan& plan) {
   std::string text;
   AppendHeader(&text, plan);

@@ -69,6 +69,14 @@ TEST_F(ReportTest, AsJsonItIsWhatThePageDraws) {
   EXPECT_EQ(report["figures"][1]["id"], "loss");
 }
 
+TEST_F(ReportTest, ShowsTheStepThatWasTraced) {
+  const std::string run = AddRun("a", "hc", kRows);
+  Write(run + "/trace.json",
+        R"({"otherData":{"step":2},"traceEvents":[{"name":"agree","cat":"agree","ph":"X","pid":0,)"
+        R"("tid":3,"ts":0,"dur":5000,"args":{}}]})");
+  EXPECT_THAT(RunVerb({"report", run, "-o", "json"}).out, HasSubstr("Step 2 as it ran, 5 ms"));
+}
+
 TEST_F(ReportTest, DirectoriesOfOneNameAreToldApart) {
   EXPECT_TRUE(disk_.CreateDirectories(directory_ / "x").ok());
   const std::string a = AddRun("a", "hc", kRows), b = AddRun("x/../x/a", "hc", kRows);

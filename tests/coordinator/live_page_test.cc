@@ -7,7 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/daemon.h"
 #include "coordinator/page/figure.h"
+#include "core/base/disk.h"
 #include "tests/core/net/http_request.h"
+#include "tests/testing/temporary_directory.h"
 
 namespace birkhoff {
 namespace {
@@ -66,6 +68,16 @@ TEST_F(LivePageTest, SendsNumbersOfTheFiguresThatAreShown) {
   EXPECT_THAT(GetJson("/api/figures")["figures"], SizeIs(0));
 }
 
+TEST_F(LivePageTest, WhatIsNoStretchAndNoNumberOfPointsIsLeftAside) {
+  const std::string plain = Get("/api/figures?job=tiny&show=recompute-tiny");
+  for (const std::string odd :
+       {"show=recompute-tiny&points=-1", "show=recompute-tiny&points=1e99",
+        "show=recompute-tiny:1:", "show=recompute-tiny:9:1", "show=recompute-tiny:nan:nan",
+        "show=recompute-tiny:1:2:3", "show=recompute-tiny:1:3&points=99999999999999999999"}) {
+    EXPECT_EQ(Get("/api/figures?job=tiny&" + odd), plain) << odd;
+  }
+}
+
 TEST_F(LivePageTest, NamesTheJobThatThereIsNot) {
   EXPECT_THAT(Get("/api/figures?job=nobody"), StartsWith("404: "));
   EXPECT_THAT(Get("/api/figures?job=tiny&job=%2e%2e%2f%00"), StartsWith("404: "));
@@ -75,6 +87,27 @@ TEST_F(LivePageTest, BeyondLoopbackItIsServedWhenAskedForAlone) {
   const auto page = LivePage::Start("0.0.0.0:0", daemon_->coordinator());
   EXPECT_THAT(std::string(page.status().message()), HasSubstr("--allow-plaintext"));
   EXPECT_TRUE(LivePage::Start("0.0.0.0:0", daemon_->coordinator(), true).ok());
+}
+
+TEST_F(LivePageTest, ShowsTheTraceThatLiesInTheDirectoryOfTheJob) {
+  const testing::TemporaryDirectory directory;
+  PosixDisk disk;
+  SubmitRequest request;
+  request.spec.name = "traced";
+  request.spec.model.vocab_size = 257;
+  request.spec.data.train = {{"/data/t", 1.0}};
+  request.output_directory = directory.path();
+  const std::string trace =
+      R"({"otherData":{"step":7},"traceEvents":[{"name":"agree","cat":"agree","ph":"X","pid":0,)"
+      R"("tid":3,"ts":0,"dur":5,"args":{}}]})";
+  ASSERT_TRUE(ReplaceFile(disk, directory / "trace.json", trace).ok());
+  ASSERT_TRUE(daemon_->coordinator().Submit(request).ok());
+  const Json answer = GetJson("/api/figures?job=traced&show=timeline-traced");
+  std::string label;
+  for (const Json& figure : answer["figures"]) {
+    if (figure["id"] == "timeline-traced") label = figure["panels"][0]["label"];
+  }
+  EXPECT_EQ(label, "Step 7 as it ran, 0.005 ms");
 }
 
 JobView Named(const std::string& name) {
@@ -108,6 +141,19 @@ TEST(JobHistory, KeepsStepsWholeAndFoldsSubLayersOfLongJobsWithTheirPeaks) {
   }
   EXPECT_LE(kept, 2 * JobHistory::kMostDepthRows);
   EXPECT_EQ(largest, 1e6);
+}
+
+TEST(JobHistory, LooksForATraceWhenOneMayHaveCome) {
+  JobHistory history(Named("jobs/a"));
+  EXPECT_TRUE(history.awaits_trace());
+  history.SetTrace({7, {}, {}});
+  EXPECT_EQ(history.series().trace.step, 7);
+  history.Add(Step(1, 1.0));
+  EXPECT_FALSE(history.awaits_trace());
+  JobUpdate checkpoint;
+  checkpoint.checkpoint.emplace();
+  history.Add(checkpoint);
+  EXPECT_TRUE(history.awaits_trace());
 }
 
 TEST(JobHistory, EventsAreSentencesAndTheLastOnesStay) {

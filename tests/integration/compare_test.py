@@ -60,12 +60,14 @@ class CompareTest(unittest.TestCase):
         self.assertIn('"id":"matrices-mhc-lr-1e-3-s42"', page)
 
     def test_what_learns_nothing_is_the_plain_residual(self):
-        program = Program([BIN / "birkhoff", "compare", self.folder / "job.yaml", "--set", "training.steps=15", "--out", "ablation",
-                           "--residual", "residual,hc-no-pre-no-post-no-res,mhc-no-pre-no-post-no-res,hc-no-post,mhc-no-pre"],
+        program = Program([BIN / "birkhoff", "compare", self.folder / "job.yaml", "--set", "training.steps=15", "--threads", "2",
+                           "--out", "ablation", "--residual",
+                           "residual,hc-no-pre-no-post-no-res,mhc-no-pre-no-post-no-res,hc-no-post,mhc-no-pre"],
                           self.folder / "ablation.log", self.folder)
         self.addCleanup(program.kill)
         self.finish(program)
         compared = json.loads((self.folder / "ablation" / "compare.json").read_text())
+        self.assertIn("device cpu, 2 threads: ", (self.folder / "ablation" / "logs" / "local-0.log").read_text())
         plain, hc, mhc, *learning = [run["final_loss"] for run in compared["runs"]]
         self.assertAlmostEqual(hc, plain, delta=1e-4)
         self.assertAlmostEqual(mhc, plain, delta=1e-4)

@@ -240,9 +240,21 @@ TEST_F(RankTest, LeavesATraceOfTheLastStep) {
         absl::StrCat(R"("otherData":{"step":)", options_.spec.training.steps, "}"),
         std::string(R"("args":{"name":"activations 0 to 1"})"),
         std::string(R"("name":"backward-input stage 1 micro-batch 15")"),
-        std::string(R"("name":"agree")")}) {
+        std::string(R"("name":"agree")"), std::string(R"("planned_start_us":0.0)")}) {
     EXPECT_THAT(trace, HasSubstr(words));
   }
+}
+
+// So that one can look at a pipeline that runs.
+TEST_F(RankTest, ATraceComesWithEachCheckpoint) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
+  options_.spec.checkpoint.interval = 4;
+  std::string seen;
+  options_.before_step = [&](int rank, int64_t steps, Rank&, Transport&) {
+    if (rank == 0 && steps == 5) seen = disk_.Read(options_.directory + "/trace.json").value_or("");
+  };
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  EXPECT_THAT(seen, HasSubstr(R"("otherData":{"step":4})"));
 }
 
 TEST_F(RankTest, StopRequestOfOneRankStopsAllAtOneStepWithACheckpoint) {

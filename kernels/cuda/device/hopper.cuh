@@ -77,6 +77,16 @@ __device__ inline float HighBf16Anew(uint32_t word) {
   asm volatile("and.b32 %0, %1, 0xffff0000;" : "=f"(value) : "r"(word));
   return value;
 }
+// 1 / x to the last digit or two, x positive and normal (or NaN): without the slow path, and so
+// without the call, of the division.
+__device__ inline double Reciprocal(double x) {
+  double r;
+  asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(r) : "d"(x));
+#pragma unroll
+  for (int step = 0; step < 3; ++step) r = fma(fma(-x, r, 1.0), r, r);
+  return r;
+}
+
 // 1 / sqrt(x) to 2 units in the last place, without a branch.
 __device__ inline float InverseRoot(float x) { return rsqrtf(x); }
 __device__ inline uint32_t FloatBits(float value) { return __float_as_uint(value); }

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/device/hopper.cuh"
+
 namespace birkhoff::cuda {
 
 // Lanes of a token: a power of two, so that they exchange by xor.
@@ -56,16 +58,6 @@ struct SinkhornHistory {
   int stride = 0;
   double* at = nullptr;  // slot s at [s * stride]
 };
-
-// 1 / x to the last digit or two, x positive and normal (or NaN): without the slow path, and so
-// without the call, of the division.
-__device__ inline double Reciprocal(double x) {
-  double r;
-  asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(r) : "d"(x));
-#pragma unroll
-  for (int step = 0; step < 3; ++step) r = fma(fma(-x, r, 1.0), r, r);
-  return r;
-}
 
 // Scalings themselves.  `kernel` is the lane's row of K, zeros in an idle lane; `a` its own.
 template <int N>

@@ -22,7 +22,7 @@ struct PlainScaling {
   __device__ static float Exp(float x) { return expf(x); }
   __device__ static double Exp(double x) { return exp(x); }
   __device__ static float Inverse(float x) { return __fdividef(1.0f, x); }
-  __device__ static double Inverse(double x) { return 1.0 / x; }
+  __device__ static double Inverse(double x) { return Reciprocal(x); }
 
   __device__ static Real Kernel(float logit) { return Exp(Real(logit)); }
   __device__ static Real Entry(Real kernel, Real a, Real b) { return kernel * a * b; }

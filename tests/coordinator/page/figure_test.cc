@@ -31,6 +31,30 @@ TEST(Figure, ThinningKeepsPeaksAsSpread) {
   EXPECT_EQ(*std::ranges::min_element(low), -1e6);
 }
 
+// Beside the stretch that is looked at the line stays as coarse as it was, so that one finds back.
+TEST(Figure, TheStretchThatIsLookedAtIsFiner) {
+  std::vector<double> x, y;
+  for (int i = 0; i < 1000; ++i) x.push_back(i), y.push_back(i % 7);
+  const Json figure =
+      LineFigure({}, {}, {}, x, {{"a", y}}, {.points = 100, .first = 400, .last = 449});
+  const std::vector<double> kept = figure["x"], values = figure["lines"][0]["y"];
+  ASSERT_EQ(kept.size(), 40 + 50 + 55u);
+  EXPECT_EQ(kept[39], 399.0);
+  EXPECT_EQ(kept[40], 400.0);
+  EXPECT_EQ(kept[89], 449.0);
+  EXPECT_EQ(kept[90], 459.0);
+  EXPECT_EQ(values[41], 401 % 7);
+  EXPECT_EQ(kept.back(), 999.0);
+}
+
+TEST(Figure, AStretchWithoutPointsChangesNothing) {
+  const std::vector<double> x = {1, 2, 3, 4};
+  const Json whole = LineFigure({}, {}, {}, x, {{"a", x}}, {.points = 2});
+  for (const Detail& detail : {Detail{2, 9, 10}, Detail{2, 3, 2}, Detail{2, -2, -1}}) {
+    EXPECT_EQ(LineFigure({}, {}, {}, x, {{"a", x}}, detail)["x"].back(), whole["x"].back());
+  }
+}
+
 TEST(Figure, ShortOnesStayAsTheyAreAndGapsAreNull) {
   const Json figure =
       LineFigure({"a b", "", ""}, {"step"}, {"gain", true}, {1, 2, 3}, {{"hc", {1, NAN, 3}}});

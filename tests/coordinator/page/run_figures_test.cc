@@ -46,13 +46,16 @@ std::vector<RunSeries> Comparison() {
   return runs;
 }
 
-const Json& Find(const std::vector<Json>& figures, const std::string& id) {
+std::vector<Json> FiguresOf(const std::vector<RunSeries>& runs, const FigureRequest& request = {}) {
+  return RunFigures(ListOf(runs), request);
+}
+
+Json Find(const std::vector<Json>& figures, const std::string& id) {
   for (const Json& figure : figures) {
     if (figure["id"] == id) return figure;
   }
-  static const Json none;
   ADD_FAILURE() << "no figure " << id;
-  return none;
+  return Json();
 }
 
 std::vector<std::string> Ids(const std::vector<Json>& figures) {
@@ -62,8 +65,8 @@ std::vector<std::string> Ids(const std::vector<Json>& figures) {
 }
 
 TEST(RunFigures, MeanAndSpreadOverSeeds) {
-  const std::vector<Json> figures = StepFigures(Comparison());
-  const Json& loss = Find(figures, "loss");
+  const std::vector<Json> figures = FiguresOf(Comparison());
+  const Json loss = Find(figures, "loss");
   EXPECT_EQ(loss["x"], Json({1.0, 2.0, 3.0}));
   ASSERT_EQ(loss["lines"].size(), 2);
   EXPECT_EQ(
@@ -72,16 +75,16 @@ TEST(RunFigures, MeanAndSpreadOverSeeds) {
 }
 
 TEST(RunFigures, TheGapIsTakenFromThePlainRunOfTheSameSeed) {
-  const std::vector<Json> figures = StepFigures(Comparison());
-  const Json& gap = Find(figures, "loss-gap");
+  const std::vector<Json> figures = FiguresOf(Comparison());
+  const Json gap = Find(figures, "loss-gap");
   ASSERT_EQ(gap["lines"].size(), 1);
   EXPECT_EQ(gap["lines"][0].dump(), R"({"label":"hc","y":[-1.0,-1.0,-1.0],)"
                                     R"("low":[-1.5,-1.5,-1.5],"high":[-0.5,-0.5,-0.5]})");
 }
 
 TEST(RunFigures, GainsOverDepthAreOfTheLastStepWithGeometricMeans) {
-  const std::vector<Json> figures = DepthFigures(Comparison());
-  const Json& forward = Find(figures, "composite-forward");
+  const std::vector<Json> figures = FiguresOf(Comparison());
+  const Json forward = Find(figures, "composite-forward");
   EXPECT_EQ(forward["x"], Json({0.0, 1.0}));
   const std::vector<double> hc = forward["lines"][1]["y"];
   EXPECT_THAT(hc, Pointwise(testing::DoubleNear(1e-9), {1.0, 3000.0}));  // of 300 and 30,000
@@ -91,7 +94,7 @@ TEST(RunFigures, GainsOverDepthAreOfTheLastStepWithGeometricMeans) {
 }
 
 TEST(RunFigures, AKeyThatNobodyKnowsIsDrawnUnderItsName) {
-  const std::vector<Json> figures = StepFigures(Comparison());
+  const std::vector<Json> figures = FiguresOf(Comparison());
   EXPECT_EQ(Find(figures, "fresh-measure")["title"], "Fresh measure");
 }
 
@@ -102,12 +105,31 @@ TEST(RunFigures, SpreadLeavesOutWhatIsMissing) {
   EXPECT_TRUE(std::isnan(line.y[2]) && std::isnan(line.low[2]) && std::isnan(line.high[2]));
 }
 
+TEST(RunFigures, WhatNobodyAsksForIsAHeading) {
+  const std::vector<RunSeries> runs = Comparison();
+  const std::vector<Json> all = FiguresOf(runs);
+  const std::vector<Json> some = FiguresOf(runs, {2, {{"grad-norm", {}}, {"nobody", {}}}});
+  EXPECT_EQ(Ids(some), Ids(all));
+  for (size_t i = 0; i < all.size(); ++i) {
+    const bool asked = i < 2 || all[i]["id"] == "grad-norm";
+    if (asked) {
+      EXPECT_EQ(some[i].dump(), all[i].dump());  // NaN is null there
+      continue;
+    }
+    EXPECT_EQ(some[i]["stub"], true);
+    for (const char* key : {"id", "type", "title", "caption"}) EXPECT_EQ(some[i][key], all[i][key]);
+    for (const char* key : {"x", "z", "lines", "matrices", "rows"}) {
+      EXPECT_FALSE(some[i].contains(key)) << some[i]["id"] << " has " << key;
+    }
+  }
+}
+
 TEST(RunFigures, RunsWithoutRowsHaveASummaryAndWhatFollowsFromTheirSpecs) {
   std::vector<RunSeries> runs(1);
   runs[0].name = "new";
   runs[0].spec.model.vocab_size = 257;
   LabelRuns(&runs);
-  EXPECT_THAT(Ids(RunFigures(runs)), ElementsAre("summary", "traffic", "recompute-new"));
+  EXPECT_THAT(Ids(FiguresOf(runs)), ElementsAre("summary", "traffic", "recompute-new"));
   EXPECT_THAT(RunFigures({}), IsEmpty());
 }
 
@@ -115,7 +137,7 @@ TEST(RunFigures, MatricesOfHalvesStandBesideTheWhole) {
   std::vector<RunSeries> runs = {MakeRun("hc", ResidualKind::kHc, 1, 9, 2)};
   runs[0].matrices = {3, 2, {{1, 0, 0, 1}, {2, 0, 0, 2}}, {{4, 0, 0, 4}, {3, 0, 0, 3}}};
   LabelRuns(&runs);
-  const Json figure = MatrixFigures(runs).at(0);
+  const Json figure = Find(FiguresOf(runs), "matrices-hc");
   std::vector<std::string> shown;
   for (const Json& matrix : figure["matrices"]) {
     shown.push_back(
@@ -132,7 +154,7 @@ TEST(RunFigures, TrafficIsThatOfTable2) {
   runs[0].spec.model.vocab_size = 257;
   runs[0].spec.model.hidden_size = 2560;
   LabelRuns(&runs);
-  const Json table = CostFigures(runs).at(0);
+  const Json table = Find(FiguresOf(runs), "traffic");
   std::vector<double> units;
   for (const Json& row : table["rows"]) units.push_back(row.back());
   EXPECT_THAT(units, ElementsAre(DoubleNear(3, 1e-9), DoubleNear(34, 0.05), DoubleNear(18, 0.05),
@@ -146,7 +168,7 @@ TEST(RunFigures, RecomputationIsCountedFromTheListOfTensors) {
   runs[0].spec.model.hidden_size = 64;
   runs[0].spec.model.num_hidden_layers = 12;  // L = 24, n = 4: least at L_r = 4
   LabelRuns(&runs);
-  const Json figure = CostFigures(runs).at(1);
+  const Json figure = Find(FiguresOf(runs), "recompute-");
   const std::vector<double> formula = figure["lines"][0]["y"], counted = figure["lines"][1]["y"];
   EXPECT_EQ(std::ranges::min_element(formula) - formula.begin(), 3);
   // X of 6 openings and of 3 sub-layers made anew, 4 norms; fp32.

@@ -438,6 +438,7 @@ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
 inline void NamedBarrier(int id, int threads) {
   emulation::Meet(emulation::Here().in->barriers[id], threads);
 }
+inline double Reciprocal(double x) { return 1.0 / x; }
 inline float InverseRoot(float x) { return 1.0f / std::sqrt(x); }
 inline int ThreadIndex() { return int(threadIdx.x); }
 inline int ClusterRank() { return emulation::Here().rank; }
