@@ -80,6 +80,11 @@ class Stream {
   // of a step on a GPU, where it is left out once the GPU has met an error.  Must not throw, and
   // must not touch streams of a GPU.
   virtual void HostWork(std::function<void()> work) = 0;
+
+  // What is enqueued between the two is named so in profiles (NVTX on a GPU); ranges may be nested.
+  // `name` is read in the call.
+  virtual void EnterRange(const char* name) { (void)name; }
+  virtual void LeaveRange() {}
 };
 
 // Typed copies, in elements.

@@ -216,7 +216,9 @@ class PlanExecutor final : public Executor {
       Stream& stream = StreamOf(instruction);
       for (const int wait : instruction.waits) stream.Wait(*program.ends[wait]);
       stream.Record(*program.starts[i]);
+      stream.EnterRange(OpName(instruction.op));
       Enqueue(program, i, instruction, stream);
+      stream.LeaveRange();
       stream.Record(*program.ends[i]);
     }
     // `control` goes on behind the tail of every stream.

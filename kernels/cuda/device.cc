@@ -17,6 +17,7 @@
 #include "core/base/status_macros.h"
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/image.h"
+#include "kernels/cuda/range.h"
 #include "kernels/cuda/status.h"
 
 namespace birkhoff::cuda {
@@ -185,6 +186,9 @@ class CudaStream final : public Stream {
       (void)owned.release();  // RunHostWork owns it
     }
   }
+
+  void EnterRange(const char* name) override { PushRange(name); }
+  void LeaveRange() override { PopRange(); }
 
   // CUDA's handle, its GPU made current.
   cudaStream_t Enter() {

@@ -57,6 +57,8 @@ class ForwardingStream : public Stream {
     inner_->Download(to, from, bytes);
   }
   void HostWork(std::function<void()> work) override { inner_->HostWork(std::move(work)); }
+  void EnterRange(const char* name) override { inner_->EnterRange(name); }
+  void LeaveRange() override { inner_->LeaveRange(); }
 
  private:
   const std::unique_ptr<Stream> inner_;

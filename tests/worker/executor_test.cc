@@ -118,6 +118,28 @@ class BrokenDevice final : public testing::ForwardingDevice {
   absl::Status status() const override { return absl::InternalError("cuda:0: it is broken"); }
 };
 
+// A device that notes the ranges of its streams, as they are enqueued.
+class RangeDevice final : public testing::ForwardingDevice {
+ public:
+  explicit RangeDevice(Log& log) : log_(log) {}
+  std::unique_ptr<Stream> NewStream(const std::string& name) override {
+    return std::make_unique<RangeStream>(ForwardingDevice::NewStream(name), log_);
+  }
+
+ private:
+  class RangeStream final : public testing::ForwardingStream {
+   public:
+    RangeStream(std::unique_ptr<Stream> inner, Log& log)
+        : ForwardingStream(std::move(inner)), log_(log) {}
+    void EnterRange(const char* name) override { log_.Add(name); }
+    void LeaveRange() override { log_.Add("end"); }
+
+   private:
+    Log& log_;
+  };
+  Log& log_;
+};
+
 Instruction Make(Op op, int stage, std::vector<int> waits, std::vector<int> reads,
                  std::vector<int> fills, StreamKind stream = StreamKind::kCompute) {
   Instruction instruction;
@@ -157,8 +179,9 @@ class ExecutorTest : public ::testing::Test {
   }
 
   absl::Status RunRank(const Plan& plan, LocalHub& hub, int rank, bool evaluate) {
-    const std::unique_ptr<Device> device =
-        broken_ ? std::make_unique<BrokenDevice>() : NewTestDevice();
+    std::unique_ptr<Device> device = NewTestDevice();
+    if (broken_) device = std::make_unique<BrokenDevice>();
+    if (with_ranges_) device = std::make_unique<RangeDevice>(ranges_);
     const auto transport = NewLocalTransport(hub, plan, {.rank = rank, .check_stamps = true});
     LoggingHooks hooks(log_);
     std::vector<std::unique_ptr<CountingStage>> stages;
@@ -185,7 +208,8 @@ class ExecutorTest : public ::testing::Test {
 
   Log log_;
   int abort_rank_ = -1;
-  bool broken_ = false;
+  bool broken_ = false, with_ranges_ = false;
+  Log ranges_;
   std::vector<InstructionTime> times_;
   Utilization utilization_;
 };
@@ -259,6 +283,15 @@ TEST_F(ExecutorTest, ErrorOfTheDeviceEndsTheProgramByName) {
             absl::UnavailableError("rank 0 train: the device has failed: cuda:0: it is broken"));
   EXPECT_EQ(Run(plan, /*evaluate=*/true),
             absl::UnavailableError("rank 0 evaluate: the device has failed: cuda:0: it is broken"));
+}
+
+TEST_F(ExecutorTest, ProfilersSeeInstructionsByName) {
+  with_ranges_ = true;
+  Plan plan = OneRankPlan();
+  plan.ranks[0].train = {Make(Op::kForward, 0, {}, {}, {0}), Make(Op::kBackward, 0, {}, {}, {}),
+                         Make(Op::kOptimizer, -1, {}, {}, {})};
+  ASSERT_TRUE(Run(plan).ok());
+  EXPECT_THAT(ranges_.Take(), ElementsAre("forward", "end", "backward", "end", "optimizer", "end"));
 }
 
 TEST_F(ExecutorTest, ArenaIsWhatThePlanCounts) {
