@@ -9,7 +9,6 @@ of parameters).  The first step of each run warms up and does not count.
 """
 import argparse
 import array
-import json
 import os
 import pathlib
 import platform
@@ -20,12 +19,9 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import job
+
 BATCH, LENGTH, VOCABULARY, PADDED, LAYERS, HEADS, WIDTH, POSITIONS = 4, 64, 50257, 50304, 12, 12, 768, 1024
-
-
-def write_header(file, *words):
-    file.write(array.array("i", [*words, *[0] * (256 - len(words))]).tobytes())
 
 
 def write_weights(path):
@@ -37,19 +33,13 @@ def write_weights(path):
              ("random", 4 * WIDTH * WIDTH), ("zeros", 4 * WIDTH), ("random", 4 * WIDTH * WIDTH), ("zeros", WIDTH)]
     parts = [("random", matrix_elements), *[(kind, LAYERS * count) for kind, count in block], ("ones", WIDTH), ("zeros", WIDTH)]
     with open(path, "wb") as file:
-        write_header(file, 20240326, 3, POSITIONS, VOCABULARY, LAYERS, HEADS, WIDTH, PADDED)
+        job.write_header(file, 20240326, 3, POSITIONS, VOCABULARY, LAYERS, HEADS, WIDTH, PADDED)
         for kind, count in parts:
             if kind == "random":
                 for first in range(0, count, 1 << 20):
                     file.write(row[:4 * min(1 << 20, count - first)])
             else:
                 file.write(array.array("f", [float(kind == "ones")]).tobytes() * count)
-
-
-def write_tokens(path, count):
-    with open(path, "wb") as file:
-        write_header(file, 20240520, 1, count)
-        file.write(array.array("H", (random.randrange(VOCABULARY) for _ in range(count))).tobytes())
 
 
 def llmc_steps(program, folder, threads, steps):
@@ -70,21 +60,11 @@ def llmc_steps(program, folder, threads, steps):
 
 
 def birkhoff_steps(build, folder, threads, steps):
-    settings = ["model.residual.kind=residual", f"training.sequence_length={LENGTH}", f"training.micro_batch_size={BATCH}",
-                f"training.global_batch_size={BATCH}", f"training.steps={steps + 1}", "training.validation_interval=0",
-                "lr_schedule.warmup_steps=1", "checkpoint.interval=0", "parallelism.pipeline_parallel_degree=1",
-                "parallelism.schedule=1f1b", "parallelism.recompute=none", f"data.train={folder}/train.bin",
-                f"data.validation={folder}/val.bin", "device=cpu"]
-    command = [build / "bin/birkhoff", "run", ROOT / "configs/gpt2-124m.yaml", "--fresh", "--threads", str(threads),
-               "--out", folder / "out"]
-    for setting in settings:
-        command += ["--set", setting]
-    run = subprocess.run(command, capture_output=True, text=True)
-    if run.returncode != 0:
-        sys.exit(run.stderr)
-    lines = (folder / "out/metrics.jsonl").read_text().splitlines()
-    steps_made = [json.loads(line) for line in lines]
-    return [line["step_seconds"] for line in steps_made if line.get("step_seconds")][1:]
+    settings = {"model.residual.kind": "residual", "training.sequence_length": LENGTH, "training.micro_batch_size": BATCH,
+                "training.global_batch_size": BATCH, "parallelism.pipeline_parallel_degree": 1, "parallelism.schedule": "1f1b",
+                "parallelism.recompute": "none", "device": "cpu"}
+    rows = job.run(build, "gpt2-124m.yaml", folder, steps + 1, settings, ["--threads", threads])
+    return [row["step_seconds"] for row in rows if row.get("step_seconds")][1:]
 
 
 def processor():
@@ -100,7 +80,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--build", type=pathlib.Path, default=job.ROOT / "build")
     arguments = parser.parse_args()
     program, build = arguments.llmc.resolve(), arguments.build.resolve()
     random.seed(1)
@@ -110,7 +90,7 @@ def main():
         data.mkdir(parents=True)
         write_weights(folder / "gpt2_124M.bin")
         for kind in ("train", "val"):
-            write_tokens(folder / f"{kind}.bin", 64 * BATCH * LENGTH)
+            job.write_tokens(folder / f"{kind}.bin", 64 * BATCH * LENGTH, VOCABULARY)
             (data / f"tiny_shakespeare_{kind}.bin").symlink_to(folder / f"{kind}.bin")
         theirs, ours = [], []
         for number in range(arguments.rounds):

@@ -28,10 +28,11 @@ absl::StatusOr<JobView> LocalRun::Run() {
 
 absl::Status LocalRun::StartAll() {
   ASSIGN_OR_RETURN(
-      service_, LocalService::Start({options_.worker_program, options_.output_directory + "/logs",
-                                     NeededDevice(options_.spec), NumRanks(options_.spec),
-                                     options_.threads, options_.page_listen},
-                                    clock_));
+      service_,
+      LocalService::Start({options_.worker_program, options_.output_directory + "/logs",
+                           NeededDevice(options_.spec), NumRanks(options_.spec), options_.threads,
+                           options_.graphs, options_.card, options_.page_listen},
+                          clock_));
   SubmitRequest request;
   request.spec = options_.spec;
   request.output_directory = options_.output_directory;

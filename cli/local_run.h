@@ -21,6 +21,8 @@ class LocalRun {
     std::string output_directory;  // absolute; exists and is ours
     std::string worker_program;    // path of birkhoff-worker
     int threads = 0;               // of each worker; 0: the machine's cores over its workers
+    bool graphs = true;            // of each worker, as LocalWorkers::Options; the next too
+    std::string card;
     bool fresh = false;
     std::vector<std::string> changes;  // as in SubmitRequest
     std::string init_from;             // likewise; absolute

@@ -45,6 +45,8 @@ absl::StatusOr<std::unique_ptr<LocalService>> LocalService::Start(const Options&
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   workers.threads =
       options.threads > 0 ? options.threads : std::max(1, cores / options.num_workers);
+  workers.graphs = options.graphs;
+  workers.card = options.card;
   service->workers_ = std::make_unique<LocalWorkers>(workers, clock);
   RETURN_IF_ERROR(service->workers_->Start());
   return service;

@@ -18,7 +18,9 @@ class LocalService {
     std::string log_directory;              // made where it is missing; one file per worker
     DeviceKind device = DeviceKind::kAuto;  // as NeededDevice says
     int num_workers = 1;
-    int threads = 0;               // of each worker on a CPU; 0: the machine's cores over them
+    int threads = 0;     // of each worker on a CPU; 0: the machine's cores over them
+    bool graphs = true;  // of each worker, as LocalWorkers::Options; the next too
+    std::string card = "";
     std::string page_listen = "";  // as DaemonOptions::page_listen
   };
   // Ports are ephemeral on loopback, and nothing is stored: checkpoints hold what must last.  Call

@@ -152,19 +152,21 @@ absl::Status LocalWorkers::Start() {
   for (size_t i = 0; i < options_.devices.size(); ++i) {
     const std::string name = absl::StrCat("local-", i);
     const std::string log = absl::StrCat(options_.log_directory, "/", name, ".log");
-    const std::vector<std::string> command = {options_.program,
-                                              "--coordinator",
-                                              options_.coordinator,
-                                              "--name",
-                                              name,
-                                              "--advertise",
-                                              "127.0.0.1",
-                                              "--device",
-                                              options_.devices[i],
-                                              "--memory-bytes",
-                                              absl::StrCat(options_.cpu_memory_bytes),
-                                              "--threads",
-                                              absl::StrCat(options_.threads)};
+    std::vector<std::string> command = {options_.program,
+                                        "--coordinator",
+                                        options_.coordinator,
+                                        "--name",
+                                        name,
+                                        "--advertise",
+                                        "127.0.0.1",
+                                        "--device",
+                                        options_.devices[i],
+                                        "--memory-bytes",
+                                        absl::StrCat(options_.cpu_memory_bytes),
+                                        "--threads",
+                                        absl::StrCat(options_.threads)};
+    if (!options_.graphs) command.push_back("--no-graphs");
+    if (!options_.card.empty()) command.insert(command.end(), {"--card", options_.card});
     workers_.push_back({ChildProcess(command, log), log, clock_.Now(), 0});
   }
   for (Worker& worker : workers_) RETURN_IF_ERROR(Restart(&worker));

@@ -64,6 +64,8 @@ class LocalWorkers {
     std::vector<std::string> devices;                    // one worker for each: "cpu", "cuda:0"
     int64_t cpu_memory_bytes = 0;                        // that each may use; 0: all
     int threads = 1;                                     // of each on a CPU
+    bool graphs = true;                                  // each may replay steps as graphs
+    std::string card = "";                               // file for each; empty: none
     absl::Duration restart_interval = absl::Seconds(1);  // between two starts of one worker
     absl::Duration early = absl::Seconds(2);             // a life shorter than this is no life
   };

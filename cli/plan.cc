@@ -3,14 +3,17 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "cli/card_file.h"
 #include "cli/spec_flags.h"
 #include "cli/verbs.h"
+#include "core/base/disk.h"
 #include "core/base/isa.h"
 #include "core/base/status_macros.h"
 #include "core/plan/compile.h"
 #include "core/plan/describe.h"
 #include "core/plan/memory.h"
 #include "core/plan/text.h"
+#include "core/spec/card_rates.h"
 #include "core/spec/model.h"
 #include "core/spec/product_rate.h"
 #include "core/spec/resolve.h"
@@ -23,6 +26,7 @@ struct PlanOptions {
   bool text = false;
   std::string device;  // empty: what the job asks for, or a CPU
   int64_t memory_bytes = 0;
+  std::string card;  // file; empty: times are modelled
 };
 
 ClusterSpec MakeCluster(const JobSpec& spec, const PlanOptions& options) {
@@ -38,6 +42,17 @@ ClusterSpec MakeCluster(const JobSpec& spec, const PlanOptions& options) {
     }
   }
   return cluster;
+}
+
+// Who names a card file wants no other times.
+absl::Status CheckMeasured(const JobSpec& spec, const ClusterSpec& cluster) {
+  ASSIGN_OR_RETURN(const Processor processor, ProcessorOf(spec, cluster));
+  ASSIGN_OR_RETURN(const Numerics numerics, ResolveNumerics(spec, processor));
+  const std::string key = ShapeKey(spec, numerics);
+  if (cluster.card->by_shape.contains(key)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--card: nothing was measured for ", key,
+                   "; measure it with birkhoff-worker --calibrate JOB.yaml --card FILE"));
 }
 
 nlohmann::ordered_json MemoryToJson(const RankPlan& rank) {
@@ -83,7 +98,13 @@ absl::Status ShowPlan(const PlanOptions& options, const Program& program) {
     return absl::InvalidArgumentError(
         "model.vocab_size: 0 with --spec-only; need the tokenizer, or --set model.vocab_size=N");
   }
-  ASSIGN_OR_RETURN(const Plan plan, CompilePlan(spec, MakeCluster(spec, options)));
+  ClusterSpec cluster = MakeCluster(spec, options);
+  if (!options.card.empty()) {
+    PosixDisk disk;
+    ASSIGN_OR_RETURN(cluster.card, ReadCardFile(disk, options.card));
+    RETURN_IF_ERROR(CheckMeasured(spec, cluster));
+  }
+  ASSIGN_OR_RETURN(const Plan plan, CompilePlan(spec, cluster));
   std::ostream& out = *program.console.out;
   if (options.text) {
     out << PlanToText(plan);
@@ -108,6 +129,9 @@ void AddPlan(CLI::App& verb, Program& program) {
   verb.add_option("--memory-bytes", options->memory_bytes,
                   "Memory of each worker (of its GPU with cuda); 0: no limit is checked")
       ->check(CLI::Range(0.0, 1e18));
+  verb.add_option("--card", options->card,
+                  "Card file: predict with what was measured, not with a model of the device")
+      ->type_name("FILE");
   verb.callback([options, &program] {
     program.chosen = [options, &program] {
       return Finish(program.console, ShowPlan(*options, program));

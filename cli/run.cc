@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/card_file.h"
 #include "cli/local_run.h"
 #include "cli/output_directory.h"
 #include "cli/spec_flags.h"
@@ -22,6 +23,8 @@ struct RunOptions {
   SpecFile file;
   std::string out;
   int threads = 0;
+  bool graphs = true;
+  std::string card;
   Beginning beginning;
   bool page = false;
 };
@@ -43,6 +46,8 @@ std::string ResumeCommand(const RunOptions& options, const std::string& out,
   if (const std::string& weights = options.beginning.init_from; !weights.empty()) {
     absl::StrAppend(&command, " --init-from ", ShellWord(weights));
   }
+  // The same algorithms, the same bits.
+  if (!options.card.empty()) absl::StrAppend(&command, " --card ", ShellWord(options.card));
   return absl::StrCat(command, " --out ", ShellWord(out));
 }
 
@@ -91,8 +96,8 @@ absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
   LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
-                options.threads, beginning.fresh, beginning.changes, beginning.init_from,
-                options.page ? kPageListen : ""},
+                options.threads, options.graphs, AbsolutePath(options.card), beginning.fresh,
+                beginning.changes, beginning.init_from, options.page ? kPageListen : ""},
                clock, signals, view);
   return run.Run();
 }
@@ -104,6 +109,7 @@ absl::StatusOr<ExitCode> RunJob(RunOptions options, const Program& program) {
   const std::string out =
       AbsolutePath(options.out.empty() ? absl::StrCat("runs/", spec.name) : options.out);
   PosixDisk disk;
+  if (!options.card.empty()) RETURN_IF_ERROR(ReadCardFile(disk, options.card).status());
   ASSIGN_OR_RETURN(const std::unique_ptr<OutputDirectory> directory,
                    OutputDirectory::Open({out, options.beginning.fresh, options.beginning.changes,
                                           options.beginning.init_from},
@@ -128,6 +134,11 @@ void AddRun(CLI::App& verb, Program& program) {
   verb.add_option("--threads", options->threads,
                   "Of each worker on the CPU; default the cores over the workers")
       ->check(CLI::Range(1, 1024));
+  verb.add_flag("!--no-graphs", options->graphs,
+                "Launch every kernel of each step on a GPU, where default is one graph of them");
+  verb.add_option("--card", options->card,
+                  "Card file of the GPUs, whose algorithms their products compute with")
+      ->type_name("FILE");
   AddBeginningFlags(verb, &options->beginning);
   verb.add_flag("--page", options->page,
                 "Serve a page with live charts while it runs; its address is said");

@@ -4,12 +4,14 @@
 # birkhoff_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...] [TIMEOUT s]): a gtest program run by ctest.
 # birkhoff_guarded_test(NAME): the program of that test once more, where the host cannot read the memory of the device.
 add_library(birkhoff_flags INTERFACE)
-target_include_directories(birkhoff_flags INTERFACE ${PROJECT_SOURCE_DIR})
+# Who links what is installed (cmake/Package.cmake) has flags of their own.
+target_include_directories(birkhoff_flags INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/birkhoff>)
 target_compile_options(birkhoff_flags INTERFACE
-  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Werror;-fno-math-errno;-ffp-contract=off>"
-  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Werror>")
+  "$<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Werror;-fno-math-errno;-ffp-contract=off>>"
+  "$<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Werror>>")
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
-  target_compile_options(birkhoff_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety>")
+  target_compile_options(birkhoff_flags INTERFACE "$<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety>>")
 endif()
 # Compiling a test costs more than running it.  -pthread: some libraries ask for it, and headers are precompiled for one set
 # of flags.

@@ -18,7 +18,7 @@ archive=${2:-$build/$name.tar.gz}
 work=$(mktemp -d "${TMPDIR:-/tmp}/birkhoff-bundle.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 bundle=$work/$name
-cmake --install "$build" --prefix "$bundle" --strip >/dev/null || {
+cmake --install "$build" --prefix "$bundle" --component programs --strip >/dev/null || {
   echo "Not everything is built: cmake --build $build" >&2
   exit 1
 }

@@ -19,8 +19,8 @@ BUILD_PACKAGES=(
 CORPUS_PACKAGES=(perl)
 # On top, for tests/run.sh: the Python client of docs/protocol.md, manifests.
 TEST_PACKAGES=(python3 python3-grpcio python3-protobuf python3-yaml)
-# On top, for the GPU backend: what deploy/cuda.sh fetches with.
-GPU_PACKAGES=(python3-pip)
+# On top, for the GPU backend: what deploy/cuda.sh fetches with, and deploy/wheel.sh packs with.
+GPU_PACKAGES=(python3-pip python3-setuptools python3-wheel)
 # On top, for .ci/run.
 DEVELOPER_PACKAGES=(clang clang-format clang-tidy git shellcheck buildah python3-venv "${GPU_PACKAGES[@]}")
 

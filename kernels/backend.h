@@ -22,6 +22,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/device.h"
 #include "kernels/gain.h"
+#include "kernels/gemm_choices.h"
 #include "kernels/matmul.h"
 #include "kernels/mixing.h"
 #include "kernels/swiglu.h"
@@ -64,6 +65,9 @@ class Backend {
   // Rounds the master weights into the copies of the spans that have one.
   virtual absl::Status RoundWeights(Stream& stream, const ParameterSpans<T>& parameters) = 0;
 
+  // What products compute with that were chosen by a search or given; nothing on a CPU.
+  virtual GemmChoices Products() const { return {}; }
+
   // Bytes of workspace of each call; calls on one stream may share one workspace.  What a rank's
   // plan sets aside (core/spec/workspace.h) must be at least this.
   virtual int64_t BoundaryWorkspaceBytes(const BoundaryShape& shape) const = 0;
@@ -78,10 +82,16 @@ class Backend {
 struct BackendOptions {
   bool deterministic = true;  // the same bits each time; false may change the order of sums in the
                               // backward of attention on a GPU, nowhere else
+  // Of a GPU's products: the algorithms of those that are in it, the heuristics' first for others.
+  GemmChoices products = {};
+  // The first call of each product that is not in it tries the candidates on its own operands, and
+  // waits for them; the fastest serves from then on.  For calibration: c is written several times.
+  bool search_products = false;
 };
 
 // For a device of either processor, which must outlive it.  Errors: UNIMPLEMENTED this build, or
-// the device, has no such T; what the device's libraries say.
+// the device, has no such T; FAILED_PRECONDITION the products are of another card or library; what
+// the device's libraries say.
 template <typename T>
 absl::StatusOr<std::unique_ptr<Backend<T>>> NewBackend(Device& device,
                                                        const BackendOptions& options);

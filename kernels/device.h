@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/dtype.h"
@@ -79,6 +80,11 @@ class Stream {
   // of a step on a GPU, where it is left out once the GPU has met an error.  Must not throw, and
   // must not touch streams of a GPU.
   virtual void HostWork(std::function<void()> work) = 0;
+
+  // What is enqueued between the two is named so in profiles (NVTX on a GPU); ranges may be nested.
+  // `name` is read in the call.
+  virtual void EnterRange(const char* name) { (void)name; }
+  virtual void LeaveRange() {}
 };
 
 // Typed copies, in elements.
@@ -114,6 +120,16 @@ class HostMemory {
   virtual int64_t size() const = 0;
 };
 
+// Work of several streams that is enqueued again as one.  What it names must outlive it: memory of
+// both sides, which each launch reads and writes anew, and events, which each launch records anew.
+// Once its last launch is over it may be destroyed.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  // All of it behind what `stream` holds; the stream goes on when all of it is done.
+  virtual void Launch(Stream& stream) = 0;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -125,6 +141,13 @@ class Device {
   // no room; INVALID_ARGUMENT: no size that can be; INTERNAL: what CUDA says.
   virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(int64_t bytes) = 0;
   virtual absl::StatusOr<std::unique_ptr<HostMemory>> AllocateHost(int64_t bytes) = 0;
+  // What `enqueue` puts on `stream`, and on streams that wait for it and that it waits for in the
+  // end, as a graph: nothing runs yet.  Work of each kind must have run once before, so that no
+  // library is loading; `enqueue` must not block on the device.  Errors, with nothing enqueued and
+  // the device as it was: UNIMPLEMENTED the device has no graphs; FAILED_PRECONDITION there was
+  // work of the host, or a wait for what is no part of it; INTERNAL what CUDA says.
+  virtual absl::StatusOr<std::unique_ptr<Graph>> Capture(Stream& stream,
+                                                         absl::FunctionRef<void()> enqueue) = 0;
   // Bytes handed out by Allocate and not freed yet: what a plan's memory list is compared with.
   virtual int64_t allocated_bytes() const = 0;
   virtual Processor processor() const = 0;
@@ -134,7 +157,6 @@ class Device {
   virtual absl::Status status() const = 0;
 };
 
-//
 // `threads`: that share one call of a kernel, the stream's own among them (kernels/cpu/team.h);
 // they change no bit.
 std::unique_ptr<Device> NewCpuDevice(int threads = 1);

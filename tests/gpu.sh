@@ -6,6 +6,8 @@
 #                             its figure
 #   bash tests/gpu.sh         both
 #   bash tests/gpu.sh bench   times the boundary's kernels; a line for each
+#   bash tests/gpu.sh bench-all [PART...]   whole steps, kernels and PyTorch side by side: a table (bench/gpu_table.py)
+#   bash tests/gpu.sh torch   tests the wheel of deploy/wheel.sh, where Python has PyTorch
 #   bash tests/gpu.sh sanitize   compute-sanitizer's memcheck and racecheck over our own kernels, with few sizes
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,6 +42,7 @@ build() {
   # The tests hold the same kernels: a dictionary that reaches back over several makes one of them.
   XZ_OPT=${XZ_OPT:-"--lzma2=preset=2,dict=64MiB"} tar -cJf "$target/tests.tar.xz" -C "$target" tests bin lib
   rm -r "${target:?}"/{tests,bin,lib}
+  bash deploy/wheel.sh build/cuda "$target"
   echo "$target: $count programs, $(du -sm "$target" | cut -f1) MB"
 }
 
@@ -84,6 +87,26 @@ bench() {
   timeout "$limit" "$target/bin/boundary_benchmark" "$@"
 }
 
+# The wheel, where Python finds it.
+install_wheel() {
+  rm -rf "$target/python"
+  python3 -m pip install --quiet --no-index --no-deps --target "$target/python" "$target"/birkhoff_torch-*.whl
+  export PYTHONPATH=$PWD/$target/python${PYTHONPATH:+:$PYTHONPATH}
+}
+
+bench_all() {
+  [ -d "$target/lib" ] || tar -xJf "$target/tests.tar.xz" -C "$target"
+  install_wheel
+  BIRKHOFF_CUDA_LIBRARIES=$(cuda_library_path)
+  export BIRKHOFF_CUDA_LIBRARIES
+  python3 bench/gpu_table.py --build "$target" "$@"
+}
+
+torch() {
+  install_wheel
+  timeout "$limit" python3 -W ignore python/tests/test_boundary.py "$@"
+}
+
 # Kernels of libraries are theirs to check; the test of a faulting kernel faults.
 sanitize() {
   local tool program filter log passed=0 failed=0
@@ -121,6 +144,8 @@ case "${1:-both}" in
   run) run "${@:2}" ;;
   both) build && run ;;
   bench) bench "${@:2}" ;;
+  bench-all) bench_all "${@:2}" ;;
+  torch) torch "${@:2}" ;;
   sanitize) sanitize ;;
-  *) echo "usage: bash tests/gpu.sh [build | run | bench | sanitize]" >&2; exit 64 ;;
+  *) echo "usage: bash tests/gpu.sh [build | run | bench | bench-all | torch | sanitize]" >&2; exit 64 ;;
 esac

@@ -1,5 +1,8 @@
 // A program is enqueued whole: each instruction on its stream, behind the ends that it waits for,
 // between two events of its own.  What it gets as memory is what it reads or fills, by home.
+//
+// A train program's first run launches its kernels one by one, which also lets libraries load what
+// they need; the second is captured as a graph, and replayed from then on.
 #include "worker/executor.h"
 
 #include <algorithm>
@@ -29,12 +32,17 @@ struct Program {
   std::unique_ptr<Event> begin, end;                // of the whole
   std::vector<std::unique_ptr<Event>> tails;        // of each stream
   std::map<const Stream*, std::vector<int>> order;  // indices of each stream's instructions
+  int64_t target_tokens = -1;                       // of the last run; arguments hold it
+  std::unique_ptr<Graph> graph;                     // of such a run; null: not captured yet
 };
 
 class PlanExecutor final : public Executor {
  public:
   PlanExecutor(const Parts& parts, std::unique_ptr<Arena> arena)
-      : parts_(parts), rank_plan_(parts.plan->ranks[parts.rank]), arena_(std::move(arena)) {
+      : parts_(parts),
+        rank_plan_(parts.plan->ranks[parts.rank]),
+        arena_(std::move(arena)),
+        graphs_(parts.graphs) {
     for (int i = 0; i < parts.steps_in_flight; ++i) {
       train_.push_back(MakeProgram("train", StageMode::kTrain, rank_plan_.train));
     }
@@ -46,18 +54,25 @@ class PlanExecutor final : public Executor {
     control_ = parts.device->NewStream("control");
   }
 
-  void StartTrain(int64_t target_tokens, Stream& control) override {
+  void StartTrain(int64_t target_tokens, Stream& control, bool replay) override {
     BIRKHOFF_CHECK(started_ - finished_ < static_cast<int64_t>(train_.size()),
                    "more train programs in flight than there are");
+    Program& program = train_[started_++ % train_.size()];
     target_tokens_ = target_tokens;
-    Start(train_[started_++ % train_.size()], control);
+    const bool same = std::exchange(program.target_tokens, target_tokens) == target_tokens;
+    if (!same) program.graph = nullptr;
+    if (same && replay && HasGraph(program, control)) {
+      Replay(program, control);
+    } else {
+      Start(program, control);
+    }
   }
   absl::Status FinishTrain() override {
     BIRKHOFF_CHECK(finished_ < started_, "no train program in flight");
     return Finish(train_[finished_++ % train_.size()]);
   }
   absl::Status RunTrain(int64_t target_tokens) override {
-    StartTrain(target_tokens, *control_);
+    StartTrain(target_tokens, *control_, /*replay=*/false);
     return FinishTrain();
   }
   absl::Status RunEvaluate() override {
@@ -92,7 +107,10 @@ class PlanExecutor final : public Executor {
  private:
   Program MakeProgram(const char* name, StageMode mode,
                       const std::vector<Instruction>& instructions) {
-    Program program{name, mode, &instructions, {}, {}, nullptr, nullptr, {}, {}};
+    Program program;
+    program.name = name;
+    program.mode = mode;
+    program.instructions = &instructions;
     program.begin = parts_.device->NewEvent();
     program.end = parts_.device->NewEvent();
     for (size_t i = 0; i < instructions.size(); ++i) {
@@ -144,6 +162,51 @@ class PlanExecutor final : public Executor {
   }
 
   void Start(Program& program, Stream& control) {
+    EnqueueAll(program, control);
+    Run(program, control);
+  }
+
+  void Replay(Program& program, Stream& control) {
+    for (const Instruction& instruction : *program.instructions) {
+      if (instruction.op != Op::kLoad) continue;
+      parts_.hooks->Prepare(instruction.stage, instruction.microbatch);
+    }
+    program.graph->Launch(control);
+    Run(program, control);
+  }
+
+  // What is enqueued on `control` has its end here.
+  void Run(Program& program, Stream& control) {
+    control.Record(*program.end);
+    absl::MutexLock lock(&mutex_);
+    running_.push_back(&program);
+  }
+
+  // Captures the program where that was not done; a device that has refused once is not asked
+  // again.
+  bool HasGraph(Program& program, Stream& control) {
+    if (!graphs_ || program.graph != nullptr) return graphs_;
+    absl::StatusOr<std::unique_ptr<Graph>> graph =
+        parts_.device->Capture(control, [&] { EnqueueAll(program, control); });
+    graphs_ = graph.ok();
+    if (!graph.ok()) {
+      // Of a device that never has graphs there is nothing to say.
+      if (!absl::IsUnimplemented(graph.status())) Say(NotReplayed(graph.status().message()));
+      return false;
+    }
+    program.graph = *std::move(graph);
+    if (!std::exchange(said_graphs_, true)) {
+      Say("steps are replayed as graphs, those that copy weights for a checkpoint are launched");
+    }
+    return true;
+  }
+
+  void Say(const std::string& line) const {
+    if (parts_.log != nullptr) parts_.log(line);
+  }
+
+  // From `control` to all streams, and back.
+  void EnqueueAll(Program& program, Stream& control) {
     const std::vector<Stream*> all = AllStreams();
     // Every stream begins behind what `control` holds.
     control.Record(*program.begin);
@@ -153,7 +216,9 @@ class PlanExecutor final : public Executor {
       Stream& stream = StreamOf(instruction);
       for (const int wait : instruction.waits) stream.Wait(*program.ends[wait]);
       stream.Record(*program.starts[i]);
+      stream.EnterRange(OpName(instruction.op));
       Enqueue(program, i, instruction, stream);
+      stream.LeaveRange();
       stream.Record(*program.ends[i]);
     }
     // `control` goes on behind the tail of every stream.
@@ -162,9 +227,6 @@ class PlanExecutor final : public Executor {
       all[i]->Record(*program.tails[i]);
       control.Wait(*program.tails[i]);
     }
-    control.Record(*program.end);
-    absl::MutexLock lock(&mutex_);
-    running_.push_back(&program);
   }
 
   absl::Status Finish(const Program& program) {
@@ -185,6 +247,7 @@ class PlanExecutor final : public Executor {
     const UnitRange units = instruction.segment.units;
     switch (instruction.op) {
       case Op::kLoad:
+        parts_.hooks->Prepare(instruction.stage, instruction.microbatch);
         return parts_.hooks->Load(stream, instruction.stage, instruction.microbatch, buffers);
       case Op::kForward:
         return StageOf(instruction).Forward(stream, buffers, program.mode, target_tokens_);
@@ -368,6 +431,8 @@ class PlanExecutor final : public Executor {
   std::vector<std::unique_ptr<Stream>> channel_streams_;  // by channel
   std::unique_ptr<Stream> control_;                       // where the caller brings none
   int64_t target_tokens_ = 0;
+  bool graphs_;  // steps may be replayed: wanted, and not refused by the device
+  bool said_graphs_ = false;
   std::vector<InstructionTime> times_;
   mutable absl::Mutex mutex_;
   std::deque<const Program*> running_ ABSL_GUARDED_BY(mutex_);  // all enqueued, oldest first
@@ -375,6 +440,10 @@ class PlanExecutor final : public Executor {
 };
 
 }  // namespace
+
+std::string NotReplayed(absl::string_view why) {
+  return absl::StrCat("steps are launched, not replayed as graphs: ", why);
+}
 
 absl::StatusOr<std::unique_ptr<Executor>> Executor::Create(const Parts& parts) {
   ASSIGN_OR_RETURN(std::unique_ptr<Arena> arena,

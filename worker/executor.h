@@ -5,10 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "core/plan/plan.h"
 #include "kernels/device.h"
 #include "worker/activity.h"
@@ -21,14 +24,17 @@
 namespace birkhoff {
 
 // What instructions other than compute and transfers mean to the job; implemented by the rank
-// (rank.h).  Calls enqueue and never wait for the device, but they may for a disk: Load for the
+// (rank.h).  Calls enqueue and never wait for the device, but they may for a disk: Prepare for the
 // token files, Snapshot while the last copy is still being written.
 class StepHooks {
  public:
   virtual ~StepHooks() = default;
   // What a micro-batch of the running program looks like; lives as long as the hooks.
   virtual MicrobatchShape ShapeOf(int microbatch) const = 0;
-  // Fills the kBatch buffer of (stage, micro-batch).
+  // The host's part of a load, on the host alone: before each Load, and before each replay of it.
+  virtual void Prepare(int /*stage*/, int /*microbatch*/) {}
+  // Fills the kBatch buffer of (stage, micro-batch), from the same memory each time that a program
+  // has its turn.
   virtual void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) = 0;
   virtual void Agree(Stream& stream) = 0;
   virtual void Optimizer(Stream& stream) = 0;
@@ -51,13 +57,16 @@ class Executor {
     StepHooks* hooks = nullptr;
     int steps_in_flight = 1;    // train programs that may be enqueued at a time
     bool poison = kDebugBuild;  // fill freed buffers with NaN, so that a use after free shows
+    bool graphs = false;        // replay steps as graphs, where the device can
+    std::function<void(const std::string& line)> log = nullptr;  // nobody reads
   };
   static absl::StatusOr<std::unique_ptr<Executor>> Create(const Parts& parts);
   virtual ~Executor() = default;
 
   // Enqueues the whole train program behind what `control` holds, and lets `control` wait for its
-  // end.  At most steps_in_flight more than were finished.
-  virtual void StartTrain(int64_t target_tokens, Stream& control) = 0;
+  // end.  At most steps_in_flight more than were finished.  `replay`: the hooks would enqueue what
+  // they did before, so that it may be a graph of that, with the same bits.
+  virtual void StartTrain(int64_t target_tokens, Stream& control, bool replay) = 0;
   // Waits for the end of the oldest program that was started.  Errors: the transport's first error,
   // with the instruction named; UNAVAILABLE the device has failed.
   virtual absl::Status FinishTrain() = 0;
@@ -73,5 +82,8 @@ class Executor {
   // thread.
   virtual Doing Look() const = 0;
 };
+
+// What the log says of steps without a graph.
+std::string NotReplayed(absl::string_view why);
 
 }  // namespace birkhoff

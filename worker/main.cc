@@ -1,5 +1,5 @@
 // birkhoff-worker: the supervisor of one device.  The hidden verb `rank FD DEVICE
-// THREADS` is the rank process that it starts for every attempt.
+// THREADS GRAPHS CARD` is the rank process that it starts for every attempt.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -12,9 +12,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/disk.h"
 #include "core/base/exit_status.h"
 #include "core/base/printable.h"
+#include "core/base/status_macros.h"
 #include "core/base/version.h"
+#include "core/spec/load.h"
+#include "core/spec/validate.h"
+#include "worker/calibration.h"
 #include "worker/local_device.h"
 #include "worker/own_address.h"
 #include "worker/rank_process.h"
@@ -46,10 +51,41 @@ int ListDevices() {
   return 0;
 }
 
+absl::StatusOr<JobSpec> ReadSoundSpec(Disk& disk, const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string yaml, disk.Read(path));
+  std::vector<Problem> problems;
+  JobSpec spec = LoadJobSpec(yaml, {}, &problems);
+  if (problems.empty()) problems = ValidateJobSpec(spec);
+  if (problems.empty() && spec.model.vocab_size == 0) {
+    problems.push_back({"model.vocab_size", "0", "the tokenizer's",
+                        "give the job.yaml that a run leaves in its output directory"});
+  }
+  RETURN_IF_ERROR(ProblemsToStatus(problems));
+  return spec;
+}
+
+absl::Status CalibrateFile(const std::string& job, const LocalDevice& local,
+                           const RankOptions& options) {
+  if (options.card.empty()) return absl::InvalidArgumentError("--calibrate needs --card FILE");
+  PosixDisk disk;
+  ASSIGN_OR_RETURN(const JobSpec spec, ReadSoundSpec(disk, job));
+  absl::StatusOr<std::string> known = disk.Read(options.card);
+  if (absl::IsNotFound(known.status())) known = "";
+  RETURN_IF_ERROR(known.status());
+  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device,
+                   OpenLocalDevice(options.device, options.threads));
+  ASSIGN_OR_RETURN(const std::string text,
+                   Calibrate(spec, *device, local.resources.description, *known));
+  RETURN_IF_ERROR(ReplaceFile(disk, options.card, text));
+  std::fputs(text.c_str(), stdout);
+  return absl::OkStatus();
+}
+
 int Main(int argc, char** argv) {
-  if (argc == 5 && std::string(argv[1]) == "rank") {
+  if (argc == 7 && std::string(argv[1]) == "rank") {
+    const RankOptions rank = {argv[3], std::atoi(argv[4]), std::atoi(argv[5]) != 0, argv[6]};
     // At once, without destructors: threads of the transport may still run.
-    std::_Exit(static_cast<int>(RunRankProcess(std::atoi(argv[2]), argv[3], std::atoi(argv[4]))));
+    std::_Exit(static_cast<int>(RunRankProcess(std::atoi(argv[2]), rank)));
   }
   // One thread per product: sums in one order, and no fight for cores between ranks, which inherit
   // it.  Here, where there is but one thread.
@@ -60,6 +96,7 @@ int Main(int argc, char** argv) {
   std::string coordinator = "127.0.0.1:7443", name, address, device = "auto";
   int64_t memory_bytes = 0;
   std::vector<std::string> allowed_paths;
+  std::string calibrate;
   double give_up = 300.0;
   double orphan_limit = 3600.0;
   double stop_grace = 60.0;
@@ -71,9 +108,19 @@ int Main(int argc, char** argv) {
                  "leads to the coordinator")
       ->envname("POD_IP");
   app.add_option("--device", device, "auto, cpu, cuda or cuda:NUMBER");
-  app.add_option("--threads", options.threads, "of a rank on the CPU; they change no bit")
+  app.add_option("--threads", options.rank.threads, "of a rank on the CPU; they change no bit")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_flag(
+      "!--no-graphs", options.rank.graphs,
+      "launch every kernel of each step on a GPU; default a step is replayed as one graph, "
+      "with the same bits");
+  app.add_option("--card", options.rank.card,
+                 "file of --calibrate, whose algorithms products on the GPU compute with");
+  app.add_option(
+      "--calibrate", calibrate,
+      "measure what the kernels of this job file take on the device, write it to --card, "
+      "and leave");
   app.add_option("--memory-bytes", memory_bytes,
                  "memory of the CPU that this worker may use; default all of the machine's")
       ->check(CLI::Range(0.0, 1e18));
@@ -102,8 +149,13 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kBadSpec);
   }
   if (list_devices) return ListDevices();
-  absl::StatusOr<LocalDevice> local = FindLocalDevice(device, memory_bytes, options.threads);
+  absl::StatusOr<LocalDevice> local = FindLocalDevice(device, memory_bytes, options.rank.threads);
   if (!local.ok()) return Refuse(local.status());
+  options.rank.device = local->name;
+  if (!calibrate.empty()) {
+    const absl::Status done = CalibrateFile(calibrate, *local, options.rank);
+    return done.ok() ? 0 : Refuse(done);
+  }
   if (name.empty()) name = absl::StrCat(HostName(), "-", ::getpid());
   const std::string full_name = absl::StrCat("workers/", name);
   if (!IsWorkerName(full_name)) {
@@ -113,7 +165,6 @@ int Main(int argc, char** argv) {
   if (address.empty()) address = OwnAddressTowards(coordinator).value_or(HostName());
   options.coordinator = coordinator;
   options.program = std::filesystem::read_symlink("/proc/self/exe").string();
-  options.device = local->name;
   options.allowed_paths = std::move(allowed_paths);
   options.agent.resources = std::move(local->resources);
   options.agent.resources.name = full_name;

@@ -157,7 +157,8 @@ class TrainingRank final : public Rank, private StepHooks {
     ASSIGN_OR_RETURN(store_, ParameterStore::Create(plan(), rank_, replica_, spec(), *env_.device));
     ASSIGN_OR_RETURN(state_, StepState::Create(spec().model, assignment_.world_size, *env_.device,
                                                steps_in_flight_));
-    ASSIGN_OR_RETURN(model_, BuildRankModel(plan(), rank_, spec(), *store_, *state_, *env_.device));
+    ASSIGN_OR_RETURN(model_, BuildRankModel(plan(), rank_, spec(), *store_, *state_, *env_.device,
+                                            env_.products));
     return AllocateImages();
   }
 
@@ -195,6 +196,12 @@ class TrainingRank final : public Rank, private StepHooks {
     for (int s = 0; s < plan().NumStages(); ++s) parts.stages.push_back(model_->stage(s));
     parts.hooks = this;
     parts.steps_in_flight = steps_in_flight_;
+    parts.graphs = env_.graphs && assignment_.world_size == 1;
+    parts.log = env_.log;
+    if (env_.graphs && !parts.graphs && env_.log != nullptr &&
+        plan().processor == Processor::kCuda) {
+      env_.log(NotReplayed("what ranks swap passes through their hosts"));
+    }
     ASSIGN_OR_RETURN(executor_, Executor::Create(parts));
     activity_.Follow([this] { return executor_->Look(); });
     return absl::OkStatus();
@@ -285,7 +292,8 @@ class TrainingRank final : public Rank, private StepHooks {
     state_->SetLearningRate(*stream_, LearningRateOf(next_step_), Slot(next_step_));
     // Of the whole step, over all replicas: what losses and gradients are divided by.
     const int64_t batch = spec().training.global_batch_size;
-    executor_->StartTrain(data_->TrainTargets(next_step_ * batch, batch), *stream_);
+    executor_->StartTrain(data_->TrainTargets(next_step_ * batch, batch), *stream_,
+                          /*replay=*/!CheckpointIsDueAfter(next_step_ + 1));
     ++next_step_;
   }
 
@@ -417,12 +425,16 @@ class TrainingRank final : public Rank, private StepHooks {
   // StepHooks.
   MicrobatchShape ShapeOf(int) const override { return sequences_.shape(); }
 
+  void Prepare(int stage, int microbatch) override {
+    FillImage(LayoutOf(stage), microbatch, ImageOf(stage, microbatch));
+  }
   void Load(Stream& stream, int stage, int microbatch, const StageBuffers& buffers) override {
-    const int64_t bytes = LayoutOf(stage).BytesOf(Home::kBatch);
+    stream.Upload(buffers.Of(Home::kBatch), ImageOf(stage, microbatch),
+                  LayoutOf(stage).BytesOf(Home::kBatch));
+  }
+  std::byte* ImageOf(int stage, int microbatch) const {
     std::byte* const slot = image_of_stage_[stage] + Slot(next_step_) * image_slot_bytes_;
-    std::byte* const image = slot + microbatch * bytes;
-    FillImage(LayoutOf(stage), microbatch, image);
-    stream.Upload(buffers.Of(Home::kBatch), image, bytes);
+    return slot + microbatch * LayoutOf(stage).BytesOf(Home::kBatch);
   }
 
   void FillImage(const StageLayout& layout, int microbatch, std::byte* image) {

@@ -4,13 +4,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "core/base/disk.h"
 #include "core/protocol/messages.h"
 #include "kernels/device.h"
+#include "kernels/gemm_choices.h"
 #include "worker/activity.h"
 #include "worker/transport.h"
 
@@ -35,6 +38,9 @@ class Rank {
     RankListener* listener = nullptr;
     double peak_flops = 0.0;       // of the device, in the plan's precision; 0: not known, no MFU
     Activity* activity = nullptr;  // null: nobody looks
+    bool graphs = true;            // steps may be replayed as graphs; the bits are the same
+    GemmChoices products = {};     // what a GPU's products compute with (kernels/backend.h)
+    std::function<void(const std::string& line)> log = nullptr;  // null: nobody reads
   };
   // Errors: INVALID_ARGUMENT plan, hash, model, data or checkpoint do not fit; what the transport
   // says.

@@ -43,14 +43,16 @@ constexpr size_t kMostWords = 4096;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RankChild>> RankChild::Start(const std::string& program,
-                                                            const std::string& device, int threads,
+                                                            const RankOptions& options,
                                                             const Assignment& assignment,
                                                             Callbacks callbacks) {
   ASSIGN_OR_RETURN(const FrameSockets sockets, NewFrameSockets());
   auto pipe = std::make_unique<FramePipe>(sockets.ours);
-  std::string fd = absl::StrCat(sockets.childs), path = program, verb = "rank", where = device;
-  std::string count = absl::StrCat(threads);
-  char* argv[] = {path.data(), verb.data(), fd.data(), where.data(), count.data(), nullptr};
+  std::string fd = absl::StrCat(sockets.childs), path = program, verb = "rank";
+  std::string device = options.device, threads = absl::StrCat(options.threads);
+  std::string graphs = absl::StrCat(options.graphs), card = options.card;
+  char* argv[] = {path.data(),    verb.data(),   fd.data(),   device.data(),
+                  threads.data(), graphs.data(), card.data(), nullptr};
   const pid_t parent = ::getpid(), pid = ::fork();
   if (pid == 0) BecomeRank(argv, parent);
   ::close(sockets.childs);

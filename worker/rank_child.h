@@ -12,6 +12,7 @@
 #include "core/protocol/messages.h"
 #include "worker/frame_pipe.h"
 #include "worker/outbox.h"
+#include "worker/rank_process.h"
 
 namespace birkhoff {
 
@@ -31,10 +32,9 @@ class RankChild {
     std::function<void(WorkerPayload)> on_payload;
     std::function<void(RankEnd)> on_end;
   };
-  // `program` is this program's path, `device` what the rank computes on, with `threads` where it is
-  // the CPU.  UNAVAILABLE: no process can be made.
+  // `program` is this program's path.  UNAVAILABLE: no process can be made.
   static absl::StatusOr<std::unique_ptr<RankChild>> Start(const std::string& program,
-                                                          const std::string& device, int threads,
+                                                          const RankOptions& options,
                                                           const Assignment& assignment,
                                                           Callbacks callbacks);
   ~RankChild();  // kills and reaps

@@ -8,6 +8,7 @@
 #include "core/plan/plan.h"
 #include "core/spec/job_spec.h"
 #include "kernels/device.h"
+#include "kernels/gemm_choices.h"
 #include "worker/optimizer.h"
 #include "worker/parameter_store.h"
 #include "worker/stage.h"
@@ -22,11 +23,12 @@ class RankModel {
   virtual Optimizer& optimizer() = 0;
 };
 
-// All must outlive it.  Errors: INVALID_ARGUMENT the plan is for another processor than the device;
-// what the backend says.
+// All but `products` must outlive it.  Errors: INVALID_ARGUMENT the plan is for another processor
+// than the device; what the backend says.
 absl::StatusOr<std::unique_ptr<RankModel>> BuildRankModel(const Plan& plan, int rank,
                                                           const JobSpec& spec,
                                                           const ParameterStore& store,
-                                                          StepState& state, Device& device);
+                                                          StepState& state, Device& device,
+                                                          const GemmChoices& products = {});
 
 }  // namespace birkhoff

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,8 +18,10 @@
 #include "absl/time/clock.h"
 #include "core/base/exit_status.h"
 #include "core/base/guarded.h"
+#include "core/base/log.h"
 #include "core/base/status_macros.h"
 #include "core/net/encoding.h"
+#include "kernels/gemm_choices.h"
 #include "worker/activity.h"
 #include "worker/frame_pipe.h"
 #include "worker/local_device.h"
@@ -153,7 +156,16 @@ absl::StatusOr<End> Train(Supervised& supervised, Rank& rank) {
   return End{ExitCode::kDone, "all steps are done"};
 }
 
-absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name, int threads) {
+// A rank computes with what the file says as it starts.
+absl::StatusOr<GemmChoices> ReadProducts(Disk& disk, const std::string& card) {
+  if (card.empty()) return GemmChoices();
+  ASSIGN_OR_RETURN(const std::string text, disk.Read(card));
+  const absl::StatusOr<GemmChoices> products = GemmChoicesFromText(text);
+  if (products.ok()) return products;
+  return absl::InvalidArgumentError(absl::StrCat(card, ": ", products.status().message()));
+}
+
+absl::StatusOr<End> Run(Supervised& supervised, const RankOptions& rank_options) {
   ASSIGN_OR_RETURN(const Assignment assignment, supervised.ReadAssignment());
   Activity& activity = supervised.activity();
   activity.Begin("joins its peers", OthersOf(assignment));
@@ -164,16 +176,22 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name, 
   options.address = assignment.peer_address;
   ASSIGN_OR_RETURN(const std::unique_ptr<Transport> transport,
                    ConnectGloo(assignment.plan, supervised, options));
-  activity.Begin(absl::StrCat("opens device ", device_name));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device, OpenLocalDevice(device_name, threads));
+  activity.Begin(absl::StrCat("opens device ", rank_options.device));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Device> device,
+                   OpenLocalDevice(rank_options.device, rank_options.threads));
   PosixDisk files;
   const std::unique_ptr<Disk> disk = WatchDisk(files, activity);
   const std::unique_ptr<Transport> watched = WatchTransport(*transport, activity);
   SystemClock clock;
+  ASSIGN_OR_RETURN(GemmChoices products, ReadProducts(files, rank_options.card));
+  const auto log = [&clock](const std::string& line) {
+    std::fprintf(stderr, "%s\n", LogLine(clock.WallTime(), line).c_str());
+  };
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Rank> rank,
       Rank::Create(assignment, {device.get(), watched.get(), disk.get(), &clock, &supervised,
-                                PeakFlopsOf(device_name, assignment.plan.precision), &activity}));
+                                PeakFlopsOf(rank_options.device, assignment.plan.precision),
+                                &activity, rank_options.graphs, std::move(products), log}));
   const absl::StatusOr<End> end = Train(supervised, *rank);
   activity.Begin("waits until all ranks are done", OthersOf(assignment));  // ~Transport
   return end;
@@ -181,11 +199,10 @@ absl::StatusOr<End> Run(Supervised& supervised, const std::string& device_name, 
 
 }  // namespace
 
-ExitCode RunRankProcess(int fd, const std::string& device, int threads) {
+ExitCode RunRankProcess(int fd, const RankOptions& options) {
   // Never destroyed: the listening thread uses it until the process ends.
   auto* supervised = new Supervised(fd);
-  const absl::StatusOr<End> end =
-      Guarded("rank", [&] { return Run(*supervised, device, threads); });
+  const absl::StatusOr<End> end = Guarded("rank", [&] { return Run(*supervised, options); });
   RankExited exited;
   exited.code = end.ok() ? end->code : ExitCodeOf(end.status());
   exited.reason = end.ok() ? end->reason : std::string(end.status().message());

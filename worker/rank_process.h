@@ -7,9 +7,16 @@
 
 namespace birkhoff {
 
-// Owns `fd`, one end of a socket pair; `device` as FindLocalDevice names it.  The last frame it
-// writes is a RankExited that says why it ends.  Ends the process itself where the supervisor is
-// gone.
-ExitCode RunRankProcess(int fd, const std::string& device, int threads);
+// What a rank computes with.
+struct RankOptions {
+  std::string device;  // as FindLocalDevice names it
+  int threads = 1;     // on the CPU (kernels/device.h)
+  bool graphs = true;  // replays steps as graphs, where it can (Rank::Environment)
+  std::string card;    // file with the algorithms of its products; empty: none
+};
+
+// Owns `fd`, one end of a socket pair.  The last frame it writes is a RankExited that says why it
+// ends.  Ends the process itself where the supervisor is gone.
+ExitCode RunRankProcess(int fd, const RankOptions& options);
 
 }  // namespace birkhoff

@@ -78,9 +78,9 @@ class Supervisor {
     if (const std::string http = (*endpoint)->http_address(); !http.empty()) {
       Log(absl::StrCat("health on http://", http, "/readyz"));
     }
-    Log(absl::StrCat(
-        "device ", options_.device, ", ", options_.threads,
-        options_.threads == 1 ? " thread: " : " threads: ", options_.agent.resources.description));
+    Log(absl::StrCat("device ", options_.rank.device, ", ", options_.rank.threads,
+                     options_.rank.threads == 1 ? " thread: " : " threads: ",
+                     options_.agent.resources.description));
     health_.SetReady(absl::UnavailableError("not registered with the coordinator"));
     while (!left_.has_value()) {
       health_.Beat();
@@ -185,7 +185,7 @@ class Supervisor {
       return;
     }
     auto child = RankChild::Start(
-        options_.program, options_.device, options_.threads, assignment,
+        options_.program, options_.rank, assignment,
         {.on_payload = [this](WorkerPayload p) { inbox_.Push(AgentRankSaid{std::move(p)}); },
          .on_end =
              [this](RankEnd end) {

@@ -9,14 +9,14 @@
 #include "core/base/exit_code.h"
 #include "core/net/health_endpoint.h"
 #include "worker/agent.h"
+#include "worker/rank_process.h"
 
 namespace birkhoff {
 
 struct SupervisorOptions {
   std::string coordinator;                 // "127.0.0.1:7443"
   std::string program;                     // path of birkhoff-worker, for the rank process
-  std::string device;                      // of this worker, as FindLocalDevice names it
-  int threads = 1;                         // of a rank on the CPU (kernels/device.h)
+  RankOptions rank;                        // its device is this worker's
   std::vector<std::string> allowed_paths;  // directories that jobs may touch; none: all
   AgentOptions agent;                      // resources.name is "workers/NAME"
   HealthListen health;                     // ready: registered, and not asked to leave

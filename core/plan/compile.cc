@@ -1,10 +1,10 @@
-// Recompute on auto takes two tries at most: without it, and where that does not fit the smallest
-// worker, with the block length that is best for what was in flight.
+// Recompute on auto: without it, and where that does not fit the smallest worker, with each of a
+// few block lengths, of which the best is kept.
 #include "core/plan/compile.h"
 
 #include <algorithm>
-#include <cmath>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,6 +16,7 @@
 #include "core/plan/lower.h"
 #include "core/plan/memory.h"
 #include "core/plan/partition.h"
+#include "core/plan/recompute.h"
 #include "core/plan/schedule.h"
 #include "core/plan/simulate.h"
 #include "core/plan/tables.h"
@@ -131,22 +132,6 @@ std::string LargestItems(const Plan& plan, const RankPlan& rank) {
   });
 }
 
-// L_r* ~ sqrt(nL / (n + 2)) with L the sub-layers in flight on the fullest rank.
-int BestRecomputeBlock(const JobSpec& spec, const Plan& plan) {
-  int64_t in_flight = 0;
-  for (const RankPlan& rank : plan.ranks) {
-    int64_t here = 0;
-    for (const Buffer& buffer : rank.buffers) {
-      if (buffer.home != Home::kSaved) continue;
-      const UnitRange units = plan.stages[buffer.stage].units;
-      here += std::min(units.last, NumUnits(spec.model) - 1) - std::max(units.first, 1);
-    }
-    in_flight = std::max(in_flight, here);
-  }
-  const double n = NumStreams(spec.model);
-  return std::max(1, static_cast<int>(std::lround(std::sqrt(n * in_flight / (n + 2.0)))));
-}
-
 absl::Status CheckFits(const Plan& plan, int64_t limit) {
   if (Fits(plan, limit)) return absl::OkStatus();
   const RankPlan& rank = FullestRank(plan);
@@ -158,18 +143,44 @@ absl::Status CheckFits(const Plan& plan, int64_t limit) {
                    plan.recompute_block == 0 ? ", or set parallelism.recompute to auto)" : ")"));
 }
 
+// Simulates the plan and keeps what was predicted.
+absl::Status Predict(Plan* plan) {
+  ASSIGN_OR_RETURN(const Simulation simulation, SimulateTrain(*plan));
+  plan->predicted_step_ns = simulation.makespan_ns;
+  plan->predicted_idle_share = simulation.idle_share;
+  return absl::OkStatus();
+}
+
+// Of the plans that fit the fastest; of equally fast ones, and where none fits, the smallest.
+bool IsBetter(const Plan& a, const Plan& b, int64_t limit) {
+  const auto rank = [limit](const Plan& plan) {
+    const bool fits = Fits(plan, limit);
+    return std::tuple(!fits, fits ? plan.predicted_step_ns : 0,
+                      WorkerBytes(plan, FullestRank(plan)));
+  };
+  return rank(a) < rank(b);
+}
+
 absl::StatusOr<Plan> LowerWithRecompute(const JobSpec& spec, const ClusterSpec& cluster,
                                         const Numerics& numerics, const CostModel& costs) {
   ASSIGN_OR_RETURN(const Plan tables, MakeTables(spec, numerics, costs));
+  const auto lower = [&](int recompute_block) -> absl::StatusOr<Plan> {
+    Plan plan = tables;
+    plan.recompute_block = recompute_block;
+    ASSIGN_OR_RETURN(plan, Lower(spec, costs, std::move(plan)));
+    RETURN_IF_ERROR(Predict(&plan));
+    return plan;
+  };
   const int64_t limit = MemoryLimit(cluster);
   const bool automatic = spec.parallelism.recompute == ParallelismSpec::kRecomputeAuto;
-  Plan first = tables;
-  first.recompute_block = automatic ? 0 : spec.parallelism.recompute;
-  ASSIGN_OR_RETURN(Plan plan, Lower(spec, costs, std::move(first)));
+  ASSIGN_OR_RETURN(Plan plan, lower(automatic ? 0 : spec.parallelism.recompute));
   if (automatic && !Fits(plan, limit)) {
-    Plan second = tables;
-    second.recompute_block = BestRecomputeBlock(spec, plan);
-    ASSIGN_OR_RETURN(plan, Lower(spec, costs, std::move(second)));
+    const std::vector<int> blocks = RecomputeBlocksToTry(spec, plan);
+    ASSIGN_OR_RETURN(plan, lower(blocks.front()));
+    for (size_t i = 1; i < blocks.size(); ++i) {
+      ASSIGN_OR_RETURN(Plan other, lower(blocks[i]));
+      if (IsBetter(other, plan, limit)) plan = std::move(other);
+    }
   }
   RETURN_IF_ERROR(CheckFits(plan, limit));
   return plan;
@@ -185,9 +196,6 @@ absl::StatusOr<Plan> CompilePlan(const JobSpec& spec, const ClusterSpec& cluster
   if (absl::Status status = CheckPlan(plan, spec); !status.ok()) {
     return absl::InternalError(absl::StrCat("the compiled plan was refused: ", status.message()));
   }
-  ASSIGN_OR_RETURN(const Simulation simulation, SimulateTrain(plan));
-  plan.predicted_step_ns = simulation.makespan_ns;
-  plan.predicted_idle_share = simulation.idle_share;
   return plan;
 }
 

@@ -18,6 +18,7 @@ constexpr double kLargestTotalNs = 0x1p58;  // of one cost, times all units and 
 constexpr double kPasses = 3.0;             // of a product: forward, and the two gradients
 constexpr double kBackwardFactor = 2.5;     // attention core and boundary: backward over forward
 constexpr double kSoftmaxFlops = 10.0;      // per logit
+constexpr int64_t kStateTensors = 4;        // weight, gradient, two moments
 // A boundary's forward moves so many C-wide units at so many streams.
 constexpr double kForwardTraffic = 10.0;
 constexpr double kStreamsOfTraffic = 4.0;
@@ -53,6 +54,14 @@ double FlopsPerSecond(const ClusterSpec& cluster, const Rates& rates) {
   return std::isfinite(slowest) ? slowest : rates.flops_per_second;
 }
 
+// Null: the card file has no such shape, or there is none.
+const ShapeTimes* TimesOf(const JobSpec& spec, const ClusterSpec& cluster,
+                          const Numerics& numerics) {
+  if (!cluster.card.has_value()) return nullptr;
+  const auto found = cluster.card->by_shape.find(ShapeKey(spec, numerics));
+  return found == cluster.card->by_shape.end() ? nullptr : &found->second;
+}
+
 }  // namespace
 
 CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Numerics& numerics)
@@ -64,7 +73,33 @@ CostModel::CostModel(const JobSpec& spec, const ClusterSpec& cluster, const Nume
   link_latency_seconds_ = cluster.link_latency_seconds.value_or(rates.link_latency_seconds);
   const double runs = double{1} * MicrobatchesPerStep(spec) + EvaluationMicrobatches(spec) + 1.0;
   largest_ns_ = static_cast<int64_t>(kLargestTotalNs / (NumUnits(spec.model) * runs));
-  for (int unit = 0; unit < NumUnits(spec.model); ++unit) units_.push_back(ModelUnit(spec, unit));
+  const ShapeTimes* const measured = TimesOf(spec, cluster, numerics);
+  if (measured != nullptr) {
+    norm_ns_ = measured->norm_ns;
+    update_ns_ = measured->update_ns;
+  }
+  for (int unit = 0; unit < NumUnits(spec.model); ++unit) {
+    units_.push_back(measured != nullptr ? MeasuredUnit(spec.model, *measured, unit)
+                                         : ModelUnit(spec, unit));
+  }
+}
+
+// What the embedding does is in the first sub-layer's times.
+ComputeCost CostModel::MeasuredUnit(const ModelSpec& model, const ShapeTimes& times, int unit) {
+  const auto cost = [](const UnitTimes& t) {
+    return ComputeCost{t.forward, t.backward_input, t.backward_weight, t.recompute};
+  };
+  switch (KindOfUnit(model, unit)) {
+    case UnitKind::kEmbedding:
+      break;
+    case UnitKind::kAttention:
+      return cost(unit == 1 ? times.first : times.attention);
+    case UnitKind::kFeedForward:
+      return cost(times.feed_forward);
+    case UnitKind::kHead:
+      return cost(times.head);
+  }
+  return {};
 }
 
 // What stands between two sub-layers, per token, in FLOPs: its projection and its memory traffic.
@@ -139,6 +174,16 @@ int64_t CostModel::TransferNs(int64_t bytes) const {
 }
 
 int64_t CostModel::CopyNs(int64_t bytes) const { return FlopsNs(bytes * flops_per_byte_); }
+
+int64_t CostModel::NormNs(int64_t elements) const {
+  return Saturated(norm_ns_.value_or(0.0) * elements / kNsPerSecond);
+}
+
+// Reads and writes masters, gradients and both moments.
+int64_t CostModel::UpdateNs(int64_t elements) const {
+  if (update_ns_.has_value()) return Saturated(*update_ns_ * elements / kNsPerSecond);
+  return CopyNs(2 * kStateTensors * elements * int64_t{sizeof(float)});
+}
 
 int64_t CostModel::AllReduceNs(int64_t bytes, int members) const {
   if (members <= 1) return 0;

@@ -11,8 +11,6 @@
 namespace birkhoff {
 namespace {
 
-constexpr int64_t kStateTensors = 4;  // weight, gradient, two moments
-
 Instruction Make(Op op, StreamKind stream, int bucket, int64_t estimated_ns) {
   Instruction instruction;
   instruction.op = op;
@@ -86,11 +84,13 @@ Program AddReductions(const LowerContext& context, int rank, bool evaluates, Pro
   copy_up_to(program.size());
   // The end of the step.
   const int world = plan.num_ranks * plan.num_replicas;
+  const int64_t elements = context.holdings[rank].masters;
+  const int64_t norm_ns = evaluates ? 0 : context.costs.NormNs(elements);
   result.push_back(
-      Make(Op::kAgree, StreamKind::kCollective, -1, context.costs.AllReduceNs(1, world)));
+      Make(Op::kAgree, StreamKind::kCollective, -1, norm_ns + context.costs.AllReduceNs(1, world)));
   if (evaluates) return result;
-  const int64_t bytes = kStateTensors * context.holdings[rank].masters * int64_t{sizeof(float)};
-  result.push_back(Make(Op::kOptimizer, StreamKind::kCompute, -1, context.costs.CopyNs(2 * bytes)));
+  result.push_back(
+      Make(Op::kOptimizer, StreamKind::kCompute, -1, context.costs.UpdateNs(elements)));
   result.push_back(Make(Op::kSnapshot, StreamKind::kCompute, -1, 0));
   return result;
 }

@@ -44,17 +44,21 @@ std::vector<PlannedParameter> CollectParameters(const ModelSpec& model,
 
 }  // namespace
 
+LayoutRequest RequestOf(const JobSpec& spec, const Plan& plan, int stage) {
+  return {.model = spec.model,
+          .units = plan.stages[stage].units,
+          .recompute_block = plan.recompute_block,
+          .tokens = plan.tokens_per_microbatch,
+          .sequence_length = spec.training.sequence_length,
+          .precision = plan.precision,
+          .processor = plan.processor,
+          .deterministic = plan.deterministic};
+}
+
 std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan) {
   std::vector<StageLayout> layouts;
-  for (const Stage& stage : plan.stages) {
-    layouts.push_back(MakeStageLayout({.model = spec.model,
-                                       .units = stage.units,
-                                       .recompute_block = plan.recompute_block,
-                                       .tokens = plan.tokens_per_microbatch,
-                                       .sequence_length = spec.training.sequence_length,
-                                       .precision = plan.precision,
-                                       .processor = plan.processor,
-                                       .deterministic = plan.deterministic}));
+  for (int stage = 0; stage < plan.NumStages(); ++stage) {
+    layouts.push_back(MakeStageLayout(RequestOf(spec, plan, stage)));
   }
   return layouts;
 }

@@ -4,10 +4,13 @@
 #include <vector>
 
 #include "core/plan/plan.h"
+#include "core/spec/footprint.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {
 
+// What the layout of a stage follows from.
+LayoutRequest RequestOf(const JobSpec& spec, const Plan& plan, int stage);
 // The memory of every stage, from plan.stages and plan.recompute_block.
 std::vector<StageLayout> MakeLayouts(const JobSpec& spec, const Plan& plan);
 

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/spec/card_rates.h"
+
 namespace birkhoff {
 
 struct WorkerResources {
@@ -25,6 +27,7 @@ bool IsWorkerName(std::string_view name);
 
 struct ClusterSpec {
   std::vector<WorkerResources> workers;
+  std::optional<CardRates> card = {};  // what was measured on cards as these workers have
   // In place of what the workers say and of what cost_model.cc has for the processor.
   std::optional<double> flops_per_second = {};
   std::optional<double> link_bytes_per_second = {};

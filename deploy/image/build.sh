@@ -160,7 +160,7 @@ print(name, digest, f"{sum(layer['size'] for layer in layers) / 1e6:.1f} MB in {
 PYTHON
 }
 
-cmake --install "$build" --prefix "$work/installed" --strip >/dev/null || {
+cmake --install "$build" --prefix "$work/installed" --component programs --strip >/dev/null || {
   echo "Not everything is built: cmake --build $build" >&2
   exit 1
 }

@@ -273,6 +273,10 @@ class CpuDevice final : public Device {
     if (data == nullptr) return NoRoom(bytes);
     return std::make_unique<CpuHostMemory>(data, bytes);
   }
+  // A stream is a thread that calls functions: there is nothing to save.
+  absl::StatusOr<std::unique_ptr<Graph>> Capture(Stream&, absl::FunctionRef<void()>) override {
+    return absl::UnimplementedError("the CPU has no graphs");
+  }
   int64_t allocated_bytes() const override { return allocated_; }
   Processor processor() const override { return Processor::kCpu; }
   std::string name() const override { return "cpu"; }

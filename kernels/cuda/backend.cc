@@ -96,6 +96,8 @@ class CudaBackend final : public Backend<T> {
     return cuda::RoundWeights(parameters, Enter(stream));
   }
 
+  GemmChoices Products() const override { return gemm_->choices(); }
+
   int64_t BoundaryWorkspaceBytes(const BoundaryShape& shape) const override {
     return WithAlignment(cuda::BoundaryWorkspaceBytes(shape));
   }
@@ -132,7 +134,8 @@ absl::StatusOr<std::unique_ptr<Backend<T>>> NewBackend(Device& device,
                                                        const BackendOptions& options) {
   assert(device.processor() == Processor::kCuda);
   Enter(device);
-  ASSIGN_OR_RETURN(std::unique_ptr<GemmLibrary> gemm, GemmLibrary::New());
+  ASSIGN_OR_RETURN(std::unique_ptr<GemmLibrary> gemm,
+                   GemmLibrary::New(options.products, options.search_products));
   ASSIGN_OR_RETURN(std::unique_ptr<AttentionLibrary<T>> attention,
                    AttentionLibrary<T>::New(options.deterministic));
   return std::make_unique<CudaBackend<T>>(device, std::move(gemm), std::move(attention));

@@ -22,36 +22,34 @@ constexpr int kDotThreads = 128;    // few warps: 29 sums a warp go through the 
 constexpr int kTokenThreads = 256;  // most of a block that owns a token
 constexpr int kFlatThreads = 256;   // a thread is a token, or a channel
 
-// Sums over channels of one token; `kPlain` needs the last alone.
-template <int N, bool kPlain>
+// Sums over channels of one token.
+template <int N>
 struct Dots {
-  static constexpr int kCount = kPlain ? 1 : N * N + 3 * N + 1;
+  static constexpr int kCount = N * N + 3 * N + 1;
   // H_res gradients [N, N], H_post gradients [N], g . x_j [N], u . x_j [N], g . u, where
   // g = gamma dnorm.
   float at[kCount] = {};
 };
 
 // A few channels more.
-template <int N, bool kPlain, typename T>
+template <int N, typename T>
 __device__ inline void AddDots(const StreamLanes<N, T>& above, const StreamLanes<N, T>& x,
                                const Lanes<T>& y, const Lanes<T>& u, const Lanes<T>& g,
-                               Dots<N, kPlain>& dots) {
+                               Dots<N>& dots) {
 #pragma unroll
   for (int k = 0; k < kLanes<T>; ++k) {
-    float& normal = dots.at[Dots<N, kPlain>::kCount - 1];
+    float& normal = dots.at[Dots<N>::kCount - 1];
     normal = fmaf(g.at[k], u.at[k], normal);
-    if constexpr (!kPlain) {
 #pragma unroll
-      for (int i = 0; i < N; ++i) {
-        const float a = above.stream[i].at[k], xi = x.stream[i].at[k];
+    for (int i = 0; i < N; ++i) {
+      const float a = above.stream[i].at[k], xi = x.stream[i].at[k];
 #pragma unroll
-        for (int j = 0; j < N; ++j) {
-          dots.at[i * N + j] = fmaf(a, x.stream[j].at[k], dots.at[i * N + j]);
-        }
-        dots.at[N * N + i] = fmaf(a, y.at[k], dots.at[N * N + i]);
-        dots.at[N * N + N + i] = fmaf(g.at[k], xi, dots.at[N * N + N + i]);
-        dots.at[N * N + 2 * N + i] = fmaf(u.at[k], xi, dots.at[N * N + 2 * N + i]);
+      for (int j = 0; j < N; ++j) {
+        dots.at[i * N + j] = fmaf(a, x.stream[j].at[k], dots.at[i * N + j]);
       }
+      dots.at[N * N + i] = fmaf(a, y.at[k], dots.at[N * N + i]);
+      dots.at[N * N + N + i] = fmaf(g.at[k], xi, dots.at[N * N + N + i]);
+      dots.at[N * N + 2 * N + i] = fmaf(u.at[k], xi, dots.at[N * N + 2 * N + i]);
     }
   }
 }
@@ -59,29 +57,25 @@ __device__ inline void AddDots(const StreamLanes<N, T>& above, const StreamLanes
 // dH_pre[j] = du . x_j, dH_post[i] = dX_i . y, dH_res[i][j] = dX_i . x_j, and the mean that the
 // norm's backward pass subtracts.  du = inv (g - inv u mean), so du . x_j needs no second pass.
 // A block owns a token.  grid: tokens; shared: Dots a warp.  Every row is read once.
-template <int N, typename T, bool kPlain>
+template <int N, typename T>
 __global__ __launch_bounds__(kDotThreads) void DotsKernel(BoundaryBackwardArgs<T> args,
                                                           BoundaryWorkspace work, bool vector) {
-  constexpr int kStride = 2 * N + N * N, kCount = Dots<N, kPlain>::kCount;
+  constexpr int kStride = 2 * N + N * N, kCount = Dots<N>::kCount;
   __shared__ float scratch[kDotThreads / 32 * kCount];
   const int64_t C = args.shape.channels, t = blockIdx.x, token = t * N * C;
   float weight[N];
-  LoadCoefficients(kPlain ? nullptr : args.coefficients + t * kStride, weight);
-  Dots<N, kPlain> dots;
+  LoadCoefficients(args.coefficients + t * kStride, weight);
+  Dots<N> dots;
   // All sums over channels, in one sweep.
   for (int64_t c = threadIdx.x * kLanes<T>; c < C; c += blockDim.x * kLanes<T>) {
     const StreamLanes<N, T> x = LoadStreams<N>(args.x + token, C, c, vector);
-    StreamLanes<N, T> above = {};
-    Lanes<T> y = {};
-    if (!kPlain) {
-      above = LoadStreams<N>(args.dx_above + token, C, c, vector);
-      y = LoadLanes(args.y + t * C + c, C - c, vector);
-    }
+    const StreamLanes<N, T> above = LoadStreams<N>(args.dx_above + token, C, c, vector);
+    const Lanes<T> y = LoadLanes(args.y + t * C + c, C - c, vector);
     Lanes<T> g = LoadLanes(args.dnorm + t * C + c, C - c, vector);
     const Lanes<T> gamma = LoadFloats<T>(args.parameters.gamma + c, C - c);
 #pragma unroll
     for (int k = 0; k < kLanes<T>; ++k) g.at[k] *= gamma.at[k];
-    AddDots<N, kPlain>(above, x, y, Read<N>(weight, x), g, dots);
+    AddDots<N>(above, x, y, Read<N>(weight, x), g, dots);
   }
   MixBlockSum(dots.at, scratch);
   if (threadIdx.x > 0) return;
@@ -89,17 +83,15 @@ __global__ __launch_bounds__(kDotThreads) void DotsKernel(BoundaryBackwardArgs<T
   const float inverse = args.norm_inv_rms[t];
   const float mean = inverse * dots.at[kCount - 1] / float(C);
   work.mean[t] = mean;
-  if constexpr (!kPlain) {
-    float* out = work.dcoefficients + t * kStride;
+  float* out = work.dcoefficients + t * kStride;
 #pragma unroll
-    for (int j = 0; j < N; ++j) {
-      const float gx = dots.at[N * N + N + j], ux = dots.at[N * N + 2 * N + j];
-      out[j] = inverse * fmaf(-inverse * mean, ux, gx);
-      out[N + j] = dots.at[N * N + j];
-    }
-#pragma unroll
-    for (int k = 0; k < N * N; ++k) out[2 * N + k] = dots.at[k];
+  for (int j = 0; j < N; ++j) {
+    const float gx = dots.at[N * N + N + j], ux = dots.at[N * N + 2 * N + j];
+    out[j] = inverse * fmaf(-inverse * mean, ux, gx);
+    out[N + j] = dots.at[N * N + j];
   }
+#pragma unroll
+  for (int k = 0; k < N * N; ++k) out[2 * N + k] = dots.at[k];
 }
 
 // dX of a head: every stream gets its weight of dh.  A block owns a token.  grid: tokens; shared:
@@ -256,13 +248,7 @@ absl::Status RunDots(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspac
   const int threads = TokenThreads(C, kLanes<T>, kDotThreads);
   const unsigned blocks = unsigned(args.shape.tokens);
   WithStreams(args.shape.streams, [&](auto n) {
-    if constexpr (n() == 1) {
-      if (args.shape.kind == BoundaryKind::kResidual) {
-        DotsKernel<1, T, true><<<blocks, threads, 0, stream>>>(args, work, vector);
-        return;
-      }
-    }
-    DotsKernel<n(), T, false><<<blocks, threads, 0, stream>>>(args, work, vector);
+    DotsKernel<n(), T><<<blocks, threads, 0, stream>>>(args, work, vector);
   });
   return LaunchStatus("DotsKernel");
 }
@@ -304,12 +290,11 @@ absl::Status SubLayerBackward(const BoundaryBackwardArgs<T>& args, const Boundar
     }
   }
   RETURN_IF_ERROR(RunSuffix(args, stream));
+  if (args.shape.kind == BoundaryKind::kResidual) return PlainBackward(args, work, stream);
   RETURN_IF_ERROR(RunDots(args, work, stream));
-  if (args.shape.kind != BoundaryKind::kResidual) {
-    RETURN_IF_ERROR(BackCoefficients(args.shape, FloatParameters(args.parameters),
-                                     FloatGradients(args.gradients), args.coefficients, args.logits,
-                                     args.equal_streams, work, stream));
-  }
+  RETURN_IF_ERROR(BackCoefficients(args.shape, FloatParameters(args.parameters),
+                                   FloatGradients(args.gradients), args.coefficients, args.logits,
+                                   args.equal_streams, work, stream));
   return CombineGradients(args, work, stream);
 }
 
@@ -381,7 +366,8 @@ BoundaryWorkspace CutWorkspace(const BoundaryShape& shape, void* workspace) {
   take(&work.norm, tokens * shape.streams);
   take(&work.sums, blocks * (3 + BiasElements(shape)));
   take(&work.projection, chunks * ProjectionElements(shape));
-  take(&work.gamma, chunks * shape.channels);
+  const bool plain = shape.kind == BoundaryKind::kResidual;
+  take(&work.gamma, std::max(chunks, plain ? kPlainBlocks : 0) * shape.channels);
   take(&work.next, tokens);
   take(&work.later, tokens);
   return work;

@@ -9,12 +9,12 @@ namespace birkhoff::cuda {
 namespace {
 
 constexpr int kTile = kCombineTokens;
-constexpr int kAddThreads = 256;
+constexpr int kAddElements = 32, kAddRows = 8;
 
 // Blocks on a multiprocessor at least: one loads while another multiplies.
 constexpr int CombineBlocks(int streams) { return streams <= 4 ? 8 / streams : 1; }
 
-// One block's tokens between two barriers.  A plain residual has no products: kMostColumns 0.
+// One block's tokens between two barriers.
 template <int N, typename T, bool kIsHc, int kMostColumns>
 struct CombineTile {
   static constexpr int kChannels = CombineChannels(N);
@@ -27,7 +27,7 @@ struct CombineTile {
   alignas(16) T dnorm[kTile][kChannels];
   alignas(16) T dx[kTile][N][kChannels];
   float du[kTile][kChannels];
-  alignas(16) float dproducts[kTile][kGroups][kPitch > 0 ? kPitch : 4];
+  alignas(16) float dproducts[kTile][kGroups][kPitch];
   float res[kTile][N][N];  // transposed: column j of H_res together
   float pre[kTile][N], norm[kTile][N];
   float inverse[kTile], mean[kTile];
@@ -55,14 +55,13 @@ __device__ inline void LoadScalars(const BoundaryBackwardArgs<T>& args,
                                    const BoundaryWorkspace& work, int columns, int64_t first,
                                    int64_t left, Tile& tile) {
   constexpr int kStride = 2 * N + N * N;
-  const bool plain = args.coefficients == nullptr;
 #pragma unroll 1
   for (int i = int(threadIdx.x); i < kTile * N; i += Tile::kThreads) {
     const int token = i / N, j = i % N;
     const int64_t t = first + token;
     const bool here = token < left;
-    tile.pre[token][j] = !here ? 0.0f : plain ? 1.0f : args.coefficients[t * kStride + j];
-    tile.norm[token][j] = here && !plain ? work.norm[t * N + j] : 0.0f;
+    tile.pre[token][j] = here ? args.coefficients[t * kStride + j] : 0.0f;
+    tile.norm[token][j] = here ? work.norm[t * N + j] : 0.0f;
     if (j == 0) {
       tile.inverse[token] = here ? args.norm_inv_rms[t] : 0.0f;
       tile.mean[token] = here ? work.mean[t] : 0.0f;
@@ -71,22 +70,19 @@ __device__ inline void LoadScalars(const BoundaryBackwardArgs<T>& args,
 #pragma unroll 1
   for (int i = int(threadIdx.x); i < kTile * N * N; i += Tile::kThreads) {
     const int token = i / (N * N), entry = i % (N * N);
-    float value = token < left ? 1.0f : 0.0f;
-    if (token < left && !plain)
-      value = args.coefficients[(first + token) * kStride + 2 * N + entry];
+    float value = 0.0f;
+    if (token < left) value = args.coefficients[(first + token) * kStride + 2 * N + entry];
     tile.res[token][entry % N][entry / N] = value;
   }
   constexpr int kGroups = Tile::kGroups, kPitch = Tile::kPitch;
-  if constexpr (kPitch > 0) {
 #pragma unroll 1
-    for (int i = int(threadIdx.x); i < kTile * kGroups * kPitch; i += Tile::kThreads) {
-      const int token = i / (kGroups * kPitch), group = i / kPitch % kGroups, m = i % kPitch;
-      float value = 0.0f;
-      if (token < left && m < columns) {
-        value = work.dproducts[((first + token) * kGroups + group) * columns + m];
-      }
-      tile.dproducts[token][group][m] = value;
+  for (int i = int(threadIdx.x); i < kTile * kGroups * kPitch; i += Tile::kThreads) {
+    const int token = i / (kGroups * kPitch), group = i / kPitch % kGroups, m = i % kPitch;
+    float value = 0.0f;
+    if (token < left && m < columns) {
+      value = work.dproducts[((first + token) * kGroups + group) * columns + m];
     }
+    tile.dproducts[token][group][m] = value;
   }
 }
 
@@ -169,7 +165,7 @@ __global__ __launch_bounds__(N* CombineChannels(N),
   const int64_t end = min(args.shape.tokens, (chunk + 1) * chunk_tokens);
 
   // This thread's row of phi.
-  float weight[kMostColumns + 1], dweight[kMostColumns + 1], dgamma = 0.0f;
+  float weight[kMostColumns], dweight[kMostColumns], dgamma = 0.0f;
   const float gamma = c < C ? args.parameters.gamma[c] : 0.0f;
 #pragma unroll
   for (int m = 0; m < kMostColumns; ++m) {
@@ -227,14 +223,26 @@ __global__ __launch_bounds__(N* CombineChannels(N),
   }
 }
 
-// A thread owns an element; partials are added in order.
-__global__ __launch_bounds__(kAddThreads) void AddPartialsKernel(const float* partials,
-                                                                 int64_t count, int64_t elements,
-                                                                 float* sums) {
-  const int64_t i = int64_t{blockIdx.x} * kAddThreads + threadIdx.x;
-  if (i >= elements) return;
+// A column of kAddRows threads owns an element: thread g adds partials g, g + kAddRows, ... in order,
+// then the first adds up those sums in order.  grid: elements / kAddElements; shared: a float a
+// thread.
+__global__ __launch_bounds__(kAddElements* kAddRows) void AddPartialsKernel(const float* partials,
+                                                                            int64_t count,
+                                                                            int64_t elements,
+                                                                            float* sums) {
+  __shared__ float scratch[kAddRows][kAddElements];
+  const int64_t i = int64_t{blockIdx.x} * kAddElements + threadIdx.x;
   float sum = 0.0f;
-  for (int64_t k = 0; k < count; ++k) sum += partials[k * elements + i];
+  if (i < elements) {
+#pragma unroll 8
+    for (int64_t k = threadIdx.y; k < count; k += kAddRows) sum += partials[k * elements + i];
+  }
+  scratch[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0 || i >= elements) return;
+  sum = 0.0f;
+#pragma unroll
+  for (int g = 0; g < kAddRows; ++g) sum += scratch[g][threadIdx.x];
   sums[i] += sum;
 }
 
@@ -255,8 +263,8 @@ void Launch(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspace& work,
 
 absl::Status AddPartials(const float* partials, int64_t count, int64_t elements, float* sums,
                          StreamHandle stream) {
-  AddPartialsKernel<<<unsigned((elements + kAddThreads - 1) / kAddThreads), kAddThreads, 0,
-                      stream>>>(partials, count, elements, sums);
+  AddPartialsKernel<<<unsigned((elements + kAddElements - 1) / kAddElements),
+                      dim3(kAddElements, kAddRows), 0, stream>>>(partials, count, elements, sums);
   return LaunchStatus("AddPartialsKernel");
 }
 
@@ -267,9 +275,6 @@ absl::Status CombineGradients(const BoundaryBackwardArgs<T>& args, const Boundar
   WithStreams(shape.streams, [&](auto n) {
     constexpr int kN = n(), kUsual = 2 * kN + kN * kN;
     if (shape.kind == BoundaryKind::kHc) return Launch<kN, T, true, kN + 2>(args, work, stream);
-    if constexpr (kN == 1) {
-      if (shape.kind == BoundaryKind::kResidual) return Launch<1, T, false, 0>(args, work, stream);
-    }
     if constexpr (kN == 4) {  // the one case with more logits than n^2
       if (shape.mapping == MappingKind::kPermutations) {
         return Launch<kN, T, false, 2 * kN + 24>(args, work, stream);
@@ -280,7 +285,6 @@ absl::Status CombineGradients(const BoundaryBackwardArgs<T>& args, const Boundar
   RETURN_IF_ERROR(LaunchStatus("CombineKernel"));
   const int64_t count = ChunksOf(shape).count;
   RETURN_IF_ERROR(AddPartials(work.gamma, count, shape.channels, args.gradients.gamma, stream));
-  if (ProjectionElements(shape) == 0) return absl::OkStatus();
   return AddPartials(work.projection, count, ProjectionElements(shape), args.gradients.projection,
                      stream);
 }

@@ -70,7 +70,7 @@ struct BoundaryWorkspace {
   float* norm = nullptr;           // [tokens, n]: dx_j gets -norm[j] x_j, the path through r
   float* sums = nullptr;           // [blocks, 3 + bias]: gradients of alpha, bias
   float* projection = nullptr;     // [chunks, ProjectionElements]
-  float* gamma = nullptr;          // [chunks, C]
+  float* gamma = nullptr;          // [chunks, C]; of a plain residual [kPlainBlocks, C]
   int32_t* next = nullptr;         // [tokens]: the next token of the same id, or -1
   int32_t* later = nullptr;        // [tokens]: 1 where an earlier token has the same id
   int64_t bytes = 0;               // of them all
@@ -79,6 +79,9 @@ struct BoundaryWorkspace {
   // basis [tokens, n - 1, n, n].
   float* basis() const { return dcoefficients; }
 };
+// Blocks of a plain residual's backward pass, each with a row of `gamma`: two for each of a Hopper
+// GPU's 132 multiprocessors.
+constexpr int64_t kPlainBlocks = 264;
 // Blocks of a single pass that may each have a row of `sums`.
 constexpr int64_t kMostClusterBlocks = 16;
 BoundaryWorkspace CutWorkspace(const BoundaryShape& shape, void* workspace);
@@ -100,6 +103,11 @@ absl::Status BackCoefficients(const BoundaryShape& shape,
                               const BoundaryGradients<float>& gradients, const float* coefficients,
                               const float* logits, bool equal_streams,
                               const BoundaryWorkspace& work, StreamHandle stream);
+
+// All of a plain residual's backward pass below a sub-layer.
+template <typename T>
+absl::Status PlainBackward(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspace& work,
+                           StreamHandle stream);
 
 // dX (and dy_below of a merge) from work.mean, work.dproducts and work.norm; adds to the gradients
 // of projection and gamma.

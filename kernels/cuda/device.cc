@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cassert>
 #include <cstdlib>
+#include <map>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -16,6 +17,7 @@
 #include "core/base/status_macros.h"
 #include "kernels/cuda/backend.h"
 #include "kernels/cuda/image.h"
+#include "kernels/cuda/range.h"
 #include "kernels/cuda/status.h"
 
 namespace birkhoff::cuda {
@@ -29,6 +31,19 @@ namespace {
 // loaded by its first call, which a stage makes before it joins others.
 [[maybe_unused]] const int kEagerLoading = setenv("CUDA_MODULE_LOADING", "EAGER", /*replace=*/0);
 
+// What the calling thread is putting into a graph instead of on streams.
+struct Recording {
+  absl::Status status;  // the first error; none of the GPU's
+  // Dependencies between streams have events of their own: one that is part of a graph can be
+  // asked for nothing else.
+  std::map<const Event*, cudaEvent_t> edges;
+
+  ~Recording() {
+    for (const auto& [event, edge] : edges) cudaEventDestroy(edge);
+  }
+};
+thread_local Recording* recording = nullptr;
+
 // One GPU, as its streams, events and memory see it.
 class Gpu {
  public:
@@ -41,8 +56,13 @@ class Gpu {
   bool Check(cudaError_t error, const char* what) {
     if (error == cudaSuccess) return true;
     cudaGetLastError();
+    const absl::Status status = ToStatus(error, absl::StrCat("cuda:", index_, ": ", what).c_str());
+    if (recording != nullptr) {
+      recording->status.Update(status);
+      return false;
+    }
     absl::MutexLock lock(&mutex_);
-    if (status_.ok()) status_ = ToStatus(error, absl::StrCat("cuda:", index_, ": ", what).c_str());
+    status_.Update(status);
     return false;
   }
   absl::Status status() const {
@@ -86,12 +106,36 @@ class CudaEvent final : public Event {
   }
 
   void Record(cudaStream_t stream) {
-    gpu_.Check(cudaEventRecord(event_, stream), "cudaEventRecord");
+    if (recording == nullptr) {
+      gpu_.Check(cudaEventRecord(event_, stream), "cudaEventRecord");
+    } else {
+      RecordEdge(stream);
+      // Each launch of the graph records it for the host and for times.
+      gpu_.Check(cudaEventRecordWithFlags(event_, stream, cudaEventRecordExternal),
+                 "cudaEventRecordWithFlags");
+    }
     recorded_ = true;
   }
-  cudaEvent_t event() const { return event_; }
+  void WaitIn(cudaStream_t stream) {
+    if (recording == nullptr) {
+      gpu_.Check(cudaStreamWaitEvent(stream, event_, 0), "cudaStreamWaitEvent");
+    } else if (const auto edge = recording->edges.find(this); edge != recording->edges.end()) {
+      gpu_.Check(cudaStreamWaitEvent(stream, edge->second, 0), "cudaStreamWaitEvent");
+    } else if (recorded_) {
+      recording->status.Update(
+          absl::FailedPreconditionError("a wait for what is no part of the graph"));
+    }
+  }
 
  private:
+  void RecordEdge(cudaStream_t stream) {
+    cudaEvent_t& edge = recording->edges[this];
+    if (edge == nullptr) {
+      gpu_.Check(cudaEventCreateWithFlags(&edge, cudaEventDisableTiming), "cudaEventCreate");
+    }
+    gpu_.Check(cudaEventRecord(edge, stream), "cudaEventRecord");
+  }
+
   Gpu& gpu_;
   cudaEvent_t event_ = nullptr;
   std::atomic<bool> recorded_{false};
@@ -113,10 +157,7 @@ class CudaStream final : public Stream {
   }
 
   void Record(Event& event) override { static_cast<CudaEvent&>(event).Record(Enter()); }
-  void Wait(Event& event) override {
-    gpu_.Check(cudaStreamWaitEvent(Enter(), static_cast<CudaEvent&>(event).event(), 0),
-               "cudaStreamWaitEvent");
-  }
+  void Wait(Event& event) override { static_cast<CudaEvent&>(event).WaitIn(Enter()); }
   void Synchronize() override {
     gpu_.Check(cudaStreamSynchronize(Enter()), "cudaStreamSynchronize");
   }
@@ -136,11 +177,18 @@ class CudaStream final : public Stream {
                "fill");
   }
   void HostWork(std::function<void()> work) override {
+    if (recording != nullptr) {
+      return recording->status.Update(
+          absl::FailedPreconditionError("work of the host is no part of a graph"));
+    }
     auto owned = std::make_unique<std::function<void()>>(std::move(work));
     if (gpu_.Check(cudaLaunchHostFunc(Enter(), RunHostWork, owned.get()), "cudaLaunchHostFunc")) {
       (void)owned.release();  // RunHostWork owns it
     }
   }
+
+  void EnterRange(const char* name) override { PushRange(name); }
+  void LeaveRange() override { PopRange(); }
 
   // CUDA's handle, its GPU made current.
   cudaStream_t Enter() {
@@ -210,6 +258,40 @@ class PinnedMemory final : public HostMemory {
   const int64_t size_;
 };
 
+class CudaGraph final : public Graph {
+ public:
+  CudaGraph(Gpu& gpu, cudaGraphExec_t graph) : gpu_(gpu), graph_(graph) {}
+  ~CudaGraph() override {
+    gpu_.Enter();
+    gpu_.Check(cudaGraphExecDestroy(graph_), "cudaGraphExecDestroy");
+  }
+  void Launch(Stream& stream) override {
+    gpu_.Check(cudaGraphLaunch(graph_, static_cast<CudaStream&>(stream).Enter()),
+               "cudaGraphLaunch");
+  }
+
+ private:
+  Gpu& gpu_;
+  const cudaGraphExec_t graph_;
+};
+
+// Relaxed: libraries may ask the driver what a stricter mode refuses, and nothing of ours allocates
+// between the two ends.
+absl::StatusOr<cudaGraph_t> RecordGraph(cudaStream_t stream, absl::FunctionRef<void()> enqueue) {
+  Recording mine;
+  RETURN_IF_ERROR(ToStatus(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed),
+                           "cudaStreamBeginCapture"));
+  recording = &mine;
+  enqueue();
+  recording = nullptr;
+  cudaGraph_t graph = nullptr;
+  mine.status.Update(ToStatus(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture"));
+  if (mine.status.ok()) return graph;
+  cudaGetLastError();
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  return mine.status;
+}
+
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int index) : gpu_(index) {}
@@ -238,6 +320,19 @@ class CudaDevice final : public Device {
         cudaHostAlloc(&data, size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocDefault);
     RETURN_IF_ERROR(AllocationStatus(error, kWhat, bytes));
     return std::make_unique<PinnedMemory>(gpu_, static_cast<std::byte*>(data), bytes);
+  }
+
+  absl::StatusOr<std::unique_ptr<Graph>> Capture(Stream& stream,
+                                                 absl::FunctionRef<void()> enqueue) override {
+    ASSIGN_OR_RETURN(const cudaGraph_t graph,
+                     RecordGraph(static_cast<CudaStream&>(stream).Enter(), enqueue));
+    cudaGraphExec_t ready = nullptr;
+    const cudaError_t error =
+        cudaGraphInstantiate(&ready, graph, cudaGraphInstantiateFlagUseNodePriority);
+    cudaGraphDestroy(graph);
+    if (error != cudaSuccess) cudaGetLastError();
+    RETURN_IF_ERROR(ToStatus(error, "cudaGraphInstantiate"));
+    return std::make_unique<CudaGraph>(gpu_, ready);
   }
 
   int64_t allocated_bytes() const override { return allocated_; }

@@ -1,23 +1,30 @@
-// A plan (operation, layouts, algorithm) for each problem, made by its first call and kept.
+// A plan (operation, layouts, algorithm) for each problem, made by its first call and kept; where
+// calibration asks for it, by trial.
 // cuBLASLt is column-major: every product is asked for as its transpose, a and b trading places.
 #include "kernels/cuda/gemm.h"
 
 #include <cublasLt.h>
+#include <cuda_runtime_api.h>
 
 #include <array>
+#include <cstring>
 #include <map>
+#include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
+#include "kernels/cuda/status.h"
 
 namespace birkhoff::cuda {
 namespace {
 
+using cuda::ToStatus;
 absl::Status ToStatus(cublasStatus_t status, const std::string& what) {
   if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
   return absl::InternalError(absl::StrCat(what, ": ", cublasLtGetStatusName(status), ": ",
@@ -47,17 +54,18 @@ struct Problem {
   uint32_t align_a, align_b, align_c;
 
   auto operator<=>(const Problem&) const = default;
+  static const char* NameOf(cudaDataType_t type) { return type == CUDA_R_32F ? "f32" : "bf16"; }
   std::string ToString() const {
-    return absl::StrCat("gemm ", n, "x", m, "x", k, transpose_b ? " a^T" : "",
-                        transpose_a ? " b^T" : "", " ld ", ldb, ",", lda, ",", ldc, " align ",
-                        align_b, ",", align_a, ",", align_c);
+    return absl::StrCat("gemm ", NameOf(in), ">", NameOf(out), " ", n, "x", m, "x", k,
+                        transpose_b ? " a^T" : "", transpose_a ? " b^T" : "", " ld ", ldb, ",", lda,
+                        ",", ldc, " align ", align_b, ",", align_a, ",", align_c);
   }
 };
 
 struct Plan {
   Operation operation;
   Layout a, b, c;
-  cublasLtMatmulAlgo_t algorithm;
+  cublasLtMatmulAlgo_t algorithm = {};
 };
 
 template <typename T>
@@ -129,7 +137,8 @@ absl::StatusOr<Preference> NewPreference(const Problem& problem) {
   return preference;
 }
 
-absl::StatusOr<Plan> NewPlan(cublasLtHandle_t handle, const Problem& p) {
+// Without its algorithm.
+absl::StatusOr<Plan> NewPlan(const Problem& p) {
   Plan plan;
   ASSIGN_OR_RETURN(plan.operation, NewOperation(p));
   ASSIGN_OR_RETURN(plan.a,
@@ -137,55 +146,195 @@ absl::StatusOr<Plan> NewPlan(cublasLtHandle_t handle, const Problem& p) {
   ASSIGN_OR_RETURN(plan.b,
                    NewLayout(p.in, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.ldb));
   ASSIGN_OR_RETURN(plan.c, NewLayout(p.out, p.m, p.n, p.ldc));
-  ASSIGN_OR_RETURN(const Preference preference, NewPreference(p));
-  cublasLtMatmulHeuristicResult_t result = {};
-  int found = 0;
-  RETURN_IF_ERROR(ToStatus(cublasLtMatmulAlgoGetHeuristic(
-                               handle, plan.operation.get(), plan.a.get(), plan.b.get(),
-                               plan.c.get(), plan.c.get(), preference.get(), 1, &result, &found),
-                           p.ToString()));
-  if (found == 0) return absl::InternalError(p.ToString() + ": cuBLASLt has no algorithm for it");
-  plan.algorithm = result.algo;
   return plan;
+}
+
+// At least one and `most` at most, in the order of the heuristics.
+absl::StatusOr<std::vector<cublasLtMatmulAlgo_t>> Candidates(cublasLtHandle_t handle,
+                                                             const Problem& p, const Plan& plan,
+                                                             int most) {
+  ASSIGN_OR_RETURN(const Preference preference, NewPreference(p));
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(most));
+  int found = 0;
+  RETURN_IF_ERROR(
+      ToStatus(cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.get(), plan.a.get(),
+                                              plan.b.get(), plan.c.get(), plan.c.get(),
+                                              preference.get(), most, results.data(), &found),
+               p.ToString()));
+  if (found == 0) return absl::InternalError(p.ToString() + ": cuBLASLt has no algorithm for it");
+  std::vector<cublasLtMatmulAlgo_t> algorithms;
+  for (int i = 0; i < found; ++i) algorithms.push_back(results[size_t(i)].algo);
+  return algorithms;
+}
+
+using AlgorithmWords = std::array<uint64_t, 8>;
+static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(AlgorithmWords));
+
+// One call, as cuBLASLt sees it.
+struct Operands {
+  float alpha;
+  const void *a, *b;
+  float beta;
+  void *c, *workspace;
+  cudaStream_t stream;
+};
+
+cublasStatus_t Launch(cublasLtHandle_t handle, const Plan& plan,
+                      const cublasLtMatmulAlgo_t& algorithm, const Operands& o) {
+  return cublasLtMatmul(handle, plan.operation.get(), &o.alpha, o.a, plan.a.get(), o.b,
+                        plan.b.get(), &o.beta, o.c, plan.c.get(), o.c, plan.c.get(), &algorithm,
+                        o.workspace, size_t{GemmLibrary::kWorkspaceBytes}, o.stream);
+}
+
+// The times of candidates on the operands of a call; negative: it does not run.
+class GemmTrial {
+ public:
+  static absl::StatusOr<std::vector<double>> Run(
+      cublasLtHandle_t handle, const Plan& plan,
+      const std::vector<cublasLtMatmulAlgo_t>& candidates, const Operands& operands) {
+    GemmTrial trial;
+    RETURN_IF_ERROR(ToStatus(cudaEventCreate(&trial.begin_), "cudaEventCreate"));
+    RETURN_IF_ERROR(ToStatus(cudaEventCreate(&trial.end_), "cudaEventCreate"));
+    std::vector<double> best(candidates.size(), -1.0);
+    // In rounds, so that a change of the clock meets all of them.
+    for (int round = 0; round < kRounds; ++round) {
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        if (round > 0 && best[i] < 0.0) continue;
+        ASSIGN_OR_RETURN(const double us, trial.Time(handle, plan, candidates[i], operands));
+        if (us >= 0.0 && (best[i] < 0.0 || us < best[i])) best[i] = us;
+      }
+    }
+    return best;
+  }
+  ~GemmTrial() {
+    cudaEventDestroy(begin_);
+    cudaEventDestroy(end_);
+  }
+
+ private:
+  static constexpr int kRounds = 4, kLaunches = 5;
+
+  GemmTrial() = default;
+  absl::StatusOr<double> Time(cublasLtHandle_t handle, const Plan& plan,
+                              const cublasLtMatmulAlgo_t& algorithm, const Operands& operands) {
+    // The first call may load the kernel.
+    if (Launch(handle, plan, algorithm, operands) != CUBLAS_STATUS_SUCCESS) return -1.0;
+    RETURN_IF_ERROR(ToStatus(cudaEventRecord(begin_, operands.stream), "cudaEventRecord"));
+    for (int i = 0; i < kLaunches; ++i) Launch(handle, plan, algorithm, operands);
+    RETURN_IF_ERROR(ToStatus(cudaEventRecord(end_, operands.stream), "cudaEventRecord"));
+    RETURN_IF_ERROR(ToStatus(cudaEventSynchronize(end_), "trial of a product"));
+    float milliseconds = 0.0f;
+    RETURN_IF_ERROR(
+        ToStatus(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime"));
+    return double(milliseconds) * 1e3 / kLaunches;
+  }
+
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
+// What the algorithms of this library on the current card are good for.
+absl::StatusOr<std::string> LibraryName() {
+  int device = 0;
+  cudaDeviceProp properties = {};
+  RETURN_IF_ERROR(ToStatus(cudaGetDevice(&device), "cudaGetDevice"));
+  RETURN_IF_ERROR(
+      ToStatus(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties"));
+  return absl::StrCat("cuBLASLt ", cublasLtGetVersion(), " on ", properties.name);
 }
 
 }  // namespace
 
 class GemmLibrary::Impl {
  public:
-  explicit Impl(Handle handle) : handle_(std::move(handle)) {}
+  Impl(Handle handle, GemmChoices choices, bool search)
+      : handle_(std::move(handle)), search_(search), choices_(std::move(choices)) {}
 
-  absl::Status Run(const Problem& problem, float alpha, const void* a, const void* b, float beta,
-                   void* c, void* workspace, StreamHandle stream) {
-    ASSIGN_OR_RETURN(const Plan* plan, Find(problem));
-    const cublasStatus_t status =
-        cublasLtMatmul(handle_.get(), plan->operation.get(), &alpha, a, plan->a.get(), b,
-                       plan->b.get(), &beta, c, plan->c.get(), c, plan->c.get(), &plan->algorithm,
-                       workspace, size_t{GemmLibrary::kWorkspaceBytes}, stream);
+  absl::Status Run(const Problem& problem, const Operands& operands) {
+    ASSIGN_OR_RETURN(const Plan* plan, Find(problem, operands));
+    const cublasStatus_t status = Launch(handle_.get(), *plan, plan->algorithm, operands);
     if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
     return ToStatus(status, problem.ToString());
   }
 
+  GemmChoices choices() const {
+    absl::MutexLock lock(&mutex_);
+    return choices_;
+  }
+
  private:
+  static constexpr int kCandidates = 16;
+  static constexpr double kGain = 0.99;  // less is noise: the heuristics' first stays
+
   // Lives as long as this.
-  absl::StatusOr<const Plan*> Find(const Problem& problem) {
+  absl::StatusOr<const Plan*> Find(const Problem& problem, const Operands& operands) {
     absl::MutexLock lock(&mutex_);
     const auto found = plans_.find(problem);
     if (found != plans_.end()) return &found->second;
-    ASSIGN_OR_RETURN(Plan plan, NewPlan(handle_.get(), problem));
+    ASSIGN_OR_RETURN(Plan plan, NewPlan(problem));
+    RETURN_IF_ERROR(Choose(problem, operands, &plan));
     return &plans_.emplace(problem, std::move(plan)).first->second;
   }
 
+  absl::Status Choose(const Problem& problem, const Operands& operands, Plan* plan)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto chosen = choices_.by_problem.find(problem.ToString());
+    if (chosen != choices_.by_problem.end()) return Take(problem, chosen->second, plan);
+    ASSIGN_OR_RETURN(const std::vector<cublasLtMatmulAlgo_t> candidates,
+                     Candidates(handle_.get(), problem, *plan, search_ ? kCandidates : 1));
+    plan->algorithm = candidates.front();
+    return search_ ? Search(problem, candidates, operands, plan) : absl::OkStatus();
+  }
+
+  absl::Status Take(const Problem& problem, const GemmChoice& choice, Plan* plan) {
+    std::memcpy(&plan->algorithm, choice.algorithm.data(), sizeof(plan->algorithm));
+    cublasLtMatmulHeuristicResult_t checked = {};
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoCheck(handle_.get(), plan->operation.get(), plan->a.get(), plan->b.get(),
+                                plan->c.get(), plan->c.get(), &plan->algorithm, &checked);
+    RETURN_IF_ERROR(ToStatus(status, problem.ToString() + ": the chosen algorithm"));
+    if (checked.workspaceSize <= size_t{kWorkspaceBytes}) return absl::OkStatus();
+    return absl::InternalError(problem.ToString() + ": the chosen algorithm wants more workspace");
+  }
+
+  absl::Status Search(const Problem& problem, const std::vector<cublasLtMatmulAlgo_t>& candidates,
+                      const Operands& operands, Plan* plan) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ASSIGN_OR_RETURN(const std::vector<double> us,
+                     GemmTrial::Run(handle_.get(), *plan, candidates, operands));
+    size_t best = 0;
+    for (size_t i = 1; i < us.size(); ++i) {
+      const double limit = best == 0 ? us[0] * kGain : us[best];
+      if (us[i] >= 0.0 && (us[best] < 0.0 || us[i] < limit)) best = i;
+    }
+    plan->algorithm = candidates[best];
+    GemmChoice& choice = choices_.by_problem[problem.ToString()];
+    std::memcpy(choice.algorithm.data(), &plan->algorithm, sizeof(plan->algorithm));
+    choice.us = us[best];
+    choice.first_us = us[0];
+    return absl::OkStatus();
+  }
+
   const Handle handle_;
-  absl::Mutex mutex_;
+  const bool search_;
+  mutable absl::Mutex mutex_;
+  GemmChoices choices_ ABSL_GUARDED_BY(mutex_);
   std::map<Problem, Plan> plans_ ABSL_GUARDED_BY(mutex_);
 };
 
-absl::StatusOr<std::unique_ptr<GemmLibrary>> GemmLibrary::New() {
+absl::StatusOr<std::unique_ptr<GemmLibrary>> GemmLibrary::New(const GemmChoices& choices,
+                                                              bool search) {
+  ASSIGN_OR_RETURN(const std::string library, LibraryName());
+  if (!choices.by_problem.empty() && choices.library != library) {
+    return absl::FailedPreconditionError(absl::StrCat("the card file has products of ",
+                                                      choices.library, "; here is ", library,
+                                                      ": calibrate anew, or go without it"));
+  }
   cublasLtHandle_t handle = nullptr;
   RETURN_IF_ERROR(ToStatus(cublasLtCreate(&handle), "cublasLtCreate"));
-  return std::unique_ptr<GemmLibrary>(new GemmLibrary(std::make_unique<Impl>(Handle(handle))));
+  return std::unique_ptr<GemmLibrary>(new GemmLibrary(
+      std::make_unique<Impl>(Handle(handle), GemmChoices{library, choices.by_problem}, search)));
 }
+
+GemmChoices GemmLibrary::choices() const { return impl_->choices(); }
 
 GemmLibrary::GemmLibrary(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GemmLibrary::~GemmLibrary() = default;
@@ -196,8 +345,8 @@ absl::Status GemmLibrary::Gemm(const GemmArgs<T, Out>& args, StreamHandle stream
   if (args.m == 0 || args.n == 0) return absl::OkStatus();
   if (args.k == 0) return ScaleRows(args.c, args.m, args.n, args.ldc, args.beta, stream);
   RETURN_IF_ERROR(RequirePointers("gemm", {{"workspace", args.workspace}}));
-  return impl_->Run(ProblemOf(args), float(args.alpha), args.b, args.a, float(args.beta), args.c,
-                    args.workspace, stream);
+  return impl_->Run(ProblemOf(args), {float(args.alpha), args.b, args.a, float(args.beta), args.c,
+                                      args.workspace, stream});
 }
 
 template absl::Status GemmLibrary::Gemm(const GemmArgs<float>&, StreamHandle);

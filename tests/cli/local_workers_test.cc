@@ -144,7 +144,9 @@ TEST_F(LocalWorkersTest, GivesEachWorkerItsDevice) {
                                    directory_.path(),
                                    {"cuda:0", "cpu"},
                                    12345,
-                                   /*threads=*/3};
+                                   /*threads=*/3,
+                                   /*graphs=*/false,
+                                   /*card=*/"card.txt"};
   LocalWorkers workers(options, clock);
   ASSERT_TRUE(workers.Start().ok());
   const auto said = [this](const char* log) {
@@ -153,7 +155,7 @@ TEST_F(LocalWorkersTest, GivesEachWorkerItsDevice) {
   };
   EXPECT_EQ(said("local-0.log"),
             "--coordinator here:1 --name local-0 --advertise 127.0.0.1 --device cuda:0 "
-            "--memory-bytes 12345 --threads 3\n");
+            "--memory-bytes 12345 --threads 3 --no-graphs --card card.txt\n");
   EXPECT_THAT(said("local-1.log"), HasSubstr("--name local-1 --advertise 127.0.0.1 --device cpu "));
   workers.Kill();
 }

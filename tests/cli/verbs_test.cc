@@ -87,6 +87,34 @@ TEST(PlanTest, PrintsPartitionMemoryAndGrid) {
   EXPECT_THAT(outcome.out, HasSubstr("\nr0 f0"));
 }
 
+// What was measured takes the place of the model, and where nothing was it is said.
+TEST(PlanTest, PredictsWithACardFile) {
+  const testing::TemporaryDirectory directory;
+  const std::string path = directory / "verbs.card";
+  const std::vector<std::string> words = {
+      "plan",   "configs/tiny.yaml",
+      "--card", path,
+      "-o",     "json",
+      "--set",  "parallelism={pipeline_parallel_degree: 1, schedule: 1f1b}"};
+  EXPECT_THAT(RunVerb(words).err, HasSubstr("--card: " + path));
+  PosixDisk disk;
+  ASSERT_TRUE(ReplaceFile(disk, path, "birkhoff card 1\nshape: another\n").ok());
+  EXPECT_THAT(RunVerb(words).err,
+              HasSubstr("--card: nothing was measured for mhc sinkhorn n=4 it=20 C=128"));
+  // 8 micro-batches of 4 layers: 8 x (1 + 3 x 2 + 4 x 3 + 5) ms.
+  ASSERT_TRUE(ReplaceFile(disk, path,
+                          "birkhoff card 1\n"
+                          "shape: mhc sinkhorn n=4 it=20 C=128 heads=4/4 F=384 V=257, 2 x 128 "
+                          "tokens, fp32 on cpu, deterministic\n"
+                          "time: first 1000000 0 0 0\ntime: attention 0 2000000 0 0\n"
+                          "time: feed-forward 0 0 3000000 0\ntime: head 5000000 0 0 0\n"
+                          "step: 0 0\n")
+                  .ok());
+  const VerbResult outcome = RunVerb(words);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("\"predicted_step_seconds\":0.1920"));
+}
+
 // No GPU is needed to plan for some.
 TEST(PlanTest, PlansForGpus) {
   const VerbResult outcome =

@@ -41,6 +41,14 @@ TEST_F(DeviceTest, HostWorkReturnsWhileTheStreamIsBlocked) {
   EXPECT_TRUE(ran);
 }
 
+TEST_F(DeviceTest, HasNoGraphsAndEnqueuesNothing) {
+  const auto stream = device_->NewStream("a");
+  bool enqueued = false;
+  const auto graph = device_->Capture(*stream, [&enqueued] { enqueued = true; });
+  EXPECT_EQ(graph.status().code(), absl::StatusCode::kUnimplemented) << graph.status();
+  EXPECT_FALSE(enqueued);
+}
+
 TEST_F(DeviceTest, StreamsRunBesideEachOther) {
   const auto a = device_->NewStream("a"), b = device_->NewStream("b");
   absl::Notification from_a, from_b;  // each waits for the other: one thread could not do both

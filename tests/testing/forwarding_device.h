@@ -24,6 +24,10 @@ class ForwardingDevice : public Device {
   absl::StatusOr<std::unique_ptr<HostMemory>> AllocateHost(int64_t bytes) override {
     return inner_->AllocateHost(bytes);
   }
+  absl::StatusOr<std::unique_ptr<Graph>> Capture(Stream& stream,
+                                                 absl::FunctionRef<void()> enqueue) override {
+    return inner_->Capture(stream, enqueue);
+  }
   int64_t allocated_bytes() const override { return inner_->allocated_bytes(); }
   absl::Status status() const override { return inner_->status(); }
   Processor processor() const override { return inner_->processor(); }
@@ -53,6 +57,8 @@ class ForwardingStream : public Stream {
     inner_->Download(to, from, bytes);
   }
   void HostWork(std::function<void()> work) override { inner_->HostWork(std::move(work)); }
+  void EnterRange(const char* name) override { inner_->EnterRange(name); }
+  void LeaveRange() override { inner_->LeaveRange(); }
 
  private:
   const std::unique_ptr<Stream> inner_;

@@ -154,9 +154,16 @@ class Attempt {
     const std::unique_ptr<Device> device =
         options_.make_device ? options_.make_device(rank, transport) : NewTestDevice();
     Listener listener(*this);
-    ASSIGN_OR_RETURN(const std::unique_ptr<Rank> self,
-                     Rank::Create(assignment, {device.get(), &transport, options_.disk, &clock_,
-                                               &listener, options_.peak_flops}));
+    const auto log = [this](const std::string& line) {
+      absl::MutexLock lock(&mutex_);
+      result_.log.push_back(line);
+    };
+    Rank::Environment environment = {device.get(), &transport, options_.disk, &clock_, &listener};
+    environment.peak_flops = options_.peak_flops;
+    environment.graphs = options_.graphs;
+    environment.products = options_.products;
+    environment.log = log;
+    ASSIGN_OR_RETURN(const std::unique_ptr<Rank> self, Rank::Create(assignment, environment));
     if (rank == 0) SetRankZero(self.get());
     const absl::Status status = Steps(rank, transport, *self);
     if (rank == 0) SetRankZero(nullptr);

@@ -31,7 +31,9 @@ struct RunOptions {
   std::string transport = "local";  // local | gloo
   int attempt = 1;
   bool fresh = false;
-  double peak_flops = 0.0;  // of each rank's device; 0: not known
+  bool graphs = true;         // Rank::Environment
+  GemmChoices products = {};  // Rank::Environment
+  double peak_flops = 0.0;    // of each rank's device; 0: not known
   // Falsifies what the ranks are told.
   std::function<void(Assignment& assignment)> change_assignment;
   // Before every step of every rank, with the number of steps it has finished in this attempt.
@@ -49,7 +51,8 @@ struct RunResult {
   std::vector<RankReady> ready;                  // of ranks that came so far
   std::vector<CheckpointCommitted> committed;
   std::vector<Noticed> notices;
-  std::vector<bool> stopped;  // by rank
+  std::vector<std::string> log;  // lines of all ranks
+  std::vector<bool> stopped;     // by rank
 
   // The first that is not OK; ranks that were only ended with another come last.
   absl::Status status() const;

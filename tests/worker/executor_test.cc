@@ -13,9 +13,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "core/plan/memory.h"
 #include "tests/testing/forwarding_device.h"
+#include "tests/testing/graph_device.h"
 #include "tests/testing/test_device.h"
 #include "worker/transport/local.h"
 
@@ -88,7 +90,7 @@ class CountingStage final : public StageModule {
 };
 
 // Micro-batch m has 10 + m rows.
-class LoggingHooks final : public StepHooks {
+class LoggingHooks : public StepHooks {
  public:
   explicit LoggingHooks(Log& log) : log_(log) {}
   MicrobatchShape ShapeOf(int microbatch) const override { return {.tokens = 10 + microbatch}; }
@@ -99,6 +101,9 @@ class LoggingHooks final : public StepHooks {
   void Agree(Stream& stream) override { Note(stream, "agree"); }
   void Optimizer(Stream& stream) override { Note(stream, "optimizer"); }
   void Snapshot(Stream& stream) override { Note(stream, "snapshot"); }
+
+ protected:
+  Log& log() { return log_; }
 
  private:
   void Note(Stream& stream, const std::string& what) {
@@ -111,6 +116,28 @@ class LoggingHooks final : public StepHooks {
 class BrokenDevice final : public testing::ForwardingDevice {
  public:
   absl::Status status() const override { return absl::InternalError("cuda:0: it is broken"); }
+};
+
+// A device that notes the ranges of its streams, as they are enqueued.
+class RangeDevice final : public testing::ForwardingDevice {
+ public:
+  explicit RangeDevice(Log& log) : log_(log) {}
+  std::unique_ptr<Stream> NewStream(const std::string& name) override {
+    return std::make_unique<RangeStream>(ForwardingDevice::NewStream(name), log_);
+  }
+
+ private:
+  class RangeStream final : public testing::ForwardingStream {
+   public:
+    RangeStream(std::unique_ptr<Stream> inner, Log& log)
+        : ForwardingStream(std::move(inner)), log_(log) {}
+    void EnterRange(const char* name) override { log_.Add(name); }
+    void LeaveRange() override { log_.Add("end"); }
+
+   private:
+    Log& log_;
+  };
+  Log& log_;
 };
 
 Instruction Make(Op op, int stage, std::vector<int> waits, std::vector<int> reads,
@@ -152,8 +179,9 @@ class ExecutorTest : public ::testing::Test {
   }
 
   absl::Status RunRank(const Plan& plan, LocalHub& hub, int rank, bool evaluate) {
-    const std::unique_ptr<Device> device =
-        broken_ ? std::make_unique<BrokenDevice>() : NewTestDevice();
+    std::unique_ptr<Device> device = NewTestDevice();
+    if (broken_) device = std::make_unique<BrokenDevice>();
+    if (with_ranges_) device = std::make_unique<RangeDevice>(ranges_);
     const auto transport = NewLocalTransport(hub, plan, {.rank = rank, .check_stamps = true});
     LoggingHooks hooks(log_);
     std::vector<std::unique_ptr<CountingStage>> stages;
@@ -180,7 +208,8 @@ class ExecutorTest : public ::testing::Test {
 
   Log log_;
   int abort_rank_ = -1;
-  bool broken_ = false;
+  bool broken_ = false, with_ranges_ = false;
+  Log ranges_;
   std::vector<InstructionTime> times_;
   Utilization utilization_;
 };
@@ -256,6 +285,15 @@ TEST_F(ExecutorTest, ErrorOfTheDeviceEndsTheProgramByName) {
             absl::UnavailableError("rank 0 evaluate: the device has failed: cuda:0: it is broken"));
 }
 
+TEST_F(ExecutorTest, ProfilersSeeInstructionsByName) {
+  with_ranges_ = true;
+  Plan plan = OneRankPlan();
+  plan.ranks[0].train = {Make(Op::kForward, 0, {}, {}, {0}), Make(Op::kBackward, 0, {}, {}, {}),
+                         Make(Op::kOptimizer, -1, {}, {}, {})};
+  ASSERT_TRUE(Run(plan).ok());
+  EXPECT_THAT(ranges_.Take(), ElementsAre("forward", "end", "backward", "end", "optimizer", "end"));
+}
+
 TEST_F(ExecutorTest, ArenaIsWhatThePlanCounts) {
   const Plan plan = OneRankPlan();
   const std::unique_ptr<Device> device = NewTestDevice();
@@ -278,6 +316,90 @@ TEST_F(ExecutorTest, MeasuresInstructionsAndUtilization) {
   EXPECT_EQ(utilization_.busy_ns,
             times_[0].end_ns - times_[0].start_ns + times_[1].end_ns - times_[1].start_ns);
   EXPECT_EQ(utilization_.elapsed_ns, times_[1].end_ns - times_[0].start_ns);
+}
+
+// One rank that loads and computes, on a device with graphs; each run has its number of targets.
+class ReplayTest : public ExecutorTest {
+ protected:
+  void SetUp() override {
+    BIRKHOFF_SKIP_HOST_WORK_ON_GPU();
+    plan_.ranks[0].train = {Make(Op::kLoad, 0, {}, {}, {2}), Make(Op::kForward, 0, {}, {2}, {0})};
+  }
+
+  // The lines of each run, joined.
+  std::vector<std::string> RunAll(const std::vector<int64_t>& targets, bool replay = true) {
+    const auto hub = LocalHub::Create(1);
+    const auto transport = NewLocalTransport(*hub, plan_, {.rank = 0, .check_stamps = true});
+    testing::GraphDevice device(counts_, refusal_);
+    PreparingHooks hooks(log_);
+    CountingStage stage("stage 0", log_);
+    Executor::Parts parts;
+    parts.plan = &plan_;
+    parts.device = &device;
+    parts.transport = transport.get();
+    parts.hooks = &hooks;
+    parts.stages = {&stage, nullptr};
+    parts.graphs = true;
+    parts.log = [this](const std::string& line) { said_.push_back(line); };
+    const auto executor = *Executor::Create(parts);
+    const auto control = device.NewStream("control");
+    std::vector<std::string> runs;
+    for (const int64_t count : targets) {
+      executor->StartTrain(count, *control, replay);
+      EXPECT_TRUE(executor->FinishTrain().ok());
+      EXPECT_EQ(executor->times().size(), 2u);
+      runs.push_back(absl::StrJoin(log_.Take(), ", "));
+    }
+    return runs;
+  }
+
+  class PreparingHooks final : public LoggingHooks {
+   public:
+    using LoggingHooks::LoggingHooks;
+    void Prepare(int stage, int microbatch) override {
+      log().Add(absl::StrCat("prepare ", stage, " ", microbatch));
+    }
+  };
+
+  Plan plan_ = OneRankPlan();
+  testing::GraphDevice::Counts counts_;
+  absl::Status refusal_;
+  std::vector<std::string> said_;
+};
+
+// The stage of a graph counts on from launch to launch.
+std::string RunOf(int64_t targets, int launches_before = 0) {
+  return absl::StrCat("prepare 0 0, load 0 0, stage 0 forward ", launches_before, " of ", targets,
+                      " rows 10");
+}
+
+TEST_F(ReplayTest, TheSecondRunIsCapturedAndPreparedBeforeEachLaunch) {
+  // A capture prepares too, though nothing runs.
+  EXPECT_THAT(RunAll({77, 77, 77}),
+              ElementsAre(RunOf(77), "prepare 0 0, " + RunOf(77), RunOf(77, 1)));
+  EXPECT_EQ(counts_.captures, 1);
+  EXPECT_EQ(counts_.launches, 2);
+}
+
+TEST_F(ReplayTest, OtherArgumentsAreLaunchedAndCapturedAnew) {
+  EXPECT_THAT(RunAll({77, 77, 78, 78}),
+              ElementsAre(RunOf(77), HasSubstr(RunOf(77)), RunOf(78), HasSubstr(RunOf(78))));
+  EXPECT_EQ(counts_.captures, 2);
+  EXPECT_EQ(counts_.launches, 2);
+  EXPECT_EQ(said_.size(), 1u);
+}
+
+TEST_F(ReplayTest, WhoMustNotReplayLaunches) {
+  EXPECT_THAT(RunAll({77, 77, 77}, /*replay=*/false), ElementsAre(RunOf(77), RunOf(77), RunOf(77)));
+  EXPECT_EQ(counts_.captures, 0);
+}
+
+TEST_F(ReplayTest, ADeviceThatRefusesIsAskedOnceAndNamed) {
+  refusal_ = absl::FailedPreconditionError("work of the host is no part of a graph");
+  EXPECT_THAT(RunAll({77, 77, 77}), ElementsAre(RunOf(77), HasSubstr(RunOf(77)), RunOf(77)));
+  EXPECT_EQ(counts_.captures, 1);
+  EXPECT_THAT(said_, ElementsAre("steps are launched, not replayed as graphs: work of the host is "
+                                 "no part of a graph"));
 }
 
 // Rank 0: forward of stage 0, send; rank 1: receive, forward of stage 1.

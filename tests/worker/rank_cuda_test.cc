@@ -1,11 +1,18 @@
 // A whole rank on a GPU: its memory stands still, and its checkpoints are everybody's.  Runs where
 // BIRKHOFF_TEST_DEVICE=cuda (tests/gpu.sh).
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+
+#include "core/format/checkpoint_root.h"
 #include "core/plan/compile.h"
 #include "core/plan/memory.h"
 #include "tests/testing/rank_threads.h"
@@ -17,11 +24,15 @@ int64_t FreeGpuBytes();  // free_memory.cu; negative: the driver does not say
 
 namespace {
 
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::NewTestDirectory;
 using testing::RunOptions;
 using testing::RunRanks;
 using testing::RunResult;
 using testing::SmallJob;
+using testing::TensorChecksums;
 
 class RankOnGpuTest : public ::testing::Test {
  protected:
@@ -58,6 +69,85 @@ TEST_F(RankOnGpuTest, MemoryOfStep300IsThatOfStep3ToTheByte) {
   // What the driver and libraries took beside what the plan lists.
   std::printf("%-60s %.1f MiB\n", "beside the plan (kernels and handles of libraries)",
               static_cast<double>(before - free[0] - allocated[0]) / (1 << 20));
+}
+
+// Medians of a run's steps after the first four.
+double MedianStepSeconds(const RunResult& result) {
+  std::vector<double> seconds;
+  for (const StepReport& report : result.reports[0]) {
+    if (report.step > 4) seconds.push_back(report.step_seconds);
+  }
+  std::ranges::nth_element(seconds, seconds.begin() + std::ssize(seconds) / 2);
+  return seconds[seconds.size() / 2];
+}
+
+class StepGraphTest : public RankOnGpuTest {
+ protected:
+  // Runs the job with graphs and without: losses, gradient norms and validation losses are the same
+  // bits, and so is what the checkpoint holds.
+  void Compare(const char* what) {
+    RunResult results[2];
+    std::string checksums[2];
+    PosixDisk disk;
+    for (const bool graphs : {false, true}) {
+      options_.graphs = graphs;
+      options_.fresh = true;
+      results[graphs] = RunRanks(options_);
+      ASSERT_TRUE(results[graphs].status().ok()) << results[graphs].status();
+      const std::string last = CheckpointName(options_.spec.training.steps);
+      checksums[graphs] =
+          TensorChecksums(disk, absl::StrCat(options_.directory, "/checkpoints/", last));
+    }
+    const RunResult &launched = results[0], &replayed = results[1];
+    EXPECT_THAT(launched.log, IsEmpty());
+    EXPECT_THAT(replayed.log, ElementsAre(HasSubstr("steps are replayed as graphs")));
+    ASSERT_EQ(replayed.reports[0].size(), launched.reports[0].size());
+    int different = 0;
+    for (size_t i = 0; i < launched.reports[0].size(); ++i) {
+      const StepReport &got = replayed.reports[0][i], &want = launched.reports[0][i];
+      different += got.loss != want.loss || got.grad_norm != want.grad_norm ||
+                   got.validation_loss != want.validation_loss;
+    }
+    EXPECT_EQ(different, 0);
+    EXPECT_EQ(checksums[0], checksums[1]);
+    EXPECT_THAT(checksums[0], HasSubstr("embedding"));
+    const double seconds[] = {MedianStepSeconds(launched), MedianStepSeconds(replayed)};
+    std::printf("%-60s launched %.3f ms, replayed %.3f ms, ratio %.3f\n", what, seconds[0] * 1e3,
+                seconds[1] * 1e3, seconds[1] / seconds[0]);
+  }
+};
+
+TEST_F(StepGraphTest, ReplayedStepsHaveTheBitsOfLaunchedOnes) {
+  for (const PrecisionKind precision : {PrecisionKind::kFp32, PrecisionKind::kBf16}) {
+    for (const int recompute : {0, 3}) {
+      options_.spec.training.precision = precision;
+      options_.spec.parallelism.recompute = recompute;
+      Compare(absl::StrCat("step of a small model, ",
+                           precision == PrecisionKind::kFp32 ? "fp32" : "bf16",
+                           recompute > 0 ? ", recompute" : "")
+                  .c_str());
+    }
+  }
+}
+
+// The shape of GPT-2 with 124M parameters, mHC and the plain residual.
+TEST_F(StepGraphTest, AModelOf768ColumnsGainsByReplay) {
+  options_.spec.training.precision = PrecisionKind::kBf16;
+  options_.spec.model.hidden_size = 768;
+  options_.spec.model.num_attention_heads = options_.spec.model.num_key_value_heads = 12;
+  options_.spec.model.intermediate_size = 2048;
+  options_.spec.model.num_hidden_layers = 12;
+  options_.spec.training.sequence_length = 512;
+  options_.spec.training.micro_batch_size = 1;
+  options_.spec.training.global_batch_size = 4;
+  options_.spec.training.steps = 16;
+  options_.spec.training.validation_interval = 0;
+  options_.spec.checkpoint.interval = 0;
+  for (const ResidualKind kind : {ResidualKind::kResidual, ResidualKind::kMhc}) {
+    options_.spec.model.residual.kind = kind;
+    Compare(kind == ResidualKind::kMhc ? "step of 12 layers of 768 columns, mHC"
+                                       : "step of 12 layers of 768 columns, plain");
+  }
 }
 
 // fp32, so that the losses of both are nearly the same.

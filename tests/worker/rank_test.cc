@@ -17,6 +17,7 @@
 #include "core/plan/memory.h"
 #include "core/spec/load.h"
 #include "core/spec/model.h"
+#include "tests/testing/graph_device.h"
 #include "tests/testing/killing_device.h"
 #include "tests/testing/poisoning_transport.h"
 #include "tests/testing/rank_threads.h"
@@ -25,7 +26,9 @@ namespace birkhoff {
 namespace {
 
 using ::testing::ElementsAre;
+using testing::GraphDevice;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::KillingDevice;
 using testing::MetricsSteps;
 using testing::NewTestDirectory;
@@ -35,6 +38,7 @@ using testing::RunOptions;
 using testing::RunRanks;
 using testing::RunResult;
 using testing::SmallJob;
+using testing::TensorChecksums;
 
 class RankTest : public ::testing::Test {
  protected:
@@ -101,6 +105,52 @@ TEST_F(RankTest, TakesWhatThePlanCounts) {
       }
     }
   }
+}
+
+// Steps 3, 6 and 8 copy their weights for a checkpoint and are launched, as the first is.
+TEST_F(RankTest, ReplayedStepsHaveTheBitsOfLaunchedOnes) {
+  BIRKHOFF_SKIP_HOST_WORK_ON_GPU();  // rank_cuda_test asks the GPU
+  options_.spec.parallelism.pipeline_parallel_degree = 1;
+  options_.spec.training.steps = 8;
+  options_.spec.checkpoint.interval = 3;
+  const RunResult launched = RunRanks(options_);
+  ASSERT_TRUE(launched.status().ok()) << launched.status();
+  EXPECT_THAT(launched.log, IsEmpty());
+  const std::string weights =
+      TensorChecksums(disk_, options_.directory + "/checkpoints/step-00000008");
+  GraphDevice::Counts counts;
+  options_.make_device = [&counts](int, Transport&) {
+    return std::make_unique<GraphDevice>(counts);
+  };
+  options_.fresh = true;
+  const RunResult replayed = RunRanks(options_);
+  ASSERT_TRUE(replayed.status().ok()) << replayed.status();
+  EXPECT_EQ(counts.captures, 1);
+  EXPECT_EQ(counts.launches, 4);
+  EXPECT_THAT(replayed.log, ElementsAre(HasSubstr("steps are replayed as graphs")));
+  ASSERT_EQ(replayed.reports[0].size(), 8u);
+  for (size_t i = 0; i < 8; ++i) {
+    const StepReport &got = replayed.reports[0][i], &want = launched.reports[0][i];
+    EXPECT_EQ(got.loss, want.loss) << "step " << want.step;
+    EXPECT_EQ(got.grad_norm, want.grad_norm) << "step " << want.step;
+    EXPECT_EQ(got.validation_loss, want.validation_loss) << "step " << want.step;
+  }
+  EXPECT_EQ(TensorChecksums(disk_, options_.directory + "/checkpoints/step-00000008"), weights);
+}
+
+TEST_F(RankTest, SeveralRanksAndWhoeverWantsNoGraphsLaunchTheirSteps) {
+  BIRKHOFF_SKIP_HOST_WORK_ON_GPU();
+  GraphDevice::Counts counts;
+  options_.make_device = [&counts](int, Transport&) {
+    return std::make_unique<GraphDevice>(counts);
+  };
+  options_.spec.training.steps = 4;
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  options_.spec.parallelism.pipeline_parallel_degree = 1;
+  options_.graphs = false;
+  options_.fresh = true;
+  ASSERT_TRUE(RunRanks(options_).status().ok());
+  EXPECT_EQ(counts.captures, 0);
 }
 
 TEST_F(RankTest, AllRanksReportTheSameStep) {

@@ -180,6 +180,27 @@ TEST(CostModel, AStepIsAsFastAsItsSlowestWorker) {
   EXPECT_LT(forward_with({ProductRate(Isa::kAvx512)}), silent);
 }
 
+// What was measured for another shape is of no use.
+TEST(CostModel, TakesWhatWasMeasuredForItsShape) {
+  const JobSpec spec = SmallSpec({.layers = 2});
+  ClusterSpec cluster;
+  cluster.card.emplace().by_shape["another"].first.forward = 7;
+  EXPECT_EQ(CostModel(spec, cluster).UnitTotals(), CostModel(spec, {}).UnitTotals());
+  EXPECT_EQ(CostModel(spec, cluster).NormNs(1000), 0);
+  cluster.card->by_shape[ShapeKey(spec, {})] = {.first = {1, 2, 3, 4},
+                                                .attention = {10, 20, 30, 40},
+                                                .feed_forward = {100, 200, 300, 400},
+                                                .head = {1000, 2000, 3000, 4000},
+                                                .norm_ns = 0.5,
+                                                .update_ns = 0.25};
+  const CostModel costs(spec, cluster);
+  EXPECT_EQ(costs.UnitTotals(), (std::vector<int64_t>{0, 6, 600, 60, 600, 6000}));
+  EXPECT_EQ(costs.OfUnits({1, 3}).recompute, 404);
+  EXPECT_EQ(costs.OfUnit(5).backward_input, 2000);
+  EXPECT_EQ(costs.NormNs(1000), 500);
+  EXPECT_EQ(costs.UpdateNs(1000), 250);
+}
+
 TEST(CostModel, ScalesWithTheRates) {
   const JobSpec spec = SmallSpec({});
   const CostModel slow(spec, {});

@@ -135,6 +135,88 @@ TEST_F(CudaDeviceTest, StreamsWaitForEachOthersPoints) {
   stream_->Synchronize();
 }
 
+// Two streams that meet: an upload, a branch that copies, the other that fills, and both read.
+TEST_F(CudaDeviceTest, AGraphDoesAgainWhatWasCaptured) {
+  constexpr int64_t kBytes = 1 << 20;
+  const auto a = Allocate(kBytes), b = Allocate(kBytes);
+  const auto in = AllocateHost(kBytes), out = AllocateHost(2 * kBytes);
+  const auto other = device_->NewStream("compute-high");
+  const auto fork = device_->NewEvent(), join = device_->NewEvent();
+  int enqueued = 0;
+  const auto graph = device_->Capture(*stream_, [&] {
+    ++enqueued;
+    stream_->Upload(a->data(), in->data(), kBytes);
+    stream_->Record(*fork);
+    other->Wait(*fork);
+    other->Copy(b->data(), a->data(), kBytes);
+    other->Record(*join);
+    stream_->Download(out->data(), a->data(), kBytes);
+    stream_->Wait(*join);
+    stream_->Download(out->data() + kBytes, b->data(), kBytes);
+  });
+  ASSERT_OK(graph.status());
+  for (const int value : {1, 2, 3}) {
+    std::fill_n(in->data(), kBytes, std::byte(value));
+    (*graph)->Launch(*stream_);
+    stream_->Synchronize();
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < 2 * kBytes; ++i) wrong += out->data()[i] != std::byte(value);
+    EXPECT_EQ(wrong, 0) << "launch " << value;
+  }
+  EXPECT_EQ(enqueued, 1);
+}
+
+// The host's questions about an event mean the last launch: it is not done while that waits.
+TEST_F(CudaDeviceTest, EachLaunchRecordsTheEventsOfAGraphAnew) {
+  constexpr int64_t kBytes = int64_t{1} << 28;
+  const auto memory = Allocate(kBytes);
+  const auto begin = device_->NewEvent(), end = device_->NewEvent();
+  const auto graph = device_->Capture(*stream_, [&] {
+    stream_->Record(*begin);
+    stream_->Fill(memory->data(), std::byte{1}, kBytes);
+    stream_->Record(*end);
+  });
+  ASSERT_OK(graph.status());
+  for (int launch = 0; launch < 3; ++launch) {
+    absl::Notification go;
+    stream_->HostWork([&go] { go.WaitForNotification(); });
+    (*graph)->Launch(*stream_);
+    EXPECT_FALSE(end->Done()) << "launch " << launch;
+    go.Notify();
+    end->Synchronize();
+    EXPECT_TRUE(end->Done());
+    EXPECT_GT(end->NsSince(*begin), 0);
+  }
+  stream_->Synchronize();
+}
+
+TEST_F(CudaDeviceTest, WhatCannotBeCapturedIsNamedAndTheDeviceGoesOn) {
+  const auto memory = Allocate(1);
+  const auto seen = AllocateHost(1);
+  const auto other = device_->NewStream("compute-high");
+  const auto event = device_->NewEvent();
+  other->Record(*event);
+  const auto host = device_->Capture(*stream_, [&] { stream_->HostWork([] {}); });
+  EXPECT_EQ(host.status().code(), absl::StatusCode::kFailedPrecondition) << host.status();
+  const auto outside = device_->Capture(*stream_, [&] {
+    stream_->Fill(memory->data(), std::byte{1}, 1);
+    stream_->Wait(*event);
+  });
+  EXPECT_EQ(outside.status().code(), absl::StatusCode::kFailedPrecondition) << outside.status();
+  // A branch that never comes back.
+  const auto apart = device_->Capture(*stream_, [&] {
+    stream_->Record(*event);
+    other->Wait(*event);
+    other->Fill(memory->data(), std::byte{2}, 1);
+  });
+  EXPECT_EQ(apart.status().code(), absl::StatusCode::kInternal) << apart.status();
+  ASSERT_OK(device_->status());
+  stream_->Fill(memory->data(), std::byte{7}, 1);
+  stream_->Download(seen->data(), memory->data(), 1);
+  stream_->Synchronize();
+  EXPECT_EQ(seen->data()[0], std::byte{7});
+}
+
 TEST_F(CudaDeviceTest, EventsTellTheTimeBetweenThem) {
   constexpr int64_t kBytes = int64_t{1} << 30;
   const auto memory = Allocate(kBytes);

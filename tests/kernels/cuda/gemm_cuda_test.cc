@@ -75,7 +75,7 @@ class Product {
     return WorstInBounds(Widen(first));
   }
 
- private:
+  // c after one call.
   std::vector<Out> Once(cuda::GemmLibrary& library) {
     std::vector<Out> start = c_.values;
     if (case_.beta == 0.0) Poison(start);
@@ -98,6 +98,8 @@ class Product {
     EXPECT_TRUE(status.ok()) << status;
     return c.ToHost();
   }
+
+ private:
   void Poison(std::vector<Out>& c) const {
     for (int64_t row = 0; row < case_.m; ++row) {
       std::memset(c.data() + c_.shift + row * c_.stride, 0xff, size_t(case_.n) * sizeof(Out));
@@ -156,7 +158,7 @@ class GemmCuda : public testing::Test {
   using Out = typename Types::second_type;
 
   void SetUp() override {
-    auto library = cuda::GemmLibrary::New();
+    auto library = cuda::GemmLibrary::New({}, /*search=*/false);
     ASSERT_OK(library.status());
     library_ = *std::move(library);
   }
@@ -227,6 +229,42 @@ TYPED_TEST(GemmCuda, ScalesWhereThereIsNothingToMultiply) {
                                            {.m = 5, .n = 7, .k = 0, .beta = 1.0},
                                            {.m = 5, .n = 7, .k = 0, .beta = 0.5, .shift = 1}});
   this->Check("m = 0 or n = 0", {{.m = 0, .n = 7, .k = 3}, {.m = 5, .n = 0, .k = 3, .padding = 1}});
+}
+
+// What a search has chosen is what another library computes with that is given it: products that
+// are right, and one choice for each problem, also by way of the text.
+TYPED_TEST(GemmCuda, ComputesWithWhatASearchHasChosen) {
+  const std::vector<Case> cases =
+      this->Transposed({{.m = 512, .n = 768, .k = 256}, {.m = 96, .n = 64, .k = 128, .beta = 1.0}});
+  auto searching = cuda::GemmLibrary::New({}, /*search=*/true);
+  ASSERT_OK(searching.status());
+  // c is written several times: only the second run is looked at.
+  for (const Case& c : cases) {
+    Product<typename TestFixture::T, typename TestFixture::Out>(c, this->workspace_.data())
+        .Once(**searching);
+  }
+  const GemmChoices choices = (*searching)->choices();
+  EXPECT_EQ(choices.by_problem.size(), cases.size());
+  const auto read = GemmChoicesFromText(GemmChoicesToText(choices));
+  ASSERT_OK(read.status());
+  auto pinned = cuda::GemmLibrary::New(*read, /*search=*/false);
+  ASSERT_OK(pinned.status());
+  this->library_ = *std::move(pinned);
+  this->Check("with searched algorithms", cases);
+  EXPECT_EQ(this->library_->choices().library, choices.library);
+  for (const auto& [problem, choice] : choices.by_problem) {
+    EXPECT_GT(choice.us, 0.0) << problem;
+    EXPECT_LE(choice.us, choice.first_us) << problem;
+  }
+}
+
+TYPED_TEST(GemmCuda, RefusesChoicesOfAnotherLibrary) {
+  const auto library = cuda::GemmLibrary::New(
+      {.library = "cuBLASLt 1 on a card", .by_problem = {{"gemm", {}}}}, /*search=*/false);
+  EXPECT_EQ(library.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(library.status().message().find("products of cuBLASLt 1 on a card; here is cuBLASLt "),
+            absl::string_view::npos)
+      << library.status();
 }
 
 TYPED_TEST(GemmCuda, RefusesWrongArguments) {

@@ -1,0 +1,11 @@
+# find_package(birkhoff): what birkhoff::kernels links with, then the target itself (cmake/Package.cmake).
+include(CMakeFindDependencyMacro)
+find_dependency(absl)
+find_dependency(PkgConfig)
+pkg_check_modules(OPENBLAS QUIET IMPORTED_TARGET openblas)
+if(NOT TARGET PkgConfig::OPENBLAS)
+  set(birkhoff_FOUND FALSE)
+  set(birkhoff_NOT_FOUND_MESSAGE "birkhoff::kernels links with OpenBLAS, which pkg-config does not know here")
+  return()
+endif()
+include(${CMAKE_CURRENT_LIST_DIR}/birkhoff-targets.cmake)
