@@ -263,6 +263,7 @@ void Launch(const BoundaryBackwardArgs<T>& args, const BoundaryWorkspace& work,
 
 absl::Status AddPartials(const float* partials, int64_t count, int64_t elements, float* sums,
                          StreamHandle stream) {
+  if (elements == 0) return absl::OkStatus();  // static mappings have no projection
   AddPartialsKernel<<<unsigned((elements + kAddElements - 1) / kAddElements),
                       dim3(kAddElements, kAddRows), 0, stream>>>(partials, count, elements, sums);
   return LaunchStatus("AddPartialsKernel");

@@ -109,10 +109,11 @@ class CudaEvent final : public Event {
     if (recording == nullptr) {
       gpu_.Check(cudaEventRecord(event_, stream), "cudaEventRecord");
     } else {
-      RecordEdge(stream);
-      // Each launch of the graph records it for the host and for times.
+      // Each launch of the graph records it for the host and for times: a step of the graph too, so
+      // that who waits for the edge joins behind it.
       gpu_.Check(cudaEventRecordWithFlags(event_, stream, cudaEventRecordExternal),
                  "cudaEventRecordWithFlags");
+      RecordEdge(stream);
     }
     recorded_ = true;
   }

@@ -254,6 +254,7 @@ TEST_F(RankTest, ACheckpointDirectoryThatIsRemovedIsNoticedWhenTheNextIsDue) {
 
 // Item 18.
 TEST_F(RankTest, ReportsTheShareOfThePeakThatTheModelTakesWhereAPeakIsKnown) {
+  BIRKHOFF_SKIP_RANKS_ON_GPU();
   options_.spec.training.steps = 2;
   EXPECT_FALSE(RunRanks(options_).reports[0].at(0).mfu.has_value());
   options_.fresh = true;

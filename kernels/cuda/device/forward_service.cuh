@@ -189,19 +189,29 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   }
 
   // X phi of one token in fp32, by this warp alone, from what X is made of: of numbers beyond fp16.
-  // Rare: it need not be fast, and must not cost the others registers.
+  // Rare; a call, so that the usual way has its registers.
   __device__ __noinline__ static void MultiplyAnew(const SingleForwardArgs& args, int64_t token,
                                                    float* row) {
     if (token >= args.tokens) return;
     constexpr int kColumns = kTiles * 8;
-    for (int of = 0; of < kRows; ++of) {
-      for (int column = 0; column < kColumns; ++column) {
-        float sum = 0.0f;
-        for (int c = Lane(); column < args.columns && c < args.channels; c += 32) {
-          for (int j = kPerRow ? of : 0; j < (kPerRow ? of + 1 : N); ++j) {
-            sum = fmaf(Merged(args, token, j, c), Block::PhiOf(args, j, c, column), sum);
-          }
+    float sums[kRows][kColumns > 0 ? kColumns : 1] = {};
+    for (int c = Lane(); c < args.channels; c += 32) {
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        const float x = Merged(args, token, j, c);
+#pragma unroll
+        for (int column = 0; column < kColumns; ++column) {
+          if (column >= args.columns) continue;
+          float& sum = sums[kPerRow ? j : 0][column];
+          sum = fmaf(x, Block::PhiOf(args, j, c, column), sum);
         }
+      }
+    }
+#pragma unroll
+    for (int of = 0; of < kRows; ++of) {
+#pragma unroll
+      for (int column = 0; column < kColumns; ++column) {
+        float sum = sums[of][column];
         for (int lanes = 16; lanes > 0; lanes /= 2) sum += ShuffleXor(sum, lanes);
         if (Lane() == 0) row[of * kColumns + column] = sum;
       }
