@@ -50,7 +50,7 @@ class RankThread final : public StepHooks {
   absl::Status Run(LocalHub& hub, int steps) {
     const int global = replica_ * plan_.num_ranks + rank_;
     transport_ = NewLocalTransport(hub, plan_, {.rank = global, .check_stamps = true});
-    RETURN_IF_ERROR(Prepare());
+    RETURN_IF_ERROR(MakeStages());
     const int64_t targets =
         int64_t{plan_.num_microbatches} * plan_.num_replicas * plan_.tokens_per_microbatch;
     for (step_ = 0; step_ < steps; ++step_) {
@@ -111,7 +111,7 @@ class RankThread final : public StepHooks {
   void Snapshot(Stream&) override {}
 
  private:
-  absl::Status Prepare() {
+  absl::Status MakeStages() {
     ASSIGN_OR_RETURN(store_, ParameterStore::Create(plan_, rank_, replica_, spec_, *device_));
     const int world = plan_.num_ranks * plan_.num_replicas;
     ASSIGN_OR_RETURN(state_, StepState::Create(spec_.model, world, *device_));
