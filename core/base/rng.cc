@@ -5,11 +5,18 @@
 #include <numbers>
 
 namespace birkhoff {
+namespace {
+
+constexpr uint64_t kStride = 0x9e3779b97f4a7c15ULL;  // of the counter that Next mixes
+
+}  // namespace
 
 Rng::Rng(uint64_t seed, std::string_view name) : state_(seed) { state_ = StableHash(name, Next()); }
 
+void Rng::Skip(uint64_t draws) { state_ += draws * kStride; }
+
 uint64_t Rng::Next() {
-  state_ += 0x9e3779b97f4a7c15ULL;
+  state_ += kStride;
   uint64_t z = state_;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;

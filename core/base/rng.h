@@ -17,6 +17,7 @@ class Rng {
   uint64_t Below(uint64_t limit);  // uniform in [0, limit), limit > 0, without modulo bias
   double Uniform();                // [0, 1)
   double Normal();                 // mean 0, variance 1 (Box-Muller, one value per two draws)
+  void Skip(uint64_t draws);       // as if Next had been called so many times, at once
 
  private:
   uint64_t state_;

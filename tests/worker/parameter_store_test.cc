@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/rng.h"
 #include "core/plan/memory.h"
 #include "tests/testing/device_vector.h"
 #include "tests/testing/test_device.h"
@@ -234,6 +235,21 @@ std::vector<float> Form(const ModelSpec& model, const ParameterSpec& parameter, 
     all.insert(all.end(), values.begin(), values.end());
   });
   return all;
+}
+
+// 300,000 values are shared out among threads, 1,000 are not.
+TEST(InitialValues, AreThoseOfOneSequenceHoweverManyAreFormedAtATime) {
+  const ModelSpec model = Spec().model;
+  const ParameterSpec parameter = {.name = "embedding",
+                                   .shape = {300, 1001},
+                                   .initializer = Initializer::kNormal,
+                                   .scale = 0.02};
+  std::vector<float> want(300 * 1001);
+  Rng rng(1, "embedding");
+  for (float& value : want) value = static_cast<float>(0.02 * rng.Normal());
+  for (const int chunk : {1 << 20, 200'000, 1'000}) {
+    EXPECT_TRUE(Form(model, parameter, chunk) == want) << chunk;
+  }
 }
 
 std::vector<float> Initial(const ModelSpec& model, int unit, const std::string& end,

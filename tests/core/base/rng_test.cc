@@ -24,6 +24,13 @@ TEST(RngTest, GivesEachNameItsOwnSequence) {
   EXPECT_NE(Rng(7, "a").Next(), Rng(8, "a").Next());
 }
 
+TEST(RngTest, SkipsAsManyDrawsAsIfTheyWereMade) {
+  Rng drawn(7, "weights"), skipped(7, "weights");
+  for (int i = 0; i < 1000; ++i) drawn.Next();
+  skipped.Skip(1000);
+  EXPECT_EQ(skipped.Next(), drawn.Next());
+}
+
 TEST(RngTest, DrawsEveryValueBelowALimitEquallyOften) {
   Rng rng(1);
   constexpr int kLimit = 7, kDraws = 70000;
