@@ -26,6 +26,8 @@ inline constexpr int kServiceWarps = 2;
 // 16 it has 96 and spills.
 inline constexpr int kUsualWarps = 10, kMostWarps = 16;
 
+inline constexpr int kTurnBarriers = 8;  // device/turn_barriers.cuh
+
 // How a kernel is launched.
 struct SinglePassGeometry {
   int cluster = 1;  // blocks: 1, 2, 4, 8, 16
@@ -88,9 +90,8 @@ struct ForwardSizes {
     received = AlignUp(geometry.cluster * owned * sums * 4, 16);
     scales = kForwardTileTokens * scale_pitch * 4;
     total = 16 + phi + gamma + geometry.stages * stage + parts + 2 * coefficients + 2 * received +
-            2 * scales + kBarriers * 8;
+            2 * scales + kTurnBarriers * 8;
   }
-  static constexpr int kBarriers = 8;
 
   int threads;            // of the warps that own channels
   int owned;              // tokens that a block finishes
@@ -158,9 +159,8 @@ struct BackwardSizes {
     scratch = 128 * 4 + packet * 4;
     total = 16 + phi + gamma + kStages * stage + kYStages * y_stage + parts +
             kCoefficientStages * coefficients + 2 * packets + 2 * received + scratch +
-            kBarriers * 8;
+            kTurnBarriers * 8;
   }
-  static constexpr int kBarriers = 8;
   static constexpr int kStages = 3;   // tiles that are loading, have their dots, are applied
   static constexpr int kYStages = 2;  // y is done with after the dots
   static constexpr int kCoefficientStages = 3;

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/device/cluster_tiles.cuh"
 #include "kernels/cuda/device/hopper.cuh"
+#include "kernels/cuda/device/turn_barriers.cuh"
 #include "kernels/cuda/single_pass.h"
 
 namespace birkhoff::cuda {
@@ -67,33 +68,8 @@ class BackwardBlock {
            (2 * sizes_.packets + turn % 2 * sizes_.received) / 4;
   }
   __device__ float* Scratch() const { return Received(0) + 2 * sizes_.received / 4; }
-  // Who waits for what, of turn t; a barrier of its own for even and odd turns where somebody may be
-  // two phases ahead.
-  //   PartsFull         all warps have left their dots        the gatherer
-  //   PartsFree         the gatherer has read them            the warps, before those of t + 1
-  //   CoefficientsCome  they have been copied                 the warps
-  //   SumsCome          of all blocks, of the owned tokens    the finisher
-  //   PacketsCome       of all tokens of the tile             the warps
-  // A block sends sums of t + 2 when its warps are done with the packets of t, which came when every
-  // finisher was done with the sums of t; a finisher sends packets of t + 2 when it has the sums of
-  // t + 2, so that its peers' warps are done with the packets of t.
-  __device__ uint64_t* Barriers() const {
-    return reinterpret_cast<uint64_t*>(Scratch() + sizes_.scratch / 4);
-  }
-  __device__ uint64_t* PartsFull() const { return Barriers(); }
-  __device__ uint64_t* PartsFree() const { return Barriers() + 1; }
-  __device__ uint64_t* CoefficientsCome(int turn) const { return Barriers() + 2 + turn % 2; }
-  __device__ uint64_t* SumsCome(int turn) const { return Barriers() + 4 + turn % 2; }
-  __device__ uint64_t* PacketsCome(int turn) const { return Barriers() + 6 + turn % 2; }
-  __device__ void InitBarriers() const {
-    MBarrierInit(PartsFull(), geometry_.warps);
-    MBarrierInit(PartsFree(), 1);
-    for (int turn = 0; turn < 2; ++turn) {
-      MBarrierInit(CoefficientsCome(turn), 1);
-      MBarrierInit(SumsCome(turn), 1);
-      MBarrierInit(PacketsCome(turn), 1);
-    }
-    MBarriersReady();
+  __device__ TurnBarriers Barriers() const {
+    return TurnBarriers(reinterpret_cast<uint64_t*>(Scratch() + sizes_.scratch / 4));
   }
 
   const SingleBackwardArgs& args_;

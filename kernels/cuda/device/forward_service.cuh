@@ -22,16 +22,16 @@ class ForwardGatherer : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
       CopyCommit();
     }
     CopyWait<1>();
-    Arrive(CoefficientsCome(0));
+    WarpArrive(Barriers().CoefficientsCome(0));
     for (int turn = 0; turn < turns; ++turn) {
       float below[N] = {};
       if (kMerge && args_.prefix != nullptr) LoadPrefix(turn, 0, below);  // it takes its time
-      MBarrierWait(PartsFull(), turn % 2);
+      MBarrierWait(Barriers().PartsFull(), turn % 2);
       CopyWait<0>();
-      if (turn + 1 < turns) Arrive(CoefficientsCome(turn + 1));
+      if (turn + 1 < turns) WarpArrive(Barriers().CoefficientsCome(turn + 1));
       SendSums({Parts(), geometry_.warps, kTile, sizes_.sum_pitch, sizes_.sums}, Received(turn),
-               rank_, sizes_.owned, SumsCome(turn));
-      Arrive(PartsFree());
+               rank_, sizes_.owned, Barriers().SumsCome(turn));
+      WarpArrive(Barriers().PartsFree());
       if constexpr (kMerge) {
         if (args_.prefix != nullptr) MultiplyPrefix(turn, below);
       }
@@ -43,25 +43,17 @@ class ForwardGatherer : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
 
  private:
   using Block::args_;
+  using Block::Barriers;
   using Block::Coefficients;
-  using Block::CoefficientsCome;
   using Block::geometry_;
   using Block::kCoefficients;
   using Block::kTile;
   using Block::Lane;
   using Block::Parts;
-  using Block::PartsFree;
-  using Block::PartsFull;
   using Block::rank_;
   using Block::Received;
   using Block::sizes_;
-  using Block::SumsCome;
   using Block::tiles_;
-
-  __device__ static void Arrive(uint64_t* barrier) {
-    WarpBarrier();
-    if (Lane() == 0) MBarrierArrive(barrier);
-  }
 
   // H_post and H_res below: pieces of 16 bytes at n = 4, else single numbers.
   __device__ void Prefetch(int turn) const {
@@ -137,11 +129,12 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
     const float bias = kTiles > 0 && Lane() % kShare < N ? args_.bias[Lane() % kShare] : 0.0f;
     for (int turn = 0; turn < tiles_.Turns(); ++turn) {
       if (Lane() == 0) {
-        MBarrierExpect(SumsCome(turn), geometry_.cluster * sizes_.owned * sizes_.sums * 4);
+        MBarrierExpect(Barriers().SumsCome(turn),
+                       geometry_.cluster * sizes_.owned * sizes_.sums * 4);
       }
-      MBarrierWait(SumsCome(turn), turn / 2 % 2);
+      MBarrierWait(Barriers().SumsCome(turn), turn / 2 % 2);
       // This block's own sums have come: its warps are done with the scales of two turns ago.
-      if (Lane() == 0) MBarrierExpect(ScalesCome(turn), kTile * sizes_.scale_pitch * 4);
+      if (Lane() == 0) MBarrierExpect(Barriers().ReturnsCome(turn), kTile * sizes_.scale_pitch * 4);
       WarpBarrier();
       for (int first = 0; first < sizes_.owned; first += 32 / kShare) {
         AddBlocks(turn, first);
@@ -153,6 +146,7 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
 
  private:
   using Block::args_;
+  using Block::Barriers;
   using Block::geometry_;
   using Block::kCoefficients;
   using Block::kGram;
@@ -162,9 +156,7 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   using Block::rank_;
   using Block::Received;
   using Block::Scales;
-  using Block::ScalesCome;
   using Block::sizes_;
-  using Block::SumsCome;
   using Block::tiles_;
   static constexpr int kShare = 16;
 
@@ -258,7 +250,7 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
         Send16(to + k, peer,
                {FloatBits(out[k]), FloatBits(out[k + 1]), FloatBits(out[k + 2]),
                 FloatBits(out[k + 3])},
-               ScalesCome(turn));
+               Barriers().ReturnsCome(turn));
       }
     }
     // And kept.

@@ -145,12 +145,6 @@ __device__ inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-__device__ inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
-  asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
-      "{%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a0), "r"(a1), "r"(b0));
-}
 // Four 8 x 8 matrices of 16-bit elements, transposed: lane l gives the address of row l % 8 of
 // matrix l / 8, and gets rows 2t, 2t + 1 of column g of each.
 __device__ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
@@ -162,11 +156,6 @@ __device__ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
 
 // ---- blocks and clusters
 
-// Among `threads` threads of the block, whole warps; id 1..15.
-__device__ inline void NamedBarrier(int id, int threads) {
-  __syncwarp();  // lanes must come together
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
 // threadIdx.x, asked anew: the compiler keeps nothing of it in registers.
 __device__ inline int ThreadIndex() {
   uint32_t index;

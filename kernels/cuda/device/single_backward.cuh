@@ -19,15 +19,16 @@
 #pragma once
 
 #include "kernels/cuda/device/backward_block.cuh"
-#include "kernels/cuda/device/backward_finisher.cuh"
+#include "kernels/cuda/device/backward_service.cuh"
 #include "kernels/cuda/device/gates.cuh"
+#include "kernels/cuda/device/tile_lane.cuh"
 
 namespace birkhoff::cuda {
 
 // N streams, kTiles of 8 columns.  kSinkhorn; else the identity, without logits.  kMerge: with
 // dy_below.
 template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed = AnyGeometry<kUsualWarps>>
-class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
+class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane {
  public:
   using Block = BackwardBlock<N, kTiles, Fixed>;
 
@@ -42,7 +43,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
         CopyCommit();
       }
     } else if (service == 0 && Lane() == 0) {
-      this->InitBarriers();
+      Barriers().Init(geometry_.warps);
     }
     LoadPhi();
     __syncthreads();
@@ -59,17 +60,11 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
 
  private:
   __device__ explicit SingleBackward(const Block& block)
-      : Block(block),
-        thread_(ThreadIndex()),
-        warp_(thread_ / 32),
-        g_(thread_ % 32 / 4),
-        t_(thread_ % 4),
-        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
-        inside_(warp_ < geometry_.warps && channel_ < args_.channels) {}
+      : Block(block), TileLane(rank_, geometry_.warps, args_.channels) {}
 
   using Block::args_;
+  using Block::Barriers;
   using Block::Coefficients;
-  using Block::CoefficientsCome;
   using Block::geometry_;
   using Block::GramOf;
   using Block::InverseScale;
@@ -83,10 +78,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kTile;
   using Block::Lane;
   using Block::Packets;
-  using Block::PacketsCome;
   using Block::Parts;
-  using Block::PartsFree;
-  using Block::PartsFull;
   using Block::rank_;
   using Block::shared_;
   using Block::sizes_;
@@ -94,8 +86,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
   using Block::tiles_;
   using Block::YStage;
 
-  // The same thread, asked anew who it is: what the compiler makes of that beforehand, for the whole
-  // loop, would take registers that dphi needs.
+  // The same thread, as the compiler does not know it yet (TileLane).
   __device__ SingleBackward Anew() const {
     return SingleBackward(static_cast<const Block&>(*this));
   }
@@ -189,14 +180,13 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
     for (int turn = 0; turn <= turns; ++turn) {
       CopyWait<1>();  // what a lane reads until the WarpBarrier it has copied itself
       if (turn < turns) {
-        if (turn > 0) MBarrierWait(PartsFree(), (turn - 1) % 2);
+        if (turn > 0) MBarrierWait(Barriers().PartsFree(), (turn - 1) % 2);
         Anew().Dots(turn);
-        WarpBarrier();
-        if (Lane() == 0) MBarrierArrive(PartsFull());
+        WarpArrive(Barriers().PartsFull());
       }
       if (turn > 0) {
-        MBarrierWait(CoefficientsCome(turn - 1), (turn - 1) / 2 % 2);
-        MBarrierWait(PacketsCome(turn - 1), (turn - 1) / 2 % 2);
+        MBarrierWait(Barriers().CoefficientsCome(turn - 1), (turn - 1) / 2 % 2);
+        MBarrierWait(Barriers().ReturnsCome(turn - 1), (turn - 1) / 2 % 2);
         Anew().Apply(turn - 1, totals);
         WarpBarrier();
       }
@@ -497,9 +487,6 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed> {
       }
     }
   }
-
-  const int thread_, warp_, g_, t_, channel_;
-  const bool inside_;
 };
 
 }  // namespace birkhoff::cuda

@@ -17,13 +17,14 @@
 
 #include "kernels/cuda/device/forward_block.cuh"
 #include "kernels/cuda/device/forward_service.cuh"
+#include "kernels/cuda/device/tile_lane.cuh"
 
 namespace birkhoff::cuda {
 
 // N streams, kTiles of 8 columns; kPerRow: kHc, theta against every stream.  Fixed: a geometry that
 // the compiler knows (FixedGeometry), or AnyGeometry, of the arguments.
 template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed = AnyGeometry<kUsualWarps>>
-class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
+class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed>, private TileLane {
  public:
   using Block = ForwardBlock<N, kTiles, kPerRow, Fixed>;
 
@@ -38,7 +39,7 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
         CopyCommit();
       }
     } else if (service == 0 && Lane() == 0) {
-      this->InitBarriers();
+      Barriers().Init(geometry_.warps);
     }
     LoadPhi();
     LoadGamma();
@@ -56,17 +57,11 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
 
  private:
   __device__ explicit SingleForward(const Block& block)
-      : Block(block),
-        thread_(ThreadIndex()),
-        warp_(thread_ / 32),
-        g_(thread_ % 32 / 4),
-        t_(thread_ % 4),
-        channel_((rank_ * geometry_.warps + warp_) * kWarpChannels + 8 * t_),
-        inside_(warp_ < geometry_.warps && channel_ < args_.channels) {}
+      : Block(block), TileLane(rank_, geometry_.warps, args_.channels) {}
 
   using Block::args_;
+  using Block::Barriers;
   using Block::Coefficients;
-  using Block::CoefficientsCome;
   using Block::Gamma;
   using Block::geometry_;
   using Block::InverseScale;
@@ -74,18 +69,14 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   using Block::kTile;
   using Block::Lane;
   using Block::Parts;
-  using Block::PartsFree;
-  using Block::PartsFull;
   using Block::Phi;
   using Block::rank_;
   using Block::Scales;
-  using Block::ScalesCome;
   using Block::shared_;
   using Block::sizes_;
   using Block::Stage;
   using Block::tiles_;
-  // The same thread, asked anew who it is: what the compiler makes of that beforehand, for the whole
-  // loop, would take registers that the tiles need.
+  // The same thread, as the compiler does not know it yet (TileLane).
   __device__ SingleForward Anew() const { return SingleForward(static_cast<const Block&>(*this)); }
   static constexpr int kPhiRows = kPerRow ? 1 : N;  // streams with columns of their own
 
@@ -160,15 +151,14 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
 #pragma unroll 1
     for (int turn = 0; turn < turns; ++turn) {
       WaitForTile();
-      MBarrierWait(CoefficientsCome(turn), turn / 2 % 2);
+      MBarrierWait(Barriers().CoefficientsCome(turn), turn / 2 % 2);
       Lanes x;
       Anew().TakeTile(turn, x);
       if (turn + geometry_.stages < turns) Anew().Prefetch(turn + geometry_.stages);
       CopyCommit();
-      if (turn > 0) MBarrierWait(PartsFree(), (turn - 1) % 2);
+      if (turn > 0) MBarrierWait(Barriers().PartsFree(), (turn - 1) % 2);
       Anew().Project(x);
-      WarpBarrier();
-      if (Lane() == 0) MBarrierArrive(PartsFull());
+      WarpArrive(Barriers().PartsFull());
       if (turn > 0) Anew().WriteNorm(turn - 1, before);
       Move(x, before);
     }
@@ -315,7 +305,7 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
 
   // In the order of device/mix.cuh's Read and Scale: a recompute makes the same bits.
   __device__ void WriteNorm(int turn, const Lanes& x) const {
-    MBarrierWait(ScalesCome(turn), turn / 2 % 2);
+    MBarrierWait(Barriers().ReturnsCome(turn), turn / 2 % 2);
     if (!inside_) return;
     const float2* gammas =
         reinterpret_cast<const float2*>(Gamma() + warp_ * kWarpChannels + 8 * t_);
@@ -344,9 +334,6 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
       Store16(args_.norm_out + token * args_.channels + channel_, {out[0], out[1], out[2], out[3]});
     }
   }
-
-  const int thread_, warp_, g_, t_, channel_;
-  const bool inside_;
 };
 
 }  // namespace birkhoff::cuda

@@ -15,7 +15,6 @@
 #include <cstring>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -64,7 +63,7 @@ struct Block {
   std::vector<unsigned char> memory;
   unsigned char* shared = nullptr;  // 1024-byte aligned
   int bytes = 0;
-  std::map<int, Meeting> barriers;
+  Meeting barrier;  // of all its threads
   std::vector<Warp> warps;
 };
 
@@ -311,7 +310,7 @@ inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fdividef(float a, float b) { return a / b; }
 inline void __syncthreads() {
   using namespace birkhoff::emulation;
-  Meet(Here().in->barriers[0], int(Here().block_size.x));
+  Meet(Here().in->barrier, int(Here().block_size.x));
 }
 inline int atomicMax(int* at, int value) {
   const int old = *at;
@@ -412,9 +411,6 @@ inline void MmaF16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
 inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}}, true, false);
 }
-inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
-  MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a0, a1, 0, 0}, {b0, 0}}, true, true);
-}
 inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
   struct Words {
     uint32_t at[4];
@@ -435,9 +431,6 @@ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
   std::memcpy(words, got.at, sizeof(words));
 }
 
-inline void NamedBarrier(int id, int threads) {
-  emulation::Meet(emulation::Here().in->barriers[id], threads);
-}
 inline double Reciprocal(double x) { return 1.0 / x; }
 inline float InverseRoot(float x) { return 1.0f / std::sqrt(x); }
 inline int ThreadIndex() { return int(threadIdx.x); }

@@ -21,12 +21,12 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
     if (turns > 0) Prefetch(0);
     CopyCommit();
     for (int turn = 0; turn < turns; ++turn) {
-      MBarrierWait(PartsFull(), turn % 2);
+      MBarrierWait(Barriers().PartsFull(), turn % 2);
       CopyWait<0>();
-      Arrive(CoefficientsCome(turn));
+      WarpArrive(Barriers().CoefficientsCome(turn));
       SendSums({Parts(), geometry_.warps, kTile, sizes_.dot_pitch, kDots}, Received(turn), rank_,
-               sizes_.owned, SumsCome(turn));
-      Arrive(PartsFree());
+               sizes_.owned, Barriers().SumsCome(turn));
+      WarpArrive(Barriers().PartsFree());
       // The warps are done with the coefficients of two turns ago.
       if (turn + 1 < turns) Prefetch(turn + 1);
       CopyCommit();
@@ -35,8 +35,8 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
 
  private:
   using Block::args_;
+  using Block::Barriers;
   using Block::Coefficients;
-  using Block::CoefficientsCome;
   using Block::geometry_;
   using Block::kBelow;
   using Block::kCoefficients;
@@ -46,18 +46,10 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kTile;
   using Block::Lane;
   using Block::Parts;
-  using Block::PartsFree;
-  using Block::PartsFull;
   using Block::rank_;
   using Block::Received;
   using Block::sizes_;
-  using Block::SumsCome;
   using Block::tiles_;
-
-  __device__ static void Arrive(uint64_t* barrier) {
-    WarpBarrier();
-    if (Lane() == 0) MBarrierArrive(barrier);
-  }
 
   // Pieces of 16 bytes at n = 4, else single numbers.
   __device__ void Prefetch(int turn) const {
@@ -99,13 +91,13 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
     Sums sums;
     for (int turn = 0; turn < tiles_.Turns(); ++turn) {
       if (lane == 0 && owned > 0) {
-        MBarrierExpect(SumsCome(turn), geometry_.cluster * owned * kDots * 4);
+        MBarrierExpect(Barriers().SumsCome(turn), geometry_.cluster * owned * kDots * 4);
       }
       if (owned == 0) {
         // Only the packets' barrier is this block's: it may be set once its warps are done with the
         // packets of two turns ago, which is when those have come.
-        if (turn >= 2) MBarrierWait(PacketsCome(turn), (turn - 2) / 2 % 2);
-        if (lane == 0) MBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
+        if (turn >= 2) MBarrierWait(Barriers().ReturnsCome(turn), (turn - 2) / 2 % 2);
+        if (lane == 0) MBarrierExpect(Barriers().ReturnsCome(turn), kTile * sizes_.packet * 4);
         continue;
       }
       for (int own = 0; own < owned; ++own) {
@@ -119,6 +111,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
 
  private:
   using Block::args_;
+  using Block::Barriers;
   using Block::geometry_;
   using Block::GramOf;
   using Block::kCoefficients;
@@ -130,12 +123,10 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kTile;
   using Block::Lane;
   using Block::Packets;
-  using Block::PacketsCome;
   using Block::rank_;
   using Block::Received;
   using Block::Scratch;
   using Block::sizes_;
-  using Block::SumsCome;
   using Block::tiles_;
   static constexpr int kLogits = 2 * N + (kSinkhorn ? N * N : 0);
 
@@ -173,9 +164,9 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
     if (valid && args_.suffix != nullptr) LoadSuffix(token, above);
     gates[lane] = gate;
     if (own == 0) {
-      MBarrierWait(SumsCome(turn), turn / 2 % 2);
+      MBarrierWait(Barriers().SumsCome(turn), turn / 2 % 2);
       // This block's own sums have come: its warps are done with the packets of two turns ago.
-      if (lane == 0) MBarrierExpect(PacketsCome(turn), kTile * sizes_.packet * 4);
+      if (lane == 0) MBarrierExpect(Barriers().ReturnsCome(turn), kTile * sizes_.packet * 4);
     }
     // The sums of all blocks, in their order.
     if (4 * lane < kDots) {
@@ -286,7 +277,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
     for (int i = Lane(); i < pieces * geometry_.cluster; i += 32) {
       const int piece = i % pieces;
       Send16(to + 4 * piece, i / pieces, *reinterpret_cast<const uint4*>(packet + 4 * piece),
-             PacketsCome(turn));
+             Barriers().ReturnsCome(turn));
     }
   }
 
