@@ -18,7 +18,7 @@ template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed>
 __global__ __launch_bounds__((Fixed::kMostWarps + kServiceWarps) * 32, 1) void SingleBackwardKernel(
     const __grid_constant__ SingleBackwardArgs args) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  extern __shared__ __align__(16) unsigned char shared[];
+  extern __shared__ __align__(128) unsigned char shared[];
   SingleBackward<N, kTiles, kSinkhorn, kMerge, Fixed>(args, shared).Run();
 #else
   __trap();

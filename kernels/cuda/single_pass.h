@@ -132,48 +132,58 @@ struct SingleForwardArgs {
 
 // ---- backward
 
+// Streams as the backward pass counts them: tokens and streams make rows of 8 for the tensor cores.
+BIRKHOFF_HOST_DEVICE constexpr int PaddedStreams(int streams) { return streams == 3 ? 4 : streams; }
+
 struct BackwardSizes {
   BIRKHOFF_HOST_DEVICE constexpr BackwardSizes(SinglePassGeometry geometry,
                                                SinglePassColumns columns)
       : threads(geometry.warps * 32),
         owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
-        dots(AlignUp(
-            columns.streams * (columns.streams + 2) + columns.streams * (columns.streams + 1) / 2,
-            4)),
-        // Rows of a warp's dots, an odd number of 16 bytes apart: banks of 8 rows differ.
-        dot_pitch(dots / 4 % 2 == 0 ? dots + 4 : dots),
-        // Of a token: H_pre, H_res; H_post below; 1 / rms of u.  16 bytes divide among the banks.
-        coefficient_pitch((2 * columns.streams + columns.streams * columns.streams + 4) / 8 * 8 +
-                          4),
-        // Of a token: dproducts as pairs of bf16 (high, low); as fp16, high, then low; four floats.
-        packet(columns.tiles * 16 + 4) {
+        dots(DotsOf(PaddedStreams(columns.streams))),
+        // Of a token: H_post below.
+        coefficient_pitch(AlignUp(columns.streams, 4)),
+        packet(PacketOf(PaddedStreams(columns.streams), columns.tiles)) {
     const int row = threads * 16;
     phi = columns.streams * columns.tiles * 4 * 4 * threads;
-    gamma = threads * 4;
     y_stage = row;
-    stage = (2 * columns.streams + 1) * row;
-    parts = geometry.warps * kBackwardTileTokens * dot_pitch * 4;
+    // dX', x and dnorm; rows of 4 streams are passed on in 8.
+    stage = (columns.streams == 2 ? 5 : columns.streams == 3 ? 8 : 9) * row;
+    parts = geometry.warps * kBackwardTileTokens * kDotPitch * 4;
     coefficients = kBackwardTileTokens * coefficient_pitch * 4;
     packets = kBackwardTileTokens * packet * 4;
     received = AlignUp(geometry.cluster * owned * dots * 4, 16);
     scratch = 128 * 4 + packet * 4;
-    total = 16 + phi + gamma + kStages * stage + kYStages * y_stage + parts +
+    total = kHead + phi + kStages * stage + kYStages * y_stage + parts +
             kCoefficientStages * coefficients + 2 * packets + 2 * received + scratch +
             kTurnBarriers * 8;
   }
+  // Of a token, `padded` streams: dX' with x, x with x (once where both halves of a pair would be
+  // twice), dX' with y, g with x.
+  BIRKHOFF_HOST_DEVICE static constexpr int DotsOf(int padded) {
+    return 2 * padded * padded - (padded == 4 ? 4 : 0) + 2 * padded;
+  }
+  // Words of a token (device/backward_block.cuh).  A row of it and the next token's lie an odd number
+  // of 16 bytes apart, so that banks of 8 rows differ.
+  BIRKHOFF_HOST_DEVICE static constexpr int PacketOf(int padded, int tiles) {
+    return (12 * tiles + 16 * padded + padded + 1 + 3) / 8 * 8 + 4;
+  }
+  static constexpr int kHead = 128;   // bytes; what follows lies as the banks do
   static constexpr int kStages = 3;   // tiles that are loading, have their dots, are applied
   static constexpr int kYStages = 2;  // y is done with after the dots
   static constexpr int kCoefficientStages = 3;
+  // Floats from token to token of a warp's dots: an odd number of 16 bytes, so that banks of 8 rows
+  // differ; a warp's, 1,152 bytes, hold g as two bf16 before.
+  static constexpr int kDotPitch = 36;
 
   int threads;            // of the warps that own channels
   int owned;              // tokens that a block finishes
   int dots;               // floats of a token
-  int dot_pitch;          // floats from token to token of a warp's dots
   int coefficient_pitch;  // floats from token to token
   int packet;             // words of a token
-  // Bytes, in this order: 16 of scratch, phi, gamma, the stages, y's stages, parts, coefficients,
+  // Bytes, in this order: kHead of scratch, phi, the stages, y's stages, parts, coefficients,
   // packets, received, scratch, barriers.
-  int phi = 0, gamma = 0, stage = 0, y_stage = 0, parts = 0, coefficients = 0, packets = 0;
+  int phi = 0, stage = 0, y_stage = 0, parts = 0, coefficients = 0, packets = 0;
   int received = 0, scratch = 0, total = 0;
 };
 
@@ -204,7 +214,6 @@ struct SingleBackwardArgs {
   float* projection_partials = nullptr;  // [clusters, N C, columns]
   float* gamma_partials = nullptr;       // [clusters, C]
   float* sums = nullptr;                 // [blocks, 3 + columns]: alpha, bias
-  uint32_t zero = 0;                     // as above
 };
 
 }  // namespace birkhoff::cuda

@@ -15,19 +15,34 @@ class BackwardBlock {
   static constexpr SinglePassColumns kColumns = {N, kTiles, false};
   static constexpr int kTile = kBackwardTileTokens;
   static constexpr int kCoefficients = 2 * N + N * N;
-  // Sums over channels of a token: dX'_i . x_j [N, N], dX'_i . y [N], g . x_j [N], where
-  // g = gamma dnorm, and x_i . x_j, i <= j, row by row.
-  static constexpr int kOfY = N * N, kOfG = kOfY + N, kGram = kOfG + N;
-  static constexpr int kDots = AlignUp(kGram + N * (N + 1) / 2, 4);
+  static_assert(kCoefficients <= 32, "a lane has one of each at most");
+
+  // What the tensor cores take at once: a group of kGroup tokens, of each the kVectors vectors dX'_i
+  // and x_k, 16 rows in all, against 8 columns, kPadded streams of each token.  At n = 3 the fourth
+  // is another once more, with coefficients of 0.
+  static constexpr int kPadded = PaddedStreams(N), kVectors = 2 * kPadded;
+  static constexpr int kGroup = 8 / kPadded, kGroups = kTile / kGroup;
+
+  // Sums over channels of a token: dX'_i . x_j, x_i . x_j (at n = 4 once each in the lower right
+  // quarter), dX'_i . y, and g . x_j, where g = gamma dnorm.
+  static constexpr int kDots = BackwardSizes::DotsOf(kPadded);
+  static constexpr int kOfG = kDots - kPadded, kOfY = kOfG - kPadded;
+  static constexpr int kGram = kPadded * kPadded;
+  static_assert(kDots % 4 == 0, "sent by 16 bytes");
   __device__ static constexpr int GramOf(int i, int j) {
     const int row = i < j ? i : j, column = i < j ? j : i;
-    return kGram + row * N - row * (row - 1) / 2 + column - row;
+    return row < 2 ? kGram + row * kPadded + column : kGram + 2 * row + column + 2;
   }
-  // What Apply needs of a token: H_pre, H_res, H_post below, 1 / rms of u.
-  static constexpr int kRes = N, kBelow = N + N * N, kInverse = kBelow + N;
-  static_assert(kCoefficients <= 32, "a lane has one of each at most");
-  // Words of a packet (BackwardSizes): where fp16 begins, and the floats.
-  static constexpr int kPacketHalves = 8 * kTiles, kPacketFloats = 16 * kTiles;
+
+  // Words of a packet (BackwardSizes).  dproducts in bf16, high, then low, [2][columns / 2]; in fp16,
+  // as the tensor cores take them, [4 lanes][tiles], pairs of columns; coefficients of dX_j, [kPadded]
+  // [4 lanes][high, low], two words each, what the lane multiplies with rows of the group's first
+  // tokens and its last, of which one is zero; H_pre / rms [kPadded], high in the lower half; a float.
+  static constexpr int kPacketHalves = 8 * kTiles, kPacketMix = 12 * kTiles;
+  static constexpr int kPacketRead = kPacketMix + 16 * kPadded;
+  static constexpr int kPacketScale = kPacketRead + kPadded;
+  // Whether a token is among the last of its group.
+  __device__ static constexpr int LastOf(int token) { return token / (kPadded == 4 ? 4 : 2) % 2; }
 
   __device__ BackwardBlock(const SingleBackwardArgs& args, unsigned char* shared)
       : args_(args),
@@ -42,30 +57,33 @@ class BackwardBlock {
 
   // ---- shared memory
 
+  __device__ uint32_t* Phi() const {
+    return reinterpret_cast<uint32_t*>(shared_ + BackwardSizes::kHead);
+  }
   // What the products with phi are to be multiplied with.
   __device__ float* InverseScale() const { return reinterpret_cast<float*>(shared_) + 1; }
   __device__ unsigned char* Stage(int turn) const {
-    return shared_ + 16 + sizes_.phi + sizes_.gamma + turn % BackwardSizes::kStages * sizes_.stage;
+    return shared_ + BackwardSizes::kHead + sizes_.phi + int(unsigned(turn) % BackwardSizes::kStages) * sizes_.stage;
   }
   __device__ unsigned char* YStage(int turn) const {
-    return shared_ + 16 + sizes_.phi + sizes_.gamma + BackwardSizes::kStages * sizes_.stage +
-           turn % BackwardSizes::kYStages * sizes_.y_stage;
+    return shared_ + BackwardSizes::kHead + sizes_.phi + BackwardSizes::kStages * sizes_.stage +
+           int(unsigned(turn) % BackwardSizes::kYStages) * sizes_.y_stage;
   }
   __device__ float* Parts() const {
     return reinterpret_cast<float*>(YStage(0) + BackwardSizes::kYStages * sizes_.y_stage);
   }
   __device__ float* Coefficients(int turn) const {
     return Parts() +
-           (sizes_.parts + turn % BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
+           (sizes_.parts + int(unsigned(turn) % BackwardSizes::kCoefficientStages) * sizes_.coefficients) / 4;
   }
   __device__ uint32_t* Packets(int turn) const {
     float* after =
         Parts() + (sizes_.parts + BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
-    return reinterpret_cast<uint32_t*>(after) + turn % 2 * sizes_.packets / 4;
+    return reinterpret_cast<uint32_t*>(after) + int(unsigned(turn) % 2) * sizes_.packets / 4;
   }
   __device__ float* Received(int turn) const {
     return reinterpret_cast<float*>(Packets(0)) +
-           (2 * sizes_.packets + turn % 2 * sizes_.received) / 4;
+           (2 * sizes_.packets + int(unsigned(turn) % 2) * sizes_.received) / 4;
   }
   __device__ float* Scratch() const { return Received(0) + 2 * sizes_.received / 4; }
   __device__ TurnBarriers Barriers() const {

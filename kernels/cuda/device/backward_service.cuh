@@ -24,7 +24,7 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
       MBarrierWait(Barriers().PartsFull(), turn % 2);
       CopyWait<0>();
       WarpArrive(Barriers().CoefficientsCome(turn));
-      SendSums({Parts(), geometry_.warps, kTile, sizes_.dot_pitch, kDots}, Received(turn), rank_,
+      SendSums({Parts(), geometry_.warps, kTile, BackwardSizes::kDotPitch, kDots}, Received(turn), rank_,
                sizes_.owned, Barriers().SumsCome(turn));
       WarpArrive(Barriers().PartsFree());
       // The warps are done with the coefficients of two turns ago.
@@ -38,11 +38,8 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
   using Block::Barriers;
   using Block::Coefficients;
   using Block::geometry_;
-  using Block::kBelow;
   using Block::kCoefficients;
   using Block::kDots;
-  using Block::kInverse;
-  using Block::kRes;
   using Block::kTile;
   using Block::Lane;
   using Block::Parts;
@@ -51,24 +48,18 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
   using Block::sizes_;
   using Block::tiles_;
 
-  // Pieces of 16 bytes at n = 4, else single numbers.
+  // H_post below, in pieces of 16 bytes at n = 4, else single numbers.
   __device__ void Prefetch(int turn) const {
-    constexpr int kPiece = N == 4 ? 4 : 1, kPieces = kInverse / kPiece + 1;
-    float* to = Coefficients(turn);
+    if constexpr (kMerge) {
+      constexpr int kPiece = N == 4 ? 4 : 1, kPieces = N / kPiece;
+      float* to = Coefficients(turn);
 #pragma unroll 1
-    for (int i = Lane(); i < kTile * kPieces; i += 32) {
-      const int64_t t = int64_t{tiles_.Tile(turn)} * kTile + i / kPieces;
-      const int k = i % kPieces * kPiece;
-      float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
-      const bool valid = t < args_.tokens;
-      const int64_t from = valid ? t : 0;
-      const float* source = args_.coefficients + from * kCoefficients + (k < kRes ? k : k + N);
-      if (kMerge && k >= kBelow) {
-        source = args_.coefficients_below + from * kCoefficients + N + k - kBelow;
-      }
-      if (k == kInverse) {
-        CopyAsync4(at, args_.norm_inv_rms + from, valid);
-      } else if (kMerge || k < kBelow) {
+      for (int i = Lane(); i < kTile * kPieces; i += 32) {
+        const int64_t t = int64_t{tiles_.Tile(turn)} * kTile + i / kPieces;
+        const int k = i % kPieces * kPiece;
+        float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
+        const bool valid = t < args_.tokens;
+        const float* source = args_.coefficients_below + (valid ? t : 0) * kCoefficients + N + k;
         if constexpr (N == 4) {
           CopyAsync16(at, source, valid);
         } else {
@@ -118,10 +109,15 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kDots;
   using Block::kOfG;
   using Block::kOfY;
-  using Block::kPacketFloats;
   using Block::kPacketHalves;
+  using Block::kPacketMix;
+  using Block::kPacketRead;
+  using Block::kPacketScale;
+  using Block::kPadded;
   using Block::kTile;
+  using Block::kVectors;
   using Block::Lane;
+  using Block::LastOf;
   using Block::Packets;
   using Block::rank_;
   using Block::Received;
@@ -207,9 +203,10 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) through_r += ShuffleXor(through_r, lanes);
     const float norm = inverse_r * inverse_r * through_r / float(N * args_.channels);
-    const float mean_sent = valid ? mean : 0.0f, norm_sent = valid ? norm : 0.0f;
     // To all blocks.
-    WritePacket(dlogit * inverse_r, mean_sent, norm_sent, packet);
+    WriteProducts(dlogit * inverse_r, packet);
+    WriteMix(gates, {inverse, valid ? mean : 0.0f, valid ? norm : 0.0f}, local, packet);
+    WarpBarrier();
     SendPacket(turn, local, packet);
     if (valid && args_.suffix != nullptr) MultiplySuffix(token, above, gates + 2 * N);
     WarpBarrier();  // the scratch is free
@@ -224,10 +221,11 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
       double mean = 0.0;
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        const int at = entry / N * N + j;
-        mean = fma(double(matrix[at]), double(dmatrix[at]), mean);
+        const int row = entry / N;
+        mean = fma(double(matrix[row * N + j]), double(dmatrix[row * kPadded + j]), mean);
       }
-      flow = float(double(matrix[entry]) * (double(dmatrix[entry]) - mean));
+      const double own = double(dmatrix[entry / N * kPadded + entry % N]);
+      flow = float(double(matrix[entry]) * (own - mean));
       flows[entry] = flow;
     }
     WarpBarrier();
@@ -242,9 +240,9 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
     return float(sum);
   }
 
-  // dproducts of the lane's column, as bf16 (high, low), and as fp16 high and low under the power
-  // of two that brings the largest to 2^10; then the floats.
-  __device__ void WritePacket(float dproduct, float mean, float norm, uint32_t* packet) const {
+  // dproducts of the lane's column, as bf16 high and low, and as fp16 under the power of two that
+  // brings the largest to 2^10.
+  __device__ void WriteProducts(float dproduct, uint32_t* packet) const {
     const int lane = Lane();
     float largest = fabsf(dproduct);
 #pragma unroll
@@ -252,24 +250,57 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
       largest = fmaxf(largest, ShuffleXor(largest, lanes));
     }
     const float scale = PowerBelow(largest, 10);
-    const float scaled = dproduct * scale;
-    const float high = LowF16(PackF16(scaled, 0.0f)), low = scaled - high;
-    const float next_high = ShuffleXor(high, 1), next_low = ShuffleXor(low, 1);
+    const float coarse = LowBf16(PackBf16(dproduct, 0.0f)), fine = dproduct - coarse;
+    // Lanes of even columns write the high parts of two columns, the others the low ones.
+    const bool odd = lane % 2 != 0;
+    const float next = ShuffleXor(dproduct, 1), other = ShuffleXor(odd ? coarse : fine, 1);
     if (lane < 8 * kTiles) {
-      const float rest = dproduct - LowBf16(PackBf16(dproduct, 0.0f));
-      packet[lane] = PackBf16(dproduct, rest);
-      if (lane % 2 == 0) {
-        packet[kPacketHalves + lane / 2] = PackF16(high, next_high);
-        packet[kPacketHalves + 4 * kTiles + lane / 2] = PackF16(low, next_low);
+      packet[(odd ? 4 * kTiles : 0) + lane / 2] =
+          odd ? PackBf16(other, fine) : PackBf16(coarse, other);
+      if (!odd) {
+        packet[kPacketHalves + lane / 2 % 4 * kTiles + lane / 8] =
+            PackF16(dproduct * scale, next * scale);
       }
     }
-    if (lane == 0) {
-      packet[kPacketFloats] = FloatBits(mean);
-      packet[kPacketFloats + 1] = FloatBits(norm);
-      packet[kPacketFloats + 2] = FloatBits(InversePower(scale));
-      packet[kPacketFloats + 3] = 0;
+    if (lane == 0) packet[kPacketScale] = FloatBits(InversePower(scale));
+  }
+  __device__ static uint32_t HighAndLow(float value) {
+    return PackBf16(value, value - LowBf16(PackBf16(value, 0.0f)));
+  }
+
+  // dX_j = sum_i H_ij dX'_i + H_pre[j] du - norm x_j (+ dproducts phi^T), where
+  // du = (g - u mean) / rms and u = sum_k H_pre[k] x_k / rms.
+  struct Scalars {
+    float inverse, mean, norm;
+  };
+  __device__ void WriteMix(const float* gates, const Scalars& of, int token, uint32_t* packet) const {
+    const int lane = Lane();
+    const int j = lane / kVectors % kPadded, k = lane % kPadded;
+    const bool there = lane < kPadded * kVectors && j < N && k < N;
+    float value = 0.0f;  // of dX'_k, then of x_k
+    if (there && lane % kVectors < kPadded) {
+      value = gates[2 * N + k * N + j];
+    } else if (there) {
+      value = -of.inverse * of.inverse * of.mean * gates[j] * gates[k];
+      if (j == k) value -= of.norm;
     }
-    WarpBarrier();
+    const float high = LowBf16(PackBf16(value, 0.0f)), low = value - high;
+    const float other = ShuffleXor(lane % 2 != 0 ? high : low, 1);
+    if (lane < kPadded * kVectors) {
+      // Two vectors, of which lane `to` of the tensor cores has rows; at two streams another lane has
+      // rows of another token, and multiplies with zeros.
+      const bool odd = lane % 2 != 0;
+      const uint32_t word = odd ? PackBf16(other, low) : PackBf16(high, other);
+      const int last = LastOf(token), pair = lane % kVectors / 2;
+      const int to = kPadded == 4 ? pair : pair + token / 4 % 2 * 2;
+      uint32_t* at = packet + kPacketMix + j * 16 + (odd ? 2 : 0);
+      at[to * 4 + last] = word;
+      at[to * 4 + 1 - last] = 0;
+      if constexpr (kPadded != 4) at[(to ^ 2) * 4] = at[(to ^ 2) * 4 + 1] = 0;
+    }
+    if (lane < kPadded) {
+      packet[kPacketRead + lane] = HighAndLow(lane < N ? gates[lane] * of.inverse : 0.0f);
+    }
   }
   __device__ void SendPacket(int turn, int local, const uint32_t* packet) const {
     const int pieces = sizes_.packet / 4;

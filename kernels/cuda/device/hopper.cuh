@@ -10,17 +10,22 @@
 
 namespace birkhoff::cuda {
 
-__device__ inline uint32_t SharedAddress(const void* pointer) {
-  return uint32_t(__cvta_generic_to_shared(pointer));
+// An address in this block's shared memory, for arithmetic on its bits.
+using SharedAt = uint32_t;
+__device__ inline SharedAt SharedAddress(const void* pointer) {
+  return SharedAt(__cvta_generic_to_shared(pointer));
 }
 
 // ---- copies from global to shared memory, this thread's own until CopyWait
 
 // Zeros where `there` is false; `from` is then not read.
-__device__ inline void CopyAsync16(void* to, const void* from, bool there) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(SharedAddress(to)),
-               "l"(from), "r"(there ? 16 : 0)
+__device__ inline void CopyAsync16(SharedAt to, const void* from, bool there) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+               "r"(there ? 16 : 0)
                : "memory");
+}
+__device__ inline void CopyAsync16(void* to, const void* from, bool there) {
+  CopyAsync16(SharedAddress(to), from, there);
 }
 __device__ inline void CopyAsync4(void* to, const void* from, bool there) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(SharedAddress(to)), "l"(from),
@@ -37,6 +42,15 @@ __device__ inline void CopyWait() {
 
 // Keeps the compiler from moving loads and stores across: what is loaded early takes registers.
 __device__ inline void KeepOrder() { asm volatile("" ::: "memory"); }
+
+__device__ inline uint4 LoadShared16(SharedAt from) {
+  uint4 words;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "r"(from)
+               : "memory");
+  return words;
+}
 
 // 16 bytes to global memory, in one piece wherever the registers lie.
 __device__ inline void Store16(void* to, uint4 words) {
@@ -99,6 +113,13 @@ __device__ inline void StoreIf(bool wanted, float* to, float value) {
                    SharedAddress(to)),
                "f"(value), "r"(uint32_t(wanted)));
 }
+// Both of them, to 8 bytes.
+__device__ inline void StoreTwoIf(bool wanted, float* to, float first, float second) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.u32 p, %3, 0;\n@p st.shared.v2.f32 [%0], {%1, %2};\n}" ::"r"(
+          SharedAddress(to)),
+      "f"(first), "f"(second), "r"(uint32_t(wanted)));
+}
 
 // `word`, where `zero` is 0 and the compiler does not know it: a register of its own for an operand
 // of the tensor cores, which wants four in a row, filled once rather than for every product.
@@ -121,6 +142,12 @@ __device__ inline float ShuffleFrom(float value, int lane) {
 }
 __device__ inline bool AnyLane(bool value) { return __any_sync(0xffffffffu, value) != 0; }
 __device__ inline void WarpBarrier() { __syncwarp(); }
+
+// Bytes of `word`, and zeros: byte k of the result is byte s of `word` for s < 4, else 0, where s is
+// the k-th hexadecimal digit of `selector` from below.
+__device__ inline uint32_t ChooseBytes(uint32_t word, uint32_t selector) {
+  return __byte_perm(word, 0, selector);
+}
 
 // d += a b on the tensor cores, of 16 x 16 (or 16 x 8) and 16 x 8 (or 8 x 8) elements.  Lane
 // 4 g + t of the warp holds
@@ -145,12 +172,31 @@ __device__ inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-// Four 8 x 8 matrices of 16-bit elements, transposed: lane l gives the address of row l % 8 of
-// matrix l / 8, and gets rows 2t, 2t + 1 of column g of each.
-__device__ inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
+__device__ inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+}
+// Four 8 x 8 matrices of 16-bit elements: lane l gives the address of row l % 8 of matrix l / 8, and
+// gets columns 2t, 2t + 1 of row g of each.
+__device__ inline void LoadMatrices(uint32_t (&words)[4], SharedAt row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(row)
+               : "memory");
+}
+// The same, transposed: gets rows 2t, 2t + 1 of column g of each.
+__device__ inline void LoadTransposed(uint32_t (&words)[4], SharedAt row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-               : "r"(SharedAddress(row))
+               : "r"(row)
+               : "memory");
+}
+// What LoadTransposed would give, written.
+__device__ inline void StoreTransposed(SharedAt row, const uint32_t (&words)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(row),
+               "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
                : "memory");
 }
 

@@ -1,6 +1,5 @@
 // The backward boundary in one pass over memory: 15 units of C at n = 4.  Warps own 32 channels of
-// all streams; tiles of 8 tokens lie in shared memory, where a lane's copies put what that lane
-// reads.
+// all streams; tiles of 8 tokens lie in shared memory, where a warp reads what its lanes have copied.
 //
 //   iteration i   dots of tile i      dX'_i . x_j, dX'_i . y, g . x_j, x_i . x_j, left to the gatherer
 //                 tile i - 1 applied  dX, dy_below, and into registers dphi, dgamma
@@ -13,9 +12,12 @@
 //
 //   dx_j = sum_i H_ij dX'_i + H_pre[j] du - norm x_j + dproducts phi^T
 //
-// fp32 but for the last term and dphi, which the tensor cores make: of phi in fp16 under a power of
-// two of the block's own, and dproducts as two fp16, or two bf16, beside each other: 22 and 16
-// bits.  Sinkhorn's gradient is three products of n x n numbers here (device/sinkhorn_basis.cuh).
+// is a linear map of the token's dX'_i, x_k and dnorm, and made by the tensor cores, of groups of
+// tokens: a token's vectors meet the coefficients of its own dx_j, and zeros for the other tokens of
+// its group.  Sums are fp32.  Operands beside streams and activations are two bf16 (16 bits:
+// coefficients, g, dproducts for dphi), but for the product of dproducts and phi: fp16, under powers
+// of two of the token's and the block's own.  Sinkhorn's gradient is three products of n x n numbers
+// here (device/sinkhorn_basis.cuh).
 #pragma once
 
 #include "kernels/cuda/device/backward_block.cuh"
@@ -66,19 +68,24 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
   using Block::Barriers;
   using Block::Coefficients;
   using Block::geometry_;
-  using Block::GramOf;
   using Block::InverseScale;
-  using Block::kBelow;
-  using Block::kInverse;
+  using Block::kGram;
+  using Block::kGroup;
+  using Block::kGroups;
   using Block::kOfG;
   using Block::kOfY;
-  using Block::kPacketFloats;
   using Block::kPacketHalves;
-  using Block::kRes;
+  using Block::kPacketMix;
+  using Block::kPacketRead;
+  using Block::kPacketScale;
+  using Block::kPadded;
   using Block::kTile;
+  using Block::kVectors;
   using Block::Lane;
+  using Block::LastOf;
   using Block::Packets;
   using Block::Parts;
+  using Block::Phi;
   using Block::rank_;
   using Block::shared_;
   using Block::sizes_;
@@ -91,44 +98,74 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     return SingleBackward(static_cast<const Block&>(*this));
   }
 
-  // Slot of a lane's 16 bytes in its warp's 512, for each of the rows of a stage: dX' of all
-  // streams, x of all streams, dnorm.  Rows of 8 x 8 matrices (token by channels) lie side by side,
-  // turned so that neither LoadTransposed meets a bank twice, nor an access to every lane's slot,
-  // or to its q-th pair (PairOf).
-  __device__ static int SlotOf(int token, int octet) { return 8 * octet + (token ^ (2 * octet)); }
-  __device__ int Offset(int row) const {
-    return (row * sizes_.threads + warp_ * 32 + SlotOf(g_, t_)) * 16;
-  }
+  // ---- where a tile lies
+
+  // A stage has rows dX' of all streams, x of all streams, dnorm; of each row a warp has 512 bytes,
+  // 16 for each token and octet of its channels.  In which order says the row: neither a lane's own
+  // 16 bytes, nor the same octet of 8 tokens, nor of 8 rows of a group (TokenOf) meet a bank twice.
   static constexpr int kRowX = N, kRowDnorm = 2 * N;
-  // The pair of its 8 channels that a lane takes as its q-th.
-  __device__ int PairOf(int q) const { return q ^ t_; }
-  __device__ const float* Gamma() const {  // of this lane's 8 channels
-    return reinterpret_cast<const float*>(shared_ + 16 + sizes_.phi) + warp_ * kWarpChannels +
-           8 * t_;
+  __device__ static constexpr int OrderOf(int row) {
+    return row < N ? row : row < 2 * N ? kPadded + row - N : 0;
+  }
+  __device__ static int SlotOf(int token, int octet, int order) {
+    return 8 * octet + (token ^ (2 * octet) ^ order);
+  }
+  __device__ int RowBytes() const { return sizes_.threads * 16; }
+  // This warp's bytes of the first row.
+  __device__ SharedAt Rows(const unsigned char* stage) const {
+    return SharedAddress(stage) + warp_ * 512;
+  }
+  // Bytes from there.
+  __device__ int At(int row, int token, int octet) const {
+    return row * RowBytes() + SlotOf(token, octet, OrderOf(row)) * 16;
+  }
+  // What lies of a row as `first` does of the first row; of the octets 2m and 2m + 1 (Moved).
+  __device__ SharedAt Own(SharedAt first, int row, int m = 0) const {
+    return (first ^ ((OrderOf(row) ^ (4 * m)) * 16)) + (row * RowBytes() + m * 256);
+  }
+  __device__ SharedAt OwnOfFirst(const unsigned char* stage) const {
+    return Rows(stage) + SlotOf(g_, t_, 0) * 16;
+  }
+  // Token q of a group.  The groups' tokens p, p + 1, ... differ in the lower bits.
+  __device__ static constexpr int TokenOf(int p, int q) {
+    return kGroup == 2 ? p + 4 * q : p + q % 2 * 4 + q / 2 * 2;
+  }
+  // The row of vector v of a token: dX'_v, or x.
+  __device__ static constexpr int RowOf(int v) {
+    const int j = v % kPadded < N ? v % kPadded : 0;
+    return v < kPadded ? j : kRowX + j;
+  }
+  // Where the same lies of token TokenOf(p, q) rather than TokenOf(0, q), of octets 2m and 2m + 1
+  // rather than of the first two.
+  __device__ static SharedAt Moved(SharedAt at, int p, int m) {
+    return (at ^ ((p ^ (4 * m)) * 16)) + m * 256;
   }
 
   __device__ void Prefetch(int turn) const {
-    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_;
+    const int token = tiles_.Tile(turn) * kTile + g_;
     const bool there = inside_ && token < args_.tokens;
-    const int64_t row = there ? token * args_.channels : 0;
-    const int channel = there ? channel_ : 0;
-    unsigned char* stage = Stage(turn);
+    const unsigned row = unsigned(args_.channels) * 2;  // bytes
+    const char* dx_above = Row(args_.dx_above, there ? unsigned(token) * N : 0);
+    const char* x = Row(args_.x, there ? unsigned(token) * N : 0);
+    const SharedAt to = OwnOfFirst(Stage(turn));
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const int64_t at = row * N + channel + j * args_.channels;
-      CopyAsync16(stage + Offset(j), args_.dx_above + at, there);
-      CopyAsync16(stage + Offset(kRowX + j), args_.x + at, there);
+      CopyAsync16(Own(to, j), dx_above + j * row, there);
+      CopyAsync16(Own(to, kRowX + j), x + j * row, there);
     }
-    CopyAsync16(stage + Offset(kRowDnorm), args_.dnorm + row + channel, there);
-    CopyAsync16(YStage(turn) + Offset(0), args_.y + row + channel, there);
+    CopyAsync16(Own(to, kRowDnorm), Row(args_.dnorm, there ? unsigned(token) : 0), there);
+    CopyAsync16(OwnOfFirst(YStage(turn)), Row(args_.y, there ? unsigned(token) : 0), there);
+  }
+  // This lane's channels of a row of C, or the first ones where it has none.
+  __device__ const char* Row(const bf16* from, unsigned row) const {
+    return reinterpret_cast<const char*>(from) + (inside_ ? channel_ : 0) * 2 +
+           uint64_t{row} * (unsigned(args_.channels) * 2);
   }
 
-  // phi^T as the tensor cores' operand b: lane 4g + t holds rows (columns of phi) 8r + 2t and the
-  // next, and as its column g a channel so chosen that the product's columns 2t, 2t + 1 are the
-  // q-th pair of channels that the lane that gets them takes (PairOf).  Words in the order (q,
-  // stream, r), kVector of them together.  Behind it gamma.
-  static constexpr int kWordsAtOnce = N * kTiles;  // of one q
-  static constexpr int kVector = kWordsAtOnce % 2 == 0 ? 2 : 1;
+  // phi as the tensor cores' operand a, of 16 channels and 16 columns, and in the end 8: [warp][stream]
+  // [16 channels], and there, for two tiles of columns, [lane][4]; for one, [lane][2].  Behind it
+  // gamma.
+  static constexpr int kPhiWords = kTiles * 64;  // of a warp, a stream and 16 channels
   __device__ void LoadPhi() {
     const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
     const int valid = args_.channels - first < width ? args_.channels - first : width;
@@ -140,37 +177,31 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     }
     const float scale = BlockScale(largest, reinterpret_cast<float*>(shared_));
     if (threadIdx.x == 0) *InverseScale() = 1.0f / scale;
-    uint32_t* words = reinterpret_cast<uint32_t*>(shared_ + 16);
-    const int count = geometry_.warps * 4 * kWordsAtOnce * 32;
+    const int count = geometry_.warps * N * 2 * kPhiWords;
 #pragma unroll 8
     for (int i = thread_; i < count; i += int(blockDim.x)) {
-      const int lane = i / kVector % 32, block = i / kVector / 32;  // of kVector words a lane
-      const int word = block % (kWordsAtOnce / kVector) * kVector + i % kVector;
-      const int q = block / (kWordsAtOnce / kVector) % 4;
-      const int warp = block / (kWordsAtOnce / kVector) / 4;
-      const int j = word / kTiles, column = word % kTiles * 8 + 2 * (lane % 4);
-      const int t = lane / 8;  // of the lane that gets the column
-      const int c = first + warp * kWarpChannels + 8 * t + 2 * (q ^ t) + lane / 4 % 2;
+      const int word = i % kPhiWords, m = i / kPhiWords % 2;
+      const bool two = word < kTiles / 2 * 128;  // tiles of columns
+      const int lane = two ? word / 4 % 32 : word / 2 % 32;
+      const int r = two ? word / 128 * 2 + word / 2 % 2 : kTiles - 1;
+      const int j = i / (2 * kPhiWords) % N, warp = i / (2 * kPhiWords) / N;
+      const int column = 8 * r + lane % 4 * 2;
+      const int c = first + warp * kWarpChannels + 16 * m + lane / 4 + i % 2 * 8;
       const bool there = c < args_.channels;
-      const float low = there && column < args_.columns ? Phi(j, c, column) : 0.0f;
-      const float high = there && column + 1 < args_.columns ? Phi(j, c, column + 1) : 0.0f;
-      words[i] = PackF16(low * scale, high * scale);
-    }
-    float* gamma = reinterpret_cast<float*>(shared_ + 16 + sizes_.phi);
-#pragma unroll 1
-    for (int i = thread_; i < width; i += int(blockDim.x)) {
-      gamma[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
+      const float low = there && column < args_.columns ? PhiOf(j, c, column) : 0.0f;
+      const float high = there && column + 1 < args_.columns ? PhiOf(j, c, column + 1) : 0.0f;
+      Phi()[i] = PackF16(low * scale, high * scale);
     }
   }
-  __device__ float Phi(int j, int c, int column) const {
+  __device__ float PhiOf(int j, int c, int column) const {
     return args_.projection[(int64_t{j} * args_.channels + c) * args_.columns + column];
   }
 
   // What a lane adds up over its tiles: dphi of 16 channels p and 8 columns z, as the tensor cores
-  // hold it, and dgamma of its 8 channels in the order in which it takes them.
+  // hold it, and dgamma of channels g of its warp's four octets, of tokens 2t and 2t + 1.
   struct Totals {
     float phi[N][2][kTiles][4] = {};
-    float gamma[8] = {};
+    float gamma[4] = {};
   };
 
   __device__ void WorkAll() const {
@@ -178,7 +209,8 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     const int turns = tiles_.Turns();
 #pragma unroll 1
     for (int turn = 0; turn <= turns; ++turn) {
-      CopyWait<1>();  // what a lane reads until the WarpBarrier it has copied itself
+      CopyWait<1>();
+      WarpBarrier();  // what other lanes have copied has come
       if (turn < turns) {
         if (turn > 0) MBarrierWait(Barriers().PartsFree(), (turn - 1) % 2);
         Anew().Dots(turn);
@@ -196,164 +228,278 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     StoreTotals(totals);
   }
 
-  // A product's rows are tokens of two streams (g, and g + 8), its columns tokens: of each 8 x 8
-  // the diagonal counts.  The tensor cores take a lane's 8 channels in the order in which they lie.
+  // ---- dots
+
+  // Vectors of a group against x_j of its tokens; and against y, g's high and low part, which take
+  // the places of kPadded streams once or twice.  Of the products those of a token with itself count.
+  static constexpr int kRests = 4 / kPadded;
+  enum Rest : int { kY, kNothing, kHigh, kLow };
+
   __device__ void Dots(int turn) const {
-    const unsigned char* stage = Stage(turn);
-    float* to = Parts() + (warp_ * kTile + g_) * sizes_.dot_pitch;
-    // dX'_i, two streams at a time, with every x_j and with y.
-    uint32_t x[N][4], y[4];
+    const SharedAt stage = Rows(Stage(turn));
+    unsigned char* parts = reinterpret_cast<unsigned char*>(Parts()) + PartsOffset();
+    SplitNorm(turn, parts);
+    WarpBarrier();
+    const int lane = Lane(), row = lane % 8, octet = lane / 8;
+    // Matrices: rows 0 .. 7 and 8 .. 15 of the group's vectors, of two octets.
+    const int token = TokenOf(0, octet % 2 * (kGroup / 2) + row / kVectors);
+    const SharedAt vectors = stage + At(RowOf(row % kVectors), token, octet / 2);
+    // Matrices: rows of 8 columns, of the four octets.
+    const int column_token = TokenOf(0, row / kPadded), stream = row % kPadded;
+    const SharedAt streams = stage + At(RowOf(kPadded + stream), column_token, octet);
+    SharedAt rests[kRests];
 #pragma unroll
-    for (int j = 0; j < N; ++j) Load(stage + Offset(kRowX + j), x[j]);
-    Load(YStage(turn) + Offset(0), y);
+    for (int k = 0; k < kRests; ++k) {
+      const int rest = k * kPadded + stream;
+      rests[k] = rest < kHigh ? Rows(YStage(turn)) + At(0, column_token, octet)
+                              : SharedAddress(parts) + RestAt(rest, column_token, octet);
+    }
+    float of_x[kGroups][2], of_rest[kGroups][kRests];
 #pragma unroll
-    for (int i = 0; i < N; i += 2) {
-      const int next = i + 1 < N ? i + 1 : i;
-      uint32_t upper[4], lower[4];
-      Load(stage + Offset(i), upper);
-      Load(stage + Offset(next), lower);
-      const Rows rows = BothOf(upper, lower);
+    for (int p = 0; p < kGroups; ++p) {
+      uint32_t a[2][4], b[4];
 #pragma unroll
-      for (int j = 0; j <= N; ++j) {
-        float d[4] = {};
-        Multiply(rows, j < N ? x[j < N ? j : 0] : y, d);
-        StoreDiagonal(d, to + (j < N ? i * N + j : kOfY + i),
-                      to + (j < N ? next * N + j : kOfY + next));
+      for (int m = 0; m < 2; ++m) LoadMatrices(a[m], Moved(vectors, p, m));
+      LoadMatrices(b, Moved(streams, p, 0));
+      float d[4] = {};
+      Multiply(a, b, d);
+      of_x[p][0] = t_ < 2 ? d[0] : d[2];
+      of_x[p][1] = t_ < 2 ? d[1] : d[3];
+#pragma unroll
+      for (int k = 0; k < kRests; ++k) {
+        LoadMatrices(b, Moved(rests[k], p, 0));
+        float e[4] = {};
+        Multiply(a, b, e);
+        const float first = t_ < 2 ? e[0] : e[2], second = t_ < 2 ? e[1] : e[3];
+        // A lane has a token's products with y (and nothing), or with high and low.
+        const bool of_g = kRests == 2 ? k == 1 : t_ % 2 != 0;
+        of_rest[p][k] = of_g ? first + second : first;
       }
     }
-    // x_i with x_j, j >= i.
-#pragma unroll
-    for (int i = 0; i < N; i += 2) {
-      const int next = i + 1 < N ? i + 1 : i;
-      const Rows rows = BothOf(x[i], x[next]);
-#pragma unroll
-      for (int j = i; j < N; ++j) {
-        float d[4] = {};
-        Multiply(rows, x[j], d);
-        StoreDiagonal(d, to + GramOf(i, j), to + GramOf(next, j));
-      }
-    }
-    // g = gamma dnorm as two bf16, whose products with x_j are added up.
-    uint32_t dnorm[4], high[4], low[4];
-    Load(stage + Offset(kRowDnorm), dnorm);
+    WarpBarrier();  // all have read g
+    StoreDots(of_x, of_rest);
+  }
+  __device__ int PartsOffset() const {  // bytes
+    return warp_ * kTile * BackwardSizes::kDotPitch * 4;
+  }
+  // g's parts, as rows of the warp's own in Parts().
+  __device__ static int RestAt(int rest, int token, int octet) {
+    return (rest - kHigh) * 512 + SlotOf(token, octet, rest) * 16;
+  }
+  __device__ static void Multiply(const uint32_t (&a)[2][4], const uint32_t (&b)[4],
+                                  float (&d)[4]) {
+    MmaBf16(d, a[0], b[0], b[1]);
+    MmaBf16(d, a[1], b[2], b[3]);
+  }
+  // g = gamma dnorm as two bf16, whose products with x_j are added up.
+  __device__ void SplitNorm(int turn, unsigned char* parts) const {
+    const uint4 all = LoadShared16(Own(OwnOfFirst(Stage(turn)), kRowDnorm));
+    const uint32_t dnorm[4] = {all.x, all.y, all.z, all.w};
+    const float4* gammas = reinterpret_cast<const float4*>(args_.gamma + (inside_ ? channel_ : 0));
+    const float4 left = gammas[0], right = gammas[1];
+    const float gamma[8] = {left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w};
+    uint32_t high[4], low[4];
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
-      const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * q);
-      const float first = gamma.x * LowBf16(dnorm[q]), second = gamma.y * HighBf16(dnorm[q]);
+      const float first = gamma[2 * q] * LowBf16(dnorm[q]);
+      const float second = gamma[2 * q + 1] * HighBf16(dnorm[q]);
       high[q] = PackBf16(first, second);
       low[q] = PackBf16(first - LowBf16(high[q]), second - HighBf16(high[q]));
     }
-    const Rows rows = BothOf(high, low);
+    *reinterpret_cast<uint4*>(parts + RestAt(kHigh, g_, t_)) = {high[0], high[1], high[2], high[3]};
+    *reinterpret_cast<uint4*>(parts + RestAt(kLow, g_, t_)) = {low[0], low[1], low[2], low[3]};
+  }
+  // A lane has vector v of a token with two streams of x.
+  __device__ void StoreDots(const float (&of_x)[kGroups][2],
+                            const float (&of_rest)[kGroups][kRests]) const {
+    const int v = g_ % kVectors, j = 2 * t_ % kPadded;
+    const bool above = v < kPadded;  // of dX'
+    const bool mine = kPadded == 4 || g_ / kVectors == t_ % 2;
+    const bool twice = kPadded == 4 && v >= kPadded + 2 && j == 0;
+    const int i = v % kPadded, lower = i < 2 ? i * kPadded : 2 * i + 2;
+    float* to = Parts() + (warp_ * kTile + TokenOf(0, 2 * t_ / kPadded)) * BackwardSizes::kDotPitch;
+    float* pair = to + j + (above ? i * kPadded : kGram + lower);
+    float* rest = to + i + (above ? kOfY : kOfG);
+#pragma unroll
+    for (int p = 0; p < kGroups; ++p) {
+      const int at = p * BackwardSizes::kDotPitch;
+      StoreTwoIf(mine && !twice, pair + at, of_x[p][0], of_x[p][1]);
+#pragma unroll
+      for (int k = 0; k < kRests; ++k) {
+        const bool of_g = kRests == 2 ? k == 1 : t_ % 2 != 0;
+        StoreIf(mine && of_g != above, rest + at, of_rest[p][k]);
+      }
+    }
+  }
+
+  // ---- a tile applied
+
+  // dx of a group of tokens and 16 channels, as the tensor cores hold it: of channels g and g + 8,
+  // streams Stream() and the next of token Token() of the group.
+  using Mixed = float[kGroups][4];
+  __device__ int Token() const { return TokenOf(0, 2 * t_ / kPadded); }  // of group 0
+  __device__ int Stream() const { return 2 * t_ % kPadded; }
+
+  __device__ void Apply(int turn, Totals& totals) const {
+    AddPhi(turn, totals);
+#pragma unroll 1
+    for (int m = 0; m < 2; ++m) {  // 16 channels
+      Mixed mixed;
+      Mix(turn, m, mixed);
+      WarpBarrier();  // all have read dX', x and dnorm of these channels
+      AddThroughPhi(turn, m, mixed);
+      WarpBarrier();
+      Round(turn, m, mixed);
+    }
+    WarpBarrier();
+    StoreRows(turn);
+  }
+
+  // Of dnorm, then of dX' and x.
+  __device__ void Mix(int turn, int m, Mixed& mixed) const {
+    const SharedAt stage = Rows(Stage(turn));
+    const int lane = Lane(), row = lane % 8, matrix = lane / 8;
+    // Matrices: 8 rows of dnorm, kPadded of each token of the group (two of them, or one and another
+    // with coefficients of 0), of two octets; the same of the next group.
+    const int norm_token = TokenOf(matrix / 2, row / kPadded);
+    const SharedAt norms = Moved(stage + At(kRowDnorm, norm_token, matrix % 2), 0, m);
+    // Matrices: rows 0 .. 7 of the group's vectors, of two octets; rows 8 .. 15.
+    const int token = TokenOf(0, matrix / 2 * (kGroup / 2) + row / kVectors);
+    const SharedAt vectors = Moved(stage + At(RowOf(row % kVectors), token, matrix % 2), 0, m);
+    // This lane's column: stream g % kPadded of token g / kPadded of the group.
+    const int q = g_ / kPadded, own = TokenOf(0, q);
+    const uint32_t* packet = Packets(turn) + own * sizes_.packet;
+    const uint32_t* pairs = packet + kPacketMix + (g_ % kPadded * 4 + t_) * 4;
+    // dnorm's rows t has are the token's, or it multiplies with one of the zeros.
+    const bool read = q == 2 * t_ / kPadded && 2 * t_ % kPadded == 0;
+    const int zero = kPacketMix + 1 - LastOf(own);
+    const uint32_t* reads = packet + (read ? kPacketRead + g_ % kPadded : zero);
+    const int c = channel_ - 8 * t_ + 16 * m + g_;
+    const float gamma_low = c < args_.channels ? args_.gamma[c] : 0.0f;
+    const float gamma_high = c + 8 < args_.channels ? args_.gamma[c + 8] : 0.0f;
+#pragma unroll
+    for (int p = 0; p < kGroups; p += 2) {
+      uint32_t of_norm[4];
+      LoadTransposed(of_norm, Moved(norms, p, 0));
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        uint32_t a[4];
+        LoadTransposed(a, Moved(vectors, p + k, 0));
+        const uint4 four = *reinterpret_cast<const uint4*>(pairs + (p + k) * sizes_.packet);
+        float e[4] = {}, d[4] = {};
+        MmaBf16Short(e, of_norm[2 * k], of_norm[2 * k + 1], reads[(p + k) * sizes_.packet]);
+        MmaBf16(d, a, four.x, four.y);
+        MmaBf16(d, a, four.z, four.w);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          mixed[p + k][i] = fmaf(i < 2 ? gamma_low : gamma_high, e[i], d[i]);
+        }
+      }
+    }
+  }
+
+  // dproducts phi^T.  The tensor cores make it of 16 channels and all tokens, a stream at a time; a
+  // lane needs it of two streams at a token of each group: through what nobody reads any more of the
+  // stage, these channels of 2 kPadded rows.  A row takes a stream of an octet: two tokens a lane.
+  __device__ void AddThroughPhi(int turn, int m, Mixed& mixed) const {
+    uint32_t halves[kTiles];  // of token g
+    const uint32_t* packet = Packets(turn) + g_ * sizes_.packet + kPacketHalves + t_ * kTiles;
+#pragma unroll
+    for (int r = 0; r < kTiles; ++r) halves[r] = packet[r];
+    unsigned char* rows = Stage(turn) + warp_ * 512 + m * 256;
+    const uint32_t* phi = Phi() + (warp_ * N * 2 + m) * kPhiWords;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       float d[4] = {};
-      Multiply(rows, x[j], d);
-      const float both[4] = {d[0] + d[2], d[1] + d[3], 0.0f, 0.0f};
-      StoreDiagonal(both, to + kOfG + j, to + kOfG + j);
+      ThroughPhi(phi + 2 * j * kPhiWords, halves, d);
+      unsigned char* to = rows + Passed(t_, j) + j * RowBytes();
+      *reinterpret_cast<float2*>(to) = {d[0], d[1]};
+      *reinterpret_cast<float2*>(to + kPadded * RowBytes()) = {d[2], d[3]};
     }
-  }
-  __device__ static void Load(const unsigned char* slot, uint32_t (&words)[4]) {
-    const uint4 all = *reinterpret_cast<const uint4*>(slot);
-    words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
-  }
-  // An operand a of 16 rows and 32 channels: two streams, or two parts of one.
-  struct Rows {
-    uint32_t at[2][4];
-  };
-  __device__ Rows BothOf(const uint32_t (&upper)[4], const uint32_t (&lower)[4]) const {
-    Rows rows;
+    WarpBarrier();
+    const uint32_t* scales = Packets(turn) + Token() * sizes_.packet + kPacketScale;
+    const float inverse = *InverseScale();
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      rows.at[k / 2][k % 2 * 2] = Placed(upper[k], args_.zero);
-      rows.at[k / 2][k % 2 * 2 + 1] = Placed(lower[k], args_.zero);
+    for (int p = 0; p < kGroups; p += 2) {
+      const float first = BitsFloat(scales[p * sizes_.packet]) * inverse;
+      const float second = BitsFloat(scales[(p + 1) * sizes_.packet]) * inverse;
+      const unsigned char* from =
+          rows + Passed(Token() / 2 + p / 2, Stream()) + Stream() * RowBytes();
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {  // stream k % 2, octet k / 2
+        const float2 two = *reinterpret_cast<const float2*>(
+            from + (k % 2 + k / 2 * kPadded) * RowBytes());
+        const int at = k / 2 * 2 + k % 2;
+        mixed[p][at] = fmaf(first, two.x, mixed[p][at]);
+        mixed[p + 1][at] = fmaf(second, two.y, mixed[p + 1][at]);
+      }
     }
-    return rows;
   }
-  __device__ static void Multiply(const Rows& rows, const uint32_t (&columns)[4], float (&d)[4]) {
-    MmaBf16(d, rows.at[0], columns[0], columns[1]);
-    MmaBf16(d, rows.at[1], columns[2], columns[3]);
+  // d += phi dproducts^T of 16 channels of a stream and 8 tokens.
+  __device__ static void ThroughPhi(const uint32_t* phi, const uint32_t (&halves)[kTiles],
+                                    float (&d)[4]) {
+#pragma unroll
+    for (int r = 0; r + 1 < kTiles; r += 2) {
+      const uint4 four = *reinterpret_cast<const uint4*>(phi + 64 * r + Lane() * 4);
+      const uint32_t a[4] = {four.x, four.y, four.z, four.w};
+      MmaF16(d, a, halves[r], halves[r + 1]);
+    }
+    if constexpr (kTiles % 2 != 0) {
+      const uint2 last = *reinterpret_cast<const uint2*>(phi + 64 * (kTiles - 1) + Lane() * 2);
+      MmaF16Short(d, last.x, last.y, halves[kTiles - 1]);
+    }
   }
-  // Element (g, g) of both halves; its lane stores it.
-  __device__ void StoreDiagonal(const float (&d)[4], float* upper, float* lower) const {
-    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
-    StoreIf(mine, upper, odd ? d[1] : d[0]);
-    if (lower != upper) StoreIf(mine, lower, odd ? d[3] : d[2]);
+  // Where tokens 2 pair and the next of channel g and stream j lie in their row's 256 bytes.  In an
+  // order in which neither who writes nor who reads meets a bank twice.
+  __device__ int Passed(int pair, int j) const {
+    const int in_half = pair % 2 * 8 + (g_ ^ (pair / 2 * 4));
+    return pair / 2 * 128 + (in_half ^ (j / 2 * 8)) * 8;
   }
 
-  __device__ void Apply(int turn, Totals& totals) const {
-    unsigned char* stage = Stage(turn);
-    const uint32_t* packet = Packets(turn) + g_ * sizes_.packet;
-    const float* row = Coefficients(turn) + g_ * sizes_.coefficient_pitch;
-    uint32_t a[2 * kTiles];  // dproducts of this lane's columns: high and low of every 8
+  // dX of 16 channels in bf16, into the rows of dX'.
+  __device__ void Round(int turn, int m, const Mixed& mixed) const {
+    const int lane = Lane(), row = lane % 8, matrix = lane / 8, stream = row % kPadded;
+    // Matrices: 8 rows of a group, of two octets; the same of the next group.
+    const int at = At(stream, TokenOf(matrix / 2, row / kPadded), matrix % 2);
+    const SharedAt to = Moved(Rows(Stage(turn)) + at, 0, m);
 #pragma unroll
-    for (int r = 0; r < kTiles; ++r) {
-      a[2 * r] = packet[kPacketHalves + 4 * r + t_];
-      a[2 * r + 1] = packet[kPacketHalves + 4 * kTiles + 4 * r + t_];
+    for (int p = 0; p < kGroups; p += 2) {
+      uint32_t words[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const float* of = mixed[p + k / 2] + k % 2 * 2;
+        words[k] = PackBf16(of[0], of[1]);
+      }
+      StoreTransposed(Moved(to, p, 0), words);
     }
-    const float* floats = reinterpret_cast<const float*>(packet) + kPacketFloats;
-    const float mean = floats[0], norm = floats[1], scale = floats[2] * *InverseScale();
-    const float inverse = row[kInverse];
-    float pre[N];
-    LoadRow(row, pre);
+  }
+
+  // dX, and dy_below of dX as it is stored: a stage that receives dX makes the same bits.
+  __device__ void StoreRows(int turn) const {
+    const int token = tiles_.Tile(turn) * kTile + g_;
+    if (!inside_ || token >= args_.tokens) return;
+    const SharedAt from = OwnOfFirst(Stage(turn));
+    char* to = const_cast<char*>(Row(args_.dx, unsigned(token) * N));
+    float below[N], dy[8] = {};
+    if constexpr (kMerge) LoadRow(Coefficients(turn) + g_ * sizes_.coefficient_pitch, below);
 #pragma unroll
-    for (int q = 0; q < 4; ++q) {
-      KeepOrder();
-      const int at = 4 * PairOf(q);
-      // Two channels at a time: dproducts phi^T first.
-      float sums[N][2];
-      ThroughPhi(q, a, scale, sums);
-      // u, and through the norm du and dgamma.
-      uint32_t x[N];
-      float u[2] = {0.0f, 0.0f}, du[2];
+    for (int j = 0; j < N; ++j) {
+      const uint4 all = LoadShared16(Own(from, j));
+      *reinterpret_cast<uint4*>(to + j * unsigned(args_.channels) * 2) = all;
+      if constexpr (kMerge) {
+        const uint32_t words[4] = {all.x, all.y, all.z, all.w};
 #pragma unroll
-      for (int j = 0; j < N; ++j) {
-        x[j] = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowX + j) + at);
-        u[0] = fmaf(pre[j], LowBf16(x[j]), u[0]);
-        u[1] = fmaf(pre[j], HighBf16(x[j]), u[1]);
-      }
-      const uint32_t dnorm = *reinterpret_cast<const uint32_t*>(stage + Offset(kRowDnorm) + at);
-      const float2 gamma = *reinterpret_cast<const float2*>(Gamma() + 2 * PairOf(q));
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const float in = e == 0 ? LowBf16(dnorm) : HighBf16(dnorm);
-        u[e] *= inverse;
-        totals.gamma[2 * q + e] = fmaf(in, u[e], totals.gamma[2 * q + e]);
-        du[e] = inverse * fmaf(e == 0 ? gamma.x : gamma.y, in, -u[e] * mean);
-      }
-      // H_pre du, the path through r, and H_res^T dX'.
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-        sums[j][0] = fmaf(-norm, LowBf16(x[j]), fmaf(pre[j], du[0], sums[j][0]));
-        sums[j][1] = fmaf(-norm, HighBf16(x[j]), fmaf(pre[j], du[1], sums[j][1]));
-      }
-#pragma unroll
-      for (int i = 0; i < N; ++i) {
-        const uint32_t above = *reinterpret_cast<const uint32_t*>(stage + Offset(i) + at);
-        float res[N];
-        LoadRow(row + kRes + i * N, res);
-#pragma unroll
-        for (int j = 0; j < N; ++j) {
-          sums[j][0] = fmaf(res[j], LowBf16(above), sums[j][0]);
-          sums[j][1] = fmaf(res[j], HighBf16(above), sums[j][1]);
+        for (int q = 0; q < 4; ++q) {
+          dy[2 * q] = fmaf(below[j], LowBf16(words[q]), dy[2 * q]);
+          dy[2 * q + 1] = fmaf(below[j], HighBf16(words[q]), dy[2 * q + 1]);
         }
       }
-      // Over dX' and dnorm, which nobody else reads: registers are short.
-      float dy[2] = {0.0f, 0.0f}, below[N];
-      LoadRow(row + kBelow, below);
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-        const uint32_t dx = PackBf16(sums[j][0], sums[j][1]);
-        *reinterpret_cast<uint32_t*>(stage + Offset(j) + at) = dx;
-        // Of dX as it is stored: a stage that receives dX makes the same bits.
-        dy[0] = fmaf(below[j], LowBf16(dx), dy[0]);
-        dy[1] = fmaf(below[j], HighBf16(dx), dy[1]);
-      }
-      if constexpr (kMerge) {
-        *reinterpret_cast<uint32_t*>(stage + Offset(kRowDnorm) + at) = PackBf16(dy[0], dy[1]);
-      }
     }
-    StoreRows(turn);
-    AddPhi(turn, totals);
+    if constexpr (kMerge) {
+      *reinterpret_cast<uint4*>(const_cast<char*>(Row(args_.dy_below, unsigned(token)))) = {
+          PackBf16(dy[0], dy[1]), PackBf16(dy[2], dy[3]), PackBf16(dy[4], dy[5]),
+          PackBf16(dy[6], dy[7])};
+    }
   }
 
   // N of a token's coefficients.
@@ -367,89 +513,59 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     }
   }
 
-  // dproducts phi^T of the lane's token, channels 2q, 2q + 1 of its 8, all streams.
-  __device__ void ThroughPhi(int q, const uint32_t (&a)[2 * kTiles], float scale,
-                             float (&sums)[N][2]) const {
-    const uint32_t* words = reinterpret_cast<const uint32_t*>(shared_ + 16) +
-                            (warp_ * 4 + q) * kWordsAtOnce * 32 + thread_ % 32 * kVector;
-    // Two streams at a time: registers are short.
-#pragma unroll
-    for (int first = 0; first < N; first += 2) {
-      constexpr int kMost = 2 * kTiles;
-      const int count = (N - first < 2 ? N - first : 2) * kTiles;
-      uint32_t b[kMost];
-#pragma unroll
-      for (int k = 0; k < count; k += kVector) {
-        const uint32_t* from = words + (first * kTiles + k) * 32;
-        if constexpr (kVector == 2) {
-          const uint2 two = *reinterpret_cast<const uint2*>(from);
-          b[k] = two.x, b[k + 1] = two.y;
-        } else {
-          b[k] = *from;
-        }
-      }
-#pragma unroll
-      for (int j = first; j < N && j < first + 2; ++j) {
-        const uint32_t* of = b + (j - first) * kTiles;
-        float d[4] = {};
-#pragma unroll
-        for (int r = 0; r + 1 < kTiles; r += 2) {
-          const uint32_t both[4] = {a[2 * r], a[2 * r + 1], a[2 * r + 2], a[2 * r + 3]};
-          MmaF16(d, both, of[r], of[r + 1]);
-        }
-        if constexpr (kTiles % 2 != 0) {
-          MmaF16Short(d, a[2 * kTiles - 2], a[2 * kTiles - 1], of[kTiles - 1]);
-        }
-        // Rows g are of the high parts, rows g + 8 of the low ones.
-        sums[j][0] = (d[0] + d[2]) * scale;
-        sums[j][1] = (d[1] + d[3]) * scale;
-      }
-    }
-  }
-
-  // dX and dy_below, from where Apply left them.
-  __device__ void StoreRows(int turn) const {
-    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + g_;
-    if (!inside_ || token >= args_.tokens) return;
-    const unsigned char* stage = Stage(turn);
-    bf16* to = args_.dx + token * N * args_.channels + channel_;
-#pragma unroll
-    for (int j = 0; j < N; ++j) {
-      *reinterpret_cast<uint4*>(to + j * args_.channels) =
-          *reinterpret_cast<const uint4*>(stage + Offset(j));
-    }
-    if constexpr (kMerge) {
-      *reinterpret_cast<uint4*>(args_.dy_below + token * args_.channels + channel_) =
-          *reinterpret_cast<const uint4*>(stage + Offset(kRowDnorm));
-    }
-  }
-
-  // dphi += x^T dproducts over the tile's tokens; the low parts are 8 tokens more.
+  // dphi += x^T dproducts over the tile's tokens; the low parts are 8 tokens more.  With the same
+  // operand u = sum_j H_pre[j] x_j / rms, of channels g and g + 8 and tokens 2t and 2t + 1, for dgamma.
   __device__ void AddPhi(int turn, Totals& totals) const {
-    const uint32_t* packets = Packets(turn);
-    uint32_t high[kTiles], low[kTiles];
+    const int lane = Lane(), row = lane % 8, octet = lane / 8;
+    // dproducts: matrices of 8 tokens and columns, high and low.
+    const SharedAt packets = SharedAddress(Packets(turn) + row * sizes_.packet);
+    uint32_t b[2 * kTiles];
 #pragma unroll
-    for (int z = 0; z < kTiles; ++z) {
-      const uint32_t first = packets[2 * t_ * sizes_.packet + 8 * z + g_];
-      const uint32_t second = packets[(2 * t_ + 1) * sizes_.packet + 8 * z + g_];
-      high[z] = (first & 0xffffu) | second << 16;
-      low[z] = first >> 16 | (second & 0xffff0000u);
+    for (int first = 0; first < 2 * kTiles; first += 4) {
+      const int k = first + octet < 2 * kTiles ? first + octet : 0;
+      uint32_t words[4];
+      LoadTransposed(words, packets + (k / 2 + k % 2 * kTiles) * 16);
+#pragma unroll
+      for (int i = 0; i < 4 && first + i < 2 * kTiles; ++i) b[first + i] = words[i];
     }
-    const int lane = Lane();
-    const unsigned char* x =
-        Stage(turn) + (kRowX * sizes_.threads + warp_ * 32 + SlotOf(lane % 8, lane / 8)) * 16;
+    // H_pre / rms of token g, against itself alone.
+    uint32_t reads[kPadded];
+    const uint32_t* from = Packets(turn) + g_ * sizes_.packet + kPacketRead;
+    if constexpr (kPadded == 4) {
+      const uint4 four = *reinterpret_cast<const uint4*>(from);
+      reads[0] = four.x, reads[1] = four.y, reads[2] = four.z, reads[3] = four.w;
+    } else {
+      reads[0] = from[0], reads[1] = from[1];
+    }
+    const bool mine = t_ == g_ / 2, odd = g_ % 2 != 0;
+    const uint32_t take_high = !mine ? 0x4444 : odd ? 0x1044 : 0x4410;
+    const uint32_t take_low = !mine ? 0x4444 : odd ? 0x3244 : 0x4432;
+    // x: matrices of 8 tokens and channels, two octets, twice.
+    const SharedAt stage = Rows(Stage(turn));
+    const SharedAt x = stage + SlotOf(row, octet % 2, 0) * 16;
+    float u[2][4] = {};
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      uint32_t words[4];
-      LoadTransposed(words, x + j * sizes_.threads * 16);
+      const uint32_t of_high = ChooseBytes(reads[j], take_high);
+      const uint32_t of_low = ChooseBytes(reads[j], take_low);
 #pragma unroll
       for (int p = 0; p < 2; ++p) {
-        const uint32_t twice[4] = {words[2 * p], words[2 * p + 1], words[2 * p], words[2 * p + 1]};
+        uint32_t twice[4];
+        LoadTransposed(twice, Own(x, kRowX + j, p));
 #pragma unroll
         for (int z = 0; z < kTiles; ++z) {
-          MmaBf16(totals.phi[j][p][z], twice, high[z], low[z]);
+          MmaBf16(totals.phi[j][p][z], twice, b[2 * z], b[2 * z + 1]);
         }
+        MmaBf16(u[p], twice, of_high, of_low);
       }
+    }
+    uint32_t dnorm[4];
+    LoadTransposed(dnorm, stage + At(kRowDnorm, row, octet));
+#pragma unroll
+    for (int o = 0; o < 4; ++o) {
+      const float first = u[o / 2][o % 2 * 2], second = u[o / 2][o % 2 * 2 + 1];
+      totals.gamma[o] = fmaf(LowBf16(dnorm[o]), first, totals.gamma[o]);
+      totals.gamma[o] = fmaf(HighBf16(dnorm[o]), second, totals.gamma[o]);
     }
   }
 
@@ -476,14 +592,13 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     }
     // dgamma, over the tokens of the warp's lanes.
 #pragma unroll
-    for (int k = 0; k < 8; ++k) {
-      float sum = totals.gamma[k];
-      sum += ShuffleXor(sum, 4);
-      sum += ShuffleXor(sum, 8);
-      sum += ShuffleXor(sum, 16);
-      if (g_ == 0 && inside_) {
-        args_.gamma_partials[int64_t{tiles_.Cluster()} * args_.channels + channel_ +
-                             2 * PairOf(k / 2) + k % 2] = sum;
+    for (int o = 0; o < 4; ++o) {
+      float sum = totals.gamma[o];
+      sum += ShuffleXor(sum, 1);
+      sum += ShuffleXor(sum, 2);
+      const int c = first + 8 * o + g_;
+      if (t_ == 0 && c < args_.channels) {
+        args_.gamma_partials[int64_t{tiles_.Cluster()} * args_.channels + c] = sum;
       }
     }
   }

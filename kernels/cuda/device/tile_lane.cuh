@@ -13,9 +13,9 @@ class TileLane {
   // rank: of the block; warps: of a block that own channels.
   __device__ TileLane(int rank, int warps, int channels)
       : thread_(ThreadIndex()),
-        warp_(thread_ / 32),
-        g_(thread_ % 32 / 4),
-        t_(thread_ % 4),
+        warp_(int(unsigned(thread_) / 32)),
+        g_(int(unsigned(thread_) % 32 / 4)),
+        t_(int(unsigned(thread_) % 4)),
         channel_((rank * warps + warp_) * kWarpChannels + 8 * t_),
         inside_(warp_ < warps && channel_ < channels) {}
 

@@ -331,7 +331,19 @@ inline void CopyAsync(void* to, const void* from, int bytes, bool there) {
     std::memcpy(to, copy.bytes, size_t(bytes));
   }
 }
+using SharedAt = uintptr_t;
+inline SharedAt SharedAddress(const void* pointer) { return SharedAt(pointer); }
 inline void CopyAsync16(void* to, const void* from, bool there) { CopyAsync(to, from, 16, there); }
+inline void CopyAsync16(SharedAt to, const void* from, bool there) {
+  CopyAsync16(reinterpret_cast<void*>(to), from, there);
+}
+inline uint4 LoadShared16(SharedAt from) {
+  const void* const pointer = reinterpret_cast<const void*>(from);
+  emulation::InBlock(pointer, emulation::Here().rank, 16);
+  uint4 words;
+  std::memcpy(&words, pointer, 16);
+  return words;
+}
 inline void CopyAsync4(void* to, const void* from, bool there) { CopyAsync(to, from, 4, there); }
 inline void CopyCommit() { emulation::Here().copies.emplace_back(); }
 template <int kSets>
@@ -368,6 +380,20 @@ inline float HighBf16Anew(uint32_t word) { return HighBf16(word); }
 inline uint32_t Placed(uint32_t word, uint32_t zero) { return word ^ zero; }
 inline void StoreIf(bool wanted, float* to, float value) {
   if (wanted) *to = value;
+}
+inline void StoreTwoIf(bool wanted, float* to, float first, float second) {
+  if (!wanted) return;
+  emulation::InBlock(to, emulation::Here().rank, 8);
+  to[0] = first, to[1] = second;
+}
+inline uint32_t ChooseBytes(uint32_t word, uint32_t selector) {
+  uint32_t chosen = 0;
+  for (int k = 0; k < 4; ++k) {
+    const uint32_t from = selector >> 4 * k & 15;
+    BIRKHOFF_CHECK(from < 8, "no such byte");
+    if (from < 4) chosen |= (word >> 8 * from & 255) << 8 * k;
+  }
+  return chosen;
 }
 
 template <typename T>
@@ -411,24 +437,63 @@ inline void MmaF16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
 inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b0, b1}}, true, false);
 }
-inline void LoadTransposed(uint32_t (&words)[4], const void* row) {
-  struct Words {
-    uint32_t at[4];
-  };
+inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a0, a1, 0, 0}, {b0, 0}}, true, true);
+}
+
+// Which two elements of an 8 x 8 matrix a lane has.
+struct Element {
+  int row, column;
+};
+inline Element ElementOf(int lane, int k, bool transposed) {
+  const int outer = lane / 4, inner = lane % 4 * 2 + k;
+  return transposed ? Element{inner, outer} : Element{outer, inner};
+}
+struct MatrixWords {
+  uint32_t at[4];
+};
+inline void LoadMatrices(uint32_t (&words)[4], SharedAt at, bool transposed) {
+  const void* const row = reinterpret_cast<const void*>(at);
   emulation::InBlock(row, emulation::Here().rank, 16);
-  const Words got = emulation::Together<Words>(row, [](const void* const* in, Words* out) {
+  const auto got = emulation::Together<MatrixWords>(row, [&](const void* const* in,
+                                                             MatrixWords* out) {
     for (int lane = 0; lane < 32; ++lane) {
       for (int m = 0; m < 4; ++m) {
         uint16_t pair[2];
         for (int k = 0; k < 2; ++k) {
-          const void* const from = in[8 * m + lane % 4 * 2 + k];
-          std::memcpy(&pair[k], static_cast<const unsigned char*>(from) + lane / 4 * 2, 2);
+          const Element element = ElementOf(lane, k, transposed);
+          const void* const from = in[8 * m + element.row];
+          std::memcpy(&pair[k], static_cast<const unsigned char*>(from) + element.column * 2, 2);
         }
         out[lane].at[m] = pair[0] | uint32_t{pair[1]} << 16;
       }
     }
   });
   std::memcpy(words, got.at, sizeof(words));
+}
+inline void LoadMatrices(uint32_t (&words)[4], SharedAt row) { LoadMatrices(words, row, false); }
+inline void LoadTransposed(uint32_t (&words)[4], SharedAt row) { LoadMatrices(words, row, true); }
+inline void StoreTransposed(SharedAt at, const uint32_t (&words)[4]) {
+  void* const row = reinterpret_cast<void*>(at);
+  struct Given {
+    void* row;
+    uint32_t at[4];
+  };
+  emulation::InBlock(row, emulation::Here().rank, 16);
+  emulation::Together<char>(
+      Given{row, {words[0], words[1], words[2], words[3]}}, [](const Given* in, char* out) {
+        for (int lane = 0; lane < 32; ++lane) {
+          out[lane] = 0;
+          for (int m = 0; m < 4; ++m) {
+            for (int k = 0; k < 2; ++k) {
+              const Element element = ElementOf(lane, k, true);
+              const auto half = uint16_t(in[lane].at[m] >> 16 * k);
+              std::memcpy(static_cast<unsigned char*>(in[8 * m + element.row].row) + element.column * 2,
+                          &half, 2);
+            }
+          }
+        }
+      });
 }
 
 inline double Reciprocal(double x) { return 1.0 / x; }
