@@ -267,9 +267,9 @@ absl::StatusOr<BoundaryConfig> BackwardConfig(const BoundaryBackwardArgs<bf16>& 
                                               BoundaryPath path) {
   ASSIGN_OR_RETURN(const int capability, ComputeCapability());
   const bool aligned =
-      MovesPacks(args.shape.channels,
-                 {args.dx_above, args.x, args.y, args.dnorm, args.coefficients,
-                  args.coefficients_below, args.parameters.projection, args.dx, args.dy_below});
+      MovesPacks(args.shape.channels, {args.dx_above, args.x, args.y, args.dnorm, args.coefficients,
+                                       args.parameters.gamma, args.coefficients_below,
+                                       args.parameters.projection, args.dx, args.dy_below});
   return ConfigOf({.pass = BoundaryPass::kBackward,
                    .shape = args.shape,
                    .source = args.source,

@@ -63,7 +63,8 @@ class BackwardBlock {
   // What the products with phi are to be multiplied with.
   __device__ float* InverseScale() const { return reinterpret_cast<float*>(shared_) + 1; }
   __device__ unsigned char* Stage(int turn) const {
-    return shared_ + BackwardSizes::kHead + sizes_.phi + int(unsigned(turn) % BackwardSizes::kStages) * sizes_.stage;
+    return shared_ + BackwardSizes::kHead + sizes_.phi +
+           int(unsigned(turn) % BackwardSizes::kStages) * sizes_.stage;
   }
   __device__ unsigned char* YStage(int turn) const {
     return shared_ + BackwardSizes::kHead + sizes_.phi + BackwardSizes::kStages * sizes_.stage +
@@ -73,8 +74,9 @@ class BackwardBlock {
     return reinterpret_cast<float*>(YStage(0) + BackwardSizes::kYStages * sizes_.y_stage);
   }
   __device__ float* Coefficients(int turn) const {
-    return Parts() +
-           (sizes_.parts + int(unsigned(turn) % BackwardSizes::kCoefficientStages) * sizes_.coefficients) / 4;
+    return Parts() + (sizes_.parts + int(unsigned(turn) % BackwardSizes::kCoefficientStages) *
+                                         sizes_.coefficients) /
+                         4;
   }
   __device__ uint32_t* Packets(int turn) const {
     float* after =

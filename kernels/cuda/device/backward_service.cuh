@@ -24,8 +24,8 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
       MBarrierWait(Barriers().PartsFull(), turn % 2);
       CopyWait<0>();
       WarpArrive(Barriers().CoefficientsCome(turn));
-      SendSums({Parts(), geometry_.warps, kTile, BackwardSizes::kDotPitch, kDots}, Received(turn), rank_,
-               sizes_.owned, Barriers().SumsCome(turn));
+      SendSums({Parts(), geometry_.warps, kTile, BackwardSizes::kDotPitch, kDots}, Received(turn),
+               rank_, sizes_.owned, Barriers().SumsCome(turn));
       WarpArrive(Barriers().PartsFree());
       // The warps are done with the coefficients of two turns ago.
       if (turn + 1 < turns) Prefetch(turn + 1);
@@ -273,7 +273,8 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, Fixed> {
   struct Scalars {
     float inverse, mean, norm;
   };
-  __device__ void WriteMix(const float* gates, const Scalars& of, int token, uint32_t* packet) const {
+  __device__ void WriteMix(const float* gates, const Scalars& of, int token,
+                           uint32_t* packet) const {
     const int lane = Lane();
     const int j = lane / kVectors % kPadded, k = lane % kPadded;
     const bool there = lane < kPadded * kVectors && j < N && k < N;

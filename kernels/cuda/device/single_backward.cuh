@@ -427,8 +427,8 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
           rows + Passed(Token() / 2 + p / 2, Stream()) + Stream() * RowBytes();
 #pragma unroll
       for (int k = 0; k < 4; ++k) {  // stream k % 2, octet k / 2
-        const float2 two = *reinterpret_cast<const float2*>(
-            from + (k % 2 + k / 2 * kPadded) * RowBytes());
+        const float2 two =
+            *reinterpret_cast<const float2*>(from + (k % 2 + k / 2 * kPadded) * RowBytes());
         const int at = k / 2 * 2 + k % 2;
         mixed[p][at] = fmaf(first, two.x, mixed[p][at]);
         mixed[p + 1][at] = fmaf(second, two.y, mixed[p + 1][at]);

@@ -25,7 +25,9 @@ class TurnBarriers {
 
   __device__ uint64_t* PartsFull() const { return at_; }
   __device__ uint64_t* PartsFree() const { return at_ + 1; }
-  __device__ uint64_t* CoefficientsCome(int turn) const { return at_ + 2 + int(unsigned(turn) % 2); }
+  __device__ uint64_t* CoefficientsCome(int turn) const {
+    return at_ + 2 + int(unsigned(turn) % 2);
+  }
   __device__ uint64_t* SumsCome(int turn) const { return at_ + 4 + int(unsigned(turn) % 2); }
   __device__ uint64_t* ReturnsCome(int turn) const { return at_ + 6 + int(unsigned(turn) % 2); }
 

@@ -488,8 +488,9 @@ inline void StoreTransposed(SharedAt at, const uint32_t (&words)[4]) {
             for (int k = 0; k < 2; ++k) {
               const Element element = ElementOf(lane, k, true);
               const auto half = uint16_t(in[lane].at[m] >> 16 * k);
-              std::memcpy(static_cast<unsigned char*>(in[8 * m + element.row].row) + element.column * 2,
-                          &half, 2);
+              std::memcpy(
+                  static_cast<unsigned char*>(in[8 * m + element.row].row) + element.column * 2,
+                  &half, 2);
             }
           }
         }
