@@ -23,7 +23,8 @@ struct ParameterSpan {
   int64_t count = 0;           // > 0
   int64_t begin = 0;           // elements of the spans before it: one launch finds its span
   double weight_decay = 0.0;   // >= 0; 0 for norms, biases, alphas
-  int64_t counted = 1;         // 0: another rank counts it in the norm
+  int32_t counted = 1;         // 0: another rank counts it in the norm
+  int32_t cleared = 1;         // 0: the next gradient is assigned, so AdamW leaves this one
 };
 
 template <typename T>

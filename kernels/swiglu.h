@@ -23,6 +23,9 @@ struct SwiGluBackwardArgs {
   const T* gate_up = nullptr;
   const T* dact = nullptr;  // [tokens, F]
   T* dgate_up = nullptr;    // [tokens, 2 F], assigned; may be gate_up itself
+  // [tokens, F], assigned: what the forward pass made, in its bits; may be dact itself.  Null: not
+  // wanted.
+  T* act = nullptr;
 };
 
 // What every backend checks first; the errors below.

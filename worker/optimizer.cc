@@ -34,7 +34,8 @@ std::vector<ParameterSpan<T>> SpansOf(const ParameterStore& store, double weight
                      .count = slot.count,
                      .begin = begin,
                      .weight_decay = slot.spec.decay ? weight_decay : 0.0,
-                     .counted = slot.owner ? 1 : 0});
+                     .counted = slot.owner ? 1 : 0,
+                     .cleared = AssignsGradient(slot.spec) ? 0 : 1});
     begin += slot.count;
   }
   return spans;

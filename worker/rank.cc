@@ -481,7 +481,12 @@ class TrainingRank final : public Rank, private StepHooks {
     state_->DownloadGathered(stream, Slot(next_step_));
   }
 
-  void Optimizer(Stream& stream) override { model_->optimizer().Step(stream); }
+  void Optimizer(Stream& stream) override {
+    model_->optimizer().Step(stream);
+    for (int s = 0; s < plan().NumStages(); ++s) {
+      if (StageModule* stage = model_->stage(s)) stage->StartGradients();
+    }
+  }
 
   void Snapshot(Stream& stream) override {
     captured_ = CheckpointIsDueAfter(next_step_ + 1);

@@ -24,7 +24,8 @@ enum class StageMode { kTrain, kEvaluate };
 
 // All calls enqueue on `stream` and return at once; the buffers must stay until the stream has
 // passed.  Calls for one stage must be ordered by the caller (one compute stream).  Parameter
-// gradients are added to (+=); buffers are assigned.  Losses and gains are added to the rank's
+// gradients are added to (+=), those of products from the second of a step on (StartGradients);
+// buffers are assigned.  Losses and gains are added to the rank's
 // share of the step (core/spec/step_share.h), which the stage was given.
 class StageModule {
  public:
@@ -44,6 +45,9 @@ class StageModule {
   virtual void BackwardInput(Stream& stream, UnitRange segment, const StageBuffers& buffers) = 0;
   virtual void BackwardWeight(Stream& stream, UnitRange segment, const StageBuffers& buffers) = 0;
   virtual void Backward(Stream& stream, UnitRange segment, const StageBuffers& buffers) = 0;
+  // What stands in the gradients has been used: the next call assigns those that AssignsGradient
+  // (core/spec/model.h) names.  So from the beginning.
+  virtual void StartGradients() = 0;
 };
 
 }  // namespace birkhoff

@@ -11,6 +11,8 @@
 namespace birkhoff {
 namespace {
 
+constexpr char kEmbedding[] = "embedding.weight";
+
 ParameterSpec Matrix(std::string name, int64_t rows, int64_t columns, double std) {
   return {std::move(name), {rows, columns}, /*decay=*/true, Initializer::kNormal, std};
 }
@@ -117,9 +119,13 @@ int64_t ParameterSpec::NumElements() const {
   return count;
 }
 
+bool AssignsGradient(const ParameterSpec& parameter) {
+  return parameter.product && parameter.name != kEmbedding;
+}
+
 std::vector<ParameterSpec> ParametersOfUnit(const ModelSpec& model, int unit) {
   const ParameterSpec embedding =
-      Operand("embedding.weight", model.vocab_size, model.hidden_size, model.init_std);
+      Operand(kEmbedding, model.vocab_size, model.hidden_size, model.init_std);
   switch (KindOfUnit(model, unit)) {
     case UnitKind::kEmbedding:
       return {embedding};

@@ -53,6 +53,9 @@ struct ParameterSpec {
   int64_t NumElements() const;
 };
 
+// Whether its gradient is that of products alone, so that the first of a step can be assigned.
+bool AssignsGradient(const ParameterSpec& parameter);
+
 // In a fixed order.  With tied embeddings, unit 0 and the head both list "embedding.weight": one
 // logical parameter.  Units multiply by a weight as y = x W^T, but by phi as x phi.
 //

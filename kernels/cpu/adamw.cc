@@ -35,7 +35,7 @@ struct Rates {
   T scale, eps, beta1, rest1, beta2, rest2, rate, root, decay;
 };
 
-// The gradient is zeroed while it is at hand.
+// The gradient is zeroed while it is at hand, where that is wanted.
 template <typename T>
 void Update(const ParameterSpan<T>& span, Piece part, const Rates<T>& r) {
   BIRKHOFF_INDEPENDENT
@@ -47,7 +47,7 @@ void Update(const ParameterSpan<T>& span, Piece part, const Rates<T>& r) {
     span.second_moment[i] = v;
     const T step = r.rate * m / (std::sqrt(v) * r.root + r.eps);
     span.weight[i] -= r.decay * span.weight[i] + step;
-    span.gradient[i] = T(0);
+    if (span.cleared != 0) span.gradient[i] = T(0);
   }
 }
 
@@ -122,7 +122,7 @@ absl::Status AdamW(const AdamWArgs<T>& args) {
   for (int i = 0; i < args.parameters.num; ++i) {
     const ParameterSpan<T>& span = args.parameters.spans[i];
     if (args.step->skip != 0) {
-      std::fill_n(span.gradient, span.count, T(0));
+      if (span.cleared != 0) std::fill_n(span.gradient, span.count, T(0));
       continue;
     }
     const Rates<T> rates(args, span.weight_decay);

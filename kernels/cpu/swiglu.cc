@@ -25,9 +25,11 @@ void ForwardRow(const T* gate, const T* up, int64_t features, T* act) {
 }
 
 template <typename T>
-void BackwardRow(const T* gate, const T* up, const T* dact, int64_t features, T* dgate, T* dup) {
+void BackwardRow(const T* gate, const T* up, const T* dact, int64_t features, T* dgate, T* dup,
+                 T* act) {
   ForLanesOf<T>(features, [&](LanesAt<T> at) {
     const Vec<T> g = at.Of(gate), u = at.Of(up), d = at.Of(dact), sigmoid = Sigmoid(g);
+    if (act != nullptr) at.Put(g * sigmoid * u, act);
     // silu'(g) = sigmoid (1 + g (1 - sigmoid))
     at.Put(d * u * sigmoid * (T(1) + g * (T(1) - sigmoid)), dgate);
     at.Put(d * g * sigmoid, dup);
@@ -65,7 +67,8 @@ absl::Status SwiGluBackward(const SwiGluBackwardArgs<T>& args) {
         PrefetchToWrite(args.dgate_up + next, 2 * args.features);
       }
       BackwardRow(args.gate_up + gate_row, args.gate_up + up_row, args.dact + t * args.features,
-                  args.features, args.dgate_up + gate_row, args.dgate_up + up_row);
+                  args.features, args.dgate_up + gate_row, args.dgate_up + up_row,
+                  args.act == nullptr ? nullptr : args.act + t * args.features);
     }
   });
   return absl::OkStatus();

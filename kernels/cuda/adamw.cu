@@ -75,7 +75,7 @@ __device__ void UpdateOne(const ParameterSpan<T>& span, const Rates& rates, floa
   Update(rates, decay, span.gradient[i], span.weight[i], span.first_moment[i],
          span.second_moment[i]);
   if (span.copy != nullptr) span.copy[i] = Store<T>(span.weight[i]);
-  span.gradient[i] = 0.0f;
+  if (span.cleared != 0) span.gradient[i] = 0.0f;
 }
 
 template <typename T>
@@ -94,7 +94,7 @@ __device__ void UpdateFour(const ParameterSpan<T>& span, const Rates& rates, flo
   }
   weight = w, first = m, second = v;
   if (span.copy != nullptr) GroupAt<4>(span.copy, i) = rounded;
-  gradient = {};
+  if (span.cleared != 0) gradient = {};
 }
 
 template <typename T>
@@ -117,6 +117,7 @@ __global__ __launch_bounds__(kThreads, 4) void AdamWKernel(AdamWArgs<T> args) {
   ForPieces(args.parameters, begin, min(begin + kChunk, args.parameters.count),
             [&](const ParameterSpan<T>& span, int64_t first, int64_t last) {
               if (skip) {
+                if (span.cleared == 0) return;
                 ForElements<kThreads>(
                     first, last, IsAligned(span.gradient),
                     [&](int64_t i) { GroupAt<4>(span.gradient, i) = {}; },

@@ -54,8 +54,8 @@ __global__ __launch_bounds__(kThreads) void SwiGluForwardKernel(SwiGluForwardArg
 }
 
 // A thread owns K features of one token (16 bytes of them or one), and writes only where it has
-// read, so dgate_up may be gate_up.  grid: rows x slices of a row; block: kThreads; reads gate, up
-// and dact once, writes dgate and dup once.
+// read, so dgate_up may be gate_up, and act dact.  grid: rows x slices of a row; block: kThreads;
+// reads gate, up and dact once, writes dgate, dup and, where it is wanted, act once.
 template <typename T, int K>
 __global__ __launch_bounds__(kThreads) void SwiGluBackwardKernel(SwiGluBackwardArgs<T> args) {
   ForGroups<K>(args.tokens, args.features, [&](int64_t token, int64_t f) {
@@ -63,15 +63,18 @@ __global__ __launch_bounds__(kThreads) void SwiGluBackwardKernel(SwiGluBackwardA
     const Group<T, K> gate = GroupAt<K>(args.gate_up + row, f);
     const Group<T, K> up = GroupAt<K>(args.gate_up + row + args.features, f);
     const Group<T, K> above = GroupAt<K>(args.dact + token * args.features, f);
-    float dgate[K], dup[K];
+    float dgate[K], dup[K], act[K];
     for (int k = 0; k < K; ++k) {
-      const float g = Load(gate.at[k]), dact = Load(above.at[k]), sigmoid = Sigmoid(g);
+      const float g = Load(gate.at[k]), u = Load(up.at[k]), sigmoid = Sigmoid(g);
+      const float dact = Load(above.at[k]);
       // silu'(g) = sigmoid (1 + g (1 - sigmoid))
-      dgate[k] = dact * Load(up.at[k]) * sigmoid * (1.0f + g * (1.0f - sigmoid));
+      dgate[k] = dact * u * sigmoid * (1.0f + g * (1.0f - sigmoid));
       dup[k] = dact * g * sigmoid;
+      act[k] = g * sigmoid * u;  // in the order of the forward pass
     }
     StoreGroup(args.dgate_up + row, f, dgate);
     StoreGroup(args.dgate_up + row + args.features, f, dup);
+    if (args.act != nullptr) StoreGroup(args.act + token * args.features, f, act);
   });
 }
 
@@ -106,7 +109,7 @@ absl::Status SwiGluBackward(const SwiGluBackwardArgs<T>& args, StreamHandle stre
   RETURN_IF_ERROR(Validate(args));
   if (args.tokens == 0) return absl::OkStatus();
   constexpr int kPack = Pack<T>::kSize;
-  if (MovesInPacks(args.features, kPack, {args.gate_up, args.dact, args.dgate_up})) {
+  if (MovesInPacks(args.features, kPack, {args.gate_up, args.dact, args.dgate_up, args.act})) {
     const dim3 grid = GridOf(args.tokens, args.features / kPack);
     SwiGluBackwardKernel<T, kPack><<<grid, kThreads, 0, stream>>>(args);
   } else {

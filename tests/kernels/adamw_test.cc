@@ -20,8 +20,9 @@ namespace {
 struct Parameter {
   std::vector<float> weight, gradient, first, second;
   double weight_decay = 0.0;
-  int64_t counted = 1;
+  int32_t counted = 1;
   std::vector<float> copy = {};
+  int32_t cleared = 1;
 };
 
 // Parameters side by side, as a rank has them.
@@ -37,7 +38,8 @@ class Spans {
                         .count = int64_t(p->gradient.size()),
                         .begin = count_,
                         .weight_decay = p->weight_decay,
-                        .counted = p->counted});
+                        .counted = p->counted,
+                        .cleared = p->cleared});
       count_ += spans_.back().count;
     }
   }
@@ -163,6 +165,19 @@ TEST(AdamW, ClearsTheGradient) {
   EXPECT_EQ(p.gradient, (std::vector<float>{0, 0}));
 }
 
+TEST(AdamW, LeavesAGradientThatIsAssignedNext) {
+  for (const int64_t skip : {0, 1}) {
+    Parameter p = {{1, 2}, {3, -4}, {0, 0}, {0, 0}}, cleared = p;
+    p.cleared = 0;
+    const Spans spans({&p, &cleared});
+    const StepScalars step = {.lr = 1.0, .update = 1, .skip = skip};
+    ASSERT_OK(cpu::AdamW<float>({.parameters = spans.view(), .step = &step}));
+    EXPECT_EQ(p.gradient, (std::vector<float>{3, -4})) << skip;
+    EXPECT_EQ(cleared.gradient, (std::vector<float>{0, 0})) << skip;
+    EXPECT_EQ(p.weight, cleared.weight);
+  }
+}
+
 TEST(AdamW, AZeroGradientFromTheStartMovesNothing) {
   Parameter p = {{1}, {0}, {0}, {0}};
   const Spans spans({&p});
@@ -209,7 +224,7 @@ absl::Status AddNorm(std::vector<Parameter> parameters, GradientNorm& norm) {
   const Spans spans(pointers);
   return cpu::AccumulateNorm<float>({.parameters = spans.view(), .norm = &norm});
 }
-Parameter GradientOnly(std::vector<float> gradient, int64_t counted = 1) {
+Parameter GradientOnly(std::vector<float> gradient, int32_t counted = 1) {
   return {.weight = {},
           .gradient = std::move(gradient),
           .first = {},

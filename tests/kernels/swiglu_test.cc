@@ -49,6 +49,22 @@ TEST(SwiGlu, BackwardMayBeInPlace) {
   EXPECT_EQ(gate_up, apart);
 }
 
+TEST(SwiGlu, BackwardGivesWhatTheForwardPassMadeInItsBits) {
+  const std::vector<float> gate_up = Normal<float>(5 * 2 * 37, 1, 3.0);
+  const std::vector<float> dact = Normal<float>(5 * 37, 2);
+  std::vector<float> wanted(gate_up.size()), dgate_up(gate_up.size()), act = dact;
+  ASSERT_OK(cpu::SwiGluBackward<float>({5, 37, gate_up.data(), dact.data(), wanted.data()}));
+  // In place of dact.
+  ASSERT_OK(cpu::SwiGluBackward<float>({.tokens = 5,
+                                        .features = 37,
+                                        .gate_up = gate_up.data(),
+                                        .dact = act.data(),
+                                        .dgate_up = dgate_up.data(),
+                                        .act = act.data()}));
+  EXPECT_EQ(dgate_up, wanted);
+  EXPECT_EQ(act, Activate(5, 37, gate_up));
+}
+
 TEST(SwiGlu, LargeGatesSaturateWithoutNan) {
   const std::vector<float> gate_up = {-1000, 1000, 2, 2};
   EXPECT_EQ(Activate(1, 2, gate_up), (std::vector<float>{0, 2000}));

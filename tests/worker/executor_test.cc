@@ -72,6 +72,7 @@ class CountingStage final : public StageModule {
   void BackwardWeight(Stream& stream, UnitRange segment, const StageBuffers&) override {
     Note(stream, "backward-weight", segment);
   }
+  void StartGradients() override {}
   void Backward(Stream& stream, UnitRange segment, const StageBuffers&) override {
     Note(stream, "backward", segment);
   }

@@ -157,6 +157,46 @@ TEST(Stage, MicrobatchesAddUp) {
   }
 }
 
+TEST(Stage, TheFirstGradientsOfAStepAreAssignedWhereProductsAloneMakeThem) {
+  ModelSpec model = SmallModel(ResidualKind::kMhc);
+  const TestBatch batch = RandomBatch({6, 4}, model.vocab_size, /*seed=*/13);
+  for (const bool tied : {false, true}) {
+    for (const bool split : {false, true}) {
+      model.tie_embeddings = tied;
+      const ChainOptions options = {.model = model, .recompute_block = 2, .split = split};
+      Parameters<float> parameters = RandomParameters<float>(model, /*seed=*/5);
+      StageChain<float> chain(options, parameters);
+      const auto spoil = [&] {
+        parameters.ClearGradients();
+        for (int unit = 0; unit < NumUnits(model); ++unit) {
+          for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
+            if (!AssignsGradient(parameter)) continue;
+            std::vector<float>& gradient = parameters.gradients.at(parameter.name);
+            gradient.assign(gradient.size(), std::nanf(""));
+          }
+        }
+      };
+      const std::map<std::string, std::vector<float>> want = TrainOnce(options, batch).gradients;
+      spoil();
+      chain.Train(batch);
+      EXPECT_EQ(parameters.gradients, want) << tied << split;
+      // The second of a step is added, the first of the next is not.
+      chain.Train(batch);
+      for (const auto& [name, gradient] : want) {
+        const std::vector<float>& sum = parameters.gradients.at(name);
+        const std::vector<double> got(sum.begin(), sum.end());
+        std::vector<double> twice(gradient.begin(), gradient.end());
+        for (double& value : twice) value *= 2.0;
+        EXPECT_LE(RelativeDifference(got, twice), 1e-6) << name;
+      }
+      spoil();
+      chain.stage(0).StartGradients();
+      chain.Train(batch);
+      EXPECT_EQ(parameters.gradients, want) << tied << split;
+    }
+  }
+}
+
 TEST(Stage, TokensSeeTheirOwnSequenceOnly) {
   const ModelSpec model = SmallModel(ResidualKind::kMhc);
   TestBatch batch = RandomBatch({5, 5}, model.vocab_size, /*seed=*/12);

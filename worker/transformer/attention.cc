@@ -36,7 +36,7 @@ RopeArgs<T> RopeOf(const SubLayerCall<T>& call, T* qkv) {
 // q, k, v = norm W_qkv^T; q and k are turned in place.
 template <typename T>
 void ProjectIn(const SubLayerCall<T>& call) {
-  const auto& [launch, model, batch, weights, tensors] = call;
+  const auto& [launch, model, batch, weights, tensors, at_once, add] = call;
   LinearForward(launch, Widths(model).Qkv(call.tokens()), tensors.norm, weights.inner,
                 tensors.inner);
   Must(launch.backend.RopeForward(launch.stream, RopeOf(call, tensors.inner)));
@@ -45,7 +45,7 @@ void ProjectIn(const SubLayerCall<T>& call) {
 // Softmax(q k^T) v by head, over the batch alone.
 template <typename T>
 void AttendToBatch(const SubLayerCall<T>& call) {
-  const auto& [launch, model, batch, weights, tensors] = call;
+  const auto& [launch, model, batch, weights, tensors, at_once, add] = call;
   const Widths widths(model);
   const T* qkv = tensors.inner;
   Must(
@@ -61,7 +61,7 @@ void AttendToBatch(const SubLayerCall<T>& call) {
 // The same over all rows of the cache, which hold the batch by now.
 template <typename T>
 void AttendToCache(const SubLayerCall<T>& call, const KeyValueCache<T>& cache, int block) {
-  const auto& [launch, model, batch, weights, tensors] = call;
+  const auto& [launch, model, batch, weights, tensors, at_once, add] = call;
   const Widths widths(model);
   const T* rows = cache.Row(block, 0).address();
   Must(launch.backend.CachedAttention(launch.stream, {.tokens = call.tokens(),
@@ -81,7 +81,7 @@ void AttendToCache(const SubLayerCall<T>& call, const KeyValueCache<T>& cache, i
 // y = what was attended to W_out^T.
 template <typename T>
 void ProjectOut(const SubLayerCall<T>& call) {
-  const auto& [launch, model, batch, weights, tensors] = call;
+  const auto& [launch, model, batch, weights, tensors, at_once, add] = call;
   LinearForward<T>(launch, Widths(model).Out(call.tokens()), tensors.attention, weights.outer,
                    tensors.y);
 }
@@ -112,7 +112,7 @@ void AttentionForward(const SubLayerCall<T>& call, const KeyValueCache<T>& cache
 
 template <typename T>
 void AttentionBackwardInput(const SubLayerCall<T>& call) {
-  const auto& [launch, model, batch, weights, tensors] = call;
+  const auto& [launch, model, batch, weights, tensors, at_once, add] = call;
   const Widths widths(model);
   const T* qkv = tensors.inner;
   T* dqkv = tensors.dinner;
@@ -137,12 +137,12 @@ void AttentionBackwardInput(const SubLayerCall<T>& call) {
 
 template <typename T>
 void AttentionBackwardWeight(const SubLayerCall<T>& call) {
-  const auto& [launch, model, batch, weights, tensors] = call;
+  const auto& [launch, model, batch, weights, tensors, at_once, add] = call;
   const Widths widths(model);
   LinearBackwardWeight<T>(launch, widths.Out(call.tokens()), tensors.dy, tensors.attention,
-                          weights.outer);
+                          weights.outer, add);
   LinearBackwardWeight<T>(launch, widths.Qkv(call.tokens()), tensors.dinner, tensors.norm,
-                          weights.inner);
+                          weights.inner, add);
 }
 
 #define BIRKHOFF_INSTANTIATE(T)                                                              \

@@ -63,10 +63,10 @@ void LinearBackwardInput(const Launch<T>& launch, const LinearShape& shape, cons
                                            .workspace = launch.workspace}));
 }
 
-// dW [outputs, inputs] += dy^T x
+// dW [outputs, inputs] += dy^T x, or where not `add`, =
 template <typename T>
 void LinearBackwardWeight(const Launch<T>& launch, const LinearShape& shape, const T* dy,
-                          const T* x, const Weight<T>& weight) {
+                          const T* x, const Weight<T>& weight, bool add) {
   Must(launch.backend.GemmWide(launch.stream, {.transpose_a = true,
                                                .m = shape.outputs,
                                                .n = shape.inputs,
@@ -75,7 +75,7 @@ void LinearBackwardWeight(const Launch<T>& launch, const LinearShape& shape, con
                                                .lda = shape.outputs,
                                                .b = x,
                                                .ldb = shape.inputs,
-                                               .beta = 1.0,
+                                               .beta = add ? 1.0 : 0.0,
                                                .c = weight.gradient.address(),
                                                .ldc = shape.inputs,
                                                .workspace = launch.workspace}));

@@ -36,14 +36,16 @@ struct SubLayerCall {
   const Microbatch& batch;
   const SubLayerWeights<T>& weights;
   SubLayerTensors<T> tensors;
+  bool at_once = false, add = true;
 
   int64_t tokens() const { return batch.shape.tokens; }
 };
 
 // forward:         norm -> inner, log_sum_exp, attention, y
 // backward input:  inner, log_sum_exp, attention, dy -> dinner, dnorm
-// backward weight: norm, inner, attention, dy, dinner -> weight gradients (+=)
-// Here dinner is the gradient of the unrotated q and k.  `middle` is overwritten by all of them.
+// backward weight: norm, inner, attention, dy, dinner -> weight gradients (+=, or = where not `add`)
+// Here dinner is the gradient of the unrotated q and k.  `middle` is overwritten by all of them;
+// where `at_once`, backward weight follows its backward input, and finds there what that has left.
 template <typename T>
 void AttentionForward(const SubLayerCall<T>& call);
 // The same where the batch goes on with the sequence in `cache`, from whose rows of `block` it also

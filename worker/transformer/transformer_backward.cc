@@ -151,6 +151,8 @@ void TransformerStage<T>::BackwardSubLayer(const Call& call, int index, bool spl
 template <typename T>
 void TransformerStage<T>::WeightGradient(const Call& call, int index) {
   SubLayerCall<T> sublayer = SubLayerOf(call, index);
+  sublayer.add = adds_[index];
+  adds_[index] = true;
   sublayer.tensors.norm = call.At(call.gradients[index].norm);
   IsAttention(index) ? AttentionBackwardWeight(sublayer) : FeedForwardBackwardWeight(sublayer);
 }

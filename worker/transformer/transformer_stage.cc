@@ -41,6 +41,7 @@ TransformerStage<T>::TransformerStage(const LayoutRequest& request, const Weight
   for (int unit = sublayers_.first; unit < sublayers_.last; ++unit) {
     weights_.push_back(FindSubLayerWeights<T>(model_, unit, lookup));
   }
+  StartGradients();
   if (HasEmbedding()) embedding_ = lookup.product("embedding.weight");
   if (HasHead()) {
     head_ = FindHeadWeights<T>(model_, lookup);
@@ -81,7 +82,14 @@ typename TransformerStage<T>::Call TransformerStage<T>::Begin(Stream& stream,
           split ? split_gradients_ : full_gradients_,
           ViewMicrobatch(layout_, buffers.batch, buffers.Of(Home::kBatch)),
           BoundaryShapeOf(model_, buffers.batch.tokens),
-          {backend_, stream, workspace_.In<void>(buffers).address()}};
+          {backend_, stream, workspace_.In<void>(buffers).address()},
+          /*at_once=*/!split};
+}
+
+template <typename T>
+void TransformerStage<T>::StartGradients() {
+  adds_.assign(weights_.size(), false);
+  head_adds_ = false;
 }
 
 template <typename T>
@@ -201,7 +209,8 @@ SubLayerCall<T> TransformerStage<T>::SubLayerOf(const Call& call, int index) con
            .dy = call.At(gradients.dy),
            .dinner = call.At(gradients.dinner),
            .dnorm = call.At(norm_scratch_),
-           .middle = call.At(IsAttention(index) ? attention_scratch_ : hidden_scratch_)}};
+           .middle = call.At(IsAttention(index) ? attention_scratch_ : hidden_scratch_)},
+          call.at_once};
 }
 
 template <typename T>
@@ -251,8 +260,11 @@ void TransformerStage<T>::HeadGradient(const Call& call, int64_t row, int64_t ro
   const T* dlogits = call.At(dlogits_.Present() ? dlogits_ : logits_);
   LinearBackwardInput<T>(call.launch, shape, dlogits, head_.vocabulary,
                          call.At(call.places.dnorm) + row * width);
+  // A tied table also has the embedding's gradients, which are added to.
+  const bool add = model_.tie_embeddings || head_adds_;
   LinearBackwardWeight<T>(call.launch, shape, dlogits, call.At(call.places.head_norm) + row * width,
-                          head_.vocabulary);
+                          head_.vocabulary, add);
+  head_adds_ = true;
 }
 
 template <typename T>

@@ -44,6 +44,7 @@ class TransformerStage final : public StageModule {
   void BackwardInput(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
   void BackwardWeight(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
   void Backward(Stream& stream, UnitRange segment, const StageBuffers& buffers) override;
+  void StartGradients() override;
 
  private:
   // One call: its buffers, its micro-batch, where it finds things and where its kernels go.
@@ -54,6 +55,7 @@ class TransformerStage final : public StageModule {
     Microbatch batch;
     BoundaryShape shape;
     Launch<T> launch;
+    bool at_once = false;                     // backward: not split
     const KeyValueCache<T>* cache = nullptr;  // of Extend alone
 
     int64_t tokens() const { return shape.tokens; }
@@ -120,6 +122,9 @@ class TransformerStage final : public StageModule {
   Place norm_scratch_, attention_scratch_, hidden_scratch_, workspace_;
   Place logits_, dlogits_;  // of some rows; the second absent where one type serves both
   int64_t head_rows_ = 0;   // that they hold
+  // Whether the next gradient of a product is added: by sub-layer, and of the head.
+  std::vector<bool> adds_;
+  bool head_adds_ = false;
 };
 
 }  // namespace birkhoff

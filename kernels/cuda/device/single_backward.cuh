@@ -372,7 +372,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     const uint32_t* pairs = packet + kPacketMix + (g_ % kPadded * 4 + t_) * 4;
     // dnorm's rows t has are the token's, or it multiplies with one of the zeros.
     const bool read = q == 2 * t_ / kPadded && 2 * t_ % kPadded == 0;
-    const int zero = kPacketMix + 1 - LastOf(own);
+    const int zero = kPacketMix + 9 - LastOf(own);  // in banks of its own
     const uint32_t* reads = packet + (read ? kPacketRead + g_ % kPadded : zero);
     const int c = channel_ - 8 * t_ + 16 * m + g_;
     const float gamma_low = c < args_.channels ? args_.gamma[c] : 0.0f;

@@ -47,7 +47,8 @@ struct Numbers {
 template <typename T>
 class OnDevice {
  public:
-  OnDevice(const Numbers& numbers, int64_t offset, bool with_copy, bool all_counted = true)
+  OnDevice(const Numbers& numbers, int64_t offset, bool with_copy, bool all_counted = true,
+           bool all_cleared = true)
       : numbers_(numbers), offset_(offset) {
     std::vector<ParameterSpan<T>> spans;
     int64_t begin = 0;
@@ -66,7 +67,8 @@ class OnDevice {
                        .count = size,
                        .begin = begin,
                        .weight_decay = numbers.DecayOf(s),
-                       .counted = all_counted || s % 3 != 1 ? 1 : 0});
+                       .counted = all_counted || s % 3 != 1 ? 1 : 0,
+                       .cleared = all_cleared || s % 2 != 0 ? 1 : 0});
       begin += size;
     }
     spans_ = std::make_unique<DeviceBuffer<ParameterSpan<T>>>(spans);
@@ -235,6 +237,22 @@ TYPED_TEST(AdamWCuda, SkipLeavesAllButTheGradient) {
     EXPECT_TRUE(SameBits(device.second(), numbers.second));
     for (const float value : Widen(device.copy())) ASSERT_TRUE(std::isnan(value));  // untouched
     EXPECT_EQ(device.gradient(), std::vector<float>(size_t(numbers.count), 0.0f));
+  }
+}
+
+TYPED_TEST(AdamWCuda, LeavesGradientsThatAreAssignedNext) {
+  const Numbers numbers({13, 3, 9000, 16});
+  for (const int64_t offset : {0, 1}) {
+    for (const int64_t skip : {0, 1}) {
+      const OnDevice<TypeParam> device(numbers, offset, true, true, /*all_cleared=*/false);
+      StepScalars step = kStep;
+      step.skip = skip;
+      this->Step(device, step);
+      std::vector<float> want = numbers.gradient;
+      std::fill(want.begin() + 13, want.begin() + 16, 0.0f);
+      std::fill(want.end() - 16, want.end(), 0.0f);
+      EXPECT_TRUE(SameBits(device.gradient(), want)) << offset << " " << skip;
+    }
   }
 }
 
