@@ -168,8 +168,21 @@ class LayoutBuilder {
     AddScratch("norm", C_);
     AddScalarScratch("inverse_rms", 1);
     if (HasSubLayers()) AddSubLayerScratch();
-    if (HasHead()) AddHeadScratch();
     AddWorkspace();
+    AddTurns();
+  }
+  // Attention, feed-forward and head leave nothing to each other here: they share the last bytes.
+  void AddTurns() {
+    int64_t& end = layout_.bytes[static_cast<int>(Home::kScratch)];
+    const int64_t begin = end;
+    int64_t largest = end;
+    for (const auto add : {&LayoutBuilder::AddAttentionScratch,
+                           &LayoutBuilder::AddFeedForwardScratch, &LayoutBuilder::AddHeadScratch}) {
+      end = begin;
+      (this->*add)();
+      largest = std::max(largest, end);
+    }
+    end = largest;
   }
   void AddWorkspace() {
     AddBytes(request_.units.first, Home::kScratch, "workspace", scalar_,
@@ -194,15 +207,24 @@ class LayoutBuilder {
       AddScalarScratch("coefficients.1", CoefficientColumns());  // odd sub-layers
       AddScalarScratch("logits", NumSavedLogits(model_));
     }
+  }
+
+  void AddAttentionScratch() {
+    if (!HasSubLayers()) return;
     AddScratch("qkv", qkv_);
     AddScalarScratch("log_sum_exp", model_.num_attention_heads);
     AddScratch("attention", queries_);
+  }
+
+  void AddFeedForwardScratch() {
+    if (!HasSubLayers()) return;
     AddScratch("gate_up", 2 * F_);
     AddScratch("hidden", F_);
   }
 
   // Logits of a few rows, and their gradient where it is of another type.
   void AddHeadScratch() {
+    if (!HasHead()) return;
     const int unit = request_.units.first;
     const int64_t elements = HeadRows(workspace_) * model_.vocab_size;
     AddScratch("contracted", C_);

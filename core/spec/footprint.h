@@ -45,7 +45,8 @@ enum class Home {
   kPending,
   // recompute -> backward-input of the same segment: X and norm outputs of one block at a time.
   kRecompute,
-  // Within one instruction; one per rank.
+  // Within one instruction; one per rank.  Attention, feed-forward and head take turns in its last
+  // bytes.
   kScratch,
 };
 inline constexpr int kNumHomes = 10;

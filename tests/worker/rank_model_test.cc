@@ -137,7 +137,10 @@ TEST_F(RankModelTest, OptimizerStepsTheStore) {
   stream_->Synchronize();
   EXPECT_GT(Share(ShareLayout::kSquaredNorm), 0.0);
   EXPECT_NE(ToHost(*device_, slot.weight, slot.count), before);
-  EXPECT_EQ(Gradient(slot), std::vector<float>(slot.count, 0.0f));
+  // A product's gradient stays until the next one takes its place; the others are added to.
+  EXPECT_NE(Gradient(slot), std::vector<float>(slot.count, 0.0f));
+  const ParameterStore::Slot& norm = *store_->Find("sublayers.3.norm.weight");
+  EXPECT_EQ(Gradient(norm), std::vector<float>(norm.count, 0.0f));
 }
 
 TEST_F(RankModelTest, HasTheStagesOfItsRankOnly) {

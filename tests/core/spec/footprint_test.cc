@@ -38,11 +38,20 @@ LayoutRequest Request(ResidualKind kind, UnitRange units, int recompute_block) {
 
 int64_t Aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// The recompute block that a tensor belongs to: blocks share the memory of kRecompute.
-int BlockOf(const StageLayout& layout, const StoredTensor& tensor) {
-  if (tensor.home != Home::kRecompute) return -1;
-  for (size_t i = 0; i < layout.recompute_blocks.size(); ++i) {
-    if (tensor.unit < layout.recompute_blocks[i].last) return static_cast<int>(i);
+// Which of those that share a home's memory a tensor belongs to: recompute blocks share all of it,
+// attention, feed-forward and head the last bytes of kScratch.  -1: nobody else has its bytes.
+int TurnOf(const StageLayout& layout, const StoredTensor& tensor) {
+  if (tensor.home == Home::kRecompute) {
+    for (size_t i = 0; i < layout.recompute_blocks.size(); ++i) {
+      if (tensor.unit < layout.recompute_blocks[i].last) return static_cast<int>(i);
+    }
+  }
+  if (tensor.home != Home::kScratch) return -1;
+  const std::vector<std::vector<std::string>> turns = {{"qkv", "log_sum_exp", "attention"},
+                                                       {"gate_up", "hidden"},
+                                                       {"contracted", "vocabulary", "dvocabulary"}};
+  for (size_t i = 0; i < turns.size(); ++i) {
+    if (std::ranges::count(turns[i], tensor.name) > 0) return static_cast<int>(i);
   }
   return -1;
 }
@@ -50,21 +59,23 @@ int BlockOf(const StageLayout& layout, const StoredTensor& tensor) {
 void ExpectSound(const StageLayout& layout) {
   std::vector<StoredTensor> tensors = layout.tensors;
   std::sort(tensors.begin(), tensors.end(), [&](const StoredTensor& a, const StoredTensor& b) {
-    return std::make_tuple(a.home, BlockOf(layout, a), a.offset) <
-           std::make_tuple(b.home, BlockOf(layout, b), b.offset);
+    return std::make_tuple(a.home, TurnOf(layout, a), a.offset) <
+           std::make_tuple(b.home, TurnOf(layout, b), b.offset);
   });
-  int64_t totals[kNumHomes] = {};
+  int64_t totals[kNumHomes] = {}, alone[kNumHomes] = {};  // ends of all, and of what nobody shares
   for (size_t i = 0; i < tensors.size(); ++i) {
     const StoredTensor& tensor = tensors[i];
     const bool follows = i > 0 && tensors[i - 1].home == tensor.home &&
-                         BlockOf(layout, tensors[i - 1]) == BlockOf(layout, tensor);
-    const int64_t end = follows ? tensors[i - 1].offset + Aligned(tensors[i - 1].bytes) : 0;
+                         TurnOf(layout, tensors[i - 1]) == TurnOf(layout, tensor);
+    const int64_t end = follows ? tensors[i - 1].offset + Aligned(tensors[i - 1].bytes)
+                                : alone[static_cast<int>(tensor.home)];
     EXPECT_EQ(tensor.offset, end) << HomeName(tensor.home) << " " << tensor.name;
     EXPECT_GT(tensor.bytes, 0) << tensor.name;
     EXPECT_EQ(layout.Find(tensor.unit, tensor.home, tensor.name)->offset, tensor.offset)
         << tensor.name << " is not unique";
     int64_t& total = totals[static_cast<int>(tensor.home)];
     total = std::max(total, tensor.offset + Aligned(tensor.bytes));
+    if (TurnOf(layout, tensor) < 0) alone[static_cast<int>(tensor.home)] = total;
   }
   for (int home = 0; home < kNumHomes; ++home) {
     EXPECT_EQ(layout.bytes[home], totals[home]) << HomeName(static_cast<Home>(home));
