@@ -2,7 +2,8 @@
 // that this very run measures.
 //   bash tests/gpu.sh bench, or build/cuda/bin/boundary_benchmark [tokens [kind [n [C]]]]
 //
-// A line is one call of the backend: all its kernels, the median of kRepeats.  A unit is one row of
+// A line is one call of the backend (of gains: all of a sub-layer's): all its kernels, the median of
+// kRepeats.  A unit is one row of
 // C bf16 numbers a token, moved once: a merge into a sub-layer takes 2n + 2 forward and 3n + 3
 // backward (n x dX', X, dX; y, dnorm, dy), whatever a kernel moves in truth.
 #include <cuda_runtime_api.h>
@@ -20,6 +21,7 @@
 #include "core/base/check.h"
 #include "core/base/rng.h"
 #include "kernels/cuda/boundary_path.h"
+#include "kernels/cuda/ops.h"
 #include "kernels/cuda/single_pass_launch.h"
 
 namespace birkhoff {
@@ -272,9 +274,50 @@ class Table {
     std::printf("%-10s %2d %5lld differences of the paths: x %.3g, dx %.3g of the largest\n",
                 problem.name, problem.shape.streams, (long long)problem.shape.channels,
                 Difference(x[0], x[1]), Difference(dx[0], dx[1]));
+    if (problem.shape.streams > 1) Gains(problem, tensors);
   }
 
  private:
+  // What a sub-layer adds to the gains: of its own matrices, of P and of S, and of its mixing.
+  void Gains(const Problem& problem, const Tensors& tensors) const {
+    const BoundaryShape& shape = problem.shape;
+    const int64_t n = shape.streams;
+    const Buffer<GainSums> sums(3);
+    const Buffer<double> matrices(2 * n * n);
+    const Buffer<CoefficientMeasures> opened(1);
+    const Buffer<StreamMeasures> merged(1);
+    const Buffer<char> workspace(std::max(cuda::GainWorkspaceBytes(shape.streams, shape.tokens),
+                                          cuda::MixingWorkspaceBytes()));
+    const auto gain = [&](int of, const float* of_tokens, int64_t stride, double* matrix) {
+      Ok(cuda::AccumulateGain<bf16>({.streams = shape.streams,
+                                     .tokens = shape.tokens,
+                                     .matrices = of_tokens,
+                                     .stride = stride,
+                                     .sums = sums.data() + of,
+                                     .matrix = matrix,
+                                     .workspace = workspace.data()},
+                                    nullptr));
+    };
+    const double microseconds = Median([&] {
+      gain(0, tensors.coefficients.data() + 2 * n, 2 * n + n * n, nullptr);
+      gain(1, tensors.prefix.data(), n * n, matrices.data());
+      gain(2, tensors.suffix.data(), n * n, matrices.data() + n * n);
+      Ok(cuda::AccumulateMixing<bf16>({.shape = shape,
+                                       .coefficients = tensors.coefficients.data(),
+                                       .logits = tensors.logits.data(),
+                                       .alpha = tensors.alpha.data(),
+                                       .bias = tensors.bias.data(),
+                                       .prefix = tensors.prefix.data(),
+                                       .x = tensors.x.data(),
+                                       .opened = opened.data(),
+                                       .merged = merged.data(),
+                                       .workspace = workspace.data()},
+                                      nullptr));
+    });
+    std::printf("%-10s %2d %5lld gains of a sub-layer %.1f us\n", problem.name, shape.streams,
+                (long long)shape.channels, microseconds);
+  }
+
   void Line(const Problem& problem, cuda::BoundaryPass pass, cuda::BoundaryPath path,
             const std::function<void()>& call) const {
     const BoundaryShape& shape = problem.shape;

@@ -23,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 WARM_UP = 3
 CONFIGS = {"A": "gpu-c2560.yaml", "B": "gpu-545m.yaml"}
 CHANNELS = {"A": 2560, "B": 2048}
+SUBLAYERS = {"A": 12, "B": 16}
 TOKENS = 4 * 4096
 RESIDUALS = {"plain": {"model.residual.kind": "residual"}, "mHC": {"model.residual.kind": "mhc"}}
 PERSISTENT_BYTES = 18  # of a parameter: fp32 master, gradient and moments, bf16 copy
@@ -50,8 +51,8 @@ def lines_of(command, what, table):
             table.row(what, "failed: " + " ".join(errors.read().split()[-30:]).replace("|", "/"))
 
 
-def boundary(table, arguments, _):
-    """Lines of boundary_benchmark: kind n C pass path us units TB/s share% kernel."""
+def boundary(table, arguments, found):
+    """Lines of boundary_benchmark: kind n C pass path us units TB/s share% kernel; kind n C gains of a sub-layer us."""
     output = "".join(job.run_program([arguments.build / "bin/boundary_benchmark", TOKENS, "", 0, channels])
                      for channels in CHANNELS.values())
     print(output.splitlines()[0])
@@ -72,6 +73,7 @@ def boundary(table, arguments, _):
                 for key in (("mhc", 4), ("mhc", 3), ("identity", 4))}
         table.row(f"identity, n = 4, {name}", f"{both['identity', 4]:.0f} us", f"mHC {both['mhc', 4]:.0f} us",
                   f"{both['identity', 4] / both['mhc', 4]:.3f}", "1.0")
+        found[name, "gains"] = float(re.search(rf"^mhc +4 +{channels} gains of a sub-layer ([0-9.]+) us", output, re.M)[1])
         table.row(f"mHC, n = 3, {name}", f"{both['mhc', 3]:.0f} us", f"n = 4 {both['mhc', 4]:.0f} us",
                   f"{both['mhc', 3] / both['mhc', 4]:.3f}", "0.85")
 
@@ -111,6 +113,10 @@ def steps(table, arguments, found):
                 table.row(f"first step after start, {residual}, {shape}", f"{rows[0]['since_start']:.1f} s", bar="5 s")
             plain, mhc = found[shape, "plain"], found[shape, "mHC"]
             table.row(f"step of mHC over plain, {shape}", f"{mhc:.1f} ms", f"{plain:.1f} ms", f"{mhc / plain:.3f}", bars[shape])
+            if (shape, "gains") in found:
+                gains = SUBLAYERS[shape] * found[shape, "gains"] / 1000.0
+                table.row(f"all measures of gain, alone, of the step of mHC, {shape}", f"{gains:.2f} ms", f"{mhc:.1f} ms",
+                          f"{100.0 * gains / mhc:.2f} %", "0.5 %")
         # The last run was mHC's, B.
         planned = plan(arguments, "B", settings, folder)
         measured = rows[-1]["memory_bytes"]
