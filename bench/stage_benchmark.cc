@@ -78,7 +78,7 @@ class LoadedStage {
       : weights_(request.model, device, stream),
         backend_(NewBackend<float>(device, {}).value()),
         state_(StepState::Create(request.model, /*world_size=*/1, device).value()),
-        stage_(request, weights_.Lookup(), *backend_, state_->share()),
+        stage_(request, weights_.Lookup(), *backend_, state_->share(), beside_),
         packed_(std::vector<int>(kSequences, kSequenceLength)) {
     for (int home = 0; home < kNumHomes; ++home) {
       memory_.push_back(device.Allocate(stage_.layout().bytes[home]).value());
@@ -107,6 +107,7 @@ class LoadedStage {
   Weights weights_;
   const std::unique_ptr<Backend<float>> backend_;
   const std::unique_ptr<StepState> state_;
+  Beside beside_;
   TransformerStage<float> stage_;
   const PackedSequences packed_;
   std::vector<std::unique_ptr<DeviceMemory>> memory_;

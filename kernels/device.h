@@ -137,6 +137,9 @@ class Device {
   // of the highest priority where the name ends in "-high", else of the lowest.
   virtual std::unique_ptr<Stream> NewStream(const std::string& name) = 0;
   virtual std::unique_ptr<Event> NewEvent() = 0;
+  // The same for streams alone: the host may not ask it, and a graph keeps nothing of it but the
+  // order.
+  virtual std::unique_ptr<Event> NewEdge() { return NewEvent(); }
   // At least a byte, so that an empty allocation has an address too.  RESOURCE_EXHAUSTED: there is
   // no room; INVALID_ARGUMENT: no size that can be; INTERNAL: what CUDA says.
   virtual absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(int64_t bytes) = 0;

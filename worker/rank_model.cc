@@ -21,10 +21,11 @@ class TypedModel final : public RankModel {
 
   absl::Status Init(const Plan& plan, int rank, const JobSpec& spec, const ParameterStore& store,
                     StepState& state, Device& device) {
+    if (device.processor() == Processor::kCuda) beside_ = std::make_unique<Beside>(device);
     stages_.resize(plan.NumStages());
     for (const int s : plan.ranks[rank].stages) {
       stages_[s] = std::make_unique<TransformerStage<T>>(
-          RequestOf(spec, plan, s), LookupIn<T>(store), *backend_, state.share());
+          RequestOf(spec, plan, s), LookupIn<T>(store), *backend_, state.share(), *beside_);
     }
     ASSIGN_OR_RETURN(optimizer_, NewOptimizer(spec, store, state, *backend_, device,
                                               BytesOf(plan.ranks[rank], kNormWorkspaceItem)));
@@ -35,6 +36,7 @@ class TypedModel final : public RankModel {
 
  private:
   const std::unique_ptr<Backend<T>> backend_;
+  std::unique_ptr<Beside> beside_ = std::make_unique<Beside>();
   std::vector<std::unique_ptr<TransformerStage<T>>> stages_;
   std::unique_ptr<Optimizer> optimizer_;
 };

@@ -187,6 +187,10 @@ class LayoutBuilder {
   void AddWorkspace() {
     AddBytes(request_.units.first, Home::kScratch, "workspace", scalar_,
              WorkspaceBytes(model_, workspace_));
+    const int64_t measures = MeasuresWorkspaceBytes(request_.processor);
+    if (measures > 0) {
+      AddBytes(request_.units.first, Home::kScratch, "measures", scalar_, measures);
+    }
   }
   // An embedding alone: a GPU sorts its tokens by id.
   void AddEmbeddingScratch() {

@@ -27,7 +27,7 @@ constexpr int64_t kMappingBlock = 8;          // tokens whose gradients of bias 
 constexpr int64_t kNormChunk = 16384;         // elements of one partial norm
 constexpr int64_t kPartialNormBytes = 16;     // GradientNorm, kernels/adamw.h
 constexpr int64_t kGainBlocks = 256;          // partial sums of gains, at most
-constexpr int64_t kMostStreams = 8;
+constexpr int64_t kMostStreams = 8;           // beside them a matrix
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -76,9 +76,8 @@ int64_t GpuAttentionBytes(const ModelSpec& model, const WorkspaceRequest& reques
 
 int64_t GpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t losses = HeadRows(request) * int64_t{sizeof(double)};
-  const int64_t gains = kGainBlocks * int64_t{sizeof(double)} * (4 + kMostStreams * kMostStreams);
   return Aligned(std::max({kProductBytes, GpuBoundaryBytes(model, request),
-                           GpuAttentionBytes(model, request), losses, gains})) +
+                           GpuAttentionBytes(model, request), losses})) +
          kLibraryAlignment;
 }
 
@@ -87,6 +86,11 @@ int64_t GpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
 int64_t WorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   return request.processor == Processor::kCuda ? GpuBytes(model, request)
                                                : CpuBytes(model, request);
+}
+
+int64_t MeasuresWorkspaceBytes(Processor processor) {
+  if (processor == Processor::kCpu) return 0;
+  return kGainBlocks * int64_t{sizeof(double)} * (4 + kMostStreams * kMostStreams);
 }
 
 int64_t NormWorkspaceBytes(Processor processor, int64_t, int64_t elements) {

@@ -19,8 +19,10 @@ struct WorkspaceRequest {
   int sequence_length = 0;
 };
 
-// Shared by the calls of one compute stream: products, attention, boundaries, cross entropy, gains.
+// Shared by the calls of one compute stream: products, attention, boundaries, cross entropy.
 int64_t WorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request);
+// Of gains and mixing, which may run beside them; 0: none is needed.
+int64_t MeasuresWorkspaceBytes(Processor processor);
 // Of the norm over `num_parameters` parameters of `elements` elements.
 int64_t NormWorkspaceBytes(Processor processor, int64_t num_parameters, int64_t elements);
 // Rows of logits that a head forms at a time.

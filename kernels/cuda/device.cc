@@ -78,9 +78,11 @@ class Gpu {
 
 class CudaEvent final : public Event {
  public:
-  explicit CudaEvent(Gpu& gpu) : gpu_(gpu) {
+  CudaEvent(Gpu& gpu, bool for_host) : gpu_(gpu), for_host_(for_host) {
     gpu_.Enter();
-    gpu_.Check(cudaEventCreate(&event_), "cudaEventCreate");
+    gpu_.Check(
+        cudaEventCreateWithFlags(&event_, for_host ? cudaEventDefault : cudaEventDisableTiming),
+        "cudaEventCreate");
   }
   ~CudaEvent() override { gpu_.Check(cudaEventDestroy(event_), "cudaEventDestroy"); }
 
@@ -111,8 +113,10 @@ class CudaEvent final : public Event {
     } else {
       // Each launch of the graph records it for the host and for times: a step of the graph too, so
       // that who waits for the edge joins behind it.
-      gpu_.Check(cudaEventRecordWithFlags(event_, stream, cudaEventRecordExternal),
-                 "cudaEventRecordWithFlags");
+      if (for_host_) {
+        gpu_.Check(cudaEventRecordWithFlags(event_, stream, cudaEventRecordExternal),
+                   "cudaEventRecordWithFlags");
+      }
       RecordEdge(stream);
     }
     recorded_ = true;
@@ -138,6 +142,7 @@ class CudaEvent final : public Event {
   }
 
   Gpu& gpu_;
+  const bool for_host_;
   cudaEvent_t event_ = nullptr;
   std::atomic<bool> recorded_{false};
 };
@@ -300,7 +305,8 @@ class CudaDevice final : public Device {
   std::unique_ptr<Stream> NewStream(const std::string& name) override {
     return std::make_unique<CudaStream>(gpu_, absl::EndsWith(name, "-high"));
   }
-  std::unique_ptr<Event> NewEvent() override { return std::make_unique<CudaEvent>(gpu_); }
+  std::unique_ptr<Event> NewEvent() override { return std::make_unique<CudaEvent>(gpu_, true); }
+  std::unique_ptr<Event> NewEdge() override { return std::make_unique<CudaEvent>(gpu_, false); }
 
   // At least a byte, so that an empty allocation has an address too.
   absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(int64_t bytes) override {

@@ -18,6 +18,7 @@ class ForwardingDevice : public Device {
     return inner_->NewStream(name);
   }
   std::unique_ptr<Event> NewEvent() override { return inner_->NewEvent(); }
+  std::unique_ptr<Event> NewEdge() override { return inner_->NewEdge(); }
   absl::StatusOr<std::unique_ptr<DeviceMemory>> Allocate(int64_t bytes) override {
     return inner_->Allocate(bytes);
   }

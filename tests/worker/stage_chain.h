@@ -51,7 +51,8 @@ struct ChainOptions {
   bool split = false;          // backward-input and backward-weight apart
   int64_t capacity = 16;       // tokens
   int sequence_length = 16;
-  int threads = 1;  // of a CPU
+  int threads = 1;      // of a CPU
+  bool beside = false;  // measures on a stream of their own
 };
 
 // Sums over tokens of one sub-layer's gains, as the share holds them.
@@ -60,6 +61,7 @@ struct SubLayerSums {
   double single_forward = 0.0, single_backward = 0.0;
   std::vector<double> mean_forward, mean_backward;  // [n, n]
   double row_sum_min = 0.0, column_sum_min = 0.0;
+  friend bool operator==(const SubLayerSums&, const SubLayerSums&) = default;
 };
 
 inline SubLayerSums SumsOf(const ShareLayout& layout, const std::vector<double>& share, int l) {
@@ -159,6 +161,7 @@ class StageChain {
         device_(NewTestDeviceFor<T>(options.threads)),
         stream_(device_->NewStream("compute")),
         backend_(NewBackend<T>(*device_, {}).value()),
+        beside_(options.beside ? std::make_unique<Beside>(*device_) : std::make_unique<Beside>()),
         parameters_(*device_, parameters),
         share_layout_(options.model),
         share_(share_layout_.length()),
@@ -290,7 +293,7 @@ class StageChain {
   struct Link {
     Link(const LayoutRequest& request, StageChain& chain)
         : stage(request, chain.parameters_.Lookup(), *chain.backend_,
-                chain.device_share_->data().template As<double>()) {
+                chain.device_share_->data().template As<double>(), *chain.beside_) {
       for (int home = 0; home < kNumHomes; ++home) {
         const int64_t bytes = stage.layout().bytes[home];
         if (bytes == 0) continue;
@@ -356,6 +359,7 @@ class StageChain {
   const std::unique_ptr<Device> device_;
   const std::unique_ptr<Stream> stream_;
   const std::unique_ptr<Backend<T>> backend_;
+  const std::unique_ptr<Beside> beside_;
   DeviceParameters<T> parameters_;
   const ShareLayout share_layout_;
   std::vector<double> share_;  // as of the last Finish

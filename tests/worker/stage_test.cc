@@ -197,6 +197,31 @@ TEST(Stage, TheFirstGradientsOfAStepAreAssignedWhereProductsAloneMakeThem) {
   }
 }
 
+TEST(Stage, MeasuresBesideTheComputeStreamChangeNoBit) {
+  for (const ResidualKind kind : kKinds) {
+    const ModelSpec model = DeepModel(kind);
+    for (const int block : {0, 2}) {
+      for (const bool split : {false, true}) {
+        ChainOptions options = {
+            .model = model, .cuts = {4}, .recompute_block = block, .split = split};
+        const TestBatch batches[] = {RandomBatch({7, 9}, model.vocab_size, /*seed=*/14),
+                                     RandomBatch({16}, model.vocab_size, /*seed=*/15)};
+        Parameters<float> parameters[2];
+        std::vector<std::vector<SubLayerSums>> sums;
+        for (const bool beside : {false, true}) {
+          options.beside = beside;
+          parameters[beside] = RandomParameters<float>(model, /*seed=*/5);
+          StageChain<float> chain(options, parameters[beside]);
+          for (const TestBatch& batch : batches) chain.Train(batch);
+          sums.push_back(chain.Sums());
+        }
+        EXPECT_EQ(parameters[0].gradients, parameters[1].gradients);
+        EXPECT_TRUE(sums[0] == sums[1]) << block << split;
+      }
+    }
+  }
+}
+
 TEST(Stage, TokensSeeTheirOwnSequenceOnly) {
   const ModelSpec model = SmallModel(ResidualKind::kMhc);
   TestBatch batch = RandomBatch({5, 5}, model.vocab_size, /*seed=*/12);

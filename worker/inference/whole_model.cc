@@ -25,7 +25,7 @@ absl::StatusOr<std::unique_ptr<WholeModel>> WholeModel::Create(const TrainedMode
                     .tokens = tokens,
                     .sequence_length = sequence_length,
                     .processor = device.processor()},
-      trained.Lookup(), *whole->backend_, whole->share_->data().As<double>());
+      trained.Lookup(), *whole->backend_, whole->share_->data().As<double>(), whole->beside_);
   const StageLayout& layout = whole->stage_->layout();
   ASSIGN_OR_RETURN(whole->batch_, device.Allocate(layout.BytesOf(Home::kBatch)));
   ASSIGN_OR_RETURN(whole->scratch_, device.Allocate(layout.BytesOf(Home::kScratch)));

@@ -47,6 +47,7 @@ class WholeModel {
   std::unique_ptr<Backend<float>> backend_;
   std::unique_ptr<DeviceMemory> share_, logits_, batch_, scratch_;
   std::unique_ptr<HostMemory> image_;
+  Beside beside_;
   std::unique_ptr<TransformerStage<float>> stage_;
   StageBuffers buffers_;
   std::unique_ptr<Stream> stream_;  // last: it is done before anything goes

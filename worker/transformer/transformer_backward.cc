@@ -48,9 +48,11 @@ void TransformerStage<T>::BackwardSegment(const Call& call, UnitRange segment, b
   for (int i = TopOf(segment) - 1; i >= BottomOf(segment); --i) {
     BackwardSubLayer(call, i, split);
     if (!split) WeightGradient(call, i);
+    beside_.Join(call.launch.stream);  // S is written again
     BackwardBoundary(call, segment, i);
     AddBackwardGains(call, i);
   }
+  beside_.Join(call.launch.stream);
 }
 
 // The source's half of a boundary: what lies below it, as far as the segment reaches.  At the

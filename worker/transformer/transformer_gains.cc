@@ -7,6 +7,17 @@
 namespace birkhoff {
 
 template <typename T>
+typename TransformerStage<T>::Call TransformerStage<T>::Measures(const Call& call) const {
+  return {call.buffers,
+          call.places,
+          call.gradients,
+          call.batch,
+          call.shape,
+          {backend_, beside_.Begin(call.launch.stream),
+           measures_workspace_.In<void>(call.buffers).address()}};
+}
+
+template <typename T>
 void TransformerStage<T>::AddGain(const Call& call, int index, GainOf of, const S* matrices,
                                   int64_t stride) {
   const int sublayer = UnitOf(index) - 1;
@@ -25,7 +36,8 @@ void TransformerStage<T>::AddGain(const Call& call, int index, GainOf of, const 
 
 // P is complete for a sub-layer once the boundary above it has merged.
 template <typename T>
-void TransformerStage<T>::AddForwardGains(const Call& call, int boundary) {
+void TransformerStage<T>::AddForwardGains(const Call& compute, int boundary) {
+  const Call call = Measures(compute);
   if (NumStreams(model_) > 1) AddMixing(call, boundary);
   if (boundary < NumStageSubLayers()) AddSingleGain(call, boundary);
   if (boundary == 0) return;
@@ -62,7 +74,8 @@ void TransformerStage<T>::AddMixing(const Call& call, int boundary) {
 
 template <typename T>
 void TransformerStage<T>::AddBackwardGains(const Call& call, int index) {
-  AddGain(call, index, GainOf::kSuffix, call.ScalarsAt(s_), share_layout_.matrix_elements());
+  AddGain(Measures(call), index, GainOf::kSuffix, call.ScalarsAt(s_),
+          share_layout_.matrix_elements());
 }
 
 template <typename T>

@@ -13,13 +13,14 @@ namespace birkhoff {
 
 template <typename T>
 TransformerStage<T>::TransformerStage(const LayoutRequest& request, const WeightLookup<T>& lookup,
-                                      Backend<T>& backend, DevicePtr<double> share)
+                                      Backend<T>& backend, DevicePtr<double> share, Beside& beside)
     : model_(request.model),
       layout_(MakeStageLayout(request)),
       sublayers_(SubLayersOf(model_, request.units)),
       backend_(backend),
       share_layout_(model_),
       share_(share),
+      beside_(beside),
       forward_(FindPlaces(layout_, model_, Pass::kForward)),
       evaluate_(FindPlaces(layout_, model_, Pass::kEvaluate)),
       backward_(FindPlaces(layout_, model_, Pass::kBackward)),
@@ -35,6 +36,7 @@ TransformerStage<T>::TransformerStage(const LayoutRequest& request, const Weight
       attention_scratch_(FindStagePlace(layout_, Home::kScratch, "attention")),
       hidden_scratch_(FindStagePlace(layout_, Home::kScratch, "hidden")),
       workspace_(FindStagePlace(layout_, Home::kScratch, "workspace")),
+      measures_workspace_(FindStagePlace(layout_, Home::kScratch, "measures")),
       logits_(FindStagePlace(layout_, Home::kScratch, "vocabulary")),
       dlogits_(FindStagePlace(layout_, Home::kScratch, "dvocabulary")) {
   BIRKHOFF_CHECK(StreamType(request.precision) == kDTypeOf<T>, "element type of the stage");
@@ -66,10 +68,13 @@ void TransformerStage<T>::CheckWorkspace(const LayoutRequest& request) const {
       backend_.BoundaryWorkspaceBytes(BoundaryShapeOf(model_, request.tokens)),
       backend_.GemmWorkspaceBytes(),
       backend_.CrossEntropyWorkspaceBytes(head_rows_, model_.vocab_size),
-      backend_.GainWorkspaceBytes(NumStreams(model_), request.tokens),
-      backend_.MixingWorkspaceBytes(),
   });
   BIRKHOFF_CHECK(workspace->bytes >= needed, "core/spec/workspace.cc gives kernels too little");
+  const StoredTensor* measures = layout_.Find(layout_.units.first, Home::kScratch, "measures");
+  BIRKHOFF_CHECK((measures == nullptr ? 0 : measures->bytes) >=
+                     std::max(backend_.GainWorkspaceBytes(NumStreams(model_), request.tokens),
+                              backend_.MixingWorkspaceBytes()),
+                 "core/spec/workspace.cc gives measures too little");
 }
 
 template <typename T>
@@ -99,6 +104,7 @@ void TransformerStage<T>::Forward(Stream& stream, const StageBuffers& buffers, S
   const Call call = Begin(stream, buffers, train ? forward_ : evaluate_);
   Walk(call, /*with_gains=*/train);
   if (HasHead()) Loss(call, mode, target_tokens);
+  beside_.Join(stream);
 }
 
 template <typename T>
@@ -183,6 +189,7 @@ void TransformerStage<T>::SetPrefix(const Call& call, int boundary,
 
 template <typename T>
 void TransformerStage<T>::ForwardBoundary(const Call& call, int boundary, bool with_gains) {
+  beside_.Join(call.launch.stream);  // P and X may be written again
   BoundaryForwardArgs<T> args;
   args.shape = call.shape;
   args.source = SourceOf(call, boundary);

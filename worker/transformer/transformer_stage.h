@@ -13,6 +13,7 @@
 #include "core/spec/step_share.h"
 #include "kernels/backend.h"
 #include "worker/stage.h"
+#include "worker/transformer/beside.h"
 #include "worker/transformer/key_value_cache.h"
 #include "worker/transformer/launch.h"
 #include "worker/transformer/places.h"
@@ -26,10 +27,10 @@ template <typename T>
 class TransformerStage final : public StageModule {
  public:
   using S = ScalarOf<T>;
-  // Backend and weights must outlive the stage; `share` is the rank's row of ShareLayout in the
-  // device's memory.  `request.precision` must be that of T.
+  // Backend, weights and `beside` must outlive the stage; `share` is the rank's row of ShareLayout
+  // in the device's memory.  `request.precision` must be that of T.
   TransformerStage(const LayoutRequest& request, const WeightLookup<T>& lookup, Backend<T>& backend,
-                   DevicePtr<double> share);
+                   DevicePtr<double> share, Beside& beside);
 
   const StageLayout& layout() const override { return layout_; }
 
@@ -99,6 +100,8 @@ class TransformerStage final : public StageModule {
   int BottomOf(UnitRange segment) const;
   bool TouchesHead(UnitRange segment) const { return segment.last > sublayers_.last; }
 
+  // The same, for measures: beside the compute stream.
+  Call Measures(const Call& call) const;
   void AddForwardGains(const Call& call, int boundary);
   void AddBackwardGains(const Call& call, int index);
   void AddSingleGain(const Call& call, int index);
@@ -111,6 +114,7 @@ class TransformerStage final : public StageModule {
   Backend<T>& backend_;
   const ShareLayout share_layout_;
   const DevicePtr<double> share_;
+  Beside& beside_;
   std::vector<SubLayerWeights<T>> weights_;
   HeadWeights<T> head_;
   Weight<T> embedding_;
@@ -119,7 +123,7 @@ class TransformerStage final : public StageModule {
   Place received_p_, p_;  // P below the stage (absent with the embedding), and the working P
   Place dx_in_, s_in_;    // from the next stage; absent with the head
   Place dx_, s_;          // the working gradient, what leaves the stage in the end
-  Place norm_scratch_, attention_scratch_, hidden_scratch_, workspace_;
+  Place norm_scratch_, attention_scratch_, hidden_scratch_, workspace_, measures_workspace_;
   Place logits_, dlogits_;  // of some rows; the second absent where one type serves both
   int64_t head_rows_ = 0;   // that they hold
   // Whether the next gradient of a product is added: by sub-layer, and of the head.

@@ -237,7 +237,8 @@ TEST(Footprint, GatesLogitsGainsAndTheLossNeverLeaveFp32) {
                                             "p",
                                             "s",
                                             "vocabulary",
-                                            "workspace"};
+                                            "workspace",
+                                            "measures"};
     const std::vector<std::string> tokens = {"positions", "inputs", "targets"};
     const auto among = [&tensor](const std::vector<std::string>& names) {
       return std::find(names.begin(), names.end(), tensor.name) != names.end();

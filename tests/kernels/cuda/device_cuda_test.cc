@@ -141,7 +141,7 @@ TEST_F(CudaDeviceTest, AGraphDoesAgainWhatWasCaptured) {
   const auto a = Allocate(kBytes), b = Allocate(kBytes);
   const auto in = AllocateHost(kBytes), out = AllocateHost(2 * kBytes);
   const auto other = device_->NewStream("compute-high");
-  const auto fork = device_->NewEvent(), join = device_->NewEvent();
+  const auto fork = device_->NewEdge(), join = device_->NewEvent();
   int enqueued = 0;
   const auto graph = device_->Capture(*stream_, [&] {
     ++enqueued;
