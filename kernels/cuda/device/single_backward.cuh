@@ -163,8 +163,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
   }
 
   // phi as the tensor cores' operand a, of 16 channels and 16 columns, and in the end 8: [warp][stream]
-  // [16 channels], and there, for two tiles of columns, [lane][4]; for one, [lane][2].  Behind it
-  // gamma.
+  // [16 channels], and there, for two tiles of columns, [lane][4]; for one, [lane][2].
   static constexpr int kPhiWords = kTiles * 64;  // of a warp, a stream and 16 channels
   __device__ void LoadPhi() {
     const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
