@@ -310,6 +310,7 @@ TEST(Footprint, AWholeModelByHand) {
             "scratch 0 coefficients.0 fp32 24\n"
             "scratch 0 coefficients.1 fp32 24\n"
             "scratch 0 logits fp32 25\n"
+            "scratch 0 workspace fp32 33554688 bytes\n"
             "scratch 0 qkv bf16 32\n"
             "scratch 0 log_sum_exp fp32 4\n"
             "scratch 0 attention bf16 16\n"
@@ -317,8 +318,7 @@ TEST(Footprint, AWholeModelByHand) {
             "scratch 0 hidden bf16 20\n"
             "scratch 0 contracted bf16 16\n"
             "scratch 0 vocabulary fp32 24 rows\n"
-            "scratch 0 dvocabulary bf16 24 rows\n"
-            "scratch 0 workspace fp32 33554688 bytes\n");
+            "scratch 0 dvocabulary bf16 24 rows\n");
 }
 
 // Two sub-layers in the middle of a plain model: no coefficients, and one block that is rebuilt.
@@ -357,12 +357,12 @@ TEST(Footprint, AStageOfThePlainResidualByHand) {
             "scratch 2 norm fp32 16\n"
             "scratch 2 inverse_rms fp32 1\n"
             "scratch 2 y fp32 16\n"
+            "scratch 2 workspace fp32 6656 bytes\n"
             "scratch 2 qkv fp32 32\n"
             "scratch 2 log_sum_exp fp32 4\n"
             "scratch 2 attention fp32 16\n"
             "scratch 2 gate_up fp32 40\n"
-            "scratch 2 hidden fp32 20\n"
-            "scratch 2 workspace fp32 6656 bytes\n");
+            "scratch 2 hidden fp32 20\n");
 }
 
 TEST(Footprint, AnEmbeddingAloneHasWorkspaceOnAGpuOnly) {

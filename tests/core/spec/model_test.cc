@@ -286,6 +286,9 @@ TEST(Model, EveryParameterStartsAndDecaysAsItsKindDoes) {
           EXPECT_EQ(parameter.scale, kind.scale) << parameter.name;
           EXPECT_EQ(parameter.decay, kind.decay) << parameter.name;
           EXPECT_EQ(parameter.product, kind.product) << parameter.name;
+          // A table of embeddings is added to where tokens repeat.
+          EXPECT_EQ(AssignsGradient(parameter),
+                    kind.product && parameter.name != "embedding.weight");
         }
         EXPECT_EQ(matches, 1) << parameter.name;
       }

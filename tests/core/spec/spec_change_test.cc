@@ -151,6 +151,8 @@ TEST(SpecChange, DataMayMoveButNotBeWeightedAnew) {
   JobSpec now = Spec();
   now.data.train = {{"/b/one", 1.0}, {"/b/two", 2.0}};
   EXPECT_EQ(*Admit(now), "data.train: /a/one there, /b/one (and 1 more) now");
+  now.data.train[0].path = "/a/one";
+  EXPECT_EQ(*Admit(now), "data.train: /a/two there, /b/two now");
   now.data.train[1].weight = 1.0;
   EXPECT_THAT(CompareSpecs(Spec(), now),
               ElementsAre(::testing::Field(&FieldChange::rule, ChangeRule::kAnotherModel)));

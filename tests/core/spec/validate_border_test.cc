@@ -184,6 +184,9 @@ TEST(ValidateBorder, OneStepFurtherIsRefused) {
     EXPECT_THAT(FieldsOf(ProblemsWith(border.outside)), ElementsAre(border.field))
         << border.outside;
   }
+  EXPECT_THAT(Lines(ProblemsWith("parallelism.pipeline_parallel_degree=3;"
+                                 "training.global_batch_size=10")),
+              ElementsAre(HasSubstr("at least 6 micro-batches per replica (2 x 3 ranks)")));
   EXPECT_THAT(Lines(ProblemsWith(absl::StrCat("name=", std::string(63, 'a')))), IsEmpty());
   EXPECT_THAT(Lines(ProblemsWith(absl::StrCat("name=", std::string(64, 'a')))), SizeIs(1));
 }

@@ -89,6 +89,36 @@ TEST(WorkspaceBytes, OnAGpuAttentionKeepsRowsAndSquaresOfScores) {
   EXPECT_EQ(bytes(grouped, Precision::kFp32, false), whole(4 * (16 + 4) + 2 * 4 * 16));
 }
 
+struct Boundary {
+  ResidualKind kind;
+  int streams, width;
+  int64_t tokens;
+  int64_t of_token;    // floats: 2n + n^2 coefficients, logits, n + 4
+  int64_t of_8;        // of 8 tokens' gradients of biases: 3 + 2n + max(logits of the mix, n^2)
+  int64_t chunks;      // of 128 tokens and more; at most 1024 blocks of 64 channels, or 32 of n > 4
+  int64_t projection;  // n C (2n + K) + (2 + n) C + C
+};
+
+TEST(WorkspaceBytes, OnAGpuABoundaryKeepsTokensAndPartialSums) {
+  const Boundary cases[] = {
+      {ResidualKind::kMhc, 4, 16, 1 << 18, 57, 27, 1024, 64 * 24 + 7 * 16},
+      {ResidualKind::kMhc, 4, 16, 130'008, 57, 27, 1016, 64 * 24 + 7 * 16},
+      {ResidualKind::kMhc, 4, 128, 1 << 20, 57, 27, 512, 512 * 24 + 7 * 128},
+      {ResidualKind::kMhc, 8, 64, 1 << 18, 173, 83, 512, 512 * 80 + 11 * 64},
+      {ResidualKind::kHc, 4, 16, 1 << 18, 60, 27, 1024, 64 * 24 + 7 * 16},
+      {ResidualKind::kResidual, 1, 2048, 1 << 20, 9, 6, 32, 2048 * 2 + 4 * 2048},
+  };
+  for (const Boundary& c : cases) {
+    ModelSpec model = Model(c.kind, c.streams);
+    model.hidden_size = c.width;
+    model.num_attention_heads = model.num_key_value_heads = 1;
+    const WorkspaceRequest request = Cuda(c.tokens, 0, Precision::kFp32, false);  // no attention
+    const int64_t floats = c.tokens * c.of_token + c.tokens / 8 * c.of_8 + c.chunks * c.projection;
+    EXPECT_EQ(WorkspaceBytes(model, request), (4 * floats + kMiB + 63) / 64 * 64 + 256)
+        << c.streams << " " << c.width;
+  }
+}
+
 TEST(WorkspaceBytes, NeverShrinksWithTokensStreamsOrWidth) {
   for (const ResidualKind kind : {ResidualKind::kResidual, ResidualKind::kHc, ResidualKind::kMhc}) {
     for (const Processor processor : {Processor::kCpu, Processor::kCuda}) {
