@@ -18,8 +18,8 @@ absl::Status Named(const char* what) {
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(absl::StrCat(what, ": there is no more memory"));
   } catch (const std::system_error& error) {  // a thread cannot be had, say
-    const bool is_errno = error.code().category() == std::system_category() ||
-                          error.code().category() == std::generic_category();
+    const bool is_errno = error.code() && (error.code().category() == std::system_category() ||
+                                           error.code().category() == std::generic_category());
     return absl::Status(is_errno ? CodeOfErrno(error.code().value()) : absl::StatusCode::kInternal,
                         absl::StrCat(what, ": ", error.what()));
   } catch (const std::exception& error) {

@@ -1,10 +1,11 @@
 // A line each, of a word, a colon and what follows: what reads one kind passes over the others.
 #include "core/spec/card_rates.h"
 
-#include <cstdio>
+#include <cmath>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -46,31 +47,28 @@ std::string ResidualKey(const ResidualSpec& residual) {
   return key;
 }
 
-bool ParseTime(const std::string& text, ShapeTimes* shape) {
-  char name[16] = {};
-  long long ns[4] = {};
-  int length = -1;
-  if (std::sscanf(text.c_str(), "%15s %lld %lld %lld %lld%n", name, &ns[0], &ns[1], &ns[2], &ns[3],
-                  &length) != 5 ||
-      length != static_cast<int>(text.size())) {
-    return false;
-  }
-  for (const long long value : ns) {
-    if (value < 0) return false;
+bool ParseTime(absl::string_view text, ShapeTimes* shape) {
+  const std::vector<absl::string_view> words = absl::StrSplit(text, ' ');
+  if (words.size() != 5) return false;
+  int64_t ns[4] = {};
+  for (size_t i = 0; i < 4; ++i) {
+    if (!absl::SimpleAtoi(words[i + 1], &ns[i]) || ns[i] < 0) return false;
   }
   for (const NamedUnit& unit : kUnits) {
-    if (unit.name != absl::string_view(name)) continue;
+    if (unit.name != words[0]) continue;
     shape->*unit.times = {ns[0], ns[1], ns[2], ns[3]};
     return true;
   }
   return false;
 }
 
-bool ParseStep(const std::string& text, ShapeTimes* shape) {
-  int length = -1;
-  return std::sscanf(text.c_str(), "%lf %lf%n", &shape->norm_ns, &shape->update_ns, &length) == 2 &&
-         length == static_cast<int>(text.size()) && shape->norm_ns >= 0.0 &&
-         shape->update_ns >= 0.0;
+bool ParseStep(absl::string_view text, ShapeTimes* shape) {
+  const std::vector<absl::string_view> words = absl::StrSplit(text, ' ');
+  const auto parse = [](absl::string_view word, double* ns) {
+    return absl::SimpleAtod(word, ns) && std::isfinite(*ns) && *ns >= 0.0;
+  };
+  return words.size() == 2 && parse(words[0], &shape->norm_ns) &&
+         parse(words[1], &shape->update_ns);
 }
 
 }  // namespace
@@ -115,9 +113,9 @@ absl::StatusOr<CardRates> CardRatesFromText(const std::string& text) {
     } else if (absl::ConsumePrefix(&line, kShape)) {
       shape = &rates.by_shape[std::string(line)];
     } else if (absl::ConsumePrefix(&line, kTime)) {
-      good = shape != nullptr && ParseTime(std::string(line), shape);
+      good = shape != nullptr && ParseTime(line, shape);
     } else if (absl::ConsumePrefix(&line, kStep)) {
-      good = shape != nullptr && ParseStep(std::string(line), shape);
+      good = shape != nullptr && ParseStep(line, shape);
     }
     if (!good) return absl::InvalidArgumentError(absl::StrCat("no line of a card file: ", whole));
   }

@@ -76,7 +76,7 @@ std::string FieldValue(const Field& field, const JobSpec& spec);
 std::string ShortestNumber(double value);
 
 // The full path of the field or section most like `path`, or empty where nothing is close: the same
-// section first, then the same last name anywhere.
+// last name in any section, else the last name most like it in the same section.
 std::string NearestPath(std::string_view path);
 
 }  // namespace birkhoff

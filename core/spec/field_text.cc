@@ -1,9 +1,9 @@
 // The table of fields in words: allowed values, values, suggestions, explanations.
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <limits>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/nearest.h"
@@ -35,9 +35,9 @@ std::string YamlText(const std::string& text) {
   const auto plain = [](unsigned char c) {
     return std::isalnum(c) || c == '_' || c == '.' || c == '/' || c == '-';
   };
-  static const auto* const kWords = new std::vector<std::string>{
-      "true", "false", "null", "yes", "no", "on", "off", "y", "n", "True", "False", "Null"};
-  const bool word = std::find(kWords->begin(), kWords->end(), text) != kWords->end();
+  static constexpr std::string_view kWords[] = {"true", "false", "null", "yes", "no",
+                                                "on",   "off",   "y",    "n"};
+  const bool word = std::ranges::count(kWords, absl::AsciiStrToLower(text)) > 0;
   if (!text.empty() && (std::isalpha(static_cast<unsigned char>(text[0])) || text[0] == '/') &&
       std::all_of(text.begin(), text.end(), plain) && !word) {
     return text;

@@ -12,13 +12,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/overloaded.h"
+#include "core/base/printable.h"
 #include "core/spec/field.h"
 #include "core/spec/validate.h"
 
 namespace birkhoff {
 namespace {
 
-constexpr size_t kMaxShown = 60;  // of a value in a message
+constexpr size_t kMaxShown = 63;  // bytes of a key or a value in a message
 
 // Length of the UTF-8 sequence at `at`, or 0 where the bytes are not one (RFC 3629).
 size_t SequenceLength(std::string_view text, size_t at) {
@@ -82,7 +83,7 @@ std::string Shown(const YAML::Node& node) {
     case YAML::NodeType::Scalar: {
       const std::string& text = node.Scalar();
       if (text.empty()) return "an empty text";
-      return text.size() <= kMaxShown ? text : absl::StrCat(text.substr(0, kMaxShown), "...");
+      return Shortened(text, kMaxShown);
     }
     case YAML::NodeType::Undefined:
       break;
@@ -163,8 +164,9 @@ class Loader {
         Refuse(shown_path, absl::StrCat("the key ", Shown(entry.first)), "names as keys");
         continue;
       }
-      const std::string key = entry.first.Scalar().empty() ? "" : Shown(entry.first);
-      const std::string child = path.empty() ? key : absl::StrCat(path, ".", key);
+      const std::string& key = entry.first.Scalar();
+      const std::string child =
+          absl::StrCat(path, path.empty() ? "" : ".", Shortened(key, kMaxShown));
       if (key.empty()) {
         Refuse(shown_path, "an empty key", "names as keys");
       } else if (!seen.insert(key).second) {
@@ -311,7 +313,11 @@ std::optional<YAML::Node> Parse(std::string_view text, const std::string& where,
     return std::nullopt;
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    // yaml-cpp 0.7 lets the last line break of a text close a quote that is open: a comment is put
+    // behind it.
+    std::string whole(text.substr(0, text.find_last_not_of(' ') + 1));
+    if (whole.ends_with('\n')) whole += '#';
+    const std::vector<YAML::Node> documents = YAML::LoadAll(whole);
     if (documents.size() == 1) return documents[0];
     loader->Refuse(where, documents.empty() ? "an empty text" : "more than one document",
                    "one YAML document");
@@ -331,9 +337,11 @@ std::optional<YAML::Node> Parse(std::string_view text, const std::string& where,
 void ApplyOverride(const std::string& text, Loader* loader) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
-    return loader->Refuse(absl::StrCat("--set ", text), "no assignment", "path=value");
+    return loader->Refuse(absl::StrCat("--set ", Shortened(text, kMaxShown)), "no assignment",
+                          "path=value");
   }
-  const std::string path = text.substr(0, equals), value = text.substr(equals + 1);
+  const std::string path = Shortened(std::string_view(text).substr(0, equals), kMaxShown);
+  const std::string value = text.substr(equals + 1);
   const std::string where = absl::StrCat("--set ", path);
   const std::optional<YAML::Node> node =
       value.empty() ? YAML::Node(std::string()) : Parse(value, where, loader);

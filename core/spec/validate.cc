@@ -327,6 +327,19 @@ void CheckParallelism(const JobSpec& spec, Problems* problems) {
   }
 }
 
+// Whether something is said of the field already, of what holds it or of a part of it: what could
+// not be read holds its default, which deserves no second complaint.
+bool IsNamed(const Problems& problems, std::string_view field) {
+  const auto holds = [](std::string_view whole, std::string_view part) {
+    return part.starts_with(whole) &&
+           (part.size() == whole.size() || part[whole.size()] == '.' || part[whole.size()] == '[');
+  };
+  return std::any_of(problems.begin(), problems.end(), [&](const Problem& before) {
+    return holds(before.field, field) || holds(field, before.field) ||
+           before.field.starts_with("job spec");
+  });
+}
+
 }  // namespace
 
 void CheckText(const std::string& field, const std::string& text, std::vector<Problem>* problems) {
@@ -386,14 +399,8 @@ Problems ReadJobSpec(std::string_view yaml, const std::vector<std::string>& over
   }
   if (!problems.empty()) return problems;
   *spec = LoadJobSpec(yaml, overrides, &problems);
-  // A field that could not be read holds its default, which deserves no second complaint.
-  const Problems unread = problems;
   for (const Problem& problem : ValidateJobSpec(*spec)) {
-    const bool known = std::any_of(unread.begin(), unread.end(), [&](const Problem& before) {
-      return before.field.starts_with(problem.field) || problem.field.starts_with(before.field) ||
-             before.field.starts_with("job spec");
-    });
-    if (!known) problems.push_back(problem);
+    if (!IsNamed(problems, problem.field)) problems.push_back(problem);
   }
   return problems;
 }

@@ -243,8 +243,8 @@ const std::vector<OddSpec>& OddSpecs() {
           "data.train[0].path: t\\nu\\n is not allowed; need a text without control characters"},
       OddSpec{"FoldedScalar", "data:\n  train: >-\n    t\n", 0, "/t, weight: 1"},
       OddSpec{"UnclosedQuote", "data: {train: 't}\n", 64,
-              "job spec line 2, column 1: the text (end of map flow not found) is not allowed; "
-              "need well-formed YAML"},
+              "job spec line 2, column 2: the text (illegal EOF in scalar) is not allowed; need "
+              "well-formed YAML"},
       OddSpec{"UnclosedBrace", "data: {train: t\n", 64,
               "job spec line 2, column 1: the text (end of map flow not found) is not allowed; "
               "need well-formed YAML"},

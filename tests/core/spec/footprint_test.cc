@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/spec/model.h"
 
 namespace birkhoff {
@@ -248,6 +249,137 @@ TEST(Footprint, GatesLogitsGainsAndTheLossNeverLeaveFp32) {
                                        : DType::kBfloat16;
     EXPECT_EQ(tensor.dtype, want) << tensor.name;
   }
+}
+
+// "home unit name type columns" of each tensor in order, columns as elements of one token, or bytes
+// in all for what is not of the tokens.
+std::string Print(const StageLayout& layout) {
+  std::string text;
+  for (const StoredTensor& tensor : layout.tensors) {
+    const int64_t elements = tensor.bytes / SizeOf(tensor.dtype);
+    absl::StrAppend(&text, HomeName(tensor.home), " ", tensor.unit, " ", tensor.name, " ",
+                    DTypeName(tensor.dtype), " ",
+                    tensor.name == "workspace"            ? absl::StrCat(tensor.bytes, " bytes")
+                    : tensor.name.ends_with("vocabulary") ? absl::StrCat(elements / 19, " rows")
+                                                          : absl::StrCat(elements / kTokens),
+                    "\n");
+  }
+  return text;
+}
+
+// n = 4 streams of C = 16, 4 query heads and 2 for keys and values of 4 channels (32 for q, k and
+// v), F = 20, 19 tokens in the vocabulary; 2n + n^2 = 24 coefficients, 25 logits.
+TEST(Footprint, AWholeModelByHand) {
+  LayoutRequest request = Request(ResidualKind::kMhc, {0, 4}, 0);
+  request.model.num_hidden_layers = 1;
+  request.processor = Processor::kCuda;
+  request.precision = Precision::kBf16;
+  EXPECT_EQ(Print(MakeStageLayout(request)),
+            "batch 0 positions int32 1\n"
+            "batch 0 inputs int32 1\n"
+            "batch 0 targets int32 1\n"
+            "gradient-out 0 dx bf16 64\n"
+            "gradient-out 0 s fp32 16\n"
+            "saved 1 x bf16 64\n"
+            "saved 1 coefficients fp32 24\n"
+            "saved 1 logits fp32 25\n"
+            "saved 1 inverse_rms fp32 1\n"
+            "saved 1 y bf16 16\n"
+            "kept 1 norm bf16 16\n"
+            "pending 1 dy bf16 16\n"
+            "saved 1 qkv bf16 32\n"
+            "saved 1 log_sum_exp fp32 4\n"
+            "kept 1 attention bf16 16\n"
+            "pending 1 dqkv bf16 32\n"
+            "saved 2 x bf16 64\n"
+            "saved 2 coefficients fp32 24\n"
+            "saved 2 logits fp32 25\n"
+            "saved 2 inverse_rms fp32 1\n"
+            "saved 2 y bf16 16\n"
+            "kept 2 norm bf16 16\n"
+            "pending 2 dy bf16 16\n"
+            "kept 2 gate_up bf16 40\n"
+            "pending 2 dgate_up bf16 40\n"
+            "saved 3 contracted bf16 16\n"
+            "saved 3 inverse_rms fp32 1\n"
+            "saved 3 dnorm bf16 16\n"
+            "scratch 0 p fp32 16\n"
+            "scratch 0 x bf16 64\n"
+            "scratch 0 norm bf16 16\n"
+            "scratch 0 inverse_rms fp32 1\n"
+            "scratch 0 y bf16 16\n"
+            "scratch 0 coefficients.0 fp32 24\n"
+            "scratch 0 coefficients.1 fp32 24\n"
+            "scratch 0 logits fp32 25\n"
+            "scratch 0 workspace fp32 33554688 bytes\n"
+            "scratch 0 qkv bf16 32\n"
+            "scratch 0 log_sum_exp fp32 4\n"
+            "scratch 0 attention bf16 16\n"
+            "scratch 0 gate_up bf16 40\n"
+            "scratch 0 hidden bf16 20\n"
+            "scratch 0 contracted bf16 16\n"
+            "scratch 0 vocabulary fp32 24 rows\n"
+            "scratch 0 dvocabulary bf16 24 rows\n");
+}
+
+// Two sub-layers in the middle of a plain model: no coefficients, and one block that is rebuilt.
+TEST(Footprint, AStageOfThePlainResidualByHand) {
+  EXPECT_EQ(Print(MakeStageLayout(Request(ResidualKind::kResidual, {2, 4}, 2))),
+            "batch 2 positions int32 1\n"
+            "batch 2 inputs int32 1\n"
+            "batch 2 targets int32 1\n"
+            "input 2 x fp32 16\n"
+            "input 2 p fp32 1\n"
+            "output 2 x fp32 16\n"
+            "output 2 p fp32 1\n"
+            "gradient-in 2 dx fp32 16\n"
+            "gradient-in 2 s fp32 1\n"
+            "gradient-out 2 dx fp32 16\n"
+            "gradient-out 2 s fp32 1\n"
+            "saved 2 inverse_rms fp32 1\n"
+            "saved 2 y fp32 16\n"
+            "pending 2 norm fp32 16\n"
+            "pending 2 dy fp32 16\n"
+            "kept 2 gate_up fp32 40\n"
+            "pending 2 dgate_up fp32 40\n"
+            "saved 3 inverse_rms fp32 1\n"
+            "saved 3 y fp32 16\n"
+            "pending 3 norm fp32 16\n"
+            "pending 3 dy fp32 16\n"
+            "saved 3 qkv fp32 32\n"
+            "saved 3 log_sum_exp fp32 4\n"
+            "kept 3 attention fp32 16\n"
+            "pending 3 dqkv fp32 32\n"
+            "recompute 2 norm fp32 16\n"
+            "recompute 3 x fp32 16\n"
+            "recompute 3 norm fp32 16\n"
+            "scratch 2 p fp32 1\n"
+            "scratch 2 x fp32 16\n"
+            "scratch 2 norm fp32 16\n"
+            "scratch 2 inverse_rms fp32 1\n"
+            "scratch 2 y fp32 16\n"
+            "scratch 2 workspace fp32 6656 bytes\n"
+            "scratch 2 qkv fp32 32\n"
+            "scratch 2 log_sum_exp fp32 4\n"
+            "scratch 2 attention fp32 16\n"
+            "scratch 2 gate_up fp32 40\n"
+            "scratch 2 hidden fp32 20\n");
+}
+
+TEST(Footprint, AnEmbeddingAloneHasWorkspaceOnAGpuOnly) {
+  LayoutRequest request = Request(ResidualKind::kMhc, {0, 1}, 0);
+  EXPECT_EQ(MakeStageLayout(request).BytesOf(Home::kScratch), 0);
+  EXPECT_EQ(MakeStageLayout(request).BytesOf(Home::kGradientOut), 0);
+  request.processor = Processor::kCuda;
+  EXPECT_GT(MakeStageLayout(request).BytesOf(Home::kScratch), 32 << 20);
+}
+
+TEST(Footprint, FindsATensorByUnitHomeAndName) {
+  const StageLayout layout = MakeStageLayout(Request(ResidualKind::kMhc, {1, 3}, 0));
+  EXPECT_EQ(layout.Find(2, Home::kKept, "gate_up")->unit, 2);
+  EXPECT_EQ(layout.Find(1, Home::kKept, "gate_up"), nullptr) << "attention has none";
+  EXPECT_EQ(layout.Find(2, Home::kSaved, "gate_up"), nullptr) << "it stands in another home";
+  EXPECT_EQ(layout.Find(3, Home::kKept, "gate_up"), nullptr) << "of another stage";
 }
 
 }  // namespace

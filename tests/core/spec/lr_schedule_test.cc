@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
 
 namespace birkhoff {
 namespace {
@@ -95,6 +99,119 @@ TEST(LearningRate, EveryBorderLiesWhereExactArithmeticPutsIt) {
   schedule.step_at = {0.9999999999999999};
   EXPECT_EQ(LearningRate(schedule, kBase, int64_t{1} << 62, (int64_t{1} << 62) - 1), 0.5);
   EXPECT_EQ(LearningRate(schedule, kBase, 100, 99), 1.0);
+}
+
+// The header's formulas, step by step, in long doubles and with shares as whole thousandths.
+struct Course {
+  LrScheduleKind kind;
+  int64_t steps, warmup, decay;
+  std::vector<std::pair<int64_t, double>> drops;  // thousandths of the steps, factor
+};
+
+long double Naive(const Course& course, long double base, long double min, int64_t step) {
+  const int64_t steps = course.steps, warmup = course.warmup, last = steps - 1;
+  if (step < warmup)
+    return base * static_cast<long double>(step + 1) / static_cast<long double>(warmup);
+  const auto share = [](int64_t part, int64_t whole) {
+    return whole <= 0 ? 1.0L : static_cast<long double>(part) / static_cast<long double>(whole);
+  };
+  const long double t = share(step - warmup, last - warmup);
+  long double rate = base;
+  switch (course.kind) {
+    case LrScheduleKind::kConstant:
+      break;
+    case LrScheduleKind::kLinear:
+      rate = base + t * (min - base);
+      break;
+    case LrScheduleKind::kCosine:
+      rate = min + (base - min) * (1.0L + std::cos(std::acos(-1.0L) * t)) / 2.0L;
+      break;
+    case LrScheduleKind::kWsd: {
+      const int64_t decay = course.decay > 0 ? course.decay : std::max<int64_t>(1, steps / 10);
+      const int64_t left = last - step;  // steps behind this one
+      if (left < decay) rate = min + (base - min) * share(left, decay);
+      break;
+    }
+    case LrScheduleKind::kStep:
+      for (const auto& [thousandths, factor] : course.drops) {
+        if (1000 * step >= thousandths * steps) rate = base * factor;
+      }
+      break;
+  }
+  return rate;
+}
+
+TEST(LearningRate, IsItsFormulaAtEveryStep) {
+  const std::vector<Course> courses = {
+      {LrScheduleKind::kConstant, 50, 0, 0, {}},
+      {LrScheduleKind::kConstant, 50, 50, 0, {}},
+      {LrScheduleKind::kLinear, 1, 0, 0, {}},
+      {LrScheduleKind::kLinear, 2, 0, 0, {}},
+      {LrScheduleKind::kLinear, 2, 1, 0, {}},
+      {LrScheduleKind::kLinear, 200, 20, 0, {}},
+      {LrScheduleKind::kLinear, 200, 199, 0, {}},
+      {LrScheduleKind::kLinear, 200, 200, 0, {}},
+      {LrScheduleKind::kLinear, 200, 300, 0, {}},
+      {LrScheduleKind::kCosine, 1, 0, 0, {}},
+      {LrScheduleKind::kCosine, 3, 1, 0, {}},
+      {LrScheduleKind::kCosine, 200, 20, 0, {}},
+      {LrScheduleKind::kCosine, 997, 31, 0, {}},
+      {LrScheduleKind::kWsd, 1, 0, 0, {}},
+      {LrScheduleKind::kWsd, 5, 0, 0, {}},
+      {LrScheduleKind::kWsd, 9, 0, 0, {}},
+      {LrScheduleKind::kWsd, 20, 0, 0, {}},
+      {LrScheduleKind::kWsd, 200, 20, 0, {}},
+      {LrScheduleKind::kWsd, 200, 20, 1, {}},
+      {LrScheduleKind::kWsd, 200, 20, 180, {}},
+      {LrScheduleKind::kWsd, 200, 20, 179, {}},
+      {LrScheduleKind::kStep, 200, 20, 0, {{800, 0.316}, {900, 0.1}}},
+      {LrScheduleKind::kStep, 7, 0, 0, {{143, 0.5}, {286, 0.0}, {858, 2.0}}},
+      {LrScheduleKind::kStep, 1000, 500, 0, {{1, 0.9}, {499, 0.8}, {999, 0.7}}},
+      {LrScheduleKind::kStep, 100, 0, 0, {}}};
+  for (const Course& course : courses) {
+    LrScheduleSpec schedule = Schedule(course.kind, course.warmup);
+    schedule.decay_steps = course.decay;
+    schedule.step_at.clear();
+    schedule.step_factor.clear();
+    for (const auto& [thousandths, factor] : course.drops) {
+      schedule.step_at.push_back(static_cast<double>(thousandths) / 1000.0);
+      schedule.step_factor.push_back(factor);
+    }
+    for (const auto& [base, min] : {std::pair(3e-3, 1e-5), {1.0, 0.0}, {0.25, 0.25}}) {
+      schedule.min_lr = min;
+      for (int64_t step = 0; step < course.steps; ++step) {
+        const double want = static_cast<double>(Naive(course, base, min, step));
+        EXPECT_NEAR(LearningRate(schedule, base, course.steps, step), want, 4e-16 * base)
+            << static_cast<int>(course.kind) << " step " << step << " of " << course.steps;
+      }
+    }
+  }
+}
+
+// Nothing overflows where steps and warm-up are as long as a spec allows.
+TEST(LearningRate, HoldsAtTheLargestNumbersOfSteps) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  for (const LrScheduleKind kind :
+       {LrScheduleKind::kConstant, LrScheduleKind::kLinear, LrScheduleKind::kCosine,
+        LrScheduleKind::kWsd, LrScheduleKind::kStep}) {
+    LrScheduleSpec schedule = Schedule(kind, 0);
+    schedule.step_factor = {0.5, 0.1};
+    EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kMost, 0), 1.0);
+    EXPECT_DOUBLE_EQ(LearningRate(schedule, kBase, kMost, kMost - 1),
+                     kind == LrScheduleKind::kConstant ? 1.0 : 0.1);
+    EXPECT_DOUBLE_EQ(LearningRate(Schedule(kind, kMost), kBase, kMost, kMost - 1), 1.0);
+  }
+}
+
+// More shares than factors, which no spec has: what has no factor changes nothing.
+TEST(LearningRate, AShareWithoutAFactorIsPassedOver) {
+  LrScheduleSpec schedule = Schedule(LrScheduleKind::kStep, 0);
+  schedule.step_at = {0.5, 0.9};
+  schedule.step_factor = {0.5};
+  EXPECT_EQ(LearningRate(schedule, kBase, 100, 99), 0.5);
+  schedule.step_at = {0.5};
+  schedule.step_factor = {0.5, 0.1};
+  EXPECT_EQ(LearningRate(schedule, kBase, 100, 99), 0.5);
 }
 
 TEST(LearningRate, NeverLeavesItsRangeOrRises) {

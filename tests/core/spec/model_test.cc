@@ -3,11 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <set>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/mapping.h"
+#include "core/base/rng.h"
 
 namespace birkhoff {
 namespace {
@@ -155,6 +159,155 @@ TEST(Model, CountsFlopsOfProductsAlone) {
   EXPECT_EQ(ForwardFlopsPerToken(model, 2, sequence), 6 * 8 * 12);
   EXPECT_EQ(ForwardFlopsPerToken(model, 5, sequence), 2 * 8 * 11);
   EXPECT_EQ(TrainFlopsPerToken(model, sequence), 3.0 * (2 * (256 + 160 + 128) + 2 * 576 + 176));
+}
+
+// A model of any shape that rules allow.
+ModelSpec AnyModel(Rng& rng) {
+  ModelSpec model;
+  model.num_key_value_heads = 1 + static_cast<int>(rng.Below(3));
+  model.num_attention_heads = model.num_key_value_heads * (1 + static_cast<int>(rng.Below(3)));
+  model.hidden_size = model.num_attention_heads * 2 * (1 + static_cast<int>(rng.Below(4)));
+  model.num_hidden_layers = 1 + static_cast<int>(rng.Below(4));
+  model.intermediate_size = 1 + static_cast<int>(rng.Below(40));
+  model.vocab_size = 1 + static_cast<int>(rng.Below(300));
+  model.tie_embeddings = rng.Below(2) == 1;
+  model.residual.kind = static_cast<ResidualKind>(rng.Below(3));
+  model.residual.mapping = static_cast<MappingKind>(rng.Below(kMappings.size()));
+  model.residual.streams = 1 + static_cast<int>(rng.Below(4));
+  return model;
+}
+
+// What one connection learns, from the papers' formulas: the columns of phi and the biases.
+int64_t ConnectionParameters(const ModelSpec& model) {
+  const int64_t n = model.residual.streams, C = model.hidden_size;
+  const int64_t factorial[] = {1, 1, 2, 6, 24};
+  if (model.residual.kind == ResidualKind::kResidual) return 0;
+  if (model.residual.kind == ResidualKind::kHc) return (2 + n) * C + 3 + 2 * n + n * n;
+  int64_t logits = n * n, columns = -1;
+  switch (model.residual.mapping) {
+    case MappingKind::kSinkhorn:
+    case MappingKind::kUnconstrained:
+    case MappingKind::kDeepSeek:
+      columns = 2 * n + n * n;
+      break;
+    case MappingKind::kPermutations:
+      logits = factorial[n];
+      columns = 2 * n + logits;
+      break;
+    case MappingKind::kIdentity:
+      logits = 0;
+      columns = 2 * n;
+      break;
+    case MappingKind::kRetention:
+      logits = n;
+      columns = 2 * n;
+      break;
+    case MappingKind::kGatedResidual:
+      logits = 0;
+      columns = n;
+      break;
+    case MappingKind::kStatic:
+      columns = 0;
+      break;
+  }
+  return n * C * columns + (columns > 0 ? 3 : 0) + 2 * n + logits;
+}
+
+TEST(Model, CountsWhatTheFormulasOfThePapersCount) {
+  Rng rng(1, "models");
+  for (int i = 0; i < 500; ++i) {
+    const ModelSpec model = AnyModel(rng);
+    const int64_t C = model.hidden_size, F = model.intermediate_size, V = model.vocab_size;
+    const int64_t head = C / model.num_attention_heads, keys = head * model.num_key_value_heads;
+    const int64_t attention = C + C * (C + 2 * keys) + C * C, feed_forward = C + 3 * C * F;
+    EXPECT_EQ(
+        NumParameters(model),
+        V * C * (model.tie_embeddings ? 1 : 2) + C +
+            model.num_hidden_layers * (attention + feed_forward + 2 * ConnectionParameters(model)));
+  }
+}
+
+// 2 for each weight that a token meets, and of attention what the mask leaves: summed over every
+// token of a sequence, each with those before it, and half of itself.
+TEST(Model, CountsTwoFlopsForEveryProductOfASequence) {
+  Rng rng(2, "models");
+  for (int i = 0; i < 200; ++i) {
+    const ModelSpec model = AnyModel(rng);
+    const int length = 1 + static_cast<int>(rng.Below(50));
+    double flops = 0.0;
+    for (int unit = 1; unit < NumUnits(model); ++unit) {
+      for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
+        if (parameter.product) flops += 2.0 * length * static_cast<double>(parameter.NumElements());
+      }
+      if (KindOfUnit(model, unit) != UnitKind::kAttention) continue;
+      for (int token = 0; token < length; ++token) {
+        flops += 2 * 2.0 * model.hidden_size * (token + 0.5);
+      }
+    }
+    EXPECT_DOUBLE_EQ(TrainFlopsPerToken(model, length), 3.0 * flops / length);
+  }
+}
+
+TEST(Model, EveryParameterStartsAndDecaysAsItsKindDoes) {
+  struct Kind {
+    const char* ends;
+    Initializer initializer;
+    double scale;
+    bool decay, product;
+  };
+  ModelSpec model = SmallModel(ResidualKind::kMhc);
+  model.init_std = 0.25;
+  model.residual.phi_init_std = 0.5;
+  model.residual.alpha_init = 0.75;
+  const Kind kinds[] = {{"embedding.weight", Initializer::kNormal, 0.25, true, true},
+                        {"head.weight", Initializer::kNormal, 0.25, true, true},
+                        {"norm.weight", Initializer::kConstant, 1.0, false, false},
+                        {"attention.qkv.weight", Initializer::kNormal, 0.25, true, true},
+                        {"attention.out.weight", Initializer::kNormal, 0.25, true, true},
+                        {"ffn.gate_up.weight", Initializer::kNormal, 0.25, true, true},
+                        {"ffn.down.weight", Initializer::kNormal, 0.25, true, true},
+                        {"mhc.phi", Initializer::kNormal, 0.5, true, false},
+                        {"mhc.alpha", Initializer::kConstant, 0.75, false, false},
+                        {"mhc.bias", Initializer::kOneHotBias, 0.0, false, false},
+                        {"hc.theta", Initializer::kNormal, 0.5, true, false},
+                        {".hc.alpha", Initializer::kConstant, 0.75, false, false},
+                        {".hc.bias", Initializer::kHcBias, 0.0, false, false}};
+  std::set<std::string> met;
+  for (const ResidualKind residual : {ResidualKind::kHc, ResidualKind::kMhc}) {
+    model.residual.kind = residual;
+    for (int unit = 0; unit < NumUnits(model); ++unit) {
+      for (const ParameterSpec& parameter : ParametersOfUnit(model, unit)) {
+        int matches = 0;
+        for (const Kind& kind : kinds) {
+          if (!absl::EndsWith(parameter.name, kind.ends)) continue;
+          ++matches;
+          met.insert(kind.ends);
+          EXPECT_EQ(parameter.initializer, kind.initializer) << parameter.name;
+          EXPECT_EQ(parameter.scale, kind.scale) << parameter.name;
+          EXPECT_EQ(parameter.decay, kind.decay) << parameter.name;
+          EXPECT_EQ(parameter.product, kind.product) << parameter.name;
+          // A table of embeddings is added to where tokens repeat.
+          EXPECT_EQ(AssignsGradient(parameter),
+                    kind.product && parameter.name != "embedding.weight");
+        }
+        EXPECT_EQ(matches, 1) << parameter.name;
+      }
+    }
+  }
+  EXPECT_EQ(met.size(), std::size(kinds));
+}
+
+TEST(Model, SizesBeyond32BitsAreCounted) {
+  ModelSpec model;
+  model.vocab_size = 1 << 24;
+  model.hidden_size = 65536;
+  model.num_attention_heads = model.num_key_value_heads = 1024;
+  model.intermediate_size = 1 << 20;
+  model.num_hidden_layers = 2047;
+  model.residual.kind = ResidualKind::kResidual;
+  const int64_t C = 65536, F = 1 << 20, V = 1 << 24;
+  EXPECT_EQ(NumParameters(model), 2 * V * C + C + 2047 * (2 * C + 4 * C * C + 3 * C * F));
+  EXPECT_EQ(ParametersOfUnit(model, 0)[0].NumElements(), V * C);
 }
 
 }  // namespace

@@ -86,5 +86,67 @@ TEST(NeededDevice, IsCudaWhereOnlyAGpuWillDo) {
   EXPECT_EQ(NeededDevice(spec), DeviceKind::kCpu);
 }
 
+// Every combination: bf16 is refused on a CPU and nowhere else, and `auto` is all that the processor
+// decides.
+TEST(ResolveNumerics, EveryCombinationIsResolvedOrRefused) {
+  for (const Processor processor : {Processor::kCpu, Processor::kCuda}) {
+    const bool cuda = processor == Processor::kCuda;
+    for (const PrecisionKind precision :
+         {PrecisionKind::kAuto, PrecisionKind::kFp32, PrecisionKind::kBf16}) {
+      for (const Toggle deterministic : {Toggle::kAuto, Toggle::kTrue, Toggle::kFalse}) {
+        JobSpec spec;
+        spec.training.precision = precision;
+        spec.training.deterministic = deterministic;
+        const auto numerics = ResolveNumerics(spec, processor);
+        ASSERT_EQ(numerics.ok(), cuda || precision != PrecisionKind::kBf16);
+        if (!numerics.ok()) continue;
+        EXPECT_EQ(numerics->processor, processor);
+        EXPECT_EQ(numerics->precision,
+                  cuda && precision != PrecisionKind::kFp32 ? Precision::kBf16 : Precision::kFp32);
+        EXPECT_EQ(numerics->deterministic,
+                  deterministic == Toggle::kAuto ? !cuda : deterministic == Toggle::kTrue);
+      }
+    }
+  }
+}
+
+TEST(ProcessorOf, EveryDeviceAgainstEveryKindOfWorker) {
+  for (const DeviceKind device : {DeviceKind::kAuto, DeviceKind::kCpu, DeviceKind::kCuda}) {
+    for (const Processor processor : {Processor::kCpu, Processor::kCuda}) {
+      JobSpec spec;
+      spec.device = device;
+      const auto of =
+          ProcessorOf(spec, Workers({ProcessorName(processor), ProcessorName(processor)}));
+      const bool fits = device == DeviceKind::kAuto ||
+                        (device == DeviceKind::kCuda) == (processor == Processor::kCuda);
+      EXPECT_EQ(of.ok(), fits);
+      EXPECT_EQ(of.value_or(processor), processor);
+    }
+  }
+}
+
+TEST(ProcessorOf, LooksAtEveryWorker) {
+  const JobSpec spec;
+  EXPECT_EQ(std::string(ProcessorOf(spec, Workers({"cpu", "cpu", "tpu"})).status().message()),
+            "workers/2: device 'tpu' is not known; need cpu or cuda");
+  EXPECT_EQ(std::string(ProcessorOf(spec, Workers({"cuda", "cuda", "cpu"})).status().message()),
+            "workers: workers/0 has cuda, workers/2 has cpu; need workers of one kind");
+  EXPECT_FALSE(ProcessorOf(spec, Workers({"CPU"})).ok());
+  EXPECT_FALSE(ProcessorOf(spec, Workers({""})).ok());
+}
+
+TEST(NeededDevice, IsTheSpecsOwnButForBf16OnAnyDevice) {
+  for (const DeviceKind device : {DeviceKind::kAuto, DeviceKind::kCpu, DeviceKind::kCuda}) {
+    for (const PrecisionKind precision :
+         {PrecisionKind::kAuto, PrecisionKind::kFp32, PrecisionKind::kBf16}) {
+      JobSpec spec;
+      spec.device = device;
+      spec.training.precision = precision;
+      const bool needs = device == DeviceKind::kAuto && precision == PrecisionKind::kBf16;
+      EXPECT_EQ(NeededDevice(spec), needs ? DeviceKind::kCuda : device);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace birkhoff

@@ -7,7 +7,10 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/spec/field.h"
+#include "core/spec/lr_schedule.h"
+#include "tests/testing/random_spec.h"
 
 namespace birkhoff {
 namespace {
@@ -148,6 +151,8 @@ TEST(SpecChange, DataMayMoveButNotBeWeightedAnew) {
   JobSpec now = Spec();
   now.data.train = {{"/b/one", 1.0}, {"/b/two", 2.0}};
   EXPECT_EQ(*Admit(now), "data.train: /a/one there, /b/one (and 1 more) now");
+  now.data.train[0].path = "/a/one";
+  EXPECT_EQ(*Admit(now), "data.train: /a/two there, /b/two now");
   now.data.train[1].weight = 1.0;
   EXPECT_THAT(CompareSpecs(Spec(), now),
               ElementsAre(::testing::Field(&FieldChange::rule, ChangeRule::kAnotherModel)));
@@ -191,6 +196,111 @@ TEST(SpecChange, AListOfWhatMayChangeIsChecked) {
   EXPECT_THAT(problems[1].remedy, HasSubstr("init_from"));
   EXPECT_THAT(problems[2].remedy, HasSubstr("init_from"));
   EXPECT_EQ(problems[4].value, "a\\n");
+}
+
+TEST(SpecChange, ASectionAsksForItsFieldsAndHalfANameForNone) {
+  const std::vector<std::string> asked = {"optimizer", "lr_schedule.kind", "model.residual"};
+  for (const char* field :
+       {"optimizer", "optimizer.lr", "lr_schedule.kind", "model.residual", "model.residual.kind"}) {
+    EXPECT_TRUE(IsAskedFor(field, asked)) << field;
+  }
+  for (const char* field : {"optimizers", "optimizer_lr", "lr_schedule", "lr_schedule.kinds",
+                            "lr_schedule.min_lr", "model", "model.residuals", ""}) {
+    EXPECT_FALSE(IsAskedFor(field, asked)) << field;
+  }
+  EXPECT_FALSE(IsAskedFor("optimizer.lr", {}));
+  EXPECT_FALSE(IsAskedFor("optimizer.lr", {""}));
+  EXPECT_FALSE(IsAskedFor("optimizer.lr", {"optimizer."}));
+}
+
+struct Asked {
+  const char* path;
+  bool allowed;
+  const char* remedy;
+};
+
+TEST(SpecChange, WhatCanChangeIsAFieldOrASectionThatHoldsOne) {
+  constexpr char kAnew[] = "another value of it makes another model: start anew, or with init_from";
+  const Asked cases[] = {
+      {"data.validation", true, ""},
+      {"data", true, ""},
+      {"optimizer", true, ""},
+      {"stability", true, ""},
+      {"parallelism", true, ""},
+      {"name", true, ""},
+      {"device", true, ""},
+      {"model.residual", false, kAnew},
+      {"model.residual.kind", false, kAnew},
+      {"optimizer.name", false, kAnew},
+      {"training.seed", false, kAnew},
+      {"data.validation_split", false, kAnew},
+      {"optimizer.LR", false, "did you mean optimizer.lr?"},
+      {"modle", false, "did you mean model?"},
+      {"optimizer.", false, "did you mean optimizer.lr?"},
+      {"something.else", false, ""},
+  };
+  for (const Asked& c : cases) {
+    const std::vector<Problem> problems = CheckAskedChanges({c.path}, "--change");
+    ASSERT_THAT(problems, SizeIs(c.allowed ? 0 : 1)) << c.path;
+    if (c.allowed) continue;
+    EXPECT_EQ(problems[0].field, "--change");
+    EXPECT_EQ(problems[0].value, c.path);
+    EXPECT_EQ(problems[0].remedy, c.remedy) << c.path;
+  }
+}
+
+TEST(SpecChange, RefusalSaysOnlyWhatHelps) {
+  JobSpec now = Spec();
+  now.training.seed = 1;
+  EXPECT_EQ(std::string(Admit(now, {"training.seed"}).status().message()),
+            "holds a run of another spec: training.seed: 42 there, 1 now; to train it on give back "
+            "the old training.seed, which would make it another model; else give another --out, or "
+            "--fresh to forget it, or start anew from its weights with --init-from");
+  now = Spec();
+  now.optimizer.beta1 = 0.8;
+  now.training.clip_grad = 0;
+  EXPECT_EQ(std::string(Admit(now, {"optimizer.beta2"}).status().message()),
+            "holds a run of another spec: training.clip_grad: 1 there, 0 now; optimizer.beta1: 0.9 "
+            "there, 0.8 now; to train it on ask for the change with --change training.clip_grad "
+            "--change optimizer.beta1; else give another --out, or --fresh to forget it");
+}
+
+// What moved and what was refused follow from the values alone, for specs of any values.
+TEST(SpecChange, AnySpecIsComparedFieldByField) {
+  RandomSpec random(3);
+  for (int i = 0; i < 100; ++i) {
+    const JobSpec before = random.Next(), now = random.Next();
+    EXPECT_THAT(CompareSpecs(now, now), IsEmpty());
+    std::set<std::string> named;
+    for (const FieldChange& change : CompareSpecs(before, now)) {
+      EXPECT_TRUE(named.insert(change.path).second) << change.path;
+      EXPECT_LE(change.before.size(), 160u);
+    }
+    for (const Field& field : Fields()) {
+      EXPECT_EQ(named.contains(field.path), FieldValue(field, before) != FieldValue(field, now))
+          << field.path;
+    }
+  }
+}
+
+// Every step that may be the last: the rate named is that of the step before, and of the next one.
+TEST(SpecChange, TheRateThatIsNamedIsTheSchedulesOwn) {
+  JobSpec now = Spec();
+  now.training.steps = 300;
+  for (int64_t step = 1; step < 300; step += 13) {
+    const double was = LearningRate(Spec().lr_schedule, Spec().optimizer.lr, 200, step - 1);
+    const double is = LearningRate(now.lr_schedule, now.optimizer.lr, 300, step);
+    EXPECT_THAT(*Admit(now, {}, step),
+                HasSubstr(absl::StrFormat("; the learning rate, %.4g at step %d, is %.4g at step "
+                                          "%d of the cosine schedule over 300 steps",
+                                          was, step, is, step + 1)));
+  }
+  EXPECT_THAT(*Admit(now, {}, 299), HasSubstr(" at step 300 of "));
+  EXPECT_THAT(*Admit(now, {}, 300), HasSubstr("step 300 is done: none is left"));
+  EXPECT_THAT(*Admit(now, {}, 0), Not(HasSubstr("rate"))) << "nobody knows the step";
+  for (const char* field : {"optimizer.lr", "lr_schedule.kind", "lr_schedule.step_at"}) {
+    EXPECT_THAT(*Admit(WithAnother(*FindField(field)), {field}, 5), HasSubstr("learning rate"));
+  }
 }
 
 }  // namespace
