@@ -75,9 +75,9 @@ int64_t GpuAttentionBytes(const ModelSpec& model, const WorkspaceRequest& reques
 }
 
 int64_t GpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
-  const int64_t losses = HeadRows(request) * int64_t{sizeof(double)};
+  // Losses of HeadRows take less than products.
   return Aligned(std::max({kProductBytes, GpuBoundaryBytes(model, request),
-                           GpuAttentionBytes(model, request), losses})) +
+                           GpuAttentionBytes(model, request)})) +
          kLibraryAlignment;
 }
 

@@ -259,7 +259,8 @@ std::string Print(const StageLayout& layout) {
     const int64_t elements = tensor.bytes / SizeOf(tensor.dtype);
     absl::StrAppend(&text, HomeName(tensor.home), " ", tensor.unit, " ", tensor.name, " ",
                     DTypeName(tensor.dtype), " ",
-                    tensor.name == "workspace"            ? absl::StrCat(tensor.bytes, " bytes")
+                    tensor.name == "workspace" || tensor.name == "measures"
+                        ? absl::StrCat(tensor.bytes, " bytes")
                     : tensor.name.ends_with("vocabulary") ? absl::StrCat(elements / 19, " rows")
                                                           : absl::StrCat(elements / kTokens),
                     "\n");
@@ -311,7 +312,7 @@ TEST(Footprint, AWholeModelByHand) {
             "scratch 0 coefficients.0 fp32 24\n"
             "scratch 0 coefficients.1 fp32 24\n"
             "scratch 0 logits fp32 25\n"
-            "scratch 0 workspace fp32 33554688 bytes\n"
+            "scratch 0 workspace fp32 33554688 bytes\nscratch 0 measures fp32 139264 bytes\n"
             "scratch 0 qkv bf16 32\n"
             "scratch 0 log_sum_exp fp32 4\n"
             "scratch 0 attention bf16 16\n"
