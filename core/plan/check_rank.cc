@@ -131,7 +131,7 @@ class RankCheck {
 
   void NoteCompute(int i) {
     last_compute_ = i;
-    if (open_marker_ == kNone) return;
+    if (open_marker_ == kNone || program_[i].op == Op::kRecompute) return;
     (program_[i].op == Op::kForward ? marks_forward_ : marks_backward_) = true;
   }
 
