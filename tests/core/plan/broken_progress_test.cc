@@ -165,7 +165,7 @@ const Break kSums[] = {
      "rank 0 train[", "the bucket has been summed already"},
     {"ReducedTwice", Exchanging(),
      [](Plan& plan) { Repeat(Train(plan, 0), FindOp(Train(plan, 0), Op::kReduceGradient)); },
-     "rank 0 train[", "the bucket is reduced twice"},
+     "rank 0 train[", "the bucket has been summed already"},
     {"ReducedBeforeTheExchange", Exchanging(),
      [](Plan& plan) {
        auto& program = Train(plan, 1);
