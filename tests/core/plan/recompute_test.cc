@@ -141,7 +141,7 @@ TEST(RecomputeBlocks, AutoMissesNoPlanOnSeveralRanks) {
     int64_t least = fullest(stored);
     for (const Plan& other : others) least = std::min(least, fullest(other));
     spec.parallelism.recompute = ParallelismSpec::kRecomputeAuto;
-    for (int i = 0; i < 12; ++i) {
+    for (int i = 0; i < 24; ++i) {
       const int64_t span = fullest(stored) - least;
       const int64_t limit = least - span / 4 + static_cast<int64_t>(rng.Below(span * 3 / 2));
       ClusterSpec cluster;
