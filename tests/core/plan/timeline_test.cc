@@ -200,6 +200,25 @@ TEST(Timeline, AtomicPairsLetGoAtTheirEnd) {
   EXPECT_EQ(TimeSchedule(schedule, costs).start[0][2], 1 + 2 + 2 + 4 + 6);
 }
 
+// The forward of a pair leaves with the pair, though its backward comes later.
+TEST(Timeline, AtomicPairsKeepTheirForwardToTheirEnd) {
+  Schedule schedule{ScheduleKind::k1F1B,
+                    2,
+                    {{0}, {1}},
+                    {{{Op::kForward, 0, 0},
+                      {Op::kOverlapBegin, -1, -1},
+                      {Op::kForward, 0, 1},
+                      {Op::kBackward, 0, 0},
+                      {Op::kOverlapEnd, -1, -1}},
+                     {{Op::kForward, 1, 0}, {Op::kBackward, 1, 0}, {Op::kForward, 1, 1}}}};
+  TimelineCosts costs{{1, 2}, {3, 4}, {5, 6}, 0, false};
+  const int64_t of_rank1 = 1 + 2 + 4 + 6;  // its first forward and backward
+  EXPECT_EQ(TimeSchedule(schedule, costs).start[1][2], of_rank1);
+  costs.atomic = true;
+  EXPECT_EQ(TimeSchedule(schedule, costs).start[0][2], of_rank1);
+  EXPECT_EQ(TimeSchedule(schedule, costs).start[1][2], of_rank1 + 1 + 3 + 5);
+}
+
 // How long a step takes when forward, input gradient and weight gradient take one unit each.
 TEST(Timeline, OfEverySmallScheduleTakesWhatTheFormulaSays) {
   for (const SmallJob& job : SmallGrid(8)) {
