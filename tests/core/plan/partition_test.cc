@@ -142,16 +142,17 @@ TEST(PartitionUnits, TiesGoToTheEarliestCut) {
       all.push_back(
           {Rank(DearestRank(costs, cut, ScheduleKind::k1F1B, ranks), Squares(costs, cut)), firsts});
     });
-    const auto& [rank, firsts] = *std::min_element(all.begin(), all.end());
-    ties += std::count_if(all.begin(), all.end(),
-                          [&](const auto& other) { return std::get<0>(other) == rank; }) > 1;
+    const auto best = *std::min_element(all.begin(), all.end());
+    ties += std::count_if(all.begin(), all.end(), [&best](const auto& other) {
+              return std::get<0>(other) == std::get<0>(best);
+            }) > 1;
     const auto ranges = PartitionUnits(costs, ScheduleKind::k1F1B, ranks);
     ASSERT_TRUE(ranges.ok());
     std::vector<int> given;
     for (const UnitRange& range : *ranges) {
       given.insert(given.begin(), range.first);
     }
-    EXPECT_EQ(given, firsts);
+    EXPECT_EQ(given, std::get<1>(best));
   }
   EXPECT_GT(ties, 50);
 }
