@@ -200,7 +200,7 @@ const Break kRaces[] = {
      "rank 0 train[37] load", "touches b8 without waiting for [20] free"},
     {"BackwardBeforeItsGradientCame", TwoRanks(),
      [](Plan& plan) { First(Train(plan, 0), Op::kBackward).waits.clear(); }, "rank 0 train[",
-     "without waiting for"},
+     "without waiting for [8] receive-gradient"},
 };
 INSTANTIATE_TEST_SUITE_P(Races, BrokenPlanTest, ::testing::ValuesIn(kRaces), NameOf);
 

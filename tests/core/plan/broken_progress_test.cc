@@ -171,7 +171,7 @@ const Break kSums[] = {
        auto& program = Train(plan, 1);
        std::swap(First(program, Op::kExchangeCopies).op, First(program, Op::kReduceGradient).op);
      },
-     "rank 1 train[", "reduce-gradient bucket=0"},
+     "rank 1 train[", "the copies have not been exchanged"},
     {"ReduceDoesNotWait", Replicas(),
      [](Plan& plan) { First(Train(plan, 0), Op::kReduceGradient).waits.clear(); },
      "rank 0 train[28] reduce-gradient", "does not wait for [26] backward"},
