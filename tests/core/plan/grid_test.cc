@@ -185,6 +185,15 @@ TEST(Refusal, StopsAtTheEdges) {
                           "r1 f0 f1", ""));
 }
 
+// An evaluation has its own number of micro-batches, by which directions are told apart.
+TEST(Refusal, CountsTheMicrobatchesOfItsProgram) {
+  const Plan plan =
+      CompileOrDie(SmallSpec({.schedule = ScheduleKind::kDualPipe, .microbatches = 8}));
+  ASSERT_EQ(plan.num_evaluation_microbatches, 2);
+  EXPECT_THAT(std::string(Refusal(plan, {0, true, 0}, "why").message()),
+              HasSubstr("\nr0 >f0< F0\nr1 F0 f0\n"));
+}
+
 TEST(TableRefusal, NamesTheTable) {
   const absl::Status status = TableRefusal("buckets[2]", "is empty");
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);

@@ -314,6 +314,13 @@ TEST(InstructionToText, WritesAWordForNumbersThatAreNone) {
   EXPECT_EQ(InstructionToText(instruction), "unknown phase=unknown stream=unknown");
 }
 
+// The checker refuses it, and the refusal shows it.
+TEST(InstructionToText, WritesANegativeTime) {
+  Instruction instruction;
+  instruction.estimated_ns = -5;
+  EXPECT_EQ(InstructionToText(instruction), "load stream=compute ns=-5");
+}
+
 // ---- What people read in a trace.
 
 TEST(InstructionWords, SayWhatWhereAndWhich) {
