@@ -52,11 +52,11 @@ absl::Status CheckTraffic(const Plan& plan, bool evaluates,
   return absl::OkStatus();
 }
 
-// No order of events hangs, even if every send waits for its receive.
+// No order of events hangs, even if every send waits for its receive.  Waits name earlier
+// instructions, so the first of a rank that never ends was reached: something hangs by name.
 absl::Status CheckEnds(const Plan& plan, bool evaluates) {
   const Replay replay = ReplayProgram(plan, evaluates ? &RankPlan::evaluate : &RankPlan::train);
   if (replay.complete) return absl::OkStatus();
-  if (replay.hanging.empty()) return TableRefusal("programs", "wait for each other in a circle");
   std::string all;
   for (const auto& [rank, index] : replay.hanging) {
     absl::StrAppend(&all, all.empty() ? "" : "; ", PlaceText(plan, evaluates, {rank, index, 0, 0}));

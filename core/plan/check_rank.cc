@@ -131,7 +131,7 @@ class RankCheck {
 
   void NoteCompute(int i) {
     last_compute_ = i;
-    if (open_marker_ == kNone) return;
+    if (open_marker_ == kNone || program_[i].op == Op::kRecompute) return;
     (program_[i].op == Op::kForward ? marks_forward_ : marks_backward_) = true;
   }
 
@@ -153,6 +153,7 @@ class RankCheck {
     return absl::OkStatus();
   }
 
+  // It reads what its forward saved, so that has run.
   absl::Status CheckRecompute(int i) {
     const Instruction& instruction = program_[i];
     const Cell& cell = CellOf(instruction.stage, instruction.microbatch);
@@ -160,7 +161,6 @@ class RankCheck {
     const auto& blocks = layout.recompute_blocks;
     const auto block = std::find(blocks.begin(), blocks.end(), instruction.segment.units);
     if (block == blocks.end()) return Refuse(i, "these units are no recompute block of the stage");
-    if (!cell.forward) return Refuse(i, "its forward has not run");
     const UnitRange segment = SegmentOfBlock(layout, static_cast<size_t>(block - blocks.begin()));
     if (cell.input_down_to != segment.last) {
       return Refuse(i, absl::StrCat("the backward pass stands at unit ", cell.input_down_to,
@@ -238,8 +238,8 @@ class RankCheck {
 
   // What has become of a bucket on this rank.
   struct Summed {
-    int copies = kNone;    // exchange-copies
-    int replicas = kNone;  // reduce-gradient
+    bool copies = false;    // exchange-copies
+    bool replicas = false;  // reduce-gradient
   };
 
   absl::Status CheckSum(int i) {
@@ -258,14 +258,12 @@ class RankCheck {
                                     "; buckets are summed in ascending order"));
     }
     last_bucket_ = instruction.bucket;
-    if (exchanges && (summed.copies != kNone || summed.replicas != kNone)) {
-      return Refuse(i, "the bucket has been summed already");
-    }
-    if (!exchanges && summed.replicas != kNone) return Refuse(i, "the bucket is reduced twice");
-    if (!exchanges && bucket.ranks.size() > 1 && summed.copies == kNone) {
+    bool& done = exchanges ? summed.copies : summed.replicas;
+    if (done) return Refuse(i, "the bucket has been summed already");
+    if (!exchanges && bucket.ranks.size() > 1 && !summed.copies) {
       return Refuse(i, "the copies have not been exchanged");
     }
-    (exchanges ? summed.copies : summed.replicas) = i;
+    done = true;
     return CheckGradientsComplete(i, bucket);
   }
 
@@ -300,20 +298,16 @@ class RankCheck {
     return absl::OkStatus();
   }
 
+  // All sums are of agree's own stream, so they end before it.
   absl::Status CheckAllSummed(int i) {
     for (size_t b = 0; b < plan_.buckets.size(); ++b) {
       const std::vector<int>& ranks = plan_.buckets[b].ranks;
       if (std::find(ranks.begin(), ranks.end(), which_.rank) == ranks.end()) continue;
-      if (ranks.size() > 1 && summed_[b].copies == kNone) {
+      if (ranks.size() > 1 && !summed_[b].copies) {
         return Refuse(i, absl::StrCat("the copies of bucket ", b, " have not been exchanged"));
       }
-      if (plan_.num_replicas > 1 && summed_[b].replicas == kNone) {
+      if (plan_.num_replicas > 1 && !summed_[b].replicas) {
         return Refuse(i, absl::StrCat("bucket ", b, " has not been reduced"));
-      }
-      for (const int sum : {summed_[b].copies, summed_[b].replicas}) {
-        if (sum != kNone && !order_.Before(sum, i)) {
-          return Refuse(i, absl::StrCat("does not wait for ", Text(sum)));
-        }
       }
     }
     return absl::OkStatus();

@@ -187,8 +187,8 @@ std::string NamesOf(const std::vector<MemoryItem>& items) {
   });
 }
 
-absl::Status CheckBuffer(const Plan& plan, const std::vector<StageLayout>& layouts,
-                         const RankPlan& rank, const std::string& what, const Buffer& buffer) {
+absl::Status CheckBuffer(const std::vector<StageLayout>& layouts, const RankPlan& rank,
+                         const std::string& what, const Buffer& buffer) {
   const int home = static_cast<int>(buffer.home);
   if (home < 0 || home >= kNumHomes) return TableRefusal(what, "has no home");
   int64_t needed = 0;
@@ -205,19 +205,8 @@ absl::Status CheckBuffer(const Plan& plan, const std::vector<StageLayout>& layou
     needed = layouts[buffer.stage].bytes[home];
   }
   if (needed == 0) return TableRefusal(what, "is of a home that its stage does not have");
-  RETURN_IF_ERROR(NeedEqual(absl::StrCat(what, " bytes"), buffer.bytes, needed));
-  // A message must fill the buffers at both its ends exactly.
-  for (const Channel& channel : plan.channels) {
-    const bool activation = channel.kind == ChannelKind::kActivation;
-    const bool carried =
-        activation ? buffer.home == Home::kOutput || buffer.home == Home::kInput
-                   : buffer.home == Home::kGradientOut || buffer.home == Home::kGradientIn;
-    if (carried && buffer.bytes < channel.message_bytes) {
-      return TableRefusal(what, absl::StrCat("has ", buffer.bytes, " bytes, a message needs ",
-                                             channel.message_bytes));
-    }
-  }
-  return absl::OkStatus();
+  // So a message, whose size follows from the same model, fits the buffers at both its ends.
+  return NeedEqual(absl::StrCat(what, " bytes"), buffer.bytes, needed);
 }
 
 }  // namespace
@@ -240,7 +229,7 @@ absl::Status CheckBuffers(const Plan& plan, const std::vector<StageLayout>& layo
     int num_scratch = 0;
     for (size_t b = 0; b < rank.buffers.size(); ++b) {
       const std::string what = absl::StrCat(Indexed("ranks", r), " ", Indexed("buffers", b));
-      RETURN_IF_ERROR(CheckBuffer(plan, layouts, rank, what, rank.buffers[b]));
+      RETURN_IF_ERROR(CheckBuffer(layouts, rank, what, rank.buffers[b]));
       num_scratch += rank.buffers[b].home == Home::kScratch;
     }
     if (num_scratch > 1) return TableRefusal(Indexed("ranks", r), "has more than one scratch");

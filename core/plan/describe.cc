@@ -67,7 +67,7 @@ std::string PartitionTable(const Plan& plan, const ModelSpec& model) {
   return text;
 }
 
-// The items of all ranks in the order of the first rank that has them.
+// The items of all ranks in the order of the first rank that has them; all have all of the device's.
 std::vector<MemoryItem> ItemsOf(const Plan& plan) {
   std::vector<MemoryItem> items;
   for (const RankPlan& rank : plan.ranks) {
@@ -78,8 +78,6 @@ std::vector<MemoryItem> ItemsOf(const Plan& plan) {
       if (known == items.end()) items.push_back(item);
     }
   }
-  std::stable_sort(items.begin(), items.end(),
-                   [](const MemoryItem& a, const MemoryItem& b) { return a.place < b.place; });
   return items;
 }
 

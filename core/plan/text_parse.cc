@@ -26,6 +26,7 @@ constexpr const char* kStreamNames[] = {"compute", "compute-high", "channel", "c
 // By enumerator, less its first number.
 constexpr const char* kPrecisionNames[] = {"fp32", "bf16", "fp64"};
 constexpr const char* kTypeNames[] = {"fp32", "fp64", "bf16", "int32"};
+constexpr const char* kBitNames[] = {"0", "1"};
 constexpr const char* kProcessorNames[] = {"cpu", "cuda"};
 constexpr const char* kMemoryPlaceNames[] = {"device", "host"};
 
@@ -202,8 +203,8 @@ class PlanParser {
     if (plan_.ranks.empty()) return Wrong("line", kind);
     if (kind == "memory") return Memory(words);
     if (kind == "buffer") return Buffer(words);
-    if (kind == "train") return StartProgram(&plan_.ranks.back().train);
-    if (kind == "evaluate") return StartProgram(&plan_.ranks.back().evaluate);
+    if (kind == "train") return StartProgram(words, &plan_.ranks.back().train);
+    if (kind == "evaluate") return StartProgram(words, &plan_.ranks.back().evaluate);
     return Instruction(words);
   }
   absl::StatusOr<Plan> Take() {
@@ -221,7 +222,7 @@ class PlanParser {
     plan_.model_hash = std::string(fields.Text("model"));
     plan_.precision = static_cast<Precision>(1 + fields.Name("precision", kPrecisionNames));
     plan_.processor = static_cast<Processor>(fields.Name("processor", kProcessorNames));
-    plan_.deterministic = fields.Integer<int>("deterministic") != 0;
+    plan_.deterministic = fields.Name("deterministic", kBitNames) != 0;
     plan_.schedule = static_cast<ScheduleKind>(fields.Name("schedule", kScheduleNames));
     plan_.num_ranks = fields.Integer<int>("ranks");
     plan_.num_replicas = fields.Integer<int>("replicas");
@@ -267,7 +268,7 @@ class PlanParser {
     PlannedParameter parameter;
     parameter.spec.name = std::string(fields.Text("name"));
     parameter.spec.shape = fields.List<int64_t>("shape", "", 'x');
-    parameter.spec.decay = fields.Integer<int>("decay") != 0;
+    parameter.spec.decay = fields.Name("decay", kBitNames) != 0;
     parameter.spec.initializer =
         static_cast<Initializer>(fields.Name("initializer", kInitializerNames));
     parameter.spec.scale = fields.Real("scale");
@@ -275,7 +276,7 @@ class PlanParser {
     parameter.ranks = fields.List("ranks");
     parameter.bucket = fields.Integer<int>("bucket");
     parameter.kind = static_cast<ParameterKind>(fields.Name("kind", kParameterKindNames));
-    parameter.spec.product = fields.Integer<int>("product") != 0;
+    parameter.spec.product = fields.Name("product", kBitNames) != 0;
     parameter.copy = static_cast<DType>(1 + fields.Name("copy", kTypeNames));
     plan_.parameters.push_back(std::move(parameter));
     return fields.Finish();
@@ -321,7 +322,9 @@ class PlanParser {
     return fields.Finish();
   }
 
-  absl::Status StartProgram(std::vector<birkhoff::Instruction>* program) {
+  absl::Status StartProgram(const std::vector<absl::string_view>& words,
+                            std::vector<birkhoff::Instruction>* program) {
+    if (words.size() > 1) return Wrong("field", words[1]);
     program_ = program;
     return absl::OkStatus();
   }

@@ -9,7 +9,7 @@
 #include "core/plan/operands.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/core/plan/plan_testing.h"
+#include "tests/core/plan/plan_breaks.h"
 
 namespace birkhoff {
 namespace {
@@ -17,65 +17,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-struct Break {
-  const char* name;
-  SmallJob job;
-  std::function<void(Plan&)> edit;
-  const char* place;   // how the message starts
-  const char* reason;  // what it says
-};
-
-std::ostream& operator<<(std::ostream& out, const Break& b) { return out << b.name; }
-
-SmallJob TwoRanks() { return {}; }
-SmallJob Vee() { return {.schedule = ScheduleKind::kDualPipeV, .ranks = 2, .microbatches = 4}; }
-SmallJob Recomputing() { return {.recompute = 2}; }
-SmallJob Exchanging() {
-  return {.schedule = ScheduleKind::kDualPipe, .ranks = 2, .microbatches = 4, .replicas = 2};
-}
-
-bool SameStream(const Instruction& a, const Instruction& b) {
-  return a.stream == b.stream && (a.stream != StreamKind::kChannel || a.channel == b.channel);
-}
-
-void AddWait(Instruction& instruction, int wait) {
-  auto& waits = instruction.waits;
-  const auto at = std::lower_bound(waits.begin(), waits.end(), wait);
-  if (at == waits.end() || *at != wait) waits.insert(at, wait);
-}
-
-// Takes instruction `index` out.  The order of all others stays as it was: its neighbours in the
-// stream take over its waits and those who waited for it.
-void Drop(std::vector<Instruction>& program, int index) {
-  const Instruction dropped = program[index];
-  int before = index - 1, after = index + 1;
-  while (before >= 0 && !SameStream(program[before], dropped)) --before;
-  while (after < static_cast<int>(program.size()) && !SameStream(program[after], dropped)) ++after;
-  for (Instruction& instruction : program) {
-    if (std::erase(instruction.waits, index) > 0 && before >= 0) AddWait(instruction, before);
-  }
-  for (const int wait : dropped.waits) {
-    if (after < static_cast<int>(program.size())) AddWait(program[after], wait);
-  }
-  program.erase(program.begin() + index);
-  for (Instruction& instruction : program) {
-    for (int& wait : instruction.waits) wait -= wait > index;
-  }
-}
-
-void DropFirst(std::vector<Instruction>& program, Op op) { Drop(program, FindOp(program, op)); }
-
-// Repeats instruction `index` behind itself.
-void Repeat(std::vector<Instruction>& program, int index) {
-  Instruction copy = program[index];
-  program.insert(program.begin() + index + 1, std::move(copy));
-  for (size_t i = index + 2; i < program.size(); ++i) {
-    for (int& wait : program[i].waits) wait += wait > index;
-  }
-}
-
-class BrokenPlanTest : public ::testing::TestWithParam<Break> {};
 
 TEST_P(BrokenPlanTest, IsRefusedByName) {
   const Break& broken = GetParam();
@@ -88,8 +29,6 @@ TEST_P(BrokenPlanTest, IsRefusedByName) {
   EXPECT_THAT(std::string(status.message()),
               AllOf(StartsWith(broken.place), HasSubstr(broken.reason)));
 }
-
-std::vector<Instruction>& Train(Plan& plan, int rank) { return plan.ranks[rank].train; }
 
 const Break kProgramBreaks[] = {
     {"ForwardMissing", TwoRanks(), [](Plan& plan) { DropFirst(Train(plan, 0), Op::kForward); },
@@ -272,91 +211,7 @@ const Break kProgramBreaks[] = {
      [](Plan& plan) { Train(plan, 0)[1].segment.phase = Phase::kAttention; },
      "rank 0 train[1] forward", "covers a part of its sub-layers"},
 };
-INSTANTIATE_TEST_SUITE_P(Programs, BrokenPlanTest, ::testing::ValuesIn(kProgramBreaks),
-                         [](const auto& test) { return test.param.name; });
-
-MemoryItem& Item(Plan& plan, int rank, const char* name) {
-  std::vector<MemoryItem>& items = plan.ranks[rank].memory;
-  return *std::find_if(items.begin(), items.end(),
-                       [name](const MemoryItem& item) { return item.name == name; });
-}
-
-const Break kTableBreaks[] = {
-    {"ModelHash", TwoRanks(), [](Plan& plan) { plan.model_hash.pop_back(); }, "plan: model hash",
-     "needs"},
-    {"GapBetweenStages", TwoRanks(), [](Plan& plan) { ++plan.stages[1].units.first; },
-     "plan: stages[1]", "needs at least one unit from 3 on"},
-    {"StageOfNobody", TwoRanks(), [](Plan& plan) { plan.stages[1].ranks = {7}; }, "plan: stages[1]",
-     "rank 7, which does not exist"},
-    {"RankListsAnotherStage", TwoRanks(),
-     [](Plan& plan) {
-       plan.ranks[0].stages = {0, 1};
-     },
-     "plan: ranks[0] stages", "is 0,1, needs 0"},
-    {"ChannelBytes", TwoRanks(), [](Plan& plan) { plan.channels[0].message_bytes += 64; },
-     "plan: channels[0] bytes", "needs"},
-    {"ChannelToNobody", TwoRanks(), [](Plan& plan) { plan.channels[0].destination = 9; },
-     "plan: channels[0]", "joins rank 0 and rank 9"},
-    {"ParameterShape", TwoRanks(), [](Plan& plan) { plan.parameters[0].spec.shape[0] = 17; },
-     "plan: parameters[0]", "embedding.weight [17, 8]"},
-    {"ParameterDecay", TwoRanks(), [](Plan& plan) { plan.parameters[1].spec.decay = true; },
-     "plan: parameters[1]", "decay=1"},
-    {"ParameterMissing", TwoRanks(), [](Plan& plan) { plan.parameters.pop_back(); },
-     "plan: parameters", "needs"},
-    {"ParameterHolder",
-     {.tied = true},
-     [](Plan& plan) { plan.parameters[0].ranks = {0}; },
-     "plan: parameters[0]",
-     "ranks=0,1"},
-    {"ParameterInTwoBuckets", TwoRanks(),
-     [](Plan& plan) { plan.buckets[1].parameters.push_back(plan.buckets[0].parameters[0]); },
-     "plan: buckets[1]", "which bucket 0 has already"},
-    {"BucketHolders",
-     {.tied = true},
-     [](Plan& plan) { plan.buckets[1].ranks = {0}; },
-     "plan: buckets[1] ranks",
-     "needs 0,1"},
-    {"BufferTooSmall", TwoRanks(), [](Plan& plan) { plan.ranks[1].buffers[2].bytes -= 64; },
-     "plan: ranks[1] buffers[2] bytes", "needs"},
-    {"BufferOfAnotherStage", TwoRanks(), [](Plan& plan) { plan.ranks[1].buffers[2].stage = 0; },
-     "plan: ranks[1] buffers[2]", "which this rank does not hold"},
-    {"BufferMemory", TwoRanks(), [](Plan& plan) { ++Item(plan, 0, "buffers").bytes; },
-     "plan: ranks[0] memory buffers", "needs"},
-    {"SnapshotMemory", TwoRanks(), [](Plan& plan) { --Item(plan, 1, "checkpoint snapshot").bytes; },
-     "plan: ranks[1] memory checkpoint snapshot", "needs"},
-    {"MemoryItemMissing", TwoRanks(), [](Plan& plan) { plan.ranks[1].memory.pop_back(); },
-     "plan: ranks[1] memory", "share (host)"},
-    {"MemoryItemElsewhere", TwoRanks(),
-     [](Plan& plan) { Item(plan, 0, "weights").place = MemoryPlace::kHost; },
-     "plan: ranks[0] memory", "is buffers (device), weights (host)"},
-    {"MessageType", TwoRanks(),
-     [](Plan& plan) { plan.channels[0].parts[0].dtype = DType::kBfloat16; },
-     "plan: channels[0] parts", "is x:bf16:256@0"},
-    {"PrecisionOfAnotherProcessor", TwoRanks(),
-     [](Plan& plan) { plan.precision = Precision::kBf16; }, "plan: precision",
-     "is bf16, needs fp32"},
-    {"ProcessorWithoutItsPrecision", TwoRanks(),
-     [](Plan& plan) { plan.processor = Processor::kCuda; }, "plan: precision",
-     "is fp32, needs bf16"},
-    {"Nondeterministic", TwoRanks(), [](Plan& plan) { plan.deterministic = false; },
-     "plan: deterministic", "is 0, needs 1"},
-    {"ParameterCopy", TwoRanks(), [](Plan& plan) { plan.parameters[0].copy = DType::kBfloat16; },
-     "plan: parameters[0]", "copy=bf16"},
-    {"TooManySlots", TwoRanks(),
-     [](Plan& plan) {
-       RankPlan& rank = plan.ranks[0];
-       for (int i = 0; i < 3; ++i) rank.buffers.push_back({Home::kGradientIn, 0, 320});
-     },
-     "plan: ranks[0]", "incoming gradients; needs at most"},
-    {"MicrobatchCount", TwoRanks(), [](Plan& plan) { plan.num_microbatches = 5; },
-     "plan: micro-batches", "is 5, needs 4"},
-    {"RecomputeBlock", TwoRanks(), [](Plan& plan) { plan.recompute_block = 3; },
-     "plan: recompute block", "is 3, needs 0"},
-    {"RankMissing", TwoRanks(), [](Plan& plan) { plan.ranks.pop_back(); }, "plan: rank plans",
-     "is 1, needs 2"},
-};
-INSTANTIATE_TEST_SUITE_P(Tables, BrokenPlanTest, ::testing::ValuesIn(kTableBreaks),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Programs, BrokenPlanTest, ::testing::ValuesIn(kProgramBreaks), NameOf);
 
 // The first activation leaves only after the first gradient has come, which needs the activation:
 // each program is right by itself.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/plan/check.h"
@@ -224,6 +225,64 @@ TEST(CompilePlan, RefusesWithTheRemedy) {
   JobSpec spec = SmallSpec({});
   spec.model.vocab_size = 0;
   EXPECT_THAT(std::string(CompilePlan(spec, {}).status().message()), HasSubstr("model.vocab_size"));
+}
+
+// What a spec and its workers cannot have together is INVALID_ARGUMENT, and names what is at odds.
+TEST(CompilePlan, RefusesWorkersThatTheSpecCannotUse) {
+  const auto message = [](DeviceKind device, PrecisionKind precision,
+                          const std::vector<const char*>& workers) {
+    JobSpec spec = SmallSpec({});
+    spec.device = device;
+    spec.training.precision = precision;
+    ClusterSpec cluster;
+    for (const char* worker : workers) {
+      cluster.workers.push_back({.name = std::string("workers/") + worker, .device = worker});
+    }
+    const absl::Status status = CompilePlan(spec, cluster).status();
+    EXPECT_TRUE(status.ok() || absl::IsInvalidArgument(status)) << status;
+    return std::string(status.message());
+  };
+  const auto any = DeviceKind::kAuto;
+  EXPECT_THAT(message(any, PrecisionKind::kAuto, {"cpu", "cuda"}), HasSubstr("workers/"));
+  EXPECT_THAT(message(DeviceKind::kCuda, PrecisionKind::kAuto, {"cpu"}), HasSubstr("workers/cpu"));
+  EXPECT_THAT(message(any, PrecisionKind::kBf16, {"cpu"}), HasSubstr("bf16"));
+  EXPECT_EQ(message(any, PrecisionKind::kBf16, {"cuda", "cuda"}), "");
+  EXPECT_EQ(message(any, PrecisionKind::kFp32, {"cuda"}), "");
+  EXPECT_EQ(message(any, PrecisionKind::kAuto, {}), "");
+}
+
+// The three largest items of the fullest rank, largest first; and recompute is only a remedy where
+// there is none.
+TEST(CompilePlan, NamesTheLargestItemsWhereMemoryIsShort) {
+  for (const int recompute : {0, 1}) {
+    const JobSpec spec = SmallSpec({.layers = 4, .recompute = recompute});
+    const Plan plan = CompileOrDie(spec);
+    const RankPlan* fullest = &plan.ranks[0];
+    for (const RankPlan& rank : plan.ranks) {
+      if (WorkerBytes(plan, rank) > WorkerBytes(plan, *fullest)) fullest = &rank;
+    }
+    std::vector<std::pair<int64_t, std::string>> items;
+    for (const MemoryItem& item : fullest->memory) items.push_back({-item.bytes, item.name});
+    std::stable_sort(items.begin(), items.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::string expected = "memory: the fullest worker would need " +
+                           std::to_string(WorkerBytes(plan, *fullest)) + " bytes (";
+    for (int i = 0; i < 3; ++i) {
+      expected += (i == 0 ? "" : ", ") + items[i].second + " " + std::to_string(-items[i].first);
+    }
+    expected +=
+        "); the smallest has 77 (lower training.micro_batch_size or training.sequence_length, "
+        "raise "
+        "parallelism.pipeline_parallel_degree";
+    expected += recompute == 0 ? ", or set parallelism.recompute to auto)" : ")";
+    ClusterSpec cluster;
+    cluster.workers.resize(3);
+    cluster.workers[0].memory_bytes = 1 << 30;
+    cluster.workers[1].memory_bytes = 77;  // the third does not say
+    const absl::Status status = CompilePlan(spec, cluster).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(status.message(), expected);
+  }
 }
 
 // ---- Simulation.

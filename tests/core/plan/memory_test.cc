@@ -1,12 +1,16 @@
 // The memory list: every number of a small case by hand, and the same list from the plan alone.
 #include "core/plan/memory.h"
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "core/plan/check.h"
 #include "core/plan/compile.h"
 #include "core/plan/tables.h"
+#include "core/spec/model.h"
+#include "core/spec/step_share.h"
 #include "core/spec/workspace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -130,6 +134,123 @@ TEST(Memory, RandomPlansListWhatFollowsFromTheirTables) {
       EXPECT_THAT(std::string(CheckPlan(broken, spec).message()),
                   AllOf(HasSubstr("memory"), HasSubstr(rank_plan.memory[at].name)));
     }
+  }
+}
+
+// The table of docs/plan.md, read by somebody else: from parameters, buffers and buckets one by one.
+std::vector<MemoryItem> ByTheTable(const Plan& plan, const JobSpec& spec, int rank) {
+  const auto up_to = [](int64_t value, int64_t unit) {
+    while (value % unit != 0) ++value;
+    return value;
+  };
+  const auto holds = [rank](const std::vector<int>& ranks) {
+    return std::count(ranks.begin(), ranks.end(), rank) > 0;
+  };
+  const bool cpu = plan.processor == Processor::kCpu;
+  const int64_t world = plan.num_ranks * plan.num_replicas;
+  int64_t buffers = 0, masters = 0, copies = 0, elements = 0, written = 0, held = 0;
+  for (const Buffer& buffer : plan.ranks[rank].buffers) buffers += up_to(buffer.bytes, 64);
+  for (const PlannedParameter& parameter : plan.parameters) {
+    if (!holds(parameter.ranks)) continue;
+    int64_t size = 1;
+    for (const int64_t dimension : parameter.spec.shape) size *= dimension;
+    ++held;
+    elements += size;
+    masters += up_to(size, 16);
+    if (plan.precision == Precision::kBf16 && parameter.spec.product) copies += up_to(size, 32);
+    if (*std::min_element(parameter.ranks.begin(), parameter.ranks.end()) == rank) written += size;
+  }
+  // Every group of ranks or replicas that this rank reduces with, and its largest bucket.
+  std::map<std::vector<int>, int64_t> largest;
+  int64_t largest_of_all = 0;
+  for (const Bucket& bucket : plan.buckets) {
+    if (!holds(bucket.ranks)) continue;
+    int64_t size = 0;
+    for (const int index : bucket.parameters) {
+      size += up_to(plan.parameters[index].spec.NumElements(), 16);
+    }
+    largest[bucket.ranks] = std::max(largest[bucket.ranks], size);
+    largest_of_all = std::max(largest_of_all, size);
+  }
+  int64_t staging = 0;
+  if (plan.num_replicas > 1) staging += 4 * up_to(largest_of_all, plan.num_replicas);
+  for (const auto& [ranks, size] : largest) {
+    const auto members = static_cast<int64_t>(ranks.size());
+    if (members > 1) staging += 4 * up_to(size, members);
+  }
+  const int64_t batches = std::max(plan.num_microbatches, plan.num_evaluation_microbatches);
+  const int64_t tokens = 3 * up_to(4 * plan.tokens_per_microbatch, 64) * batches *
+                         static_cast<int64_t>(plan.ranks[rank].stages.size());
+  const int64_t steps = cpu ? 1 : 2;  // in flight
+  const int64_t row = ShareLayout(spec.model).length() * 8;
+  const std::vector<MemoryItem> all = {
+      {"buffers", MemoryPlace::kDevice, buffers},
+      {"weights", MemoryPlace::kDevice, 4 * masters},
+      {"gradients", MemoryPlace::kDevice, 4 * masters},
+      {"first moments", MemoryPlace::kDevice, 4 * masters},
+      {"second moments", MemoryPlace::kDevice, 4 * masters},
+      {"weight copies", MemoryPlace::kDevice, 2 * copies},
+      {"parameter table", MemoryPlace::kDevice, 72 * held},
+      {"accumulators", MemoryPlace::kDevice, row * (2 + world) + 64},
+      {"norm workspace", MemoryPlace::kDevice, NormWorkspaceBytes(plan.processor, held, elements)},
+      {"checkpoint snapshot", MemoryPlace::kHost, 12 * written},
+      {"token staging", MemoryPlace::kHost, steps * tokens},
+      {"initial values", MemoryPlace::kHost, 4 << 20},
+      {"share", MemoryPlace::kHost, steps * row * (1 + world)},
+      {"all-reduce staging", MemoryPlace::kHost, cpu ? staging : 0}};
+  std::vector<MemoryItem> items;
+  for (const MemoryItem& item : all) {
+    if (item.bytes > 0) items.push_back(item);
+  }
+  return items;
+}
+
+TEST(Memory, IsWhatTheTableOfTheDocumentSays) {
+  Rng rng(12);
+  for (int i = 0; i < 80; ++i) {
+    JobSpec spec = SmallSpec(RandomJob(rng, 6));
+    spec.training.sequence_length = 1 + static_cast<int>(rng.Below(40));
+    spec.training.validation_batches = static_cast<int>(1 + rng.Below(40));
+    spec.model.hidden_size = 2 * static_cast<int>(1 + rng.Below(20));
+    if (rng.Below(2) == 0) spec.device = DeviceKind::kCuda;
+    const Plan plan = CompileOrDie(spec);
+    for (int rank = 0; rank < plan.num_ranks; ++rank) {
+      EXPECT_EQ(plan.ranks[rank].memory, ByTheTable(plan, spec, rank)) << "rank " << rank;
+    }
+  }
+}
+
+TEST(Memory, PadsToWholeLines) {
+  EXPECT_EQ(PaddedBufferBytes(0), 0);
+  EXPECT_EQ(PaddedBufferBytes(1), 64);
+  EXPECT_EQ(PaddedBufferBytes(64), 64);
+  EXPECT_EQ(PaddedBufferBytes(65), 128);
+  EXPECT_EQ(PaddedMasterElements(0), 0);
+  EXPECT_EQ(PaddedMasterElements(16), 16);
+  EXPECT_EQ(PaddedMasterElements(17), 32);
+  EXPECT_EQ(PaddedCopyElements(32), 32);
+  EXPECT_EQ(PaddedCopyElements(33), 64);
+  EXPECT_EQ(PaddedMasterElements(int64_t{1} << 60), int64_t{1} << 60);
+}
+
+TEST(Memory, OfNothingIsNothing) {
+  Plan plan;
+  const RankPlan rank;
+  EXPECT_EQ(ArenaBytes(rank), 0);
+  EXPECT_EQ(WorkerBytes(plan, rank), 0);
+  EXPECT_EQ(BytesOf(rank, "buffers"), 0);
+  EXPECT_TRUE(HoldingsByRank(plan).empty());
+}
+
+// What a checkpoint writes is written by one rank each, whoever else holds it.
+TEST(Memory, EveryElementIsOwnedOnce) {
+  for (SmallJob job : SmallGrid(4)) {
+    job.tied = true;
+    const JobSpec spec = SmallSpec(job);
+    const Plan plan = CompileOrDie(spec);
+    int64_t owned = 0;
+    for (const Holding& holding : HoldingsByRank(plan)) owned += holding.owned;
+    EXPECT_EQ(owned, NumParameters(spec.model)) << ScheduleName(job.schedule);
   }
 }
 

@@ -1,11 +1,11 @@
-// Happens-before within a program, and replays across ranks.
+// Happens-before within a program.
 #include "core/plan/order.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "core/base/rng.h"
-#include "core/plan/replay.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -14,7 +14,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::Pair;
 
 Instruction On(StreamKind stream, std::vector<int> waits = {}, int channel = -1) {
   Instruction instruction;
@@ -92,69 +91,68 @@ TEST(ProgramOrder, AgreesWithTheClosureOfTheGraph) {
   }
 }
 
-// ---- Replay.
-
-// Two ranks and one channel from 0 to 1.
-Plan TwoRanks(std::vector<Instruction> first, std::vector<Instruction> second) {
-  Plan plan;
-  plan.num_ranks = 2;
-  plan.channels = {{0, 1, ChannelKind::kActivation, 0}};
-  plan.buckets = {{{}, {0, 1}}, {{}, {0, 1}}};
-  plan.ranks.resize(2);
-  plan.ranks[0].train = std::move(first);
-  plan.ranks[1].train = std::move(second);
-  return plan;
+// The fewest waits: none can be left out, and together they order the instruction after all of the
+// dependencies.
+TEST(ProgramOrder, KeepsTheFewestWaitsThatOrderAfterAll) {
+  Rng rng(5);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<Instruction> program;
+    for (int i = 0; i < 20; ++i) {
+      Instruction instruction = On(static_cast<StreamKind>(rng.Below(4)), {}, 0);
+      if (i > 0 && rng.Below(3) == 0) {
+        instruction.waits = {static_cast<int>(rng.Below(static_cast<uint64_t>(i)))};
+      }
+      program.push_back(std::move(instruction));
+    }
+    std::vector<int> dependencies;
+    for (int i = 0; i < 20; ++i) {
+      if (rng.Below(4) == 0) dependencies.push_back(i);
+    }
+    const StreamKind stream = program.front().stream;
+    ProgramOrder order = OrderOf(program);
+    std::vector<int> kept = dependencies;
+    order.KeepNeededWaits(stream, 0, &kept);
+    EXPECT_TRUE(std::is_sorted(kept.begin(), kept.end()));
+    // Is all ordered with these waits, and with one of them left out?
+    const auto orders_all = [&](const std::vector<int>& waits) {
+      std::vector<Instruction> longer = program;
+      longer.push_back(On(stream, waits, 0));
+      const ProgramOrder with = OrderOf(longer);
+      return std::all_of(dependencies.begin(), dependencies.end(),
+                         [&](int dependency) { return with.Before(dependency, 20); });
+    };
+    EXPECT_TRUE(orders_all(kept));
+    for (size_t w = 0; w < kept.size(); ++w) {
+      std::vector<int> fewer = kept;
+      fewer.erase(fewer.begin() + static_cast<int>(w));
+      EXPECT_FALSE(orders_all(fewer)) << "wait " << kept[w] << " was not needed";
+    }
+  }
 }
 
-Instruction Timed(Op op, StreamKind stream, int64_t ns, std::vector<int> waits = {}) {
-  Instruction instruction = On(stream, std::move(waits), stream == kChannel ? 0 : -1);
-  instruction.op = op;
-  instruction.estimated_ns = ns;
-  return instruction;
+TEST(ProgramOrder, KnowsTheLastOfEachStream) {
+  const std::vector<Instruction> program = {On(kCompute), On(kChannel, {}, 0), On(kChannel, {}, 1),
+                                            On(kCompute)};
+  ProgramOrder order(program);
+  EXPECT_EQ(order.LastOf(kCompute, -1), -1) << "nothing is appended yet";
+  for (const Instruction& i : program) order.Append(i.stream, i.channel, i.waits);
+  EXPECT_EQ(order.LastOf(kCompute, -1), 3);
+  EXPECT_EQ(order.LastOf(kCompute, 7), 3) << "only channels are told apart by number";
+  EXPECT_EQ(order.LastOf(kChannel, 0), 1);
+  EXPECT_EQ(order.LastOf(kChannel, 1), 2);
+  EXPECT_EQ(order.LastOf(kChannel, 2), -1);
+  EXPECT_EQ(order.LastOf(kCopy, -1), -1) << "not in the program";
 }
 
-TEST(ReplayProgram, StartsAMessageWhenBothEndsAreThere) {
-  const Plan plan = TwoRanks(
-      {Timed(Op::kForward, kCompute, 10), Timed(Op::kSendActivation, kChannel, 3, {0})},
-      {Timed(Op::kReceiveActivation, kChannel, 3), Timed(Op::kForward, kCompute, 20, {0})});
-  const Replay replay = ReplayProgram(plan, &RankPlan::train);
-  ASSERT_TRUE(replay.complete);
-  EXPECT_THAT(replay.start_ns[0], ElementsAre(0, 10));
-  EXPECT_THAT(replay.end_ns[0], ElementsAre(10, 13));
-  EXPECT_THAT(replay.start_ns[1], ElementsAre(10, 13));
-  EXPECT_THAT(replay.end_ns[1], ElementsAre(13, 33));
-}
-
-TEST(ReplayProgram, LetsStreamsRunBesideEachOther) {
-  const Plan plan = TwoRanks({Timed(Op::kForward, kCompute, 10), Timed(Op::kLoad, kCopy, 4),
-                              Timed(Op::kForward, kCompute, 10)},
-                             {});
-  const Replay replay = ReplayProgram(plan, &RankPlan::train);
-  EXPECT_THAT(replay.end_ns[0], ElementsAre(10, 4, 20));
-}
-
-TEST(ReplayProgram, NamesWhatHangs) {
-  const Plan plan =
-      TwoRanks({Timed(Op::kForward, kCompute, 1), Timed(Op::kSendActivation, kChannel, 1, {0})},
-               {Timed(Op::kForward, kCompute, 1)});
-  const Replay replay = ReplayProgram(plan, &RankPlan::train);
-  EXPECT_FALSE(replay.complete);
-  EXPECT_THAT(replay.hanging, ElementsAre(Pair(0, 1)));
-}
-
-TEST(ReplayProgram, HangsOnCollectivesInAnotherOrder) {
-  const auto exchange = [](int bucket) {
-    Instruction i = Timed(Op::kExchangeCopies, StreamKind::kCollective, 1);
-    i.bucket = bucket;
-    return i;
-  };
-  EXPECT_TRUE(ReplayProgram(TwoRanks({exchange(0), exchange(1)}, {exchange(0), exchange(1)}),
-                            &RankPlan::train)
-                  .complete);
-  const Replay replay = ReplayProgram(
-      TwoRanks({exchange(0), exchange(1)}, {exchange(1), exchange(0)}), &RankPlan::train);
-  EXPECT_FALSE(replay.complete);
-  EXPECT_THAT(replay.hanging, ElementsAre(Pair(0, 0), Pair(1, 0)));
+TEST(ProgramOrder, TakesTheSameDependencyOnce) {
+  const std::vector<Instruction> program = {On(kCopy), On(kCompute)};
+  ProgramOrder order = OrderOf(program);
+  std::vector<int> waits = {0, 0, 0};
+  order.KeepNeededWaits(kCompute, -1, &waits);
+  EXPECT_THAT(waits, ElementsAre(0));
+  waits = {};
+  order.KeepNeededWaits(kCompute, -1, &waits);
+  EXPECT_THAT(waits, IsEmpty());
 }
 
 }  // namespace

@@ -1,17 +1,15 @@
-// Partitions against brute force, and the cost model that feeds them.
+// Partitions against brute force.
 #include "core/plan/partition.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/base/rng.h"
-#include "core/plan/cost_model.h"
 #include "core/plan/schedule.h"
-#include "core/spec/product_rate.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/core/plan/plan_testing.h"
@@ -37,29 +35,32 @@ int64_t DearestRank(const std::vector<int64_t>& costs, const std::vector<UnitRan
   return *std::max_element(rank_costs.begin(), rank_costs.end());
 }
 
-// Every way to cut, tried out.
-int64_t BestDearestRank(const std::vector<int64_t>& costs, ScheduleKind kind, int ranks) {
-  const int stages = static_cast<int>(PlaceStages(kind, ranks).size());
-  const int units = static_cast<int>(costs.size());
-  int64_t best = std::numeric_limits<int64_t>::max();
+double Squares(const std::vector<int64_t>& costs, const std::vector<UnitRange>& ranges) {
+  double sum = 0.0;
+  for (const UnitRange& range : ranges) {
+    const auto cost = static_cast<double>(CostOf(costs, range));
+    sum += cost * cost;
+  }
+  return sum;
+}
+
+// Calls `visit` with every way to cut.
+void ForEachCut(int units, int stages,
+                const std::function<void(const std::vector<UnitRange>&)>& visit) {
   std::vector<UnitRange> ranges;
   const std::function<void(int)> cut = [&](int first) {
     const int left = stages - static_cast<int>(ranges.size());
-    if (left == 1) {
-      ranges.push_back({first, units});
-      best = std::min(best, DearestRank(costs, ranges, kind, ranks));
-      ranges.pop_back();
-      return;
-    }
-    for (int last = first + 1; last <= units - (left - 1); ++last) {
+    if (left == 0) return visit(ranges);
+    for (int last = left == 1 ? units : first + 1; last <= units - (left - 1); ++last) {
       ranges.push_back({first, last});
       cut(last);
       ranges.pop_back();
     }
   };
   cut(0);
-  return best;
 }
+
+using Rank = std::tuple<int64_t, double>;  // the dearest rank, the sum of squares
 
 TEST(PartitionUnits, IsAsGoodAsTryingEverything) {
   Rng rng(11);
@@ -69,12 +70,16 @@ TEST(PartitionUnits, IsAsGoodAsTryingEverything) {
                                                       : 1 + static_cast<int>(rng.Below(4));
     const int stages = static_cast<int>(PlaceStages(kind, ranks).size());
     std::vector<int64_t> costs(stages + rng.Below(5));
-    for (int64_t& cost : costs) cost = static_cast<int64_t>(1 + rng.Below(20));
+    for (int64_t& cost : costs) cost = static_cast<int64_t>(rng.Below(i % 3 == 0 ? 3 : 20));
     const auto ranges = PartitionUnits(costs, kind, ranks);
     ASSERT_TRUE(ranges.ok());
-    const int64_t given = DearestRank(costs, *ranges, kind, ranks);
-    const int64_t best = BestDearestRank(costs, kind, ranks);
-    EXPECT_EQ(given, best) << ScheduleName(kind) << " on " << ranks;
+    const auto rank = [&](const std::vector<UnitRange>& cut) {
+      return Rank(DearestRank(costs, cut, kind, ranks), Squares(costs, cut));
+    };
+    Rank best(std::numeric_limits<int64_t>::max(), 0.0);
+    ForEachCut(static_cast<int>(costs.size()), stages,
+               [&](const std::vector<UnitRange>& cut) { best = std::min(best, rank(cut)); });
+    EXPECT_EQ(rank(*ranges), best) << ScheduleName(kind) << " on " << ranks;
   }
 }
 
@@ -122,98 +127,104 @@ TEST(PartitionUnits, RefusesMoreStagesThanUnitsWithTheRemedy) {
   EXPECT_THAT(std::string(ranges.status().message()), HasSubstr("raise model.num_hidden_layers"));
 }
 
-TEST(CostModel, WeighsTheHeadByItsVocabulary) {
-  JobSpec spec = SmallSpec({});
-  const int head = NumUnits(spec.model) - 1;
-  const int64_t small = CostModel(spec, {}).OfUnit(head).Total();
-  spec.model.vocab_size = 16000;
-  EXPECT_GT(CostModel(spec, {}).OfUnit(head).Total(), 20 * small);
-}
-
-TEST(CostModel, DefersTheProductsOnly) {
-  JobSpec spec = SmallSpec({});
-  spec.model.hidden_size = 256;
-  spec.training.sequence_length = 1024;
-  const ComputeCost attention = CostModel(spec, {}).OfUnit(1);
-  EXPECT_LT(attention.backward_weight, attention.forward);
-  EXPECT_GT(attention.backward_input, attention.forward);
-  EXPECT_LT(attention.recompute, attention.forward);
-}
-
-// All that its backward pass has left is to hand the gradient to the streams.
-TEST(CostModel, TheHeadDoesItsProductsInItsForward) {
-  JobSpec spec = SmallSpec({});
-  spec.model.vocab_size = 16000;
-  const ComputeCost head = CostModel(spec, {}).OfUnit(NumUnits(spec.model) - 1);
-  EXPECT_GT(head.forward, 100 * head.backward_input);
-  EXPECT_EQ(head.backward_weight, 0);
-}
-
-TEST(CostModel, AGpuComputesFasterThanItMoves) {
-  JobSpec spec = SmallSpec({});
-  spec.model.hidden_size = 1024;
-  const CostModel cpu(spec, {});
-  const CostModel fp32(spec, {}, {Processor::kCuda, Precision::kFp32});
-  const CostModel bf16(spec, {}, {Processor::kCuda, Precision::kBf16});
-  EXPECT_GT(cpu.OfUnit(2).forward, 100 * fp32.OfUnit(2).forward);
-  EXPECT_GT(fp32.OfUnit(2).forward, bf16.OfUnit(2).forward);
-  EXPECT_EQ(bf16.CopyNs(3'000'000'000), 1'000'000);
-  EXPECT_EQ(cpu.CopyNs(3'000'000'000), 200'000'000);
-}
-
-// The workers' own word on their products; one that says nothing is a core with AVX2.
-TEST(CostModel, AStepIsAsFastAsItsSlowestWorker) {
-  const JobSpec spec = SmallSpec({});
-  const auto forward_with = [&spec](std::vector<double> rates) {
-    ClusterSpec cluster;
-    for (const double rate : rates) {
-      cluster.workers.push_back({.name = "workers/w", .product_flops = rate});
+// Of equally good cuts of a row the last is the earliest, and so on to the first.
+TEST(PartitionUnits, TiesGoToTheEarliestCut) {
+  Rng rng(13);
+  int ties = 0;
+  for (int i = 0; i < 200; ++i) {
+    const int ranks = 1 + static_cast<int>(rng.Below(4));
+    std::vector<int64_t> costs(ranks + rng.Below(6));
+    for (int64_t& cost : costs) cost = static_cast<int64_t>(rng.Below(3));
+    std::vector<std::tuple<Rank, std::vector<int>>> all;
+    ForEachCut(static_cast<int>(costs.size()), ranks, [&](const std::vector<UnitRange>& cut) {
+      std::vector<int> firsts;
+      for (const UnitRange& range : cut) firsts.insert(firsts.begin(), range.first);
+      all.push_back(
+          {Rank(DearestRank(costs, cut, ScheduleKind::k1F1B, ranks), Squares(costs, cut)), firsts});
+    });
+    const auto best = *std::min_element(all.begin(), all.end());
+    ties += std::count_if(all.begin(), all.end(), [&best](const auto& other) {
+              return std::get<0>(other) == std::get<0>(best);
+            }) > 1;
+    const auto ranges = PartitionUnits(costs, ScheduleKind::k1F1B, ranks);
+    ASSERT_TRUE(ranges.ok());
+    std::vector<int> given;
+    for (const UnitRange& range : *ranges) {
+      given.insert(given.begin(), range.first);
     }
-    return CostModel(spec, cluster).OfUnit(2).forward;
-  };
-  const int64_t silent = forward_with({});
-  EXPECT_EQ(forward_with({0.0, std::nan("")}), silent);
-  EXPECT_EQ(forward_with({ProductRate(Isa::kAvx512), 0.0}), silent);
-  const int64_t slow = forward_with({ProductRate(Isa::kAvx512), ProductRate(Isa::kBaseline)});
-  EXPECT_NEAR(double(slow) / double(silent), ProductRate(Isa::kAvx2) / ProductRate(Isa::kBaseline),
-              0.01);
-  EXPECT_LT(forward_with({ProductRate(Isa::kAvx512)}), silent);
+    EXPECT_EQ(given, std::get<1>(best));
+  }
+  EXPECT_GT(ties, 50);
 }
 
-// What was measured for another shape is of no use.
-TEST(CostModel, TakesWhatWasMeasuredForItsShape) {
-  const JobSpec spec = SmallSpec({.layers = 2});
-  ClusterSpec cluster;
-  cluster.card.emplace().by_shape["another"].first.forward = 7;
-  EXPECT_EQ(CostModel(spec, cluster).UnitTotals(), CostModel(spec, {}).UnitTotals());
-  EXPECT_EQ(CostModel(spec, cluster).NormNs(1000), 0);
-  cluster.card->by_shape[ShapeKey(spec, {})] = {.first = {1, 2, 3, 4},
-                                                .attention = {10, 20, 30, 40},
-                                                .feed_forward = {100, 200, 300, 400},
-                                                .head = {1000, 2000, 3000, 4000},
-                                                .norm_ns = 0.5,
-                                                .update_ns = 0.25};
-  const CostModel costs(spec, cluster);
-  EXPECT_EQ(costs.UnitTotals(), (std::vector<int64_t>{0, 6, 600, 60, 600, 6000}));
-  EXPECT_EQ(costs.OfUnits({1, 3}).recompute, 404);
-  EXPECT_EQ(costs.OfUnit(5).backward_input, 2000);
-  EXPECT_EQ(costs.NormNs(1000), 500);
-  EXPECT_EQ(costs.UpdateNs(1000), 250);
+// Costs as large as the cost model makes them: 2^58 in all.
+TEST(PartitionUnits, CutsTheLargestCosts) {
+  for (const ScheduleKind kind : {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV}) {
+    const std::vector<int64_t> costs(16, (int64_t{1} << 58) / 16);
+    const auto ranges = PartitionUnits(costs, kind, 4);
+    ASSERT_TRUE(ranges.ok());
+    EXPECT_EQ(DearestRank(costs, *ranges, kind, 4), int64_t{1} << 56);
+  }
 }
 
-TEST(CostModel, ScalesWithTheRates) {
-  const JobSpec spec = SmallSpec({});
-  const CostModel slow(spec, {});
-  const CostModel fast(spec, {.workers = {},
-                              .flops_per_second = 2.0e13,
-                              .link_bytes_per_second = 1.0e11,
-                              .link_latency_seconds = 0.0});
-  EXPECT_GT(slow.OfUnit(2).forward, 50 * fast.OfUnit(2).forward);
-  EXPECT_EQ(slow.TransferNs(1000000), 50000 + 1000000);
-  EXPECT_EQ(fast.TransferNs(1000000), 10000);
-  EXPECT_EQ(slow.AllReduceNs(1000, 1), 0);
-  // Two steps of half the bytes each.
-  EXPECT_EQ(slow.AllReduceNs(1000, 2), 2 * 50000 + 1000);
+TEST(PartitionUnits, CutsWhatCostsNothing) {
+  for (const int units : {4, 5, 400}) {
+    const std::vector<int64_t> costs(units, 0);
+    const auto ranges = PartitionUnits(costs, ScheduleKind::kDualPipeV, 2);
+    ASSERT_TRUE(ranges.ok());
+    EXPECT_EQ(ranges->size(), 4u);
+    EXPECT_EQ(ranges->back().last, units);
+  }
+}
+
+TEST(PartitionUnits, GivesEachStageAUnitWhereThereAreNoMore) {
+  const std::vector<int64_t> costs = {1, 100, 1, 1, 50, 1};
+  for (const auto& [kind, ranks] : {std::pair{ScheduleKind::k1F1B, 6},
+                                    {ScheduleKind::kDualPipeV, 3},
+                                    {ScheduleKind::kDualPipe, 6}}) {
+    const auto ranges = PartitionUnits(costs, kind, ranks);
+    ASSERT_TRUE(ranges.ok());
+    for (int stage = 0; stage < 6; ++stage) {
+      EXPECT_EQ((*ranges)[stage], (UnitRange{stage, stage + 1})) << ScheduleName(kind);
+    }
+  }
+}
+
+// On both sides of the 300 units up to which the fold is searched: at most a part in 4,096 above the
+// best of all pairs of outer cuts, and of the last fold the most even cut.
+TEST(PartitionUnits, LongFoldsAreWithinTheirTolerance) {
+  Rng rng(14);
+  for (const int units : {299, 300, 301, 350}) {
+    for (int i = 0; i < 10; ++i) {
+      std::vector<int64_t> costs(units);
+      for (int64_t& cost : costs) cost = static_cast<int64_t>(1 + rng.Below(1 + 100 * i));
+      int64_t whole = 0;
+      for (const int64_t cost : costs) whole += cost;
+      // Rank 0 takes [0, left) and [right, units), rank 1 what is between.
+      int64_t best = whole, outer_left = 0;
+      for (int left = 1; left + 3 <= units; ++left) {
+        outer_left += costs[left - 1];
+        int64_t outer = outer_left;
+        for (int right = units - 1; right >= left + 2; --right) {
+          outer += costs[right];
+          best = std::min(best, std::max(outer, whole - outer));
+        }
+      }
+      const auto ranges = PartitionUnits(costs, ScheduleKind::kDualPipeV, 2);
+      ASSERT_TRUE(ranges.ok());
+      const int64_t dearest = DearestRank(costs, *ranges, ScheduleKind::kDualPipeV, 2);
+      EXPECT_GE(dearest, best);
+      EXPECT_LE(dearest, units <= 300 ? best : best + best / 4096 + 1) << units << " units";
+      // The middle: no other cut makes the larger half smaller.
+      const auto larger = [&](int cut) {
+        return std::max(CostOf(costs, {(*ranges)[1].first, cut}),
+                        CostOf(costs, {cut, (*ranges)[2].last}));
+      };
+      for (int cut = (*ranges)[1].first + 1; cut < (*ranges)[2].last; ++cut) {
+        EXPECT_GE(larger(cut), larger((*ranges)[1].last));
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -45,6 +45,23 @@ SmallJob RandomJob(Rng& rng, int max_ranks) {
   return job;
 }
 
+std::vector<SmallJob> SmallGrid(int max_ranks) {
+  std::vector<SmallJob> jobs;
+  for (const ScheduleKind kind :
+       {ScheduleKind::k1F1B, ScheduleKind::kDualPipeV, ScheduleKind::kDualPipe}) {
+    const bool even = kind == ScheduleKind::kDualPipe;
+    for (int ranks = 1; ranks <= max_ranks; ++ranks) {
+      const int fewest = kind == ScheduleKind::k1F1B ? 1 : 2 * ranks;
+      for (const int microbatches : {fewest, fewest + 1, fewest + 2, 2 * fewest + 1}) {
+        if (even && (ranks % 2 != 0 || microbatches % 2 != 0)) continue;
+        jobs.push_back(
+            {.schedule = kind, .ranks = ranks, .microbatches = microbatches, .layers = ranks});
+      }
+    }
+  }
+  return jobs;
+}
+
 Plan CompileOrDie(const JobSpec& spec) {
   auto plan = CompilePlan(spec, {});
   BIRKHOFF_CHECK(plan.ok(), std::string(plan.status().message()).c_str());

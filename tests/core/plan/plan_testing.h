@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/base/rng.h"
 #include "core/plan/plan.h"
@@ -24,6 +25,11 @@ JobSpec SmallSpec(const SmallJob& job);
 // Any schedule with 1..max_ranks ranks, 2R..8R micro-batches, recompute on or off, tied or not, 1
 // or 2 replicas, and a model with at least two sub-layers per rank.
 SmallJob RandomJob(Rng& rng, int max_ranks);
+
+// Every schedule on 1..max_ranks ranks with the fewest micro-batches that it runs with (1f1b: 1), one
+// and two more, and twice as many and one, where dualpipe leaves out what is odd; models with as many
+// layers as ranks.
+std::vector<SmallJob> SmallGrid(int max_ranks);
 
 // The compiled plan; aborts the test program if there is none.
 Plan CompileOrDie(const JobSpec& spec);
