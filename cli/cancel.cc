@@ -26,9 +26,8 @@ std::string GoOnCommand(const v1::Job& job, const Invocation& invocation) {
 }
 
 absl::Status Cancel(const std::string& name, const Invocation& invocation) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(invocation.server));
-  ASSIGN_OR_RETURN(const v1::Job job, client->Cancel(JobName(name)));
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const v1::Job job, client.Cancel(JobName(name)));
   PrintJob(job, invocation.output, invocation.console);
   *invocation.console.err << "to go on" << (job.attempt() > 0 ? " once it has ended: " : ": ")
                           << GoOnCommand(job, invocation) << "\n";

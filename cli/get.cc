@@ -10,9 +10,8 @@ namespace birkhoff {
 namespace {
 
 absl::Status Get(const std::string& name, const Invocation& invocation) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(invocation.server));
-  ASSIGN_OR_RETURN(const v1::Job job, client->Get(JobName(name)));
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const v1::Job job, client.Get(JobName(name)));
   PrintJob(job, invocation.output, invocation.console);
   return absl::OkStatus();
 }

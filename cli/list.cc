@@ -10,10 +10,9 @@ namespace birkhoff {
 namespace {
 
 absl::Status List(const Invocation& invocation) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
   const bool whole = invocation.output == "json" || invocation.output == "yaml";
-  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, client->List(whole));
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, client.List(whole));
   PrintJobs(jobs, invocation.output, invocation.console);
   return absl::OkStatus();
 }

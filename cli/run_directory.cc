@@ -23,10 +23,9 @@ absl::StatusOr<std::string> ReadIfThere(Disk& disk, const std::string& path) {
 absl::StatusOr<std::string> DirectoryOf(Disk& disk, const std::string& word,
                                         const Invocation& invocation) {
   if (disk.KindOf(word) != FileKind::kNone) return AbsolutePath(word);
-  const absl::StatusOr<std::unique_ptr<ServiceClient>> client =
-      ServiceClient::Connect(invocation.server);
+  const absl::StatusOr<ServiceClient> client = ServiceClient::Connect(invocation.server);
   const absl::StatusOr<v1::Job> job =
-      client.ok() ? (*client)->Get(JobName(word)) : absl::StatusOr<v1::Job>(client.status());
+      client.ok() ? client->Get(JobName(word)) : absl::StatusOr<v1::Job>(client.status());
   if (job.ok()) return job->output_directory();
   return absl::NotFoundError(absl::StrCat(
       word, ": is neither a directory nor a job: ", std::string(job.status().message())));

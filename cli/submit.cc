@@ -54,14 +54,13 @@ absl::StatusOr<v1::CreateJobRequest> MakeRequest(const SubmitOptions& options,
 
 absl::StatusOr<ExitCode> Submit(const SubmitOptions& options, const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::CreateJobRequest request, MakeRequest(options, invocation));
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(invocation.server));
-  ASSIGN_OR_RETURN(const v1::Job job, client->Create(request));
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const v1::Job job, client.Create(request));
   if (options.validate_only) {
     *invocation.console.err << options.file.ShownPath() << ": valid, says the coordinator\n";
     return ExitCode::kDone;
   }
-  if (options.watch) return WatchJob(*client, job.name(), invocation);
+  if (options.watch) return WatchJob(client, job.name(), invocation);
   if (invocation.output.empty()) {
     *invocation.console.out << job.name() << "\n";
   } else {

@@ -36,15 +36,14 @@ void Show(const v1::JobEvent& event, ProgressView* view) {
 }
 
 absl::Status Watch(const std::string& name, const Invocation& invocation, ExitCode* code) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(invocation.server));
-  ASSIGN_OR_RETURN(*code, WatchJob(*client, name, invocation));
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(*code, WatchJob(client, name, invocation));
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<ExitCode> WatchJob(ServiceClient& client, const std::string& name,
+absl::StatusOr<ExitCode> WatchJob(const ServiceClient& client, const std::string& name,
                                   const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::Job job, client.Get(name));
   absl::StatusOr<JobSpec> spec = FromProto(job.spec());

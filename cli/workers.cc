@@ -10,9 +10,8 @@ namespace birkhoff {
 namespace {
 
 absl::Status Workers(const Invocation& invocation) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(invocation.server));
-  ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, client->ListWorkers());
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, client.ListWorkers());
   PrintWorkers(workers, invocation.output, invocation.console);
   return absl::OkStatus();
 }
