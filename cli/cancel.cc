@@ -11,10 +11,10 @@ namespace birkhoff {
 namespace {
 
 // The workers have left the job file in the output directory; the coordinator has it too.
-std::string GoOnCommand(const v1::Job& job, const Program& program) {
-  std::string birkhoff = ShellWord(program.console.command);
-  if (program.server != kDefaultServer) {
-    absl::StrAppend(&birkhoff, " --server ", ShellWord(program.server));
+std::string GoOnCommand(const v1::Job& job, const Invocation& invocation) {
+  std::string birkhoff = ShellWord(invocation.console.command);
+  if (invocation.server != kDefaultServer) {
+    absl::StrAppend(&birkhoff, " --server ", ShellWord(invocation.server));
   }
   const std::string& directory = job.output_directory();
   if (job.attempt() > 0) {
@@ -25,23 +25,24 @@ std::string GoOnCommand(const v1::Job& job, const Program& program) {
                       birkhoff, " submit - --out ", ShellWord(directory));
 }
 
-absl::Status Cancel(const std::string& name, const Program& program) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(program.server));
-  ASSIGN_OR_RETURN(const v1::Job job, client->Cancel(JobName(name)));
-  PrintJob(job, program.output, program.console);
-  *program.console.err << "to go on" << (job.attempt() > 0 ? " once it has ended: " : ": ")
-                       << GoOnCommand(job, program) << "\n";
+absl::Status Cancel(const std::string& name, const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const v1::Job job, client.Cancel(JobName(name)));
+  PrintJob(job, invocation.output, invocation.console);
+  *invocation.console.err << "to go on" << (job.attempt() > 0 ? " once it has ended: " : ": ")
+                          << GoOnCommand(job, invocation) << "\n";
   return absl::OkStatus();
 }
 
 }  // namespace
 
-void AddCancel(CLI::App& verb, Program& program) {
+void AddCancel(CLI::App& verb, Invocation& invocation) {
   auto name = std::make_shared<std::string>();
   verb.add_option("job", *name, "jobs/NAME, or NAME")->required();
-  verb.callback([name, &program] {
-    program.chosen = [name, &program] { return Finish(program.console, Cancel(*name, program)); };
+  verb.callback([name, &invocation] {
+    invocation.chosen = [name, &invocation] {
+      return Finish(invocation.console, Cancel(*name, invocation));
+    };
   });
 }
 

@@ -37,7 +37,8 @@ struct CompareOptions {
 class VariantReader {
  public:
   // Both must outlive it.
-  VariantReader(const SpecFile& file, const Program& program) : file_(file), program_(program) {}
+  VariantReader(const SpecFile& file, const Invocation& invocation)
+      : file_(file), invocation_(invocation) {}
 
   absl::StatusOr<JobSpec> Read(const std::vector<std::string>& overrides) {
     SpecFile varied = file_;
@@ -49,12 +50,12 @@ class VariantReader {
     if (problems.empty() && checked_.insert(TokensOf(spec)).second) {
       problems = CheckTokenFiles(spec);
     }
-    if (!problems.empty()) return Explain(varied, problems, program_);
+    if (!problems.empty()) return Explain(varied, problems, invocation_);
     std::vector<std::string> notices = SpecNotices(spec);
     notices.push_back(ValidationNotice(spec));
     for (const std::string& notice : notices) {
       if (notice.empty() || !said_.insert(notice).second) continue;
-      *program_.console.err << file_.ShownPath() << ": " << notice << "\n";
+      *invocation_.console.err << file_.ShownPath() << ": " << notice << "\n";
     }
     return spec;
   }
@@ -69,7 +70,7 @@ class VariantReader {
   }
 
   const SpecFile& file_;
-  const Program& program_;
+  const Invocation& invocation_;
   std::set<std::string> checked_;
   std::set<std::string> said_;
 };
@@ -123,22 +124,22 @@ int NumWorkers(const CompareOptions& options, const ComparisonResult& result) {
   return std::max(needed, wanted);
 }
 
-absl::Status Train(const CompareOptions& options, const Program& program,
+absl::Status Train(const CompareOptions& options, const Invocation& invocation,
                    ComparisonResult* result) {
   const SystemClock clock;
   PosixDisk disk;
   ShutdownSignals signals;
   RETURN_IF_ERROR(disk.CreateDirectories(options.out));
-  ComparisonRun run({.worker_program = program.console.program_directory + "/birkhoff-worker",
+  ComparisonRun run({.worker_program = invocation.console.program_directory + "/birkhoff-worker",
                      .directory = options.out,
                      .num_workers = NumWorkers(options, *result),
                      .threads = options.threads,
                      .fresh = options.fresh},
-                    clock, disk, signals, program.console);
+                    clock, disk, signals, invocation.console);
   return run.Run(&result->runs);
 }
 
-absl::Status Write(const CompareOptions& options, const Program& program,
+absl::Status Write(const CompareOptions& options, const Invocation& invocation,
                    ComparisonResult* result) {
   PosixDisk disk;
   for (const ComparedRun& run : result->runs) {
@@ -148,7 +149,7 @@ absl::Status Write(const CompareOptions& options, const Program& program,
   LabelVariants(*result, {}, &result->series);
   const std::string json = ComparisonToJson(*result).dump(2) + "\n";
   RETURN_IF_ERROR(ReplaceFile(disk, options.out + "/compare.json", json));
-  if (program.output == "json") *program.console.out << json;
+  if (invocation.output == "json") *invocation.console.out << json;
   Report report;
   report.title = absl::StrCat(result->name, ": ", absl::StrJoin(options.residuals, ", "));
   report.words =
@@ -159,7 +160,7 @@ absl::Status Write(const CompareOptions& options, const Program& program,
   for (Json& figure : RunFigures(ListOf(report.runs))) report.figures.push_back(std::move(figure));
   ReportOutput output = options.report;
   output.path = options.out + "/report.html";
-  return WriteReport(report, output, program);
+  return WriteReport(report, output, invocation);
 }
 
 // The worst of what the runs say, but for numerics: that a kind diverges is a result.
@@ -172,28 +173,28 @@ ExitCode CodeOf(const ComparisonResult& result) {
   return ExitCode::kDone;
 }
 
-absl::StatusOr<ExitCode> Compare(CompareOptions options, const Program& program) {
+absl::StatusOr<ExitCode> Compare(CompareOptions options, const Invocation& invocation) {
   PosixDisk disk;
-  options.file.in = program.console.in;
+  options.file.in = invocation.console.in;
   KeepText(disk, &options.file);
-  VariantReader reader(options.file, program);
+  VariantReader reader(options.file, invocation);
   ASSIGN_OR_RETURN(const JobSpec base, reader.Read({}));
   options.out = AbsolutePath(options.out.empty() ? absl::StrCat("runs/", base.name, "-compare")
                                                  : options.out);
   ASSIGN_OR_RETURN(ComparisonResult result, Plan(options, base, reader));
-  RETURN_IF_ERROR(Train(options, program, &result));
+  RETURN_IF_ERROR(Train(options, invocation, &result));
   const ExitCode code = CodeOf(result);
   if (code == ExitCode::kStopped) {
-    *program.console.err << "to go on: the same command again\n";
+    *invocation.console.err << "to go on: the same command again\n";
     return code;
   }
-  RETURN_IF_ERROR(Write(options, program, &result));
+  RETURN_IF_ERROR(Write(options, invocation, &result));
   return code;
 }
 
 }  // namespace
 
-void AddCompare(CLI::App& verb, Program& program) {
+void AddCompare(CLI::App& verb, Invocation& invocation) {
   auto options = std::make_shared<CompareOptions>();
   AddSpecFlags(verb, &options->file);
   verb.add_option("--residual", options->residuals,
@@ -219,10 +220,10 @@ void AddCompare(CLI::App& verb, Program& program) {
   verb.add_option("--pictures", options->report.pictures,
                   "Also one PNG per figure in this directory, by chromium");
   verb.add_flag("--open", options->report.open, "Open the report in the desktop's browser");
-  verb.callback([options, &program] {
-    program.chosen = [options, &program] {
-      const absl::StatusOr<ExitCode> code = Compare(*options, program);
-      return code.ok() ? static_cast<int>(*code) : Finish(program.console, code.status());
+  verb.callback([options, &invocation] {
+    invocation.chosen = [options, &invocation] {
+      const absl::StatusOr<ExitCode> code = Compare(*options, invocation);
+      return code.ok() ? static_cast<int>(*code) : Finish(invocation.console, code.status());
     };
   });
 }

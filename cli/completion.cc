@@ -54,20 +54,20 @@ end
 complete -c birkhoff -f -a '(__birkhoff_complete)'
 )";
 
-int PrintScript(const std::string& shell, const Program& program) {
-  *program.console.out << (shell == "bash" ? kBash : shell == "zsh" ? kZsh : kFish);
+int PrintScript(const std::string& shell, const Invocation& invocation) {
+  *invocation.console.out << (shell == "bash" ? kBash : shell == "zsh" ? kZsh : kFish);
   return 0;
 }
 
 }  // namespace
 
-void AddCompletion(CLI::App& verb, Program& program) {
+void AddCompletion(CLI::App& verb, Invocation& invocation) {
   auto shell = std::make_shared<std::string>();
   verb.add_option("shell", *shell, "Which shell's")
       ->required()
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
-  verb.callback([shell, &program] {
-    program.chosen = [shell, &program] { return PrintScript(*shell, program); };
+  verb.callback([shell, &invocation] {
+    invocation.chosen = [shell, &invocation] { return PrintScript(*shell, invocation); };
   });
 }
 

@@ -25,12 +25,12 @@ int Explain(const std::string& path, const Console& console) {
 
 }  // namespace
 
-void AddExplain(CLI::App& verb, Program& program) {
+void AddExplain(CLI::App& verb, Invocation& invocation) {
   auto path = std::make_shared<std::string>();
   verb.add_option("field", *path, "A field or a section, e.g. model.residual; none: all")
       ->type_name(kFieldType);
-  verb.callback([path, &program] {
-    program.chosen = [path, &program] { return Explain(*path, program.console); };
+  verb.callback([path, &invocation] {
+    invocation.chosen = [path, &invocation] { return Explain(*path, invocation.console); };
   });
 }
 

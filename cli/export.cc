@@ -106,7 +106,7 @@ std::string ToTensorboard(const RunSeries& run) {
 }
 
 absl::Status WriteTensorboard(Disk& disk, const std::vector<RunSeries>& runs,
-                              const std::string& out, const Program& program) {
+                              const std::string& out, const Invocation& invocation) {
   for (const RunSeries& run : runs) {
     const std::string folder = absl::StrCat(out, "/", run.name);
     RETURN_IF_ERROR(disk.CreateDirectories(folder));
@@ -114,24 +114,25 @@ absl::Status WriteTensorboard(Disk& disk, const std::vector<RunSeries>& runs,
     RETURN_IF_ERROR(
         ReplaceFile(disk, folder + "/events.out.tfevents.0.birkhoff", ToTensorboard(run)));
   }
-  *program.console.err << "tensorboard --logdir " << out << "\n";
+  *invocation.console.err << "tensorboard --logdir " << out << "\n";
   return absl::OkStatus();
 }
 
-absl::Status ExportMetrics(const ExportOptions& options, const Program& program) {
+absl::Status ExportMetrics(const ExportOptions& options, const Invocation& invocation) {
   PosixDisk disk;
-  ASSIGN_OR_RETURN(const std::vector<RunSeries> runs, ReadRuns(disk, options.runs, program));
+  ASSIGN_OR_RETURN(const std::vector<RunSeries> runs, ReadRuns(disk, options.runs, invocation));
   if (options.to == "tensorboard") {
-    return WriteTensorboard(disk, runs, options.out.empty() ? "tensorboard" : options.out, program);
+    return WriteTensorboard(disk, runs, options.out.empty() ? "tensorboard" : options.out,
+                            invocation);
   }
   if (!options.out.empty()) return ReplaceFile(disk, options.out, ToCsv(runs));
-  *program.console.out << ToCsv(runs);
+  *invocation.console.out << ToCsv(runs);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-void AddExport(CLI::App& verb, Program& program) {
+void AddExport(CLI::App& verb, Invocation& invocation) {
   verb.require_subcommand(1);
   CLI::App* metrics = verb.add_subcommand("metrics", "The rows of metrics.jsonl in another format");
   auto options = std::make_shared<ExportOptions>();
@@ -142,9 +143,9 @@ void AddExport(CLI::App& verb, Program& program) {
       ->check(CLI::IsMember({"csv", "tensorboard"}));
   metrics->add_option("--out", options->out,
                       "csv: the file, else standard output; tensorboard: the log directory");
-  metrics->callback([options, &program] {
-    program.chosen = [options, &program] {
-      return Finish(program.console, ExportMetrics(*options, program));
+  metrics->callback([options, &invocation] {
+    invocation.chosen = [options, &invocation] {
+      return Finish(invocation.console, ExportMetrics(*options, invocation));
     };
   });
 }

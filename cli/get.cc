@@ -9,21 +9,22 @@
 namespace birkhoff {
 namespace {
 
-absl::Status Get(const std::string& name, const Program& program) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(program.server));
-  ASSIGN_OR_RETURN(const v1::Job job, client->Get(JobName(name)));
-  PrintJob(job, program.output, program.console);
+absl::Status Get(const std::string& name, const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const v1::Job job, client.Get(JobName(name)));
+  PrintJob(job, invocation.output, invocation.console);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-void AddGet(CLI::App& verb, Program& program) {
+void AddGet(CLI::App& verb, Invocation& invocation) {
   auto name = std::make_shared<std::string>();
   verb.add_option("job", *name, "jobs/NAME, or NAME")->required();
-  verb.callback([name, &program] {
-    program.chosen = [name, &program] { return Finish(program.console, Get(*name, program)); };
+  verb.callback([name, &invocation] {
+    invocation.chosen = [name, &invocation] {
+      return Finish(invocation.console, Get(*name, invocation));
+    };
   });
 }
 

@@ -61,17 +61,17 @@ int BecomeCompletion(const OtherProgram& other, const std::vector<std::string>& 
   return Become(other.program, WordsOf(other, {kCompleteWord}, words), console);
 }
 
-void AddOtherProgram(CLI::App& verb, Program& program) {
+void AddOtherProgram(CLI::App& verb, Invocation& invocation) {
   const OtherProgram* other = FindOtherProgram(verb.get_name());
   BIRKHOFF_CHECK(other != nullptr, "no program is known for this verb");
   verb.prefix_command();
   verb.set_help_flag();  // --help is for the other program too
   verb.fallthrough(false);
-  verb.callback([&verb, &program, other] {
-    program.chosen = [&verb, &program, other] {
+  verb.callback([&verb, &invocation, other] {
+    invocation.chosen = [&verb, &invocation, other] {
       std::vector<std::string> words = verb.remaining();
-      if (!program.output.empty()) words.insert(words.end(), {"-o", program.output});
-      return BecomeProgram(*other, words, program.console);
+      if (!invocation.output.empty()) words.insert(words.end(), {"-o", invocation.output});
+      return BecomeProgram(*other, words, invocation.console);
     };
   });
 }

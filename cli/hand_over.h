@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/console.h"
-#include "cli/program.h"
+#include "cli/invocation.h"
 
 namespace birkhoff {
 
@@ -29,6 +29,6 @@ int BecomeCompletion(const OtherProgram& other, const std::vector<std::string>& 
                      const Console& console);
 
 // Makes the verb pass all words behind it on, with the -o that was read before it.
-void AddOtherProgram(CLI::App& verb, Program& program);
+void AddOtherProgram(CLI::App& verb, Invocation& invocation);
 
 }  // namespace birkhoff

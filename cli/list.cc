@@ -9,20 +9,19 @@
 namespace birkhoff {
 namespace {
 
-absl::Status List(const Program& program) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(program.server));
-  const bool whole = program.output == "json" || program.output == "yaml";
-  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, client->List(whole));
-  PrintJobs(jobs, program.output, program.console);
+absl::Status List(const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  const bool whole = invocation.output == "json" || invocation.output == "yaml";
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, client.List(whole));
+  PrintJobs(jobs, invocation.output, invocation.console);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-void AddList(CLI::App& verb, Program& program) {
-  verb.callback([&program] {
-    program.chosen = [&program] { return Finish(program.console, List(program)); };
+void AddList(CLI::App& verb, Invocation& invocation) {
+  verb.callback([&invocation] {
+    invocation.chosen = [&invocation] { return Finish(invocation.console, List(invocation)); };
   });
 }
 

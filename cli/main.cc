@@ -7,7 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "cli/program.h"
+#include "cli/invocation.h"
 
 namespace {
 
@@ -37,15 +37,15 @@ bool IsUtf8() {
 
 int Main(int argc, char** argv) {
   ::setenv("OPENBLAS_NUM_THREADS", "1", 1);  // inherited by the workers: same sums everywhere
-  birkhoff::Program program;
-  program.console = {.out = &std::cout,
-                     .err = &std::cerr,
-                     .terminal = IsTerminal(),
-                     .program_directory = DirectoryOfThisProgram(),
-                     .in = &std::cin,
-                     .unicode = IsUtf8()};
-  if (argc > 0) program.console.command = argv[0];
-  return birkhoff::RunProgram(argc, argv, std::move(program));
+  birkhoff::Invocation invocation;
+  invocation.console = {.out = &std::cout,
+                        .err = &std::cerr,
+                        .terminal = IsTerminal(),
+                        .program_directory = DirectoryOfThisProgram(),
+                        .in = &std::cin,
+                        .unicode = IsUtf8()};
+  if (argc > 0) invocation.console.command = argv[0];
+  return birkhoff::RunProgram(argc, argv, std::move(invocation));
 }
 
 }  // namespace

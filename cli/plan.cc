@@ -91,9 +91,9 @@ std::string PlanToJson(const Plan& plan) {
   return json.dump();
 }
 
-absl::Status ShowPlan(const PlanOptions& options, const Program& program) {
+absl::Status ShowPlan(const PlanOptions& options, const Invocation& invocation) {
   JobSpec spec;
-  RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
+  RETURN_IF_ERROR(ReadOrExplain(options.file, invocation, &spec));
   if (spec.model.vocab_size == 0) {
     return absl::InvalidArgumentError(
         "model.vocab_size: 0 with --spec-only; need the tokenizer, or --set model.vocab_size=N");
@@ -105,10 +105,10 @@ absl::Status ShowPlan(const PlanOptions& options, const Program& program) {
     RETURN_IF_ERROR(CheckMeasured(spec, cluster));
   }
   ASSIGN_OR_RETURN(const Plan plan, CompilePlan(spec, cluster));
-  std::ostream& out = *program.console.out;
+  std::ostream& out = *invocation.console.out;
   if (options.text) {
     out << PlanToText(plan);
-  } else if (program.output == "json") {
+  } else if (invocation.output == "json") {
     out << PlanToJson(plan) << "\n";
   } else {
     out << DescribePlan(plan, spec);
@@ -118,7 +118,7 @@ absl::Status ShowPlan(const PlanOptions& options, const Program& program) {
 
 }  // namespace
 
-void AddPlan(CLI::App& verb, Program& program) {
+void AddPlan(CLI::App& verb, Invocation& invocation) {
   auto options = std::make_shared<PlanOptions>();
   options->file.spec_only = true;
   AddSpecFlags(verb, &options->file);
@@ -132,9 +132,9 @@ void AddPlan(CLI::App& verb, Program& program) {
   verb.add_option("--card", options->card,
                   "Card file: predict with what was measured, not with a model of the device")
       ->type_name("FILE");
-  verb.callback([options, &program] {
-    program.chosen = [options, &program] {
-      return Finish(program.console, ShowPlan(*options, program));
+  verb.callback([options, &invocation] {
+    invocation.chosen = [options, &invocation] {
+      return Finish(invocation.console, ShowPlan(*options, invocation));
     };
   });
 }

@@ -50,10 +50,10 @@ bool Succeeds(std::vector<std::string> command, const std::string& log) {
 
 // One PNG per figure, for a paper, at twice the size on the screen.
 absl::Status TakePictures(const Report& report, const ReportOutput& output,
-                          const Program& program) {
+                          const Invocation& invocation) {
   const std::string browser = FindProgram({"chromium", "chromium-browser", "google-chrome"});
   if (browser.empty()) {
-    *program.console.err << "pictures left out: no chromium in PATH\n";
+    *invocation.console.err << "pictures left out: no chromium in PATH\n";
     return absl::OkStatus();
   }
   PosixDisk disk;
@@ -76,24 +76,24 @@ absl::Status TakePictures(const Report& report, const ReportOutput& output,
           absl::StrCat(browser, " took no picture of ", id, "; see ", log));
     }
   }
-  *program.console.err << report.figures.size() << " pictures in " << output.pictures << "\n";
+  *invocation.console.err << report.figures.size() << " pictures in " << output.pictures << "\n";
   return absl::OkStatus();
 }
 
-void OpenInBrowser(const std::string& path, const Program& program) {
+void OpenInBrowser(const std::string& path, const Invocation& invocation) {
   const bool desktop =
       std::getenv("DISPLAY") != nullptr || std::getenv("WAYLAND_DISPLAY") != nullptr;
   const std::string opener = FindProgram({"xdg-open"});
   if (!desktop || opener.empty() || !Succeeds({opener, path}, "/dev/null")) {
-    *program.console.err << "not opened: " << (desktop ? "no working xdg-open" : "no desktop")
-                         << "; the page is " << path << "\n";
+    *invocation.console.err << "not opened: " << (desktop ? "no working xdg-open" : "no desktop")
+                            << "; the page is " << path << "\n";
   }
 }
 
-absl::Status MakeReport(ReportOptions options, const Program& program) {
+absl::Status MakeReport(ReportOptions options, const Invocation& invocation) {
   PosixDisk disk;
   Report report;
-  ASSIGN_OR_RETURN(report.runs, ReadRuns(disk, options.runs, program));
+  ASSIGN_OR_RETURN(report.runs, ReadRuns(disk, options.runs, invocation));
   report.title = report.runs.size() == 1
                      ? report.runs[0].name
                      : absl::StrCat(report.runs[0].name, " and ", report.runs.size() - 1, " more");
@@ -101,27 +101,28 @@ absl::Status MakeReport(ReportOptions options, const Program& program) {
                               " measured.  Sub-layers count from 0, attention and feed-forward "
                               "each on their own; a gain of 1 keeps a signal as it is.");
   report.figures = RunFigures(ListOf(report.runs));
-  if (program.output == "json") *program.console.out << ReportToJson(report).dump() << "\n";
+  if (invocation.output == "json") *invocation.console.out << ReportToJson(report).dump() << "\n";
   std::string& path = options.output.path;
-  if (path.empty() && program.output == "json") return absl::OkStatus();
+  if (path.empty() && invocation.output == "json") return absl::OkStatus();
   const bool alone = report.runs.size() == 1;
   if (path.empty()) path = alone ? report.runs[0].directory + "/report.html" : "report.html";
   path = AbsolutePath(path);
-  return WriteReport(report, options.output, program);
+  return WriteReport(report, options.output, invocation);
 }
 
 }  // namespace
 
-absl::Status WriteReport(const Report& report, const ReportOutput& output, const Program& program) {
+absl::Status WriteReport(const Report& report, const ReportOutput& output,
+                         const Invocation& invocation) {
   PosixDisk disk;
   RETURN_IF_ERROR(ReplaceFile(disk, output.path, ReportPage(report)));
-  *program.console.err << "report: " << output.path << "\n";
-  if (!output.pictures.empty()) RETURN_IF_ERROR(TakePictures(report, output, program));
-  if (output.open) OpenInBrowser(output.path, program);
+  *invocation.console.err << "report: " << output.path << "\n";
+  if (!output.pictures.empty()) RETURN_IF_ERROR(TakePictures(report, output, invocation));
+  if (output.open) OpenInBrowser(output.path, invocation);
   return absl::OkStatus();
 }
 
-void AddReport(CLI::App& verb, Program& program) {
+void AddReport(CLI::App& verb, Invocation& invocation) {
   auto options = std::make_shared<ReportOptions>();
   verb.add_option("runs", options->runs, "Output directories, or jobs of a service")->required();
   verb.add_option("--out", options->output.path,
@@ -129,9 +130,9 @@ void AddReport(CLI::App& verb, Program& program) {
   verb.add_option("--pictures", options->output.pictures,
                   "Also one PNG per figure in this directory, by chromium");
   verb.add_flag("--open", options->output.open, "Open it in the desktop's browser");
-  verb.callback([options, &program] {
-    program.chosen = [options, &program] {
-      return Finish(program.console, MakeReport(*options, program));
+  verb.callback([options, &invocation] {
+    invocation.chosen = [options, &invocation] {
+      return Finish(invocation.console, MakeReport(*options, invocation));
     };
   });
 }

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/program.h"
+#include "cli/invocation.h"
 #include "coordinator/page/report_page.h"
 
 namespace birkhoff {
@@ -17,6 +17,7 @@ struct ReportOutput {
 
 // Writes the page, then what else was asked for.  Where a browser is missing the page stands
 // nonetheless, and err says what was left out.  Errors: the disk's.
-absl::Status WriteReport(const Report& report, const ReportOutput& output, const Program& program);
+absl::Status WriteReport(const Report& report, const ReportOutput& output,
+                         const Invocation& invocation);
 
 }  // namespace birkhoff

@@ -31,10 +31,10 @@ struct RunOptions {
 
 // The command that goes on where this run has stopped.
 std::string ResumeCommand(const RunOptions& options, const std::string& out,
-                          const Program& program) {
+                          const Invocation& invocation) {
   // What came through a pipe is gone; the whole of it, --set included, stands in job.yaml.
   const bool gone = options.file.IsPipe();
-  std::string command = absl::StrCat(ShellWord(program.console.command), " run ",
+  std::string command = absl::StrCat(ShellWord(invocation.console.command), " run ",
                                      ShellWord(gone ? out + "/job.yaml" : options.file.path));
   for (const std::string& text : options.file.overrides) {
     if (!gone) absl::StrAppend(&command, " --set ", ShellWord(text));
@@ -52,8 +52,8 @@ std::string ResumeCommand(const RunOptions& options, const std::string& out,
 }
 
 void ShowEnd(const JobView& job, const RunOptions& options, const std::string& out,
-             const Program& program) {
-  std::ostream& err = *program.console.err;
+             const Invocation& invocation) {
+  std::ostream& err = *invocation.console.err;
   if (job.state == JobState::kSucceeded && job.last_step) {
     const StepReport& last = *job.last_step;
     err << absl::StrFormat("%s: done after step %d, loss %.4f", job.name, last.step, last.loss);
@@ -63,14 +63,14 @@ void ShowEnd(const JobView& job, const RunOptions& options, const std::string& o
   } else if (job.state == JobState::kCancelled) {
     err << (job.checkpoint ? absl::StrCat("checkpoint of step ", job.checkpoint->step, " committed")
                            : std::string("stopped before the first checkpoint of this run"));
-    err << "; to go on: " << ResumeCommand(options, out, program) << "\n";
+    err << "; to go on: " << ResumeCommand(options, out, invocation) << "\n";
   } else {
     err << "birkhoff: " << job.name << " failed: " << Printable(job.reason.sentence) << "; logs in "
         << out << "/logs\n";
   }
 }
 
-void ShowEndAsJson(const JobView& job, const std::string& out, const Program& program) {
+void ShowEndAsJson(const JobView& job, const std::string& out, const Invocation& invocation) {
   nlohmann::ordered_json end;
   end["name"] = job.name;
   end["state"] = JobStateName(job.state);
@@ -80,32 +80,32 @@ void ShowEndAsJson(const JobView& job, const std::string& out, const Program& pr
   end["output_directory"] = out;
   end["last_step"] = job.last_step ? nlohmann::ordered_json::parse(StepReportToJson(*job.last_step))
                                    : nlohmann::ordered_json(nullptr);
-  *program.console.out << end.dump() << "\n";
+  *invocation.console.out << end.dump() << "\n";
 }
 
 absl::StatusOr<JobView> Train(const RunOptions& options, const JobSpec& spec,
-                              const OutputDirectory& directory, const Program& program) {
+                              const OutputDirectory& directory, const Invocation& invocation) {
   const SystemClock clock;
   ShutdownSignals signals;
-  ProgressView view({.out = program.console.err,
-                     .terminal = program.console.terminal,
-                     .unicode = program.console.unicode,
+  ProgressView view({.out = invocation.console.err,
+                     .terminal = invocation.console.terminal,
+                     .unicode = invocation.console.unicode,
                      .width = [] { return TerminalWidth(STDERR_FILENO); },
                      .start = clock.WallTime()},
                     spec);
   if (directory.resumes()) view.Say("resuming what is in " + directory.path());
   const Beginning& beginning = options.beginning;
-  LocalRun run({spec, directory.path(), program.console.program_directory + "/birkhoff-worker",
+  LocalRun run({spec, directory.path(), invocation.console.program_directory + "/birkhoff-worker",
                 options.threads, options.graphs, AbsolutePath(options.card), beginning.fresh,
                 beginning.changes, beginning.init_from, options.page ? kPageListen : ""},
                clock, signals, view);
   return run.Run();
 }
 
-absl::StatusOr<ExitCode> RunJob(RunOptions options, const Program& program) {
-  RETURN_IF_ERROR(CheckOrExplain(program, &options.beginning));
+absl::StatusOr<ExitCode> RunJob(RunOptions options, const Invocation& invocation) {
+  RETURN_IF_ERROR(CheckOrExplain(invocation, &options.beginning));
   JobSpec spec;
-  RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
+  RETURN_IF_ERROR(ReadOrExplain(options.file, invocation, &spec));
   const std::string out =
       AbsolutePath(options.out.empty() ? absl::StrCat("runs/", spec.name) : options.out);
   PosixDisk disk;
@@ -114,19 +114,19 @@ absl::StatusOr<ExitCode> RunJob(RunOptions options, const Program& program) {
                    OutputDirectory::Open({out, options.beginning.fresh, options.beginning.changes,
                                           options.beginning.init_from},
                                          spec, disk));
-  const absl::StatusOr<JobView> job = Train(options, spec, *directory, program);
+  const absl::StatusOr<JobView> job = Train(options, spec, *directory, invocation);
   if (!job.ok()) {
-    *program.console.err << "to go on: " << ResumeCommand(options, out, program) << "\n";
+    *invocation.console.err << "to go on: " << ResumeCommand(options, out, invocation) << "\n";
     return job.status();
   }
-  ShowEnd(*job, options, out, program);
-  if (program.output == "json") ShowEndAsJson(*job, out, program);
+  ShowEnd(*job, options, out, invocation);
+  if (invocation.output == "json") ShowEndAsJson(*job, out, invocation);
   return job->exit_code;
 }
 
 }  // namespace
 
-void AddRun(CLI::App& verb, Program& program) {
+void AddRun(CLI::App& verb, Invocation& invocation) {
   auto options = std::make_shared<RunOptions>();
   AddSpecFlags(verb, &options->file);
   verb.add_option("--out", options->out, "Output directory; runs/NAME where not given")
@@ -142,10 +142,10 @@ void AddRun(CLI::App& verb, Program& program) {
   AddBeginningFlags(verb, &options->beginning);
   verb.add_flag("--page", options->page,
                 "Serve a page with live charts while it runs; its address is said");
-  verb.callback([options, &program] {
-    program.chosen = [options, &program] {
-      const absl::StatusOr<ExitCode> code = RunJob(*options, program);
-      return code.ok() ? static_cast<int>(*code) : Finish(program.console, code.status());
+  verb.callback([options, &invocation] {
+    invocation.chosen = [options, &invocation] {
+      const absl::StatusOr<ExitCode> code = RunJob(*options, invocation);
+      return code.ok() ? static_cast<int>(*code) : Finish(invocation.console, code.status());
     };
   });
 }

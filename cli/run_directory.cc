@@ -21,12 +21,11 @@ absl::StatusOr<std::string> ReadIfThere(Disk& disk, const std::string& path) {
 }
 
 absl::StatusOr<std::string> DirectoryOf(Disk& disk, const std::string& word,
-                                        const Program& program) {
+                                        const Invocation& invocation) {
   if (disk.KindOf(word) != FileKind::kNone) return AbsolutePath(word);
-  const absl::StatusOr<std::unique_ptr<ServiceClient>> client =
-      ServiceClient::Connect(program.server);
+  const absl::StatusOr<ServiceClient> client = ServiceClient::Connect(invocation.server);
   const absl::StatusOr<v1::Job> job =
-      client.ok() ? (*client)->Get(JobName(word)) : absl::StatusOr<v1::Job>(client.status());
+      client.ok() ? client->Get(JobName(word)) : absl::StatusOr<v1::Job>(client.status());
   if (job.ok()) return job->output_directory();
   return absl::NotFoundError(absl::StrCat(
       word, ": is neither a directory nor a job: ", std::string(job.status().message())));
@@ -68,12 +67,12 @@ absl::StatusOr<RunSeries> ReadRunDirectory(Disk& disk, const std::string& direct
 }
 
 absl::StatusOr<std::vector<RunSeries>> ReadRuns(Disk& disk, const std::vector<std::string>& words,
-                                                const Program& program) {
+                                                const Invocation& invocation) {
   if (words.empty()) return absl::InvalidArgumentError("need a directory, or a job");
   std::vector<RunSeries> runs;
   std::set<std::string> names;
   for (const std::string& word : words) {
-    ASSIGN_OR_RETURN(const std::string directory, DirectoryOf(disk, word, program));
+    ASSIGN_OR_RETURN(const std::string directory, DirectoryOf(disk, word, invocation));
     ASSIGN_OR_RETURN(RunSeries run, ReadRunDirectory(disk, directory));
     run.name = UniqueName(directory, &names);
     runs.push_back(std::move(run));

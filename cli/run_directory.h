@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "cli/program.h"
+#include "cli/invocation.h"
 #include "coordinator/page/run_series.h"
 #include "core/base/disk.h"
 
@@ -19,6 +19,6 @@ absl::StatusOr<RunSeries> ReadRunDirectory(Disk& disk, const std::string& direct
 // All of them, named and labelled apart.  A word that is no directory is a job of the service, and
 // its output directory must lie on this machine.  INVALID_ARGUMENT: none.
 absl::StatusOr<std::vector<RunSeries>> ReadRuns(Disk& disk, const std::vector<std::string>& words,
-                                                const Program& program);
+                                                const Invocation& invocation);
 
 }  // namespace birkhoff

@@ -18,88 +18,87 @@ namespace {
 constexpr std::chrono::seconds kCallTimeout(30);
 constexpr absl::Duration kConnectTimeout = absl::Seconds(2);
 
-class GrpcServiceClient final : public ServiceClient {
- public:
-  explicit GrpcServiceClient(const std::shared_ptr<grpc::Channel>& channel)
-      : stub_(v1::JobService::NewStub(channel)) {}
-
-  absl::StatusOr<v1::Job> Create(const v1::CreateJobRequest& request) override {
-    v1::CreateJobResponse response;
-    RETURN_IF_ERROR(Call(&v1::JobService::Stub::CreateJob, request, &response));
-    return response.job();
-  }
-  absl::StatusOr<v1::Job> Get(const std::string& name) override {
-    v1::GetJobRequest request;
-    request.set_name(name);
-    v1::GetJobResponse response;
-    RETURN_IF_ERROR(Call(&v1::JobService::Stub::GetJob, request, &response));
-    return response.job();
-  }
-  absl::StatusOr<v1::Job> Cancel(const std::string& name) override {
-    v1::CancelJobRequest request;
-    request.set_name(name);
-    v1::CancelJobResponse response;
-    RETURN_IF_ERROR(Call(&v1::JobService::Stub::CancelJob, request, &response));
-    return response.job();
-  }
-  absl::StatusOr<std::vector<v1::Job>> List(bool with_spec) override {
-    std::vector<v1::Job> jobs;
-    v1::ListJobsRequest request;
-    request.set_with_spec(with_spec);
-    do {
-      v1::ListJobsResponse response;
-      RETURN_IF_ERROR(Call(&v1::JobService::Stub::ListJobs, request, &response));
-      jobs.insert(jobs.end(), response.jobs().begin(), response.jobs().end());
-      request.set_page_token(response.next_page_token());
-    } while (!request.page_token().empty());
-    return jobs;
-  }
-  absl::StatusOr<std::vector<v1::Worker>> ListWorkers() override {
-    std::vector<v1::Worker> workers;
-    v1::ListWorkersRequest request;
-    do {
-      v1::ListWorkersResponse response;
-      RETURN_IF_ERROR(Call(&v1::JobService::Stub::ListWorkers, request, &response));
-      workers.insert(workers.end(), response.workers().begin(), response.workers().end());
-      request.set_page_token(response.next_page_token());
-    } while (!request.page_token().empty());
-    return workers;
-  }
-  absl::Status Watch(const std::string& name, int64_t after,
-                     const std::function<bool(const v1::JobEvent&)>& visit) override {
-    grpc::ClientContext context;  // without a deadline: jobs take as long as they take
-    v1::WatchJobRequest request;
-    request.set_name(name);
-    request.set_after_event_id(after);
-    const auto reader = stub_->WatchJob(&context, request);
-    v1::WatchJobResponse response;
-    while (reader->Read(&response)) {
-      if (!response.has_event() || visit(response.event())) continue;
-      context.TryCancel();
-      reader->Finish();
-      return absl::OkStatus();
-    }
-    return FromGrpc(reader->Finish());
-  }
-
- private:
-  template <typename Method, typename Request, typename Response>
-  absl::Status Call(Method method, const Request& request, Response* response) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
-    return FromGrpc(((*stub_).*method)(&context, request, response));
-  }
-
-  std::unique_ptr<v1::JobService::Stub> stub_;
-};
+template <typename Method, typename Request, typename Response>
+absl::Status Call(const std::shared_ptr<grpc::Channel>& channel, Method method,
+                  const Request& request, Response* response) {
+  v1::JobService::Stub stub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+  return FromGrpc((stub.*method)(&context, request, response));
+}
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ServiceClient>> ServiceClient::Connect(const std::string& server) {
+absl::StatusOr<ServiceClient> ServiceClient::Connect(const std::string& server) {
   const std::string address = server.empty() ? kDefaultServer : server;
-  const std::shared_ptr<grpc::Channel> channel = NewChannel(address);
+  std::shared_ptr<grpc::Channel> channel = NewChannel(address);
   RETURN_IF_ERROR(WaitForChannel(*channel, address, kConnectTimeout));
-  return std::make_unique<GrpcServiceClient>(channel);
+  return ServiceClient(std::move(channel));
+}
+
+absl::StatusOr<v1::Job> ServiceClient::Create(const v1::CreateJobRequest& request) const {
+  v1::CreateJobResponse response;
+  RETURN_IF_ERROR(Call(channel_, &v1::JobService::Stub::CreateJob, request, &response));
+  return response.job();
+}
+
+absl::StatusOr<v1::Job> ServiceClient::Get(const std::string& name) const {
+  v1::GetJobRequest request;
+  request.set_name(name);
+  v1::GetJobResponse response;
+  RETURN_IF_ERROR(Call(channel_, &v1::JobService::Stub::GetJob, request, &response));
+  return response.job();
+}
+
+absl::StatusOr<v1::Job> ServiceClient::Cancel(const std::string& name) const {
+  v1::CancelJobRequest request;
+  request.set_name(name);
+  v1::CancelJobResponse response;
+  RETURN_IF_ERROR(Call(channel_, &v1::JobService::Stub::CancelJob, request, &response));
+  return response.job();
+}
+
+absl::StatusOr<std::vector<v1::Job>> ServiceClient::List(bool with_spec) const {
+  std::vector<v1::Job> jobs;
+  v1::ListJobsRequest request;
+  request.set_with_spec(with_spec);
+  do {
+    v1::ListJobsResponse response;
+    RETURN_IF_ERROR(Call(channel_, &v1::JobService::Stub::ListJobs, request, &response));
+    jobs.insert(jobs.end(), response.jobs().begin(), response.jobs().end());
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return jobs;
+}
+
+absl::StatusOr<std::vector<v1::Worker>> ServiceClient::ListWorkers() const {
+  std::vector<v1::Worker> workers;
+  v1::ListWorkersRequest request;
+  do {
+    v1::ListWorkersResponse response;
+    RETURN_IF_ERROR(Call(channel_, &v1::JobService::Stub::ListWorkers, request, &response));
+    workers.insert(workers.end(), response.workers().begin(), response.workers().end());
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return workers;
+}
+
+absl::Status ServiceClient::Watch(const std::string& name, int64_t after,
+                                  const std::function<bool(const v1::JobEvent&)>& visit) const {
+  v1::JobService::Stub stub(channel_);
+  grpc::ClientContext context;  // without a deadline: jobs take as long as they take
+  v1::WatchJobRequest request;
+  request.set_name(name);
+  request.set_after_event_id(after);
+  const auto reader = stub.WatchJob(&context, request);
+  v1::WatchJobResponse response;
+  while (reader->Read(&response)) {
+    if (!response.has_event() || visit(response.event())) continue;
+    context.TryCancel();
+    reader->Finish();
+    return absl::OkStatus();
+  }
+  return FromGrpc(reader->Finish());
 }
 
 std::string JobName(const std::string& name) {

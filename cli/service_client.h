@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,25 +13,33 @@
 #include "birkhoff/v1/job.pb.h"
 #include "birkhoff/v1/job_service.pb.h"
 
+namespace grpc {
+class Channel;
+}
+
 namespace birkhoff {
 
 inline constexpr char kDefaultServer[] = "127.0.0.1:7443";
 
 class ServiceClient {
  public:
-  virtual ~ServiceClient() = default;
   // `server` empty: kDefaultServer.  UNAVAILABLE: nobody listens there.
-  static absl::StatusOr<std::unique_ptr<ServiceClient>> Connect(const std::string& server);
+  static absl::StatusOr<ServiceClient> Connect(const std::string& server);
 
-  virtual absl::StatusOr<v1::Job> Create(const v1::CreateJobRequest& request) = 0;
-  virtual absl::StatusOr<v1::Job> Get(const std::string& name) = 0;
-  virtual absl::StatusOr<v1::Job> Cancel(const std::string& name) = 0;
-  virtual absl::StatusOr<std::vector<v1::Job>> List(bool with_spec) = 0;  // all pages
-  virtual absl::StatusOr<std::vector<v1::Worker>> ListWorkers() = 0;
+  absl::StatusOr<v1::Job> Create(const v1::CreateJobRequest& request) const;
+  absl::StatusOr<v1::Job> Get(const std::string& name) const;
+  absl::StatusOr<v1::Job> Cancel(const std::string& name) const;
+  absl::StatusOr<std::vector<v1::Job>> List(bool with_spec) const;  // all pages
+  absl::StatusOr<std::vector<v1::Worker>> ListWorkers() const;
   // Calls `visit` for each event after `after`, until the job ends (OK), `visit` returns false
   // (OK), or the server goes (UNAVAILABLE).
-  virtual absl::Status Watch(const std::string& name, int64_t after,
-                             const std::function<bool(const v1::JobEvent&)>& visit) = 0;
+  absl::Status Watch(const std::string& name, int64_t after,
+                     const std::function<bool(const v1::JobEvent&)>& visit) const;
+
+ private:
+  explicit ServiceClient(std::shared_ptr<grpc::Channel> channel) : channel_(std::move(channel)) {}
+
+  const std::shared_ptr<grpc::Channel> channel_;
 };
 
 // "tiny" or "jobs/tiny" to "jobs/tiny".

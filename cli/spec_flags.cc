@@ -12,10 +12,10 @@
 namespace birkhoff {
 namespace {
 
-void ShowProblems(const std::vector<Problem>& problems, const Program& program) {
-  if (program.output != "json") {
+void ShowProblems(const std::vector<Problem>& problems, const Invocation& invocation) {
+  if (invocation.output != "json") {
     for (const Problem& problem : problems) {
-      *program.console.err << ProblemToString(problem) << "\n";
+      *invocation.console.err << ProblemToString(problem) << "\n";
     }
     return;
   }
@@ -27,9 +27,9 @@ void ShowProblems(const std::vector<Problem>& problems, const Program& program) 
                     {"remedy", problem.remedy}});
   }
   const nlohmann::ordered_json answer = {{"valid", false}, {"problems", list}};
-  *program.console.out << answer.dump(-1, ' ', false,
-                                      nlohmann::ordered_json::error_handler_t::replace)
-                       << "\n";
+  *invocation.console.out << answer.dump(-1, ' ', false,
+                                         nlohmann::ordered_json::error_handler_t::replace)
+                          << "\n";
 }
 
 }  // namespace
@@ -46,25 +46,25 @@ void AddSpecFlags(CLI::App& verb, SpecFile* file) {
       ->allow_extra_args(false);
 }
 
-absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec* spec) {
+absl::Status ReadOrExplain(const SpecFile& file, const Invocation& invocation, JobSpec* spec) {
   PosixDisk disk;
   SpecFile given = file;
-  given.in = program.console.in;
+  given.in = invocation.console.in;
   const std::vector<Problem> problems = ReadSpecFile(given, disk, spec);
   if (problems.empty()) {
     std::vector<std::string> notices = SpecNotices(*spec);
     if (!file.spec_only) notices.push_back(ValidationNotice(*spec));
     for (const std::string& notice : notices) {
-      if (!notice.empty()) *program.console.err << file.ShownPath() << ": " << notice << "\n";
+      if (!notice.empty()) *invocation.console.err << file.ShownPath() << ": " << notice << "\n";
     }
     return absl::OkStatus();
   }
-  return Explain(file, problems, program);
+  return Explain(file, problems, invocation);
 }
 
 absl::Status Explain(const SpecFile& file, const std::vector<Problem>& problems,
-                     const Program& program) {
-  ShowProblems(problems, program);
+                     const Invocation& invocation) {
+  ShowProblems(problems, invocation);
   return absl::InvalidArgumentError(absl::StrCat(file.ShownPath(), ": ", problems.size(),
                                                  problems.size() == 1 ? " problem" : " problems"));
 }
@@ -83,11 +83,11 @@ void AddBeginningFlags(CLI::App& verb, Beginning* beginning) {
       ->type_name("DIR");
 }
 
-absl::Status CheckOrExplain(const Program& program, Beginning* beginning) {
+absl::Status CheckOrExplain(const Invocation& invocation, Beginning* beginning) {
   beginning->init_from = AbsolutePath(beginning->init_from);
   const std::vector<Problem> problems = CheckAskedChanges(beginning->changes, "--change");
   if (problems.empty()) return absl::OkStatus();
-  ShowProblems(problems, program);
+  ShowProblems(problems, invocation);
   return absl::InvalidArgumentError("--change: not every field can change");
 }
 

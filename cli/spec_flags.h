@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/program.h"
+#include "cli/invocation.h"
 #include "cli/spec_file.h"
 
 namespace birkhoff {
@@ -14,7 +14,7 @@ void AddSpecFlags(CLI::App& verb, SpecFile* file);
 
 // Reads the file; where it has problems, shows all of them (as -o asks) and returns
 // INVALID_ARGUMENT with a one-line summary.
-absl::Status ReadOrExplain(const SpecFile& file, const Program& program, JobSpec* spec);
+absl::Status ReadOrExplain(const SpecFile& file, const Invocation& invocation, JobSpec* spec);
 
 // What a job begins with where its directory has held another run, or none.
 struct Beginning {
@@ -27,10 +27,10 @@ struct Beginning {
 void AddBeginningFlags(CLI::App& verb, Beginning* beginning);
 
 // Shows what is wrong with the flags, as ReadOrExplain does, and makes init_from absolute.
-absl::Status CheckOrExplain(const Program& program, Beginning* beginning);
+absl::Status CheckOrExplain(const Invocation& invocation, Beginning* beginning);
 
 // Shows the problems that a file has; returns that summary.
 absl::Status Explain(const SpecFile& file, const std::vector<Problem>& problems,
-                     const Program& program);
+                     const Invocation& invocation);
 
 }  // namespace birkhoff

@@ -32,11 +32,11 @@ std::string NewRequestId() {
 }
 
 absl::StatusOr<v1::CreateJobRequest> MakeRequest(const SubmitOptions& options,
-                                                 const Program& program) {
+                                                 const Invocation& invocation) {
   Beginning beginning = options.beginning;
-  RETURN_IF_ERROR(CheckOrExplain(program, &beginning));
+  RETURN_IF_ERROR(CheckOrExplain(invocation, &beginning));
   JobSpec spec;
-  RETURN_IF_ERROR(ReadOrExplain(options.file, program, &spec));
+  RETURN_IF_ERROR(ReadOrExplain(options.file, invocation, &spec));
   v1::CreateJobRequest request;
   request.set_request_id(NewRequestId());
   ToProto(spec, request.mutable_spec());
@@ -52,27 +52,26 @@ absl::StatusOr<v1::CreateJobRequest> MakeRequest(const SubmitOptions& options,
   return request;
 }
 
-absl::StatusOr<ExitCode> Submit(const SubmitOptions& options, const Program& program) {
-  ASSIGN_OR_RETURN(const v1::CreateJobRequest request, MakeRequest(options, program));
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(program.server));
-  ASSIGN_OR_RETURN(const v1::Job job, client->Create(request));
+absl::StatusOr<ExitCode> Submit(const SubmitOptions& options, const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const v1::CreateJobRequest request, MakeRequest(options, invocation));
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const v1::Job job, client.Create(request));
   if (options.validate_only) {
-    *program.console.err << options.file.ShownPath() << ": valid, says the coordinator\n";
+    *invocation.console.err << options.file.ShownPath() << ": valid, says the coordinator\n";
     return ExitCode::kDone;
   }
-  if (options.watch) return WatchJob(*client, job.name(), program);
-  if (program.output.empty()) {
-    *program.console.out << job.name() << "\n";
+  if (options.watch) return WatchJob(client, job.name(), invocation);
+  if (invocation.output.empty()) {
+    *invocation.console.out << job.name() << "\n";
   } else {
-    PrintJob(job, program.output, program.console);
+    PrintJob(job, invocation.output, invocation.console);
   }
   return ExitCode::kDone;
 }
 
 }  // namespace
 
-void AddSubmit(CLI::App& verb, Program& program) {
+void AddSubmit(CLI::App& verb, Invocation& invocation) {
   auto options = std::make_shared<SubmitOptions>();
   AddSpecFlags(verb, &options->file);
   verb.add_option("--out", options->out,
@@ -84,10 +83,10 @@ void AddSubmit(CLI::App& verb, Program& program) {
   verb.add_flag("--validate-only", options->validate_only, "Let the coordinator judge, no more");
   verb.add_flag("--spec-only", options->file.spec_only,
                 "Do not look at the files that the spec names: they are the workers'");
-  verb.callback([options, &program] {
-    program.chosen = [options, &program] {
-      const absl::StatusOr<ExitCode> code = Submit(*options, program);
-      return code.ok() ? static_cast<int>(*code) : Finish(program.console, code.status());
+  verb.callback([options, &invocation] {
+    invocation.chosen = [options, &invocation] {
+      const absl::StatusOr<ExitCode> code = Submit(*options, invocation);
+      return code.ok() ? static_cast<int>(*code) : Finish(invocation.console, code.status());
     };
   });
 }

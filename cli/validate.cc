@@ -50,44 +50,45 @@ absl::Status FindGpus(const std::string& worker) {
 }
 
 // What is wrong with this machine for the job; nothing where it has the device that is asked for.
-std::vector<Problem> CheckDevice(const JobSpec& spec, const Program& program) {
+std::vector<Problem> CheckDevice(const JobSpec& spec, const Invocation& invocation) {
   if (NeededDevice(spec) != DeviceKind::kCuda) return {};
-  const absl::Status status = FindGpus(program.console.program_directory + "/birkhoff-worker");
+  const absl::Status status = FindGpus(invocation.console.program_directory + "/birkhoff-worker");
   if (status.ok()) return {};
   const absl::string_view why = absl::StripPrefix(status.message(), "device: cuda: ");
   return {{"device", "cuda", absl::StrCat("a device of this machine: ", why),
            "--spec-only where the job runs on another machine"}};
 }
 
-int Validate(const SpecFile& file, const Program& program) {
+int Validate(const SpecFile& file, const Invocation& invocation) {
   JobSpec spec;
-  absl::Status status = ReadOrExplain(file, program, &spec);
+  absl::Status status = ReadOrExplain(file, invocation, &spec);
   if (status.ok() && !file.spec_only) {
-    const std::vector<Problem> problems = CheckDevice(spec, program);
-    if (!problems.empty()) status = Explain(file, problems, program);
+    const std::vector<Problem> problems = CheckDevice(spec, invocation);
+    if (!problems.empty()) status = Explain(file, problems, invocation);
   }
-  if (!status.ok()) return Finish(program.console, status);
-  if (program.output == "json") {
+  if (!status.ok()) return Finish(invocation.console, status);
+  if (invocation.output == "json") {
     const nlohmann::ordered_json answer = {{"valid", true},
                                            {"problems", nlohmann::ordered_json::array()}};
-    *program.console.out << answer.dump() << "\n";
-  } else if (program.output == "yaml") {
-    *program.console.out << JobSpecToYaml(spec);
+    *invocation.console.out << answer.dump() << "\n";
+  } else if (invocation.output == "yaml") {
+    *invocation.console.out << JobSpecToYaml(spec);
   } else {
-    *program.console.err << file.ShownPath() << ": valid (" << Summary(spec) << ")\n";
+    *invocation.console.err << file.ShownPath() << ": valid (" << Summary(spec) << ")\n";
   }
   return 0;
 }
 
 }  // namespace
 
-void AddValidate(CLI::App& verb, Program& program) {
+void AddValidate(CLI::App& verb, Invocation& invocation) {
   auto file = std::make_shared<SpecFile>();  // shared: the flags fill it, the verb reads it
   AddSpecFlags(verb, file.get());
   verb.add_flag("--spec-only", file->spec_only,
                 "Do not look at the files that the spec names, nor at this machine's devices");
-  verb.callback(
-      [file, &program] { program.chosen = [file, &program] { return Validate(*file, program); }; });
+  verb.callback([file, &invocation] {
+    invocation.chosen = [file, &invocation] { return Validate(*file, invocation); };
+  });
 }
 
 }  // namespace birkhoff

@@ -55,12 +55,12 @@ constexpr Verb kVerbs[] = {
 
 std::span<const Verb> Verbs() { return kVerbs; }
 
-void AddVerbs(CLI::App& app, Program& program) {
+void AddVerbs(CLI::App& app, Invocation& invocation) {
   for (const Verb& row : Verbs()) {
     CLI::App* verb = app.add_subcommand(row.name, row.summary);
     verb->group(row.group);
     verb->footer(absl::StrCat("Example: ", row.example));
-    row.add(*verb, program);
+    row.add(*verb, invocation);
   }
 }
 

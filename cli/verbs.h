@@ -5,7 +5,7 @@
 
 #include <span>
 
-#include "cli/program.h"
+#include "cli/invocation.h"
 
 namespace birkhoff {
 
@@ -14,32 +14,32 @@ struct Verb {
   const char* name;
   const char* summary;  // one line, no full stop
   const char* example;  // a command line that parses; "> FILE" may stand behind it
-  // Adds options to `verb` and sets its callback, which sets program.chosen.  `program` outlives
+  // Adds options to `verb` and sets its callback, which sets invocation.chosen.  `invocation` outlives
   // both.
-  void (*add)(CLI::App& verb, Program& program);
+  void (*add)(CLI::App& verb, Invocation& invocation);
 };
 
 // In the order of the help.
 std::span<const Verb> Verbs();
 
 // A subcommand of `app` for each row.
-void AddVerbs(CLI::App& app, Program& program);
+void AddVerbs(CLI::App& app, Invocation& invocation);
 
-void AddCancel(CLI::App& verb, Program& program);
-void AddCompare(CLI::App& verb, Program& program);
-void AddCompletion(CLI::App& verb, Program& program);
-void AddExplain(CLI::App& verb, Program& program);
-void AddExport(CLI::App& verb, Program& program);
-void AddGet(CLI::App& verb, Program& program);
-void AddHelp(CLI::App& verb, Program& program);
-void AddList(CLI::App& verb, Program& program);
-void AddPlan(CLI::App& verb, Program& program);
-void AddReport(CLI::App& verb, Program& program);
-void AddRun(CLI::App& verb, Program& program);
-void AddSubmit(CLI::App& verb, Program& program);
-void AddValidate(CLI::App& verb, Program& program);
-void AddVersion(CLI::App& verb, Program& program);
-void AddWatch(CLI::App& verb, Program& program);
-void AddWorkers(CLI::App& verb, Program& program);
+void AddCancel(CLI::App& verb, Invocation& invocation);
+void AddCompare(CLI::App& verb, Invocation& invocation);
+void AddCompletion(CLI::App& verb, Invocation& invocation);
+void AddExplain(CLI::App& verb, Invocation& invocation);
+void AddExport(CLI::App& verb, Invocation& invocation);
+void AddGet(CLI::App& verb, Invocation& invocation);
+void AddHelp(CLI::App& verb, Invocation& invocation);
+void AddList(CLI::App& verb, Invocation& invocation);
+void AddPlan(CLI::App& verb, Invocation& invocation);
+void AddReport(CLI::App& verb, Invocation& invocation);
+void AddRun(CLI::App& verb, Invocation& invocation);
+void AddSubmit(CLI::App& verb, Invocation& invocation);
+void AddValidate(CLI::App& verb, Invocation& invocation);
+void AddVersion(CLI::App& verb, Invocation& invocation);
+void AddWatch(CLI::App& verb, Invocation& invocation);
+void AddWorkers(CLI::App& verb, Invocation& invocation);
 
 }  // namespace birkhoff

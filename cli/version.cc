@@ -25,10 +25,10 @@ std::vector<ListedDevice> FindDevices(const Console& console) {
   return devices.ok() ? devices->found : std::vector<ListedDevice>{};
 }
 
-int Print(const Program& program) {
-  const std::vector<ListedDevice> devices = FindDevices(program.console);
-  std::ostream& out = *program.console.out;
-  if (program.output == "json") {
+int Print(const Invocation& invocation) {
+  const std::vector<ListedDevice> devices = FindDevices(invocation.console);
+  std::ostream& out = *invocation.console.out;
+  if (invocation.output == "json") {
     nlohmann::ordered_json json = {{"version", kVersion},
                                    {"devices", nlohmann::ordered_json::array()}};
     for (const ListedDevice& device : devices) {
@@ -46,8 +46,8 @@ int Print(const Program& program) {
 
 }  // namespace
 
-void AddVersion(CLI::App& verb, Program& program) {
-  verb.callback([&program] { program.chosen = [&program] { return Print(program); }; });
+void AddVersion(CLI::App& verb, Invocation& invocation) {
+  verb.callback([&invocation] { invocation.chosen = [&invocation] { return Print(invocation); }; });
 }
 
 }  // namespace birkhoff

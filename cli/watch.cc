@@ -35,34 +35,33 @@ void Show(const v1::JobEvent& event, ProgressView* view) {
   view->Say(absl::StrCat(StateName(event.state_changed().state()), why.empty() ? "" : ": ", why));
 }
 
-absl::Status Watch(const std::string& name, const Program& program, ExitCode* code) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(program.server));
-  ASSIGN_OR_RETURN(*code, WatchJob(*client, name, program));
+absl::Status Watch(const std::string& name, const Invocation& invocation, ExitCode* code) {
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(*code, WatchJob(client, name, invocation));
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<ExitCode> WatchJob(ServiceClient& client, const std::string& name,
-                                  const Program& program) {
+absl::StatusOr<ExitCode> WatchJob(const ServiceClient& client, const std::string& name,
+                                  const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::Job job, client.Get(name));
   absl::StatusOr<JobSpec> spec = FromProto(job.spec());
   if (!spec.ok()) {  // of a newer coordinator
     spec = JobSpec();
     spec->training.steps = job.total_steps();
   }
-  ProgressView view({.out = program.console.out,
+  ProgressView view({.out = invocation.console.out,
                      .terminal = ::isatty(STDOUT_FILENO) == 1,
-                     .unicode = program.console.unicode,
+                     .unicode = invocation.console.unicode,
                      .width = [] { return TerminalWidth(STDOUT_FILENO); },
                      .start = FromProto(job.create_time())},
                     *spec);
   int64_t seen = 0;
   const auto visit = [&](const v1::JobEvent& event) {
     seen = event.event_id();
-    if (program.output == "json") {
-      *program.console.out << MessageToJson(event) << "\n" << std::flush;
+    if (invocation.output == "json") {
+      *invocation.console.out << MessageToJson(event) << "\n" << std::flush;
     } else {
       Show(event, &view);
     }
@@ -81,14 +80,14 @@ absl::StatusOr<ExitCode> WatchJob(ServiceClient& client, const std::string& name
   return ExitCodeFromNumber(end.exit_code());
 }
 
-void AddWatch(CLI::App& verb, Program& program) {
+void AddWatch(CLI::App& verb, Invocation& invocation) {
   auto name = std::make_shared<std::string>();
   verb.add_option("job", *name, "jobs/NAME, or NAME")->required();
-  verb.callback([name, &program] {
-    program.chosen = [name, &program] {
+  verb.callback([name, &invocation] {
+    invocation.chosen = [name, &invocation] {
       ExitCode code = ExitCode::kDone;
-      const absl::Status status = Watch(JobName(*name), program, &code);
-      return status.ok() ? static_cast<int>(code) : Finish(program.console, status);
+      const absl::Status status = Watch(JobName(*name), invocation, &code);
+      return status.ok() ? static_cast<int>(code) : Finish(invocation.console, status);
     };
   });
 }

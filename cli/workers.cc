@@ -9,19 +9,18 @@
 namespace birkhoff {
 namespace {
 
-absl::Status Workers(const Program& program) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ServiceClient> client,
-                   ServiceClient::Connect(program.server));
-  ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, client->ListWorkers());
-  PrintWorkers(workers, program.output, program.console);
+absl::Status Workers(const Invocation& invocation) {
+  ASSIGN_OR_RETURN(const ServiceClient client, ServiceClient::Connect(invocation.server));
+  ASSIGN_OR_RETURN(const std::vector<v1::Worker> workers, client.ListWorkers());
+  PrintWorkers(workers, invocation.output, invocation.console);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-void AddWorkers(CLI::App& verb, Program& program) {
-  verb.callback([&program] {
-    program.chosen = [&program] { return Finish(program.console, Workers(program)); };
+void AddWorkers(CLI::App& verb, Invocation& invocation) {
+  verb.callback([&invocation] {
+    invocation.chosen = [&invocation] { return Finish(invocation.console, Workers(invocation)); };
   });
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "birkhoff/v1/job.pb.h"
-#include "coordinator/coordinator.h"
+#include "coordinator/job_view.h"
 
 namespace birkhoff {
 

@@ -5,33 +5,25 @@
 #include <algorithm>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "coordinator/job_service.h"
 #include "coordinator/job_store.h"
-#include "coordinator/live_page.h"
 #include "coordinator/metrics.h"
-#include "coordinator/worker_service.h"
 #include "core/base/status_macros.h"
 #include "core/base/steady_wait.h"
 #include "core/base/version.h"
-#include "core/net/metrics_endpoint.h"
 #include "core/net/process_metrics.h"
 #include "core/net/rpc_metrics.h"
-#include "core/net/self_probe.h"
-#include "core/net/server.h"
 #include "core/plan/compile.h"
 
 #include <prometheus/collectable.h>
 
 namespace birkhoff {
-namespace {
 
 // Calls Coordinator::Tick several times per heartbeat; readiness is what the store says.
-class Ticker {
+class Daemon::Ticker {
  public:
   Ticker(Coordinator& coordinator, RpcServer& server, Health& health, absl::Duration interval)
       : health_(health),
@@ -66,116 +58,92 @@ class Ticker {
   std::thread thread_;
 };
 
-class RunningDaemon final : public Daemon {
- public:
-  explicit RunningDaemon(const DaemonOptions& options) : options_(options) {}
-  ~RunningDaemon() override { Shutdown(absl::ZeroDuration()); }
-
-  absl::Status Init() {
-    if (options_.lease < 2 * options_.heartbeat) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--lease-seconds: ", absl::ToDoubleSeconds(options_.lease),
-          " is not allowed; need at least two heartbeats, ",
-          absl::ToDoubleSeconds(2 * options_.heartbeat), " (or lower --heartbeat-seconds)"));
-    }
-    if (options_.metrics_series_per_job < MetricsOptions::kFewestSeriesPerJob) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--metrics-series-per-job: ", options_.metrics_series_per_job,
-                       " is not allowed; need at least ", MetricsOptions::kFewestSeriesPerJob));
-    }
-    // Before the store, which may take long to replay.
-    ASSIGN_OR_RETURN(health_endpoint_, HealthEndpoint::Start(options_.health, health_));
-    ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
-    CoordinatorOptions coordinator;
-    coordinator.heartbeat = options_.heartbeat;
-    coordinator.lease = options_.lease;
-    coordinator.progress_limit = options_.progress_limit;
-    coordinator.log = options_.log;
-    ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
-    jobs_ = JobService::New(*coordinator_, kVersion);
-    workers_ = WorkerService::New(*coordinator_);
-    const std::shared_ptr<RpcMetrics> calls = RpcMetrics::New();
-    ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext,
-                                                options_.max_connections, calls},
-                                               {jobs_->service(), workers_->service()}));
-    if (!options_.metrics_listen.empty()) {
-      const MetricsOptions shown = {kVersion, options_.metrics_series_per_job};
-      metrics_ = {NewCoordinatorMetrics(*coordinator_, shown), calls->collectable(),
-                  NewProcessMetrics()};
-      ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
-                                                         options_.allow_plaintext));
-    }
-    if (!options_.page_listen.empty()) {
-      ASSIGN_OR_RETURN(
-          page_, LivePage::Start(options_.page_listen, *coordinator_, options_.allow_plaintext));
-    }
-    health_.SetReady(absl::OkStatus());
-    health_.Beat();
-    ticker_ = std::make_unique<Ticker>(*coordinator_, *server_, health_,
-                                       options_.heartbeat / Coordinator::kTicksPerHeartbeat);
-    if (options_.on_deaf) {
-      SelfProbeOptions probe{server_->address()};
-      probe.interval = options_.probe_interval;
-      probe.patience = options_.probe_patience;
-      probe.refused = [this] { return server_->refused(); };
-      probe_ = std::make_unique<SelfProbe>(probe, options_.on_deaf);
-    }
-    return absl::OkStatus();
-  }
-
-  Coordinator& coordinator() override { return *coordinator_; }
-  std::string address() const override { return server_->address(); }
-  std::string metrics_address() const override {
-    return endpoint_ == nullptr ? "" : endpoint_->address();
-  }
-
-  std::string page_address() const override { return page_ == nullptr ? "" : page_->address(); }
-
-  const HealthEndpoint& health() const override { return *health_endpoint_; }
-
-  void Shutdown(absl::Duration grace) override {
-    health_.SetStopping();
-    probe_.reset();
-    ticker_.reset();
-    if (server_ != nullptr) {
-      server_->SetHealthy(false);
-      jobs_->EndWatches();
-      workers_->EndStreams();
-      server_->Shutdown(grace);
-    }
-    page_.reset();
-    endpoint_.reset();
-    // Step reports that waited to be written in one go.
-    if (coordinator_ == nullptr) return;
-    const absl::Status written = coordinator_->Tick();
-    if (!written.ok() && options_.log) {
-      options_.log(absl::StrCat("the last steps were not stored: ", written.message()));
-    }
-  }
-
- private:
-  const DaemonOptions options_;
-  SystemClock clock_;
-  Health health_{clock_};
-  std::unique_ptr<HealthEndpoint> health_endpoint_;
-  std::unique_ptr<JobStore> store_;
-  std::unique_ptr<Coordinator> coordinator_;
-  std::unique_ptr<JobService> jobs_;
-  std::unique_ptr<WorkerService> workers_;
-  std::vector<std::shared_ptr<prometheus::Collectable>> metrics_;
-  std::unique_ptr<MetricsEndpoint> endpoint_;
-  std::unique_ptr<LivePage> page_;
-  std::unique_ptr<Ticker> ticker_;
-  std::unique_ptr<SelfProbe> probe_;
-  std::unique_ptr<RpcServer> server_;  // last: its calls use all the others
-};
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const DaemonOptions& options) {
-  auto daemon = std::make_unique<RunningDaemon>(options);
+  auto daemon = std::unique_ptr<Daemon>(new Daemon(options));
   RETURN_IF_ERROR(daemon->Init());
   return daemon;
+}
+
+Daemon::Daemon(const DaemonOptions& options) : options_(options) {}
+
+Daemon::~Daemon() { Shutdown(absl::ZeroDuration()); }
+
+absl::Status Daemon::Init() {
+  if (options_.lease < 2 * options_.heartbeat) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--lease-seconds: ", absl::ToDoubleSeconds(options_.lease),
+        " is not allowed; need at least two heartbeats, ",
+        absl::ToDoubleSeconds(2 * options_.heartbeat), " (or lower --heartbeat-seconds)"));
+  }
+  if (options_.metrics_series_per_job < MetricsOptions::kFewestSeriesPerJob) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--metrics-series-per-job: ", options_.metrics_series_per_job,
+                     " is not allowed; need at least ", MetricsOptions::kFewestSeriesPerJob));
+  }
+  // Before the store, which may take long to replay.
+  ASSIGN_OR_RETURN(health_endpoint_, HealthEndpoint::Start(options_.health, health_));
+  ASSIGN_OR_RETURN(store_, OpenSqliteStore(options_.store_path));
+  CoordinatorOptions coordinator;
+  coordinator.heartbeat = options_.heartbeat;
+  coordinator.lease = options_.lease;
+  coordinator.progress_limit = options_.progress_limit;
+  coordinator.log = options_.log;
+  ASSIGN_OR_RETURN(coordinator_, Coordinator::Create(coordinator, clock_, *store_, CompilePlan));
+  jobs_ = JobService::New(*coordinator_, kVersion);
+  workers_ = WorkerService::New(*coordinator_);
+  const std::shared_ptr<RpcMetrics> calls = std::make_shared<RpcMetrics>();
+  ASSIGN_OR_RETURN(server_, RpcServer::Start({options_.listen, options_.allow_plaintext,
+                                              options_.max_connections, calls},
+                                             {jobs_->service(), workers_->service()}));
+  if (!options_.metrics_listen.empty()) {
+    const MetricsOptions shown = {kVersion, options_.metrics_series_per_job};
+    metrics_ = {NewCoordinatorMetrics(*coordinator_, shown), calls->collectable(),
+                NewProcessMetrics()};
+    ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Start(options_.metrics_listen, metrics_,
+                                                       options_.allow_plaintext));
+  }
+  if (!options_.page_listen.empty()) {
+    ASSIGN_OR_RETURN(
+        page_, LivePage::Start(options_.page_listen, *coordinator_, options_.allow_plaintext));
+  }
+  health_.SetReady(absl::OkStatus());
+  health_.Beat();
+  ticker_ = std::make_unique<Ticker>(*coordinator_, *server_, health_,
+                                     options_.heartbeat / Coordinator::kTicksPerHeartbeat);
+  if (options_.on_deaf) {
+    SelfProbeOptions probe{server_->address()};
+    probe.interval = options_.probe_interval;
+    probe.patience = options_.probe_patience;
+    probe.refused = [this] { return server_->refused(); };
+    probe_ = std::make_unique<SelfProbe>(probe, options_.on_deaf);
+  }
+  return absl::OkStatus();
+}
+
+std::string Daemon::metrics_address() const {
+  return endpoint_ == nullptr ? "" : endpoint_->address();
+}
+
+std::string Daemon::page_address() const { return page_ == nullptr ? "" : page_->address(); }
+
+void Daemon::Shutdown(absl::Duration grace) {
+  health_.SetStopping();
+  probe_.reset();
+  ticker_.reset();
+  if (server_ != nullptr) {
+    server_->SetHealthy(false);
+    jobs_->EndWatches();
+    workers_->EndStreams();
+    server_->Shutdown(grace);
+  }
+  page_.reset();
+  endpoint_.reset();
+  // Step reports that waited to be written in one go.
+  if (coordinator_ == nullptr) return;
+  const absl::Status written = coordinator_->Tick();
+  if (!written.ok() && options_.log) {
+    options_.log(absl::StrCat("the last steps were not stored: ", written.message()));
+  }
 }
 
 }  // namespace birkhoff

@@ -1,15 +1,25 @@
-// The coordinator as a running server: store, driver, services, metrics and health, wired once for
+// The coordinator as a running server: store, jobs, services, metrics and health, wired once for
 // birkhoffd and for `birkhoff run`, which embeds it.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/job_service.h"
+#include "coordinator/live_page.h"
+#include "coordinator/worker_service.h"
+#include "core/base/clock.h"
+#include "core/base/health.h"
 #include "core/net/health_endpoint.h"
+#include "core/net/metrics_endpoint.h"
+#include "core/net/self_probe.h"
+#include "core/net/server.h"
 
 namespace birkhoff {
 
@@ -36,15 +46,38 @@ struct DaemonOptions {
 class Daemon {
  public:
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(const DaemonOptions& options);
-  virtual ~Daemon() = default;  // shuts down
-  virtual Coordinator& coordinator() = 0;
-  virtual std::string address() const = 0;  // "127.0.0.1:43211"
-  virtual std::string metrics_address() const = 0;
-  virtual std::string page_address() const = 0;  // empty: no page
-  virtual const HealthEndpoint& health() const = 0;
+  ~Daemon();  // shuts down
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  Coordinator& coordinator() { return *coordinator_; }
+  std::string address() const { return server_->address(); }  // "127.0.0.1:43211"
+  std::string metrics_address() const;                        // empty: none
+  std::string page_address() const;                           // empty: no page
+  const HealthEndpoint& health() const { return *health_endpoint_; }
   // Not ready any more; watchers and workers are told to come back; calls get `grace` to end.  The
   // store is closed when the daemon goes.
-  virtual void Shutdown(absl::Duration grace) = 0;
+  void Shutdown(absl::Duration grace);
+
+ private:
+  class Ticker;
+  explicit Daemon(const DaemonOptions& options);
+  absl::Status Init();
+
+  const DaemonOptions options_;
+  SystemClock clock_;
+  Health health_{clock_};
+  std::unique_ptr<HealthEndpoint> health_endpoint_;
+  std::unique_ptr<JobStore> store_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<JobService> jobs_;
+  std::unique_ptr<WorkerService> workers_;
+  std::vector<std::shared_ptr<prometheus::Collectable>> metrics_;
+  std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::unique_ptr<LivePage> page_;
+  std::unique_ptr<Ticker> ticker_;
+  std::unique_ptr<SelfProbe> probe_;
+  std::unique_ptr<RpcServer> server_;  // last: its calls use all the others
 };
 
 }  // namespace birkhoff

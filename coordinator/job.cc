@@ -388,7 +388,7 @@ std::vector<JobEffect> Job::Resync(int rank) const {
 
 bool Job::WantsWorkers(Instant now) const { return MayBePlaced() && now >= not_before_; }
 
-// The restart delay is the driver's to keep: a replay sees all events at one instant.
+// The restart delay is the coordinator's to keep: a replay sees all events at one instant.
 bool Job::MayBePlaced() const {
   const bool waits = state_ == JobState::kQueued || state_ == JobState::kRecovering;
   return waits && AllGone();

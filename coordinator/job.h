@@ -61,7 +61,7 @@ struct JobRank {
   bool disk = false;  // a disk was the reason
 };
 
-// Copyable: a driver steps a copy, logs the event, and then keeps the copy.
+// Copyable: the coordinator steps a copy, logs the event, and then keeps the copy.
 class Job {
  public:
   explicit Job(std::string name, JobGraces graces = {});

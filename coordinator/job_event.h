@@ -81,14 +81,14 @@ struct AttemptStuck {
   std::string reason;  // what it was at, whom it waits for
 };
 // RankReady, StepDone, ShardDurable, CheckpointCommitted, CheckpointFailed, RankExited come from
-// workers (messages.h), Noticed from them or from the driver.
+// workers (messages.h), Noticed from them or from the coordinator.
 using JobEvent =
     std::variant<JobCreated, AttemptPlaced, PlanRefused, RankReady, StepDone, ShardDurable,
                  CheckpointCommitted, CheckpointFailed, RankExited, WorkerLost, CancelRequested,
                  GraceOver, PlanDeferred, Noticed, AttemptStuck>;
 
 // What must be done about an event, in order.
-struct StartRank {  // the driver adds spec, plan and addresses
+struct StartRank {  // the coordinator adds spec, plan and addresses
   int rank = 0;
 };
 struct SendToRank {

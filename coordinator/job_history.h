@@ -5,7 +5,7 @@
 #include <deque>
 #include <string>
 
-#include "coordinator/coordinator.h"
+#include "coordinator/job_view.h"
 #include "coordinator/page/run_series.h"
 
 namespace birkhoff {

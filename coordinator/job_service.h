@@ -16,6 +16,8 @@ namespace birkhoff {
 // coordinator wakes.  They do take as long as the coordinator takes for them: its lock, the disk
 // under its store, and for CreateJob and CancelJob the planning of what can be placed then.  The
 // service must be gone from its server before it is destroyed.
+//
+// An interface although there is one: it derives from a generated type, which stays in the .cc.
 class JobService {
  public:
   // `coordinator` must outlive it; `version` is what GetVersion answers.

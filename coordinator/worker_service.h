@@ -20,6 +20,7 @@ struct WorkerServiceLimits {
   size_t streams = 4096;  // at once; others are told RESOURCE_EXHAUSTED
 };
 
+// An interface although there is one: it derives from a generated type, which stays in the .cc.
 class WorkerService {
  public:
   // `coordinator` must outlive it; all calls must have ended before it goes.

@@ -49,16 +49,13 @@ void Assign(To*& to, void* from) {
   to = static_cast<To*>(from);
 }
 
-template <typename T>
-BoundaryForwardArgs<T> ArgsOf(const birkhoff_boundary_forward_args& from) {
-  BoundaryForwardArgs<T> args;
+// What the two passes have alike, under the same names.
+template <typename Args, typename From>
+Args SharedArgsOf(const From& from) {
+  Args args;
   args.shape = ShapeOf(from.problem);
   args.sink = BoundarySink(from.problem.sink);
   args.contract = StreamContract(from.problem.contract);
-  args.source.kind = BoundarySource(from.problem.source);
-  Assign(args.source.x, from.source_x);
-  Assign(args.source.y, from.source_y);
-  Assign(args.source.coefficients, from.source_coefficients);
   Assign(args.x, from.x);
   Assign(args.parameters.projection, from.projection);
   Assign(args.parameters.alpha, from.alpha);
@@ -67,31 +64,29 @@ BoundaryForwardArgs<T> ArgsOf(const birkhoff_boundary_forward_args& from) {
   Assign(args.coefficients, from.coefficients);
   Assign(args.logits, from.logits);
   Assign(args.contracted, from.contracted);
-  Assign(args.norm_out, from.norm_out);
   Assign(args.norm_inv_rms, from.norm_inv_rms);
   return args;
 }
 
 template <typename T>
+BoundaryForwardArgs<T> ArgsOf(const birkhoff_boundary_forward_args& from) {
+  auto args = SharedArgsOf<BoundaryForwardArgs<T>>(from);
+  args.source.kind = BoundarySource(from.problem.source);
+  Assign(args.source.x, from.source_x);
+  Assign(args.source.y, from.source_y);
+  Assign(args.source.coefficients, from.source_coefficients);
+  Assign(args.norm_out, from.norm_out);
+  return args;
+}
+
+template <typename T>
 BoundaryBackwardArgs<T> ArgsOf(const birkhoff_boundary_backward_args& from) {
-  BoundaryBackwardArgs<T> args;
-  args.shape = ShapeOf(from.problem);
-  args.sink = BoundarySink(from.problem.sink);
-  args.contract = StreamContract(from.problem.contract);
+  auto args = SharedArgsOf<BoundaryBackwardArgs<T>>(from);
   args.source = BoundarySource(from.problem.source);
   args.equal_streams = from.equal_streams != 0;
   Assign(args.dx_above, from.dx_above);
-  Assign(args.x, from.x);
-  Assign(args.contracted, from.contracted);
   Assign(args.y, from.y);
   Assign(args.dnorm, from.dnorm);
-  Assign(args.norm_inv_rms, from.norm_inv_rms);
-  Assign(args.coefficients, from.coefficients);
-  Assign(args.logits, from.logits);
-  Assign(args.parameters.projection, from.projection);
-  Assign(args.parameters.alpha, from.alpha);
-  Assign(args.parameters.bias, from.bias);
-  Assign(args.parameters.gamma, from.gamma);
   Assign(args.gradients.projection, from.dprojection);
   Assign(args.gradients.alpha, from.dalpha);
   Assign(args.gradients.bias, from.dbias);

@@ -23,7 +23,7 @@
 #include "worker/activity.h"
 #include "worker/data_source.h"
 #include "worker/parameter_store.h"
-#include "worker/rank.h"
+#include "worker/rank_listener.h"
 
 namespace birkhoff {
 

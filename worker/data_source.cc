@@ -1,5 +1,5 @@
-// DataSource over token files.  A file's tokens are cut into windows of sequence_length
-// tokens and their successors; training draws windows by a fresh permutation per epoch and file.
+// A file's tokens are cut into windows of sequence_length tokens and their successors; training
+// draws windows by a fresh permutation per epoch and file.
 #include "worker/data_source.h"
 
 #include <algorithm>
@@ -12,18 +12,9 @@
 #include "core/base/check.h"
 #include "core/base/rng.h"
 #include "core/base/status_macros.h"
-#include "core/format/token_file.h"
-#include "worker/shuffle.h"
 
 namespace birkhoff {
 namespace {
-
-// Windows of one file: window w is tokens [first + w S, first + (w + 1) S] with both ends.
-struct Windows {
-  std::shared_ptr<const TokenFile> file;  // shared: training and held-out windows read one file
-  int64_t first = 0;
-  int64_t count = 0;
-};
 
 std::string PrepareHint(const std::string& path, const std::string& tokenizer) {
   if (tokenizer == kNoTokenizer) return " (data.tokenizer none: the tokens are made elsewhere)";
@@ -43,84 +34,22 @@ absl::StatusOr<std::shared_ptr<const TokenFile>> OpenTokens(const std::string& p
   return std::shared_ptr<const TokenFile>(*std::move(file));
 }
 
-absl::Status TooShort(const Windows& windows, int sequence_length, const std::string& what) {
+absl::Status TooShort(const TokenWindows& windows, int sequence_length, const std::string& what) {
   return absl::InvalidArgumentError(
       absl::StrCat(windows.file->path(), ": ", windows.file->num_tokens(), " tokens leave no ",
                    what, " sample; need at least ", sequence_length + 1,
                    " tokens for training.sequence_length ", sequence_length));
 }
 
-class FileDataSource final : public DataSource {
- public:
-  FileDataSource(const JobSpec& spec, DataFacts facts, std::vector<Windows> train,
-                 std::vector<Windows> validation)
-      : seed_(spec.data.seed),
-        sequence_length_(spec.training.sequence_length),
-        vocab_size_(spec.model.vocab_size),
-        train_(std::move(train)),
-        validation_(std::move(validation)),
-        blend_(Weights(spec)),
-        facts_(std::move(facts)) {
-    for (const Windows& windows : validation_) num_validation_ += windows.count;
-  }
-
-  absl::Status Train(int64_t index, std::span<int32_t> inputs,
-                     std::span<int32_t> targets) const override {
-    const Blend::Pick pick = blend_(index);
-    const Windows& windows = train_[static_cast<size_t>(pick.source)];
-    const int64_t epoch = pick.index / windows.count;
-    const Permutation order(windows.count, OrderKey(pick.source, epoch));
-    return Copy(windows, order(pick.index % windows.count), inputs, targets);
-  }
-
-  // Every token of a window has a successor.
-  int64_t TrainTargets(int64_t, int64_t count) const override { return count * sequence_length_; }
-
-  // Spread over the files by one fixed permutation, so that a few batches already see all of them.
-  absl::Status Validation(int64_t index, std::span<int32_t> inputs,
-                          std::span<int32_t> targets) const override {
-    BIRKHOFF_CHECK(num_validation_ > 0, "there is no validation data");
-    const Permutation order(num_validation_, Rng(seed_, "validation order").Next());
-    int64_t at = order(index % num_validation_);
-    size_t file = 0;
-    while (at >= validation_[file].count) at -= validation_[file++].count;
-    return Copy(validation_[file], at, inputs, targets);
-  }
-
-  int64_t num_validation_samples() const override { return num_validation_; }
-  const DataFacts& facts() const override { return facts_; }
-
- private:
-  static std::vector<double> Weights(const JobSpec& spec) {
-    std::vector<double> weights;
-    for (const WeightedPath& path : spec.data.train) weights.push_back(path.weight);
-    return weights;
-  }
-
-  uint64_t OrderKey(int source, int64_t epoch) const {
-    return Rng(seed_, absl::StrCat("train order ", source, " ", epoch)).Next();
-  }
-
-  absl::Status Copy(const Windows& windows, int64_t window, std::span<int32_t> inputs,
-                    std::span<int32_t> targets) const {
-    const int64_t first = windows.first + window * sequence_length_;
-    RETURN_IF_ERROR(windows.file->Read(first, inputs, vocab_size_));
-    return windows.file->Read(first + 1, targets, vocab_size_);
-  }
-
-  const uint64_t seed_;
-  const int64_t sequence_length_;
-  const int vocab_size_;
-  const std::vector<Windows> train_;
-  const std::vector<Windows> validation_;
-  const Blend blend_;
-  const DataFacts facts_;
-  int64_t num_validation_ = 0;
-};
+std::vector<double> Weights(const JobSpec& spec) {
+  std::vector<double> weights;
+  for (const WeightedPath& path : spec.data.train) weights.push_back(path.weight);
+  return weights;
+}
 
 // The held-out windows start one token after the last training target: no token is on both sides.
-std::pair<Windows, Windows> Split(const std::shared_ptr<const TokenFile>& file, double held_out,
-                                  int64_t sequence_length) {
+std::pair<TokenWindows, TokenWindows> Split(const std::shared_ptr<const TokenFile>& file,
+                                            double held_out, int64_t sequence_length) {
   const auto windows_in = [&](int64_t tokens) {
     return std::max<int64_t>(0, (tokens - 1) / sequence_length);
   };
@@ -129,27 +58,28 @@ std::pair<Windows, Windows> Split(const std::shared_ptr<const TokenFile>& file, 
       static_cast<int64_t>(std::llround(static_cast<double>(all) * held_out));
   const int64_t train = all - validation;
   const int64_t border = validation == 0 ? file->num_tokens() : train * sequence_length + 1;
-  return {Windows{file, 0, train}, Windows{file, border, windows_in(file->num_tokens() - border)}};
+  return {TokenWindows{file, 0, train},
+          TokenWindows{file, border, windows_in(file->num_tokens() - border)}};
 }
 
-absl::StatusOr<std::vector<Windows>> OpenValidation(const JobSpec& spec) {
-  if (spec.data.validation.empty()) return std::vector<Windows>();
+absl::StatusOr<std::vector<TokenWindows>> OpenValidation(const JobSpec& spec) {
+  if (spec.data.validation.empty()) return std::vector<TokenWindows>();
   ASSIGN_OR_RETURN(std::shared_ptr<const TokenFile> file, OpenTokens(spec.data.validation, spec));
-  Windows windows = Split(file, 0.0, spec.training.sequence_length).first;
+  TokenWindows windows = Split(file, 0.0, spec.training.sequence_length).first;
   if (windows.count == 0) return TooShort(windows, spec.training.sequence_length, "validation");
-  return std::vector<Windows>{std::move(windows)};
+  return std::vector<TokenWindows>{std::move(windows)};
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec) {
-  ASSIGN_OR_RETURN(std::vector<Windows> validation, OpenValidation(spec));
+absl::StatusOr<std::unique_ptr<DataSource>> DataSource::Open(const JobSpec& spec) {
+  ASSIGN_OR_RETURN(std::vector<TokenWindows> validation, OpenValidation(spec));
   DataFacts facts;
-  for (const Windows& windows : validation) {
+  for (const TokenWindows& windows : validation) {
     ASSIGN_OR_RETURN(facts.validation.emplace_back(), FactsOf(*windows.file));
   }
   const double held_out = spec.data.validation.empty() ? spec.data.validation_split : 0.0;
-  std::vector<Windows> train;
+  std::vector<TokenWindows> train;
   for (const WeightedPath& path : spec.data.train) {
     ASSIGN_OR_RETURN(std::shared_ptr<const TokenFile> file, OpenTokens(path.path, spec));
     auto [kept, held] = Split(file, held_out, spec.training.sequence_length);
@@ -166,8 +96,51 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(const JobSpec& spec) 
         absl::StrCat("data.validation_split: ", held_out,
                      " of the training files holds no sample; need a larger share or more data"));
   }
-  return std::make_unique<FileDataSource>(spec, std::move(facts), std::move(train),
-                                          std::move(validation));
+  return std::unique_ptr<DataSource>(
+      new DataSource(spec, std::move(facts), std::move(train), std::move(validation)));
+}
+
+DataSource::DataSource(const JobSpec& spec, DataFacts facts, std::vector<TokenWindows> train,
+                       std::vector<TokenWindows> validation)
+    : seed_(spec.data.seed),
+      sequence_length_(spec.training.sequence_length),
+      vocab_size_(spec.model.vocab_size),
+      train_(std::move(train)),
+      validation_(std::move(validation)),
+      blend_(Weights(spec)),
+      facts_(std::move(facts)) {
+  for (const TokenWindows& windows : validation_) num_validation_ += windows.count;
+}
+
+absl::Status DataSource::Train(int64_t index, std::span<int32_t> inputs,
+                               std::span<int32_t> targets) const {
+  const Blend::Pick pick = blend_(index);
+  const TokenWindows& windows = train_[static_cast<size_t>(pick.source)];
+  const int64_t epoch = pick.index / windows.count;
+  const Permutation order(windows.count, OrderKey(pick.source, epoch));
+  return Copy(windows, order(pick.index % windows.count), inputs, targets);
+}
+
+// Spread over the files by one fixed permutation, so that a few batches already see all of them.
+absl::Status DataSource::Validation(int64_t index, std::span<int32_t> inputs,
+                                    std::span<int32_t> targets) const {
+  BIRKHOFF_CHECK(num_validation_ > 0, "there is no validation data");
+  const Permutation order(num_validation_, Rng(seed_, "validation order").Next());
+  int64_t at = order(index % num_validation_);
+  size_t file = 0;
+  while (at >= validation_[file].count) at -= validation_[file++].count;
+  return Copy(validation_[file], at, inputs, targets);
+}
+
+uint64_t DataSource::OrderKey(int source, int64_t epoch) const {
+  return Rng(seed_, absl::StrCat("train order ", source, " ", epoch)).Next();
+}
+
+absl::Status DataSource::Copy(const TokenWindows& windows, int64_t window,
+                              std::span<int32_t> inputs, std::span<int32_t> targets) const {
+  const int64_t first = windows.first + window * sequence_length_;
+  RETURN_IF_ERROR(windows.file->Read(first, inputs, vocab_size_));
+  return windows.file->Read(first + 1, targets, vocab_size_);
 }
 
 }  // namespace birkhoff

@@ -13,6 +13,7 @@
 
 namespace birkhoff {
 
+// An interface because there is one for each element type, which nobody above knows (rank_model.h).
 class Optimizer {
  public:
   virtual ~Optimizer() = default;

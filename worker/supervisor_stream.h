@@ -9,6 +9,7 @@
 
 namespace birkhoff {
 
+// An interface although there is one: it holds generated types, which stay in the .cc.
 class CoordinatorStream {
  public:
   struct Callbacks {  // from a thread of the stream

@@ -1,6 +1,8 @@
 // Moves messages between ranks.  Implementations: transport/local (ranks are threads),
 // transport/gloo (processes, pods).
 //
+// Link, Group and Council are interfaces as Transport is: another transport brings all of them.
+//
 // A Link is one end of one Channel of the plan.  Messages match by order alone: the k-th Send meets
 // the k-th Receive.  A Send completes when its bytes have left the buffer.  Here that is once its
 // Receive has been posted (transport/wire.h); a transport may be quicker, but a correct program

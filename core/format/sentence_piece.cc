@@ -5,6 +5,7 @@
 #include <sentencepiece_trainer.h>
 
 #include <unordered_map>
+#include <utility>
 
 namespace birkhoff {
 namespace {
@@ -13,24 +14,6 @@ bool Report(const sentencepiece::util::Status& status, std::string* error) {
   if (!status.ok()) *error = status.ToString();
   return status.ok();
 }
-
-class LoadedModel final : public SentencePiece {
- public:
-  bool Load(std::string_view model, std::string* error) {
-    return Report(processor_.LoadFromSerializedProto(model), error);
-  }
-  int size() const override { return processor_.GetPieceSize(); }
-  int end_of_text() const override { return processor_.eos_id(); }
-  bool Encode(std::string_view text, std::vector<int>* ids, std::string* error) const override {
-    return Report(processor_.Encode(text, ids), error);
-  }
-  bool Decode(const std::vector<int>& ids, std::string* text, std::string* error) const override {
-    return Report(processor_.Decode(ids, text), error);
-  }
-
- private:
-  sentencepiece::SentencePieceProcessor processor_;
-};
 
 class Sentences final : public sentencepiece::SentenceIterator {
  public:
@@ -48,9 +31,27 @@ class Sentences final : public sentencepiece::SentenceIterator {
 }  // namespace
 
 std::unique_ptr<SentencePiece> SentencePiece::Load(std::string_view model, std::string* error) {
-  auto loaded = std::make_unique<LoadedModel>();
-  if (!loaded->Load(model, error)) return nullptr;
-  return loaded;
+  auto processor = std::make_unique<Processor>();
+  if (!Report(processor->LoadFromSerializedProto(model), error)) return nullptr;
+  return std::unique_ptr<SentencePiece>(new SentencePiece(std::move(processor)));
+}
+
+SentencePiece::SentencePiece(std::unique_ptr<Processor> processor)
+    : processor_(std::move(processor)) {}
+
+SentencePiece::~SentencePiece() = default;
+
+int SentencePiece::size() const { return processor_->GetPieceSize(); }
+
+int SentencePiece::end_of_text() const { return processor_->eos_id(); }
+
+bool SentencePiece::Encode(std::string_view text, std::vector<int>* ids, std::string* error) const {
+  return Report(processor_->Encode(text, ids), error);
+}
+
+bool SentencePiece::Decode(const std::vector<int>& ids, std::string* text,
+                           std::string* error) const {
+  return Report(processor_->Decode(ids, text), error);
 }
 
 bool TrainSentencePiece(const SentencePieceTraining& training,

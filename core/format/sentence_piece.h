@@ -9,18 +9,28 @@
 #include <string_view>
 #include <vector>
 
+namespace sentencepiece {
+class SentencePieceProcessor;
+}
+
 namespace birkhoff {
 
 // A loaded model.  Thread-safe.  Where a call fails it returns false or null and sets `error`.
 class SentencePiece {
  public:
-  virtual ~SentencePiece() = default;
   static std::unique_ptr<SentencePiece> Load(std::string_view model, std::string* error);
+  ~SentencePiece();
 
-  virtual int size() const = 0;         // pieces
-  virtual int end_of_text() const = 0;  // id of </s>; negative: the model has none
-  virtual bool Encode(std::string_view text, std::vector<int>* ids, std::string* error) const = 0;
-  virtual bool Decode(const std::vector<int>& ids, std::string* text, std::string* error) const = 0;
+  int size() const;         // pieces
+  int end_of_text() const;  // id of </s>; negative: the model has none
+  bool Encode(std::string_view text, std::vector<int>* ids, std::string* error) const;
+  bool Decode(const std::vector<int>& ids, std::string* text, std::string* error) const;
+
+ private:
+  using Processor = sentencepiece::SentencePieceProcessor;
+  explicit SentencePiece(std::unique_ptr<Processor> processor);
+
+  const std::unique_ptr<const Processor> processor_;
 };
 
 struct SentencePieceTraining {

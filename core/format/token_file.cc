@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
+#include "core/base/rounding.h"
 #include "core/base/status_macros.h"
 #include "core/format/checksum.h"
 #include "core/format/token_layout.h"
@@ -385,9 +386,8 @@ absl::StatusOr<std::string> TokenFile::SampleChecksum() const {
   Checksum checksum;
   checksum.Update(absl::StrCat(size_, ";"));
   const int64_t length = std::min(kSampleBytes, size_);
-  const int64_t pieces = size_ <= kSamplePieces * kSampleBytes
-                             ? (size_ + kSampleBytes - 1) / kSampleBytes
-                             : kSamplePieces;
+  const int64_t pieces =
+      size_ <= kSamplePieces * kSampleBytes ? CeilDivide(size_, kSampleBytes) : kSamplePieces;
   for (int64_t piece = 0; piece < pieces; ++piece) {
     // The last begins where it ends with the file.
     const int64_t offset = pieces == 1 ? 0 : (size_ - length) / (pieces - 1) * piece;

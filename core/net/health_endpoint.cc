@@ -10,7 +10,6 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/net/channel.h"
-#include "core/net/http_server.h"
 #include "core/net/server.h"
 
 namespace birkhoff {
@@ -35,7 +34,9 @@ absl::StatusOr<std::unique_ptr<HttpServer>> StartHttp(const std::string& listen,
                                              ": is another program using the port?"));
 }
 
-class GrpcSide {
+}  // namespace
+
+class HealthEndpoint::GrpcSide {
  public:
   static absl::StatusOr<std::unique_ptr<GrpcSide>> Start(const std::string& listen,
                                                          const Health& health) {
@@ -83,32 +84,27 @@ class GrpcSide {
   std::thread thread_;
 };
 
-class BothSides final : public HealthEndpoint {
- public:
-  absl::Status Init(const HealthListen& listen, const Health& health) {
-    if (!listen.http.empty()) {
-      ASSIGN_OR_RETURN(http_, StartHttp(listen.http, health));
-    }
-    if (!listen.grpc.empty()) {
-      ASSIGN_OR_RETURN(grpc_, GrpcSide::Start(listen.grpc, health));
-    }
-    return absl::OkStatus();
-  }
-  std::string http_address() const override { return http_ == nullptr ? "" : http_->address(); }
-  std::string grpc_address() const override { return grpc_ == nullptr ? "" : grpc_->address(); }
-
- private:
-  std::unique_ptr<HttpServer> http_;
-  std::unique_ptr<GrpcSide> grpc_;
-};
-
-}  // namespace
+HealthEndpoint::HealthEndpoint() = default;
+HealthEndpoint::~HealthEndpoint() = default;
 
 absl::StatusOr<std::unique_ptr<HealthEndpoint>> HealthEndpoint::Start(const HealthListen& listen,
                                                                       const Health& health) {
-  auto endpoint = std::make_unique<BothSides>();
-  RETURN_IF_ERROR(endpoint->Init(listen, health));
+  auto endpoint = std::unique_ptr<HealthEndpoint>(new HealthEndpoint());
+  if (!listen.http.empty()) {
+    ASSIGN_OR_RETURN(endpoint->http_, StartHttp(listen.http, health));
+  }
+  if (!listen.grpc.empty()) {
+    ASSIGN_OR_RETURN(endpoint->grpc_, GrpcSide::Start(listen.grpc, health));
+  }
   return endpoint;
+}
+
+std::string HealthEndpoint::http_address() const {
+  return http_ == nullptr ? "" : http_->address();
+}
+
+std::string HealthEndpoint::grpc_address() const {
+  return grpc_ == nullptr ? "" : grpc_->address();
 }
 
 }  // namespace birkhoff

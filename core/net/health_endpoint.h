@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/health.h"
+#include "core/net/http_server.h"
 
 namespace birkhoff {
 
@@ -27,9 +28,16 @@ class HealthEndpoint {
                                                                const Health& health);
   static constexpr absl::Duration kGrpcLag = absl::Milliseconds(100);
 
-  virtual ~HealthEndpoint() = default;
-  virtual std::string http_address() const = 0;  // with the real port; empty: none
-  virtual std::string grpc_address() const = 0;
+  ~HealthEndpoint();
+  std::string http_address() const;  // with the real port; empty: none
+  std::string grpc_address() const;
+
+ private:
+  class GrpcSide;
+  HealthEndpoint();
+
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<GrpcSide> grpc_;
 };
 
 }  // namespace birkhoff

@@ -5,13 +5,11 @@
 #include <microhttpd.h>
 #include <sys/socket.h>
 
-#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "core/base/guarded.h"
 #include "core/base/status_macros.h"
-#include "core/net/listener.h"
 
 namespace birkhoff {
 namespace {
@@ -20,50 +18,15 @@ constexpr unsigned kSilenceSeconds = 2;
 // Request line, headers and the head of the answer: a larger request is refused.
 constexpr size_t kMemoryOfConnection = 16384;
 
-struct StopDaemon {
-  void operator()(MHD_Daemon* daemon) const { ::MHD_stop_daemon(daemon); }
-};
+}  // namespace
 
-class MicroHttpServer final : public HttpServer {
- public:
-  explicit MicroHttpServer(Pages pages) : pages_(std::move(pages)) {}
-  ~MicroHttpServer() override {
-    if (listener_ != nullptr) listener_->Stop();  // it hands connections to the daemon
-  }
-
-  absl::Status Init(const std::string& listen) {
-    ASSIGN_OR_RETURN(listener_, Listener::Bind(listen, kMostConnections));
-    daemon_.reset(::MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC, /*port=*/0,
-        /*apc=*/nullptr, /*apc_cls=*/nullptr, &Answer, this,  //
-        MHD_OPTION_CONNECTION_TIMEOUT, kSilenceSeconds,       //
-        MHD_OPTION_CONNECTION_LIMIT, unsigned{kMostConnections}, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        kMemoryOfConnection, MHD_OPTION_END));
-    if (daemon_ == nullptr) return absl::UnavailableError("no thread or descriptor is left");
-    return Guarded("starting to listen", [this] {
-      listener_->Start([this](int, int connection) { Take(connection); });
-      return absl::OkStatus();
-    });
-  }
-
-  std::string address() const override { return listener_->address(); }
-
- private:
-  // Thread of the listener.  The daemon owns the descriptor, also where it fails.
-  void Take(int connection) {
-    sockaddr_storage peer = {};
-    socklen_t size = sizeof peer;
-    auto* address = reinterpret_cast<sockaddr*>(&peer);
-    ::getpeername(connection, address, &size);
-    ::MHD_add_connection(daemon_.get(), connection, address, size);
-  }
-
+struct HttpServer::Callbacks {
   // Thread of the daemon.
   static MHD_Result Answer(void* self, MHD_Connection* connection, const char* path,
                            const char* method, const char*, const char*, size_t*, void**) {
     HttpQuery query;
     ::MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &AddArgument, &query);
-    const HttpPage page = static_cast<MicroHttpServer*>(self)->PageOf(path, method, query);
+    const HttpPage page = static_cast<HttpServer*>(self)->PageOf(path, method, query);
     // MUST_COPY: it is sent after this has returned.
     MHD_Response* response = ::MHD_create_response_from_buffer(
         page.body.size(), const_cast<char*>(page.body.data()), MHD_RESPMEM_MUST_COPY);
@@ -81,31 +44,59 @@ class MicroHttpServer final : public HttpServer {
     static_cast<HttpQuery*>(query)->emplace(key, value == nullptr ? "" : value);
     return MHD_YES;
   }
-
-  HttpPage PageOf(const char* path, std::string_view method, const HttpQuery& query) const {
-    if (method != MHD_HTTP_METHOD_GET && method != MHD_HTTP_METHOD_HEAD) {
-      return {.code = MHD_HTTP_METHOD_NOT_ALLOWED, .body = "only GET and HEAD\n"};
-    }
-    const auto page = pages_.find(path);
-    if (page == pages_.end()) return {.code = MHD_HTTP_NOT_FOUND, .body = "no such page\n"};
-    const absl::StatusOr<HttpPage> made =
-        Guarded("making a page", [&]() -> absl::StatusOr<HttpPage> { return page->second(query); });
-    if (made.ok()) return *made;
-    return {.code = MHD_HTTP_INTERNAL_SERVER_ERROR, .body = std::string(made.status().message())};
-  }
-
-  const Pages pages_;
-  std::unique_ptr<Listener> listener_;
-  std::unique_ptr<MHD_Daemon, StopDaemon> daemon_;
 };
 
-}  // namespace
+void HttpServer::StopDaemon::operator()(MHD_Daemon* daemon) const { ::MHD_stop_daemon(daemon); }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen,
                                                               Pages pages) {
-  auto server = std::make_unique<MicroHttpServer>(std::move(pages));
-  RETURN_IF_ERROR(server->Init(listen));
+  ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Bind(listen, kMostConnections));
+  auto server = std::unique_ptr<HttpServer>(new HttpServer(std::move(pages), std::move(listener)));
+  RETURN_IF_ERROR(server->StartDaemon());
   return server;
+}
+
+HttpServer::HttpServer(Pages pages, std::unique_ptr<Listener> listener)
+    : pages_(std::move(pages)), listener_(std::move(listener)) {}
+
+HttpServer::~HttpServer() {
+  listener_->Stop();  // it hands connections to the daemon
+}
+
+absl::Status HttpServer::StartDaemon() {
+  daemon_.reset(::MHD_start_daemon(
+      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC, /*port=*/0,
+      /*apc=*/nullptr, /*apc_cls=*/nullptr, &Callbacks::Answer, this,  //
+      MHD_OPTION_CONNECTION_TIMEOUT, kSilenceSeconds,                  //
+      MHD_OPTION_CONNECTION_LIMIT, unsigned{kMostConnections}, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+      kMemoryOfConnection, MHD_OPTION_END));
+  if (daemon_ == nullptr) return absl::UnavailableError("no thread or descriptor is left");
+  return Guarded("starting to listen", [this] {
+    listener_->Start([this](int, int connection) { Take(connection); });
+    return absl::OkStatus();
+  });
+}
+
+// Thread of the listener.  The daemon owns the descriptor, also where it fails.
+void HttpServer::Take(int connection) {
+  sockaddr_storage peer = {};
+  socklen_t size = sizeof peer;
+  auto* address = reinterpret_cast<sockaddr*>(&peer);
+  ::getpeername(connection, address, &size);
+  ::MHD_add_connection(daemon_.get(), connection, address, size);
+}
+
+HttpPage HttpServer::PageOf(const char* path, std::string_view method,
+                            const HttpQuery& query) const {
+  if (method != MHD_HTTP_METHOD_GET && method != MHD_HTTP_METHOD_HEAD) {
+    return {.code = MHD_HTTP_METHOD_NOT_ALLOWED, .body = "only GET and HEAD\n"};
+  }
+  const auto page = pages_.find(path);
+  if (page == pages_.end()) return {.code = MHD_HTTP_NOT_FOUND, .body = "no such page\n"};
+  const absl::StatusOr<HttpPage> made =
+      Guarded("making a page", [&]() -> absl::StatusOr<HttpPage> { return page->second(query); });
+  if (made.ok()) return *made;
+  return {.code = MHD_HTTP_INTERNAL_SERVER_ERROR, .body = std::string(made.status().message())};
 }
 
 }  // namespace birkhoff

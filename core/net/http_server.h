@@ -6,8 +6,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "core/net/listener.h"
+
+struct MHD_Daemon;  // of libmicrohttpd
 
 namespace birkhoff {
 
@@ -33,9 +37,25 @@ class HttpServer {
   // `listen` is "127.0.0.1:8081"; port 0: any free one.  UNAVAILABLE: cannot be bound, or there are
   // no threads for it.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& listen, Pages pages);
-  // At once, whoever is connected.
-  virtual ~HttpServer() = default;
-  virtual std::string address() const = 0;  // with the real port
+  ~HttpServer();  // at once, whoever is connected
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  std::string address() const { return listener_->address(); }  // with the real port
+
+ private:
+  struct Callbacks;  // of libmicrohttpd
+  struct StopDaemon {
+    void operator()(MHD_Daemon* daemon) const;
+  };
+  HttpServer(Pages pages, std::unique_ptr<Listener> listener);
+  absl::Status StartDaemon();
+  void Take(int connection);
+  HttpPage PageOf(const char* path, std::string_view method, const HttpQuery& query) const;
+
+  const Pages pages_;
+  const std::unique_ptr<Listener> listener_;
+  std::unique_ptr<MHD_Daemon, StopDaemon> daemon_;
 };
 
 }  // namespace birkhoff

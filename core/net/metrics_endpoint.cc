@@ -13,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/net/channel.h"
-#include "core/net/http_server.h"
 
 namespace birkhoff {
 namespace {
@@ -33,15 +32,6 @@ HttpPage Scrape(const Sources& sources) {
           .body = prometheus::TextSerializer().Serialize(families)};
 }
 
-class PageOfMetrics final : public MetricsEndpoint {
- public:
-  explicit PageOfMetrics(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
-  std::string address() const override { return server_->address(); }
-
- private:
-  const std::unique_ptr<HttpServer> server_;
-};
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
@@ -53,7 +43,7 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
   auto server =
       HttpServer::Start(listen, {{"/metrics", [weak = Sources(sources.begin(), sources.end())](
                                                   const HttpQuery&) { return Scrape(weak); }}});
-  if (server.ok()) return std::make_unique<PageOfMetrics>(*std::move(server));
+  if (server.ok()) return std::unique_ptr<MetricsEndpoint>(new MetricsEndpoint(*std::move(server)));
   return absl::UnavailableError(
       absl::StrCat("cannot serve metrics on ", listen, ": ", server.status().message()));
 }

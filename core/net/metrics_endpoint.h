@@ -3,9 +3,11 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/net/http_server.h"
 
 namespace prometheus {
 class Collectable;
@@ -23,8 +25,12 @@ class MetricsEndpoint {
       const std::string& listen,
       const std::vector<std::shared_ptr<prometheus::Collectable>>& sources,
       bool allow_plaintext = false);
-  virtual ~MetricsEndpoint() = default;
-  virtual std::string address() const = 0;  // with the real port
+  std::string address() const { return server_->address(); }  // with the real port
+
+ private:
+  explicit MetricsEndpoint(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+
+  const std::unique_ptr<HttpServer> server_;
 };
 
 }  // namespace birkhoff

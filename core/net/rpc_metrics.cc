@@ -43,7 +43,9 @@ struct Method {
   Histogram seconds{kSecondsBounds};
 };
 
-class Counts {
+}  // namespace
+
+class RpcCounts {
  public:
   void Started(const std::string& name, bool streams) {
     absl::MutexLock lock(&mutex_);
@@ -71,9 +73,11 @@ class Counts {
   std::map<std::string, Method> methods_ ABSL_GUARDED_BY(mutex_);
 };
 
+namespace {
+
 class CallInterceptor final : public grpc::experimental::Interceptor {
  public:
-  CallInterceptor(std::shared_ptr<Counts> counts, const ServerRpcInfo& info)
+  CallInterceptor(std::shared_ptr<RpcCounts> counts, const ServerRpcInfo& info)
       : counts_(std::move(counts)), method_(info.method()), began_(counts_->clock().Now()) {
     counts_->Started(method_, info.type() != ServerRpcInfo::Type::UNARY);
   }
@@ -88,7 +92,7 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
   }
 
  private:
-  const std::shared_ptr<Counts> counts_;
+  const std::shared_ptr<RpcCounts> counts_;
   const std::string method_;
   const Instant began_;
   grpc::StatusCode code_ = grpc::CANCELLED;
@@ -96,13 +100,13 @@ class CallInterceptor final : public grpc::experimental::Interceptor {
 
 class Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit Factory(std::shared_ptr<Counts> counts) : counts_(std::move(counts)) {}
+  explicit Factory(std::shared_ptr<RpcCounts> counts) : counts_(std::move(counts)) {}
   grpc::experimental::Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     return new CallInterceptor(counts_, *info);  // gRPC owns it, until the call has ended
   }
 
  private:
-  const std::shared_ptr<Counts> counts_;
+  const std::shared_ptr<RpcCounts> counts_;
 };
 
 MetricLabels LabelsOf(const std::string& name, const Method& method) {
@@ -114,7 +118,7 @@ MetricLabels LabelsOf(const std::string& name, const Method& method) {
 
 class CallFamilies final : public prometheus::Collectable {
  public:
-  explicit CallFamilies(std::shared_ptr<const Counts> counts) : counts_(std::move(counts)) {}
+  explicit CallFamilies(std::shared_ptr<const RpcCounts> counts) : counts_(std::move(counts)) {}
   std::vector<prometheus::MetricFamily> Collect() const override {
     using Families = std::vector<prometheus::MetricFamily>;
     return Guarded("gRPC metrics", [this] { return absl::StatusOr<Families>(All()); })
@@ -151,25 +155,20 @@ class CallFamilies final : public prometheus::Collectable {
     return families;
   }
 
-  const std::shared_ptr<const Counts> counts_;
-};
-
-class CountedRpcs final : public RpcMetrics {
- public:
-  CountedRpcs() : counts_(std::make_shared<Counts>()) {}
-  std::shared_ptr<prometheus::Collectable> collectable() override {
-    return std::make_shared<CallFamilies>(counts_);
-  }
-  std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> Interceptors() override {
-    return std::make_unique<Factory>(counts_);
-  }
-
- private:
-  const std::shared_ptr<Counts> counts_;
+  const std::shared_ptr<const RpcCounts> counts_;
 };
 
 }  // namespace
 
-std::shared_ptr<RpcMetrics> RpcMetrics::New() { return std::make_shared<CountedRpcs>(); }
+RpcMetrics::RpcMetrics() : counts_(std::make_shared<RpcCounts>()) {}
+
+std::shared_ptr<prometheus::Collectable> RpcMetrics::collectable() const {
+  return std::make_shared<CallFamilies>(counts_);
+}
+
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> RpcMetrics::Interceptors()
+    const {
+  return std::make_unique<Factory>(counts_);
+}
 
 }  // namespace birkhoff

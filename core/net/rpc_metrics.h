@@ -14,16 +14,20 @@ class ServerInterceptorFactoryInterface;
 
 namespace birkhoff {
 
+class RpcCounts;
+
 // Thread-safe.
 class RpcMetrics {
  public:
-  static std::shared_ptr<RpcMetrics> New();
-  virtual ~RpcMetrics() = default;
+  RpcMetrics();
 
   // The same numbers for as long as either lives.
-  virtual std::shared_ptr<prometheus::Collectable> collectable() = 0;
+  std::shared_ptr<prometheus::Collectable> collectable() const;
   // For a server's builder; keeps the numbers alive.
-  virtual std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> Interceptors() = 0;
+  std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> Interceptors() const;
+
+ private:
+  const std::shared_ptr<RpcCounts> counts_;
 };
 
 }  // namespace birkhoff

@@ -18,61 +18,12 @@
 #include "core/net/bounds.h"
 #include "core/net/channel.h"
 #include "core/net/keepalive.h"
-#include "core/net/listener.h"
 
 namespace birkhoff {
 namespace {
 
 constexpr int kHandshakeTimeoutMs = 10'000;
 constexpr int kIdleTimeoutMs = 300'000;  // without a call
-
-using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
-
-class GrpcServer final : public RpcServer {
- public:
-  // `listener`: null for a unix socket, which gRPC listens on itself.
-  GrpcServer(std::unique_ptr<grpc::Server> server, std::string address,
-             std::unique_ptr<Listener> listener, std::unique_ptr<Acceptor> acceptor)
-      : server_(std::move(server)),
-        address_(std::move(address)),
-        acceptor_(std::move(acceptor)),
-        listener_(std::move(listener)) {
-    if (listener_ == nullptr) return;
-    listener_->Start([this](int listening, int connection) {
-      Acceptor::NewConnectionParameters parameters;
-      parameters.listener_fd = listening;
-      parameters.fd = connection;
-      acceptor_->HandleNewConnection(&parameters);
-    });
-  }
-  ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
-
-  std::string address() const override { return address_; }
-  int64_t refused() const override { return listener_ == nullptr ? 0 : listener_->refused(); }
-
-  void SetHealthy(bool healthy) override {
-    if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(healthy);
-  }
-
-  void SetHealthy(const std::string& service, bool healthy) override {
-    if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(service, healthy);
-  }
-
-  void Shutdown(absl::Duration grace) override {
-    if (std::exchange(down_, true)) return;
-    if (auto* health = server_->GetHealthCheckService()) health->Shutdown();
-    if (listener_ != nullptr) listener_->Stop();  // one that comes now would find nobody
-    server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
-    server_->Wait();
-  }
-
- private:
-  std::unique_ptr<grpc::Server> server_;
-  std::string address_;
-  const std::unique_ptr<Acceptor> acceptor_;
-  const std::unique_ptr<Listener> listener_;
-  bool down_ = false;
-};
 
 void Configure(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
@@ -105,7 +56,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   grpc::ServerBuilder builder;
   Configure(builder);
   std::unique_ptr<Listener> listener;
-  std::unique_ptr<Acceptor> acceptor;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor;
   if (absl::StartsWith(options.listen, "unix:")) {
     builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials());
   } else {
@@ -126,8 +77,43 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) return CannotListen(options.listen, "the server does not start");
   const std::string address = listener == nullptr ? options.listen : listener->address();
-  return std::make_unique<GrpcServer>(std::move(server), address, std::move(listener),
-                                      std::move(acceptor));
+  return std::unique_ptr<RpcServer>(
+      new RpcServer(std::move(server), address, std::move(listener), std::move(acceptor)));
+}
+
+RpcServer::RpcServer(std::unique_ptr<grpc::Server> server, std::string address,
+                     std::unique_ptr<Listener> listener, std::unique_ptr<Acceptor> acceptor)
+    : server_(std::move(server)),
+      address_(std::move(address)),
+      acceptor_(std::move(acceptor)),
+      listener_(std::move(listener)) {
+  if (listener_ == nullptr) return;
+  listener_->Start([this](int listening, int connection) {
+    Acceptor::NewConnectionParameters parameters;
+    parameters.listener_fd = listening;
+    parameters.fd = connection;
+    acceptor_->HandleNewConnection(&parameters);
+  });
+}
+
+RpcServer::~RpcServer() { Shutdown(absl::ZeroDuration()); }
+
+int64_t RpcServer::refused() const { return listener_ == nullptr ? 0 : listener_->refused(); }
+
+void RpcServer::SetHealthy(bool healthy) {
+  if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(healthy);
+}
+
+void RpcServer::SetHealthy(const std::string& service, bool healthy) {
+  if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(service, healthy);
+}
+
+void RpcServer::Shutdown(absl::Duration grace) {
+  if (std::exchange(down_, true)) return;
+  if (auto* health = server_->GetHealthCheckService()) health->Shutdown();
+  if (listener_ != nullptr) listener_->Stop();  // one that comes now would find nobody
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_->Wait();
 }
 
 }  // namespace birkhoff

@@ -8,11 +8,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/net/listener.h"
 #include "core/net/rpc_metrics.h"
 
 namespace grpc {
+class Server;
 class Service;
+namespace experimental {
+class ExternalConnectionAcceptor;
 }
+}  // namespace grpc
 
 namespace birkhoff {
 
@@ -30,14 +35,29 @@ class RpcServer {
   // address cannot be bound.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(
       const ServerOptions& options, const std::vector<grpc::Service*>& services);
-  virtual ~RpcServer() = default;             // shuts down at once
-  virtual std::string address() const = 0;    // with the real port
-  virtual int64_t refused() const = 0;        // connections beyond max_connections so far
-  virtual void SetHealthy(bool healthy) = 0;  // what the health service answers; any thread
+  ~RpcServer();  // shuts down at once
+  RpcServer(const RpcServer&) = delete;
+  RpcServer& operator=(const RpcServer&) = delete;
+
+  std::string address() const { return address_; }  // with the real port
+  int64_t refused() const;                          // connections beyond max_connections so far
+  void SetHealthy(bool healthy);                    // what the health service answers; any thread
   // The same for one name that a client may ask for; names never set are NOT_FOUND.
-  virtual void SetHealthy(const std::string& service, bool healthy) = 0;
+  void SetHealthy(const std::string& service, bool healthy);
   // Health says NOT_SERVING, calls get `grace` to end, then they are cancelled.  Idempotent.
-  virtual void Shutdown(absl::Duration grace) = 0;
+  void Shutdown(absl::Duration grace);
+
+ private:
+  using Acceptor = grpc::experimental::ExternalConnectionAcceptor;
+  // `listener`: null for a unix socket, which gRPC listens on itself.
+  RpcServer(std::unique_ptr<grpc::Server> server, std::string address,
+            std::unique_ptr<Listener> listener, std::unique_ptr<Acceptor> acceptor);
+
+  const std::unique_ptr<grpc::Server> server_;
+  const std::string address_;
+  const std::unique_ptr<Acceptor> acceptor_;
+  const std::unique_ptr<Listener> listener_;
+  bool down_ = false;
 };
 
 }  // namespace birkhoff

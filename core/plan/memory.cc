@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <map>
 
+#include "core/base/rounding.h"
 #include "core/spec/step_share.h"
 #include "core/spec/workspace.h"
 
 namespace birkhoff {
 namespace {
-
-int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 constexpr int64_t kMasterBytes = sizeof(float);  // masters, gradients and moments are fp32
 constexpr int64_t kSnapshotTensors = 3;          // weight and both moments

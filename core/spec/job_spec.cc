@@ -3,6 +3,8 @@
 
 #include <iterator>
 
+#include "core/base/rounding.h"
+
 namespace birkhoff {
 
 const char* ScheduleName(ScheduleKind kind) {
@@ -18,7 +20,7 @@ int MicrobatchesPerStep(const JobSpec& spec) {
 int EvaluationMicrobatches(const JobSpec& spec) {
   if (spec.training.validation_interval == 0) return 0;
   const int replicas = spec.parallelism.data_parallel_degree;
-  const int wanted = (spec.training.validation_batches + replicas - 1) / replicas;
+  const int wanted = CeilDivide(spec.training.validation_batches, replicas);
   const bool in_pairs = spec.parallelism.schedule == ScheduleKind::kDualPipe;
   return in_pairs ? wanted + wanted % 2 : wanted;
 }

@@ -169,7 +169,7 @@ void CheckData(const JobSpec& spec, Problems* problems) {
   if (data.tokenizer == kNoTokenizer && vocabulary == 0) {
     problems->push_back({"model.vocab_size", "0",
                          "the number of tokens of the data, because data.tokenizer is none",
-                         "GPT-2's shards have 50257"});
+                         "GPT-2's token files have 50257"});
   }
   if (data.tokenizer == "bytes" && vocabulary > 0 && vocabulary < kBytesVocabulary) {
     problems->push_back({"model.vocab_size", absl::StrCat(vocabulary),

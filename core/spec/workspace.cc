@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/base/alignment.h"
+#include "core/base/rounding.h"
 #include "core/spec/model.h"
 
 namespace birkhoff {
@@ -28,8 +29,6 @@ constexpr int64_t kNormChunk = 16384;         // elements of one partial norm
 constexpr int64_t kPartialNormBytes = 16;     // GradientNorm, kernels/adamw.h
 constexpr int64_t kGainBlocks = 256;          // partial sums of gains, at most
 constexpr int64_t kMostStreams = 8;           // beside them a matrix
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t CpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t n = NumStreams(model);
@@ -65,7 +64,7 @@ int64_t GpuAttentionBytes(const ModelSpec& model, const WorkspaceRequest& reques
   const int64_t heads = model.num_attention_heads, width = HeadDim(model);
   const int64_t length = std::min<int64_t>(request.sequence_length, request.tokens);
   if (length == 0) return kAttentionSlack;
-  const int64_t padded = CeilDivide(length, kSequencePadding) * kSequencePadding;
+  const int64_t padded = RoundUp(length, kSequencePadding);
   const bool grouped = model.num_key_value_heads < model.num_attention_heads;
   int64_t of_row = kFloat * (width + kRowTerms) + (grouped ? 2 * kFloat * width : 0);
   if (request.deterministic && request.precision == Precision::kBf16) {

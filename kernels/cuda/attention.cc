@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/rounding.h"
 #include "core/base/status_macros.h"
 #include "kernels/arguments.h"
 #include "kernels/cuda/attention_lse.h"
@@ -27,8 +28,6 @@ constexpr int64_t kVector = 8;  // bf16 of a 16-byte load
 // go one part after the other.  One sequence is never split.
 constexpr int64_t kMaxSquareBytes = int64_t{1} << 30;
 constexpr int64_t kAlignment = 256;  // of the parts of the workspace
-
-int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 template <typename T>
 bool CudnnTakes(const AttentionShape& shape, int64_t length) {
@@ -77,7 +76,7 @@ bool LseIsPacked(const AttentionShape& shape, const SequenceRun& run) {
 
 int64_t PackedLseBytes(const AttentionShape& shape, const SequenceRun& run) {
   if (LseIsPacked(shape, run)) return 0;
-  return Aligned(run.count * shape.heads * run.length * int64_t{sizeof(float)});
+  return RoundUp(run.count * shape.heads * run.length * int64_t{sizeof(float)}, kAlignment);
 }
 
 absl::Status CheckHeadDim(const char* op, const AttentionShape& shape) {
@@ -210,7 +209,7 @@ int64_t AttentionLibrary<T>::WorkspaceBytes(const AttentionShape& shape) const {
       const absl::StatusOr<int64_t> sdpa = sdpa_->WorkspaceBytes(SdpaShapeOf(shape, run));
       bytes = PackedLseBytes(shape, run) + (sdpa.ok() ? *sdpa : 0);
     }
-    most = std::max(most, Aligned(bytes));
+    most = std::max(most, RoundUp(bytes, kAlignment));
   }
   return most;
 }

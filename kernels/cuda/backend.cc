@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/base/rounding.h"
 #include "core/base/status_macros.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/device.h"
@@ -23,9 +24,8 @@ int64_t WithAlignment(int64_t bytes) { return bytes == 0 ? 0 : bytes + kWorkspac
 template <typename Args>
 Args Aligned(Args args) {
   if (args.workspace == nullptr) return args;
-  const auto address = reinterpret_cast<uintptr_t>(args.workspace);
-  args.workspace = reinterpret_cast<void*>((address + kWorkspaceAlignment - 1) /
-                                           kWorkspaceAlignment * kWorkspaceAlignment);
+  args.workspace = reinterpret_cast<void*>(
+      RoundUp(reinterpret_cast<uintptr_t>(args.workspace), kWorkspaceAlignment));
   return args;
 }
 

@@ -7,6 +7,7 @@
 // A head, and an embedding, come once a step and are plainer.
 #include <type_traits>
 
+#include "core/base/rounding.h"
 #include "core/base/status_macros.h"
 #include "kernels/boundary.h"
 #include "kernels/cuda/boundary_parts.h"
@@ -354,7 +355,7 @@ BoundaryWorkspace CutWorkspace(const BoundaryShape& shape, void* workspace) {
     constexpr int64_t kAlign = 256;
     *part = reinterpret_cast<std::remove_reference_t<decltype(*part)>>(
         reinterpret_cast<uintptr_t>(workspace) + uintptr_t(work.bytes));
-    work.bytes += (elements * int64_t{sizeof(**part)} + kAlign - 1) / kAlign * kAlign;
+    work.bytes += RoundUp(elements * int64_t{sizeof(**part)}, kAlign);
   };
   const int64_t tokens = shape.tokens, chunks = ChunksOf(shape).count;
   const int64_t blocks = tokens == 0 ? 0

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/rounding.h"
 
 namespace birkhoff::cuda {
 namespace {
@@ -12,8 +13,6 @@ constexpr int kMostCluster = 16;  // beyond 8 by the kernel's own wish
 // Channels that the largest cluster holds: 16 warps a block; 9, by their shared memory.
 constexpr int64_t kMostForward = 8192, kMostBackward = 4608;
 constexpr int kMostHistory = 96;  // scalings of a token, n a step, that Sinkhorn's basis may keep
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // What the single pass would need, or nothing.
 std::string Missing(const BoundaryDesc& desc) {

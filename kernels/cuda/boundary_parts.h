@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/base/rounding.h"
 #include "kernels/boundary.h"
 #include "kernels/cuda/boundary_config.h"
 #include "kernels/cuda/ops.h"
@@ -23,9 +24,9 @@ inline bool MovesPacks(int64_t channels, std::initializer_list<const void*> poin
 // Threads of a block that owns a token, `lanes` channels a thread and turn: as few turns as `most`
 // threads need, then as few threads as those turns need.
 inline int TokenThreads(int64_t channels, int lanes, int most) {
-  const int64_t units = (channels + lanes - 1) / lanes;
-  const int64_t turns = (units + most - 1) / most;
-  return int(((units + turns - 1) / turns + 31) / 32 * 32);
+  const int64_t units = CeilDivide(channels, lanes);
+  const int64_t turns = CeilDivide(units, most);
+  return int(RoundUp(CeilDivide(units, turns), 32));
 }
 
 // ---- sizes of the backward pass
@@ -46,14 +47,13 @@ struct TokenChunks {
 inline TokenChunks ChunksOf(const BoundaryShape& shape) {
   constexpr int64_t kBlocks = 1024, kFewestTokens = 128;
   const int64_t width = CombineChannels(shape.streams);
-  const int64_t tiles = (shape.channels + width - 1) / width;
+  const int64_t tiles = CeilDivide(shape.channels, width);
   const int64_t most = std::max<int64_t>(1, kBlocks / tiles);
-  const int64_t wanted = std::max<int64_t>(
-      1, std::min<int64_t>(most, (shape.tokens + kFewestTokens - 1) / kFewestTokens));
-  const int64_t each = (shape.tokens + wanted - 1) / wanted;
-  const int64_t tokens = std::max<int64_t>(
-      kCombineTokens, (each + kCombineTokens - 1) / kCombineTokens * kCombineTokens);
-  return {tokens, (shape.tokens + tokens - 1) / tokens};
+  const int64_t wanted =
+      std::max<int64_t>(1, std::min(most, CeilDivide(shape.tokens, kFewestTokens)));
+  const int64_t each = CeilDivide(shape.tokens, wanted);
+  const int64_t tokens = std::max<int64_t>(kCombineTokens, RoundUp(each, kCombineTokens));
+  return {tokens, CeilDivide(shape.tokens, tokens)};
 }
 
 // Columns of the gradient of the raw products (v phi, or x_j theta^T) per token, all streams.

@@ -85,14 +85,14 @@ TEST(HelpTest, ExamplesParse) {
     std::vector<const char*> argv;
     for (const std::string& word : words) argv.push_back(word.c_str());
     std::ostringstream out, err;
-    Program program;
-    program.console = {&out, &err, false, ""};
+    Invocation invocation;
+    invocation.console = {&out, &err, false, ""};
     CLI::App app("", "birkhoff");
-    BuildCommandLine(app, program);
-    EXPECT_EQ(ParseCommandLine(app, static_cast<int>(argv.size()), argv.data(), program.console),
+    BuildCommandLine(app, invocation);
+    EXPECT_EQ(ParseCommandLine(app, static_cast<int>(argv.size()), argv.data(), invocation.console),
               std::nullopt)
         << verb.example << ": " << err.str();
-    EXPECT_TRUE(program.chosen) << verb.example;
+    EXPECT_TRUE(invocation.chosen) << verb.example;
   }
 }
 

@@ -80,7 +80,7 @@ std::string Six() {
   return Bytes(uint16_t{1}, uint16_t{2}, uint16_t{3}, uint16_t{4}, uint16_t{5}, uint16_t{256});
 }
 
-// A shard of llm.c: header of 256 numbers, then what follows.
+// A token file of llm.c: header of 256 numbers, then what follows.
 std::string Llmc(int32_t magic, int32_t version, int32_t count, const std::string& tokens) {
   std::string bytes = Bytes(magic, version, count);
   bytes.resize(1024);
@@ -319,7 +319,7 @@ const std::vector<OddTokens>& OddTokenFiles() {
       OfTokens("JustOutside", 4, Bytes(int32_t{50257}), 4, 64,
                "the largest token of the file is 50257", 50257),
 
-      // llm.c: shards of other versions, other files of the same project, counts.
+      // llm.c: token files of other versions, other files of the same project, counts.
       OfBin("LlmcSound", Llmc(20240520, 1, 6, Six()), 0, "6"),
       OfBin("LlmcOfLlama", Llmc(20240801, 7, 1, Bytes(uint32_t{5})), 0, "1"),
       OfBin("LlmcWithoutHeader", Repeat(Six(), 200), 64, "magic 131073; need llm.c's 20240520"),

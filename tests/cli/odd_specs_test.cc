@@ -340,7 +340,7 @@ const std::vector<OddSpec>& OddSpecs() {
               "model.vocab_size: -1 is not allowed; need a whole number from 0 to 16777216"},
       OddSpec{"VocabNoneTokenizer", "data: {train: t, tokenizer: none}\n", 64,
               "model.vocab_size: 0 is not allowed; need the number of tokens of the data, because "
-              "data.tokenizer is none (GPT-2's shards have 50257)"},
+              "data.tokenizer is none (GPT-2's token files have 50257)"},
       OddSpec{"VocabGpt2Padded", "data: {train: t, tokenizer: none}\nmodel: {vocab_size: 50304}\n",
               0, "vocab_size: 50304"},
       OddSpec{"TokenizerEmpty", "data: {train: t, tokenizer: ''}\n", 64,

@@ -115,10 +115,10 @@ TEST_F(SpecFileTest, TokensMadeElsewhereNeedAVocabularyAndNoTokenizer) {
   EXPECT_EQ(spec_.data.tokenizer, "none");
   EXPECT_THAT(Read({"data.tokenizer=none"}),
               ElementsAre("model.vocab_size: 0 is not allowed; need the number of tokens of the "
-                          "data, because data.tokenizer is none (GPT-2's shards have 50257)"));
+                          "data, because data.tokenizer is none (GPT-2's token files have 50257)"));
 }
 
-// The remedy must not be a command that overwrites the user's own shard.
+// The remedy must not be a command that overwrites the user's own token file.
 TEST_F(SpecFileTest, TokensBeyondTheVocabularyNameTheLargestAndTheField) {
   const std::vector<std::string> problems = Read({"data.tokenizer=none", "model.vocab_size=7"});
   ASSERT_EQ(problems.size(), 1u);

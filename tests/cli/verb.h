@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/program.h"
+#include "cli/invocation.h"
 
 namespace birkhoff {
 
@@ -19,11 +19,11 @@ struct VerbResult {
 inline VerbResult RunVerb(const std::vector<std::string>& words, const std::string& input = "") {
   std::ostringstream out, err;
   std::istringstream in(input);
-  Program program;
-  program.console = {&out, &err, /*terminal=*/false, /*program_directory=*/"/nonexistent", &in};
+  Invocation invocation;
+  invocation.console = {&out, &err, /*terminal=*/false, /*program_directory=*/"/nonexistent", &in};
   std::vector<const char*> argv = {"birkhoff"};
   for (const std::string& word : words) argv.push_back(word.c_str());
-  const int code = RunProgram(static_cast<int>(argv.size()), argv.data(), std::move(program));
+  const int code = RunProgram(static_cast<int>(argv.size()), argv.data(), std::move(invocation));
   return {code, out.str(), err.str()};
 }
 

@@ -1,4 +1,4 @@
-// The driver: placement, meetings, fencing, watchers, time and what people ask, with a clock that
+// The coordinator: placement, meetings, fencing, watchers, time and what people ask, with a clock that
 // stands still.
 #include "coordinator/coordinator.h"
 

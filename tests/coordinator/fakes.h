@@ -1,4 +1,4 @@
-// Small real stand-ins around a driver: a clock that stands still, a store in memory that can fail
+// Small real stand-ins around a coordinator: a clock that stands still, a store in memory that can fail
 // and forget, and workers that only keep what they were told.
 #pragma once
 

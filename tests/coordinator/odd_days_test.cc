@@ -1,4 +1,4 @@
-// Odd days of the driver: plans that fail, workers without room, exceptions, a store that refuses,
+// Odd days of the coordinator: plans that fail, workers without room, exceptions, a store that refuses,
 // a coordinator that stood still, two workers of one name, ten thousand jobs.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -34,11 +34,8 @@ struct Variant {
 };
 
 std::string NameOf(const Variant& variant) {
-  const char* schedule = variant.schedule == ScheduleKind::k1F1B        ? "1f1b"
-                         : variant.schedule == ScheduleKind::kDualPipeV ? "dualpipev"
-                                                                        : "dualpipe";
-  return absl::StrCat(schedule, "_ranks", variant.ranks, "_recompute", variant.recompute,
-                      "_replicas", variant.replicas);
+  return absl::StrCat(ScheduleName(variant.schedule), "_ranks", variant.ranks, "_recompute",
+                      variant.recompute, "_replicas", variant.replicas);
 }
 
 // Runs of one directory of data; each run has its own output.

@@ -186,14 +186,14 @@ bool Near(double a, double b) { return std::abs(a - b) <= 1.0e-5 * std::max(std:
 
 absl::StatusOr<PlanRun> RunPlan(const Plan& plan, const JobSpec& spec, int steps) {
   const int world = plan.num_ranks * plan.num_replicas;
-  const std::unique_ptr<LocalHub> hub = LocalHub::Create(world);
+  LocalHub hub(world);
   std::vector<std::unique_ptr<RankThread>> ranks;
   for (int i = 0; i < world; ++i) ranks.push_back(std::make_unique<RankThread>(plan, spec, i));
   std::vector<absl::Status> results(world);
   std::vector<std::thread> threads;
   for (int i = 0; i < world; ++i) {
     threads.emplace_back([&, i] {
-      results[i] = ranks[i]->Run(*hub, steps);
+      results[i] = ranks[i]->Run(hub, steps);
       if (!results[i].ok()) ranks[i]->Abort(results[i]);
     });
   }

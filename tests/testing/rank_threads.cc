@@ -104,7 +104,7 @@ class Attempt {
     result_.reports.resize(world);
     result_.stopped.resize(world);
     transports_.resize(world);
-    hub_ = LocalHub::Create(world);
+    hub_ = std::make_unique<LocalHub>(world);
     point_ = std::make_unique<ThreadMeetingPoint>(world);
     std::vector<std::thread> threads;
     for (int rank = 0; rank < world; ++rank) {

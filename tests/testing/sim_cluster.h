@@ -1,9 +1,9 @@
-// The whole system in one process, on a simulated clock and network: the real coordinator driver
+// The whole system in one process, on a simulated clock and network: the real coordinator
 // over a real store, real agents, real ranks; no gRPC, socket or process.
 //
-//   coordinator driver <--messages, delayed, held, cut--> agents <--pipes--> ranks (sim_ranks.h)
-//        |                                                                      |
-//   store, perhaps slow                                          files, perhaps durable late
+//   coordinator <--messages, delayed, held, cut--> agents <--pipes--> ranks (sim_ranks.h)
+//        |                                                               |
+//   store, perhaps slow                                   files, perhaps durable late
 //
 // Everybody has a wall clock of his own, which may be set; steady clocks run alike.  A life of a
 // worker is named by its wall clock, as in the supervisor.

@@ -137,7 +137,7 @@ void SimGang::Remove(const SimRank* rank) {
   if (found == ranks_.end() || found->second.get() != rank) return;
   const bool joined = rank->phase() > SimRank::Phase::kMet;
   ranks_.erase(found);
-  if (!joined) hub_->Join(number).reset();  // gone before it has said a word
+  if (!joined) hub_.Join(number).reset();  // gone before it has said a word
 }
 
 bool SimGang::AllMet() const {
@@ -159,7 +159,7 @@ void SimGang::Move() {
   std::vector<std::thread> threads;
   for (const auto& [number, entry] : ranks_) {
     SimRank* rank = entry.get();
-    threads.emplace_back([this, rank] { rank->Move(*hub_); });
+    threads.emplace_back([this, rank] { rank->Move(hub_); });
   }
   for (std::thread& thread : threads) thread.join();
 }

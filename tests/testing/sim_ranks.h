@@ -75,7 +75,7 @@ class SimRank final : public RankListener {
 // The ranks of one attempt.
 class SimGang {
  public:
-  explicit SimGang(int world_size) : hub_(LocalHub::Create(world_size)), world_size_(world_size) {}
+  explicit SimGang(int world_size) : hub_(world_size), world_size_(world_size) {}
 
   void Add(std::shared_ptr<SimRank> rank);
   // The process has vanished; its peers find out when they next wait for it.
@@ -88,7 +88,7 @@ class SimGang {
   void Move();
 
  private:
-  const std::unique_ptr<LocalHub> hub_;
+  LocalHub hub_;
   const int world_size_;
   bool stopped_ = false;
   std::map<int, std::shared_ptr<SimRank>> ranks_;  // by rank

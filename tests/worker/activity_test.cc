@@ -107,8 +107,8 @@ TEST(WatchedTransportTest, NamesThePeersOfAnAgreement) {
   Plan plan;
   plan.num_replicas = 2;
   plan.ranks.resize(1);
-  const auto hub = LocalHub::Create(2);
-  const auto mine = NewLocalTransport(*hub, plan, {.rank = 1, .check_stamps = true});
+  LocalHub hub(2);
+  const auto mine = NewLocalTransport(hub, plan, {.rank = 1, .check_stamps = true});
   const std::unique_ptr<Transport> watched = WatchTransport(*mine, activity);
   std::thread other([&] {
     while (activity.Look().what.empty()) std::this_thread::yield();

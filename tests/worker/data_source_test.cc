@@ -40,12 +40,12 @@ class DataSourceTest : public ::testing::Test {
     return spec;
   }
   static std::unique_ptr<DataSource> Open(const JobSpec& spec) {
-    auto source = OpenDataSource(spec);
+    auto source = DataSource::Open(spec);
     EXPECT_TRUE(source.ok()) << source.status();
     return source.ok() ? *std::move(source) : nullptr;
   }
   static std::string ErrorOf(const JobSpec& spec) {
-    return std::string(OpenDataSource(spec).status().message());
+    return std::string(DataSource::Open(spec).status().message());
   }
   static std::vector<int32_t> Train(const DataSource& source, int64_t index) {
     std::vector<int32_t> inputs(kLength), targets(kLength);
@@ -174,7 +174,7 @@ TEST_F(DataSourceTest, NoValidationWhereNoneIsAsked) {
 TEST_F(DataSourceTest, MissingFileNamesTheCommandThatPreparesIt) {
   const std::string path = directory_ / "nothing";
   const JobSpec spec = Spec({{path, 1.0}});
-  EXPECT_EQ(OpenDataSource(spec).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(DataSource::Open(spec).status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(ErrorOf(spec), HasSubstr(path + ".bin: No such file"));
   EXPECT_THAT(ErrorOf(spec), HasSubstr("birkhoff data tokenize --input TEXT --tokenizer bytes "
                                        "--output " +

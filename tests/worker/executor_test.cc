@@ -169,11 +169,11 @@ class ExecutorTest : public ::testing::Test {
   // Runs one program of the plan on every rank; returns what rank 0's executor said.
   absl::Status Run(const Plan& plan, bool evaluate = false) {
     const int world = plan.num_ranks * plan.num_replicas;
-    const auto hub = LocalHub::Create(world);
+    LocalHub hub(world);
     std::vector<absl::Status> statuses(world);
     std::vector<std::thread> threads;
     for (int rank = 0; rank < world; ++rank) {
-      threads.emplace_back([&, rank] { statuses[rank] = RunRank(plan, *hub, rank, evaluate); });
+      threads.emplace_back([&, rank] { statuses[rank] = RunRank(plan, hub, rank, evaluate); });
     }
     for (std::thread& thread : threads) thread.join();
     return statuses[0];
@@ -329,8 +329,8 @@ class ReplayTest : public ExecutorTest {
 
   // The lines of each run, joined.
   std::vector<std::string> RunAll(const std::vector<int64_t>& targets, bool replay = true) {
-    const auto hub = LocalHub::Create(1);
-    const auto transport = NewLocalTransport(*hub, plan_, {.rank = 0, .check_stamps = true});
+    LocalHub hub(1);
+    const auto transport = NewLocalTransport(hub, plan_, {.rank = 0, .check_stamps = true});
     testing::GraphDevice device(counts_, refusal_);
     PreparingHooks hooks(log_);
     CountingStage stage("stage 0", log_);
@@ -467,8 +467,8 @@ TEST_F(ExecutorTest, ErrorsNameRankProgramInstructionAndPeer) {
 TEST_F(ExecutorTest, SaysFromOutsideWhichInstructionWaitsForWhom) {
   BIRKHOFF_SKIP_RANKS_ON_GPU();
   const Plan plan = TwoRankPlan(1);
-  const auto hub = LocalHub::Create(2);
-  const auto transport = NewLocalTransport(*hub, plan, {.rank = 0, .check_stamps = true});
+  LocalHub hub(2);
+  const auto transport = NewLocalTransport(hub, plan, {.rank = 0, .check_stamps = true});
   const std::unique_ptr<Device> device = NewTestDevice();
   LoggingHooks hooks(log_);
   CountingStage stage("stage 0", log_);

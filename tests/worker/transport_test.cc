@@ -61,12 +61,12 @@ class TransportTest : public ::testing::TestWithParam<std::string> {
     if (world > 1) {
       BIRKHOFF_SKIP_RANKS_ON_GPU();
     }
-    const auto hub = LocalHub::Create(world);
+    LocalHub hub(world);
     ThreadMeetingPoint point(world);
     std::vector<std::thread> threads;
     for (int rank = 0; rank < world; ++rank) {
       threads.emplace_back([&, rank] {
-        const auto transport = Make(plan, *hub, point, {rank, check_stamps});
+        const auto transport = Make(plan, hub, point, {rank, check_stamps});
         ASSERT_NE(transport, nullptr);
         const std::unique_ptr<Device> device = NewTestDevice();
         // A rank that ends while others are still connecting would be another test.

@@ -60,7 +60,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenEvaluationData(const JobSpec& sp
   } else if (asked.data.validation_split == 0.0) {
     return absl::InvalidArgumentError("the run had no validation data; need --data");
   }
-  absl::StatusOr<std::unique_ptr<DataSource>> data = OpenDataSource(asked);
+  absl::StatusOr<std::unique_ptr<DataSource>> data = DataSource::Open(asked);
   if (data.ok() || !path.empty()) return data;
   return Reworded(data.status(), absl::StrCat(std::string(data.status().message()),
                                               "; or give --data, another token file"));

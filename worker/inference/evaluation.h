@@ -17,7 +17,7 @@ namespace birkhoff {
 
 // The validation data of the run, or those at `path` in their place: its windows of
 // training.sequence_length tokens in the run's order.  Training data that a validation does not
-// read need not be there.  Errors: as OpenDataSource says; INVALID_ARGUMENT the run had none, and
+// read need not be there.  Errors: as DataSource::Open says; INVALID_ARGUMENT the run had none, and
 // `path` is empty.
 absl::StatusOr<std::unique_ptr<DataSource>> OpenEvaluationData(const JobSpec& spec,
                                                                const std::string& path);

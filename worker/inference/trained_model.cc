@@ -6,8 +6,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "core/base/alignment.h"
 #include "core/base/check.h"
 #include "core/base/exit_status.h"
+#include "core/base/rounding.h"
 #include "core/base/status_macros.h"
 #include "core/format/checkpoint.h"
 #include "core/spec/model.h"
@@ -18,8 +20,7 @@ namespace {
 
 // Floats of a parameter with what lies between it and the next.
 int64_t PaddedElements(const ParameterSpec& parameter) {
-  constexpr int64_t kLine = 64 / sizeof(float);
-  return (parameter.NumElements() + kLine - 1) / kLine * kLine;
+  return RoundUp(parameter.NumElements(), kMemoryAlignment / int64_t{sizeof(float)});
 }
 
 // Each logical parameter once: a tied head is the embedding.

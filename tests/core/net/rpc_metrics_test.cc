@@ -66,7 +66,7 @@ class RpcMetricsTest : public ::testing::Test {
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
   }
 
-  const std::shared_ptr<RpcMetrics> metrics_ = RpcMetrics::New();
+  const std::shared_ptr<RpcMetrics> metrics_ = std::make_shared<RpcMetrics>();
   SmallService service_;
   std::unique_ptr<RpcServer> server_;
   std::unique_ptr<v1::JobService::Stub> stub_;

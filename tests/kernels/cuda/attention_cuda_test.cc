@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/rounding.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/sdpa.h"
 #include "tests/kernels/cuda/attention_reference.h"
@@ -220,8 +221,6 @@ TYPED_TEST(AttentionCuda, RefusesWrongArguments) {
   ExpectRefused(library->Forward({.shape = shape}, nullptr),
                 "attention forward: head_dim=257; need at most 256 on a GPU");
 }
-
-int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 // What a plan sets aside for attention in bf16: the square of scores of a part, and rows of all
 // tokens: lse twice, the gradient of q in float, those of k and v for every query head.

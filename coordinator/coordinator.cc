@@ -1,5 +1,5 @@
-// The people's and the watchers' side of the driver, and the replay.
-#include "coordinator/driver.h"
+// The people's and the watchers' side of the coordinator, and the replay.
+#include "coordinator/coordinator.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -14,7 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "coordinator/event_codec.h"
-#include "coordinator/job_view.h"
+#include "coordinator/held_lock.h"
+#include "coordinator/job_record.h"
 #include "core/base/printable.h"
 #include "core/base/status_macros.h"
 #include "core/net/encoding.h"
@@ -52,42 +53,28 @@ std::vector<std::string> RootsOf(const JobCreated& job) {
   return roots;
 }
 
-// Removes itself from the driver, which must outlive it.
-class DriverSubscription final : public Coordinator::Subscription {
- public:
-  DriverSubscription(Driver& driver, std::string job, std::shared_ptr<Watcher> watcher)
-      : driver_(driver), job_(std::move(job)), watcher_(std::move(watcher)) {}
-  ~DriverSubscription() override {
-    driver_.Unsubscribe(job_, watcher_);
-    absl::MutexLock lock(&watcher_->mutex);
-    watcher_->wake = nullptr;
-  }
-
- private:
-  Driver& driver_;
-  std::string job_;
-  std::shared_ptr<Watcher> watcher_;
-};
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Create(const CoordinatorOptions& options,
                                                                  const Clock& clock,
                                                                  JobStore& store, Planner planner) {
-  auto driver = std::make_unique<Driver>(options, clock, store, std::move(planner));
-  RETURN_IF_ERROR(driver->Replay());
-  return driver;
+  auto coordinator =
+      std::unique_ptr<Coordinator>(new Coordinator(options, clock, store, std::move(planner)));
+  RETURN_IF_ERROR(coordinator->Replay());
+  return coordinator;
 }
 
-Driver::Driver(const CoordinatorOptions& options, const Clock& clock, JobStore& store,
-               Planner planner)
+Coordinator::Coordinator(const CoordinatorOptions& options, const Clock& clock, JobStore& store,
+                         Planner planner)
     : options_(options),
       clock_(clock),
       store_(store),
       planner_(std::move(planner)),
       registry_(options.lease, options.metrics_retention) {}
 
-absl::Status Driver::Replay() {
+Coordinator::~Coordinator() = default;
+
+absl::Status Coordinator::Replay() {
   ASSIGN_OR_RETURN(const std::vector<StoredEvent> events, store_.ReadForReplay());
   absl::MutexLock lock(&mutex_);
   for (const StoredEvent& stored : events) RETURN_IF_ERROR(ReplayEvent(stored));
@@ -100,7 +87,7 @@ absl::Status Driver::Replay() {
   return absl::OkStatus();
 }
 
-absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
+absl::Status Coordinator::ReplayEvent(const StoredEvent& stored) {
   ASSIGN_OR_RETURN(const JobEvent event, DecodeJobEvent(stored));
   std::unique_ptr<JobRecord>& record = jobs_[stored.job];
   if (record == nullptr) {
@@ -122,7 +109,7 @@ absl::Status Driver::ReplayEvent(const StoredEvent& stored) {
   return absl::OkStatus();
 }
 
-void Driver::ExpectWorkers() {
+void Coordinator::ExpectWorkers() {
   for (const auto& [name, record] : jobs_) {
     const std::vector<JobRank>& ranks = record->job.ranks();
     if (!ranks.empty() && !IsOver(record->job.state())) WatchAttempt(*record);
@@ -135,13 +122,13 @@ void Driver::ExpectWorkers() {
   }
 }
 
-absl::StatusOr<JobRecord*> Driver::FindJob(const std::string& name) const {
+absl::StatusOr<JobRecord*> Coordinator::FindJob(const std::string& name) const {
   const auto found = jobs_.find(name);
   if (found == jobs_.end()) return absl::NotFoundError(absl::StrCat("there is no job ", name));
   return found->second.get();
 }
 
-JobView Driver::View(const JobRecord& record, bool with_spec) const {
+JobView Coordinator::View(const JobRecord& record, bool with_spec) const {
   JobView view = MakeJobView(record.job, with_spec);
   if (std::optional<JobReason> why = WhyItWaits(record)) view.reason = *std::move(why);
   view.create_time = record.create_time;
@@ -150,7 +137,7 @@ JobView Driver::View(const JobRecord& record, bool with_spec) const {
   return view;
 }
 
-absl::StatusOr<JobView> Driver::Submit(const SubmitRequest& request) {
+absl::StatusOr<JobView> Coordinator::Submit(const SubmitRequest& request) {
   absl::StatusOr<JobView> view;
   Aftermath aftermath;
   {
@@ -165,7 +152,7 @@ absl::StatusOr<JobView> Driver::Submit(const SubmitRequest& request) {
 }
 
 // The job that an earlier call with the same request id made; NOT_FOUND if there was none.
-absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const {
+absl::StatusOr<JobView> Coordinator::SameRequest(const SubmitRequest& request) const {
   const auto found = by_request_.find(request.request_id);
   if (request.request_id.empty() || found == by_request_.end()) {
     return absl::NotFoundError("a new request");
@@ -183,7 +170,7 @@ absl::StatusOr<JobView> Driver::SameRequest(const SubmitRequest& request) const 
 }
 
 // Two jobs in one directory would take each other's checkpoints for their own.
-absl::Status Driver::CheckNobodyWritesTo(const JobCreated& created) const {
+absl::Status Coordinator::CheckNobodyWritesTo(const JobCreated& created) const {
   for (const std::string& root : RootsOf(created)) {
     const auto found = by_directory_.find(root);
     if (found == by_directory_.end()) continue;
@@ -198,7 +185,7 @@ absl::Status Driver::CheckNobodyWritesTo(const JobCreated& created) const {
 
 // A name that was used by a job that is over gets a number: jobs/tiny, jobs/tiny-2, ...  Numbers
 // before the latest are not looked at again: those jobs are over for good.
-absl::StatusOr<std::string> Driver::NewJobName(const std::string& name) {
+absl::StatusOr<std::string> Coordinator::NewJobName(const std::string& name) {
   for (int& number = last_number_.try_emplace(name, 1).first->second;; ++number) {
     const std::string candidate =
         number == 1 ? absl::StrCat("jobs/", name) : absl::StrCat("jobs/", name, "-", number);
@@ -211,7 +198,7 @@ absl::StatusOr<std::string> Driver::NewJobName(const std::string& name) {
   }
 }
 
-absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
+absl::StatusOr<JobView> Coordinator::SubmitLocked(const SubmitRequest& request) {
   absl::StatusOr<JobView> same = SameRequest(request);
   if (!absl::IsNotFound(same.status())) return same;
   ASSIGN_OR_RETURN(const std::string name, NewJobName(request.spec.name));
@@ -238,13 +225,13 @@ absl::StatusOr<JobView> Driver::SubmitLocked(const SubmitRequest& request) {
   return View(record);
 }
 
-absl::StatusOr<JobView> Driver::GetJob(const std::string& name) const {
+absl::StatusOr<JobView> Coordinator::GetJob(const std::string& name) const {
   absl::MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const JobRecord* record, FindJob(name));
   return View(*record);
 }
 
-absl::StatusOr<JobPage> Driver::ListJobs(const ListRequest& request) const {
+absl::StatusOr<JobPage> Coordinator::ListJobs(const ListRequest& request) const {
   if (request.page_size < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("page_size: ", request.page_size, "; need 0 or more"));
@@ -275,7 +262,7 @@ absl::StatusOr<JobPage> Driver::ListJobs(const ListRequest& request) const {
   return page;
 }
 
-absl::StatusOr<JobView> Driver::Cancel(const std::string& name) {
+absl::StatusOr<JobView> Coordinator::Cancel(const std::string& name) {
   absl::StatusOr<JobView> view;
   Aftermath aftermath;
   {
@@ -292,7 +279,7 @@ absl::StatusOr<JobView> Driver::Cancel(const std::string& name) {
   return view;
 }
 
-absl::StatusOr<Plan> Driver::GetPlan(const std::string& name) const {
+absl::StatusOr<Plan> Coordinator::GetPlan(const std::string& name) const {
   std::string hash;
   {
     absl::MutexLock lock(&mutex_);
@@ -308,7 +295,7 @@ absl::StatusOr<Plan> Driver::GetPlan(const std::string& name) const {
   return DecodePlan(bytes);
 }
 
-std::vector<WorkerView> Driver::ListWorkers() const {
+std::vector<WorkerView> Coordinator::ListWorkers() const {
   absl::MutexLock lock(&mutex_);
   std::vector<WorkerView> views;
   for (const auto& [name, worker] : registry_.workers()) {
@@ -327,8 +314,8 @@ std::vector<WorkerView> Driver::ListWorkers() const {
   return views;
 }
 
-absl::StatusOr<std::vector<JobUpdate>> Driver::ReadUpdates(const std::string& name,
-                                                           int64_t after_id, int limit) const {
+absl::StatusOr<std::vector<JobUpdate>> Coordinator::ReadUpdates(const std::string& name,
+                                                                int64_t after_id, int limit) const {
   {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(const JobRecord* record, FindJob(name));
@@ -346,9 +333,9 @@ absl::StatusOr<std::vector<JobUpdate>> Driver::ReadUpdates(const std::string& na
   return updates;
 }
 
-absl::StatusOr<std::vector<JobUpdate>> Driver::WaitForUpdates(const std::string& name,
-                                                              int64_t after_id, int limit,
-                                                              absl::Duration timeout) const {
+absl::StatusOr<std::vector<JobUpdate>> Coordinator::WaitForUpdates(const std::string& name,
+                                                                   int64_t after_id, int limit,
+                                                                   absl::Duration timeout) const {
   {
     absl::MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(const JobRecord* record, FindJob(name));
@@ -358,8 +345,8 @@ absl::StatusOr<std::vector<JobUpdate>> Driver::WaitForUpdates(const std::string&
   return ReadUpdates(name, after_id, limit);
 }
 
-std::unique_ptr<Coordinator::Subscription> Driver::Subscribe(const std::string& name,
-                                                             std::function<void()> wake) {
+std::unique_ptr<Coordinator::Subscription> Coordinator::Subscribe(const std::string& name,
+                                                                  std::function<void()> wake) {
   auto watcher = std::make_shared<Watcher>();
   {
     absl::MutexLock lock(&watcher->mutex);
@@ -370,10 +357,20 @@ std::unique_ptr<Coordinator::Subscription> Driver::Subscribe(const std::string& 
     found->second->watchers.insert(watcher);
     watched_[name] = found->second.get();
   }
-  return std::make_unique<DriverSubscription>(*this, name, watcher);
+  return std::make_unique<Subscription>(*this, name, watcher);
 }
 
-void Driver::Unsubscribe(const std::string& name, const std::shared_ptr<Watcher>& watcher) {
+Coordinator::Subscription::Subscription(Coordinator& coordinator, std::string job,
+                                        std::shared_ptr<Watcher> watcher)
+    : coordinator_(coordinator), job_(std::move(job)), watcher_(std::move(watcher)) {}
+
+Coordinator::Subscription::~Subscription() {
+  coordinator_.Unsubscribe(job_, watcher_);
+  absl::MutexLock lock(&watcher_->mutex);
+  watcher_->wake = nullptr;
+}
+
+void Coordinator::Unsubscribe(const std::string& name, const std::shared_ptr<Watcher>& watcher) {
   absl::MutexLock lock(&mutex_);
   if (const auto found = jobs_.find(name); found != jobs_.end()) {
     found->second->watchers.erase(watcher);
@@ -381,7 +378,7 @@ void Driver::Unsubscribe(const std::string& name, const std::shared_ptr<Watcher>
   }
 }
 
-absl::Status Driver::Apply(JobRecord& record, const JobEvent& event) {
+absl::Status Coordinator::Apply(JobRecord& record, const JobEvent& event) {
   if (record.pending.size() >= kMaxPendingSteps) RETURN_IF_ERROR(WritePending());
   Job next = record.job;
   ASSIGN_OR_RETURN(const std::vector<JobEffect> effects, next.Step(clock_.Now(), event));
@@ -417,7 +414,7 @@ absl::Status Driver::Apply(JobRecord& record, const JobEvent& event) {
 
 // A refusal shows in the log, the metrics and the health until the store takes events again; what
 // only damage explains shows for good.
-absl::Status Driver::AppendToStore(const std::vector<StoredEvent>& events) {
+absl::Status Coordinator::AppendToStore(const std::vector<StoredEvent>& events) {
   const Instant began = clock_.Now();
   const absl::Status status = store_.Append(events);
   store_commits_.Observe(absl::ToDoubleSeconds(clock_.Now() - began));
@@ -426,19 +423,19 @@ absl::Status Driver::AppendToStore(const std::vector<StoredEvent>& events) {
   return status;
 }
 
-void Driver::NoteStore(const absl::Status& status) {
+void Coordinator::NoteStore(const absl::Status& status) {
   if (status == store_status_ || absl::IsDataLoss(store_status_)) return;
   aftermath_.lines.push_back(status.ok() ? "job store: it takes events again"
                                          : std::string(status.message()));
   store_status_ = status;
 }
 
-absl::Status Driver::StoreStatus() const {
+absl::Status Coordinator::StoreStatus() const {
   absl::MutexLock lock(&mutex_);
   return store_status_;
 }
 
-void Driver::Reindex(JobRecord& record) {
+void Coordinator::Reindex(JobRecord& record) {
   const Job& job = record.job;
   const std::string& name = job.name();
   if (by_sequence_.try_emplace(record.sequence, &record).second) {
@@ -476,7 +473,7 @@ void Driver::Reindex(JobRecord& record) {
 }
 
 // Says again what ranks may not have heard; they ignore what they know.
-void Driver::FinishWhatFailed() {
+void Coordinator::FinishWhatFailed() {
   while (!unfinished_.empty()) {
     JobRecord& record = *unfinished_.back();
     Reindex(record);
@@ -493,12 +490,12 @@ void Driver::FinishWhatFailed() {
   }
 }
 
-void Driver::WakeWatchers(const JobRecord& record) {
+void Coordinator::WakeWatchers(const JobRecord& record) {
   aftermath_.wakes.insert(aftermath_.wakes.end(), record.watchers.begin(), record.watchers.end());
 }
 
 // Step reports are written together; the rest of the log never waits for them to be written alone.
-absl::Status Driver::WritePending() {
+absl::Status Coordinator::WritePending() {
   std::vector<StoredEvent> batch;
   for (const auto& [name, record] : unwritten_) {
     batch.insert(batch.end(), record->pending.begin(), record->pending.end());
@@ -514,9 +511,9 @@ absl::Status Driver::WritePending() {
   return absl::OkStatus();
 }
 
-Driver::Aftermath Driver::TakeAftermath() { return std::exchange(aftermath_, {}); }
+Coordinator::Aftermath Coordinator::TakeAftermath() { return std::exchange(aftermath_, {}); }
 
-void Driver::Finish(const Aftermath& aftermath) const {
+void Coordinator::Finish(const Aftermath& aftermath) const {
   for (const std::shared_ptr<Watcher>& watcher : aftermath.wakes) {
     absl::MutexLock lock(&watcher->mutex);
     if (watcher->wake) watcher->wake();

@@ -1,4 +1,4 @@
-// birkhoff, the command-line program: options of all verbs, and the one verb that runs.
+// One call of birkhoff, the command-line program: options of all verbs, and the one verb that runs.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,7 @@ class App;
 
 namespace birkhoff {
 
-struct Program {
+struct Invocation {
   Console console;
   std::string server;           // --server, or BIRKHOFF_SERVER
   std::string output;           // -o: "" | json | yaml | wide
@@ -20,9 +20,9 @@ struct Program {
 };
 
 // Parses and runs.  Words about wrong flags go to err, with exit code 64.
-int RunProgram(int argc, const char* const* argv, Program program);
+int RunProgram(int argc, const char* const* argv, Invocation invocation);
 
-// The options of all verbs, and the verbs (verbs.h).  `program` must outlive `app`.
-void BuildCommandLine(CLI::App& app, Program& program);
+// The options of all verbs, and the verbs (verbs.h).  `invocation` must outlive `app`.
+void BuildCommandLine(CLI::App& app, Invocation& invocation);
 
 }  // namespace birkhoff

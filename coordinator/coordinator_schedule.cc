@@ -6,8 +6,9 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "coordinator/driver.h"
-#include "coordinator/queue.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/held_lock.h"
+#include "coordinator/job_record.h"
 #include "core/base/guarded.h"
 #include "core/base/status_macros.h"
 #include "core/net/encoding.h"
@@ -54,7 +55,7 @@ DeviceKind DeviceOf(const Job& job) {
   return NeededDevice(job.spec());
 }
 
-void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) {
+void Coordinator::Observe(JobRecord& record, const JobEvent& event, JobState before) {
   record.meter.Took(clock_.Now(), clock_.WallTime(), event, record.job);
   if (const auto* failed = std::get_if<CheckpointFailed>(&event)) {
     aftermath_.lines.push_back(absl::StrCat(record.job.name(), " checkpoint of step ", failed->step,
@@ -76,13 +77,13 @@ void Driver::Observe(JobRecord& record, const JobEvent& event, JobState before) 
                                           job.reason().code, ": ", job.reason().sentence));
 }
 
-absl::Status Driver::Tick() {
+absl::Status Coordinator::Tick() {
   const absl::Status status = Guarded("tick", [this] { return TickNow(); });
   Schedule();
   return status;
 }
 
-absl::Status Driver::TickNow() {
+absl::Status Coordinator::TickNow() {
   absl::Status status;
   Aftermath aftermath;
   {
@@ -116,7 +117,7 @@ absl::Status Driver::TickNow() {
 
 // While this process was stopped, or waited for its disk, nobody could be heard: what workers said
 // meanwhile waits to be read.  Of the tick and those messages, whichever comes first.
-void Driver::MakeUpForGap(Instant now) {
+void Coordinator::MakeUpForGap(Instant now) {
   const absl::Duration gap = now - last_tick_;
   if (gap <= options_.heartbeat) return;
   last_tick_ = now;
@@ -132,7 +133,7 @@ void Driver::MakeUpForGap(Instant now) {
 }
 
 // Said again at every tick until the store has taken it.
-absl::Status Driver::LoseSilentWorkers(JobRecord& record) {
+absl::Status Coordinator::LoseSilentWorkers(JobRecord& record) {
   if (IsOver(record.job.state())) return absl::OkStatus();
   for (int rank = 0; rank < static_cast<int>(record.job.ranks().size()); ++rank) {
     const JobRank& slot = record.job.ranks()[rank];
@@ -151,7 +152,7 @@ absl::Status Driver::LoseSilentWorkers(JobRecord& record) {
   return absl::OkStatus();
 }
 
-void Driver::WatchAttempt(JobRecord& record) {
+void Coordinator::WatchAttempt(JobRecord& record) {
   const std::shared_ptr<const Plan> plan = PlanOf(record);
   const absl::Duration step =
       plan == nullptr ? absl::ZeroDuration() : absl::Nanoseconds(plan->predicted_step_ns);
@@ -159,7 +160,7 @@ void Driver::WatchAttempt(JobRecord& record) {
 }
 
 // Likewise.
-absl::Status Driver::EndWhatStandsStill(JobRecord& record) {
+absl::Status Coordinator::EndWhatStandsStill(JobRecord& record) {
   const JobState state = record.job.state();
   if (state != JobState::kStarting && state != JobState::kRunning) return absl::OkStatus();
   for (int rank = 0; rank < static_cast<int>(record.job.ranks().size()); ++rank) {
@@ -173,7 +174,7 @@ absl::Status Driver::EndWhatStandsStill(JobRecord& record) {
   return absl::OkStatus();
 }
 
-void Driver::Schedule() {
+void Coordinator::Schedule() {
   while (true) {
     const absl::StatusOr<bool> placed = Guarded("placing a job", [this] { return PlaceOne(); });
     if (placed.ok() && *placed) continue;
@@ -194,7 +195,7 @@ void Driver::Schedule() {
 }
 
 // The same failure at every tick is one line.
-void Driver::Complain(std::string line) {
+void Coordinator::Complain(std::string line) {
   if (line == complaint_) return;
   complaint_ = line;
   aftermath_.lines.push_back(std::move(line));
@@ -202,7 +203,7 @@ void Driver::Complain(std::string line) {
 
 // False: there is nothing to place now, or somebody else is at it, who looks again after each
 // placement, so that nothing is missed.
-absl::StatusOr<bool> Driver::PlaceOne() {
+absl::StatusOr<bool> Coordinator::PlaceOne() {
   std::optional<PlanTask> task;
   {
     HeldLock lock(&mutex_, clock_, &lock_held_);
@@ -232,7 +233,7 @@ absl::StatusOr<bool> Driver::PlaceOne() {
 }
 
 // Those that there are, and those that may be on their way back.
-std::vector<QueueWorker> Driver::TakeStock() {
+std::vector<QueueWorker> Coordinator::TakeStock() {
   supplies_.clear();
   std::vector<QueueWorker> workers;
   for (const auto& [name, worker] : registry_.workers()) {
@@ -253,7 +254,7 @@ std::vector<QueueWorker> Driver::TakeStock() {
   return workers;
 }
 
-QueuedJob Driver::QueuedJobOf(const JobRecord& record) const {
+QueuedJob Coordinator::QueuedJobOf(const JobRecord& record) const {
   const Job& job = record.job;
   return {.name = job.name(),
           .priority = job.request().priority,
@@ -268,7 +269,7 @@ QueuedJob Driver::QueuedJobOf(const JobRecord& record) const {
 
 // Merges the queues, best first.  Queues of jobs that have nothing to hope for are left out whole,
 // so that it does not matter how many wait in them.
-std::optional<Placement> Driver::ScanQueue() {
+std::optional<Placement> Coordinator::ScanQueue() {
   std::vector<QueueWorker> workers = TakeStock();
   const bool any = std::ranges::any_of(workers, &QueueWorker::idle);
   QueueScan scan(std::move(workers), clock_.Now() - started_ < options_.come_back);
@@ -298,7 +299,7 @@ std::optional<Placement> Driver::ScanQueue() {
 }
 
 // Nothing where the job does not wait for workers, or waits for another reason.
-std::optional<JobReason> Driver::WhyItWaits(const JobRecord& record) const {
+std::optional<JobReason> Coordinator::WhyItWaits(const JobRecord& record) const {
   const Job& job = record.job;
   const bool ordinary = job.reason().code == kWaitingForWorkers;
   const bool lost = job.state() == JobState::kRecovering && job.reason().code != kNoRoom &&
@@ -312,7 +313,7 @@ std::optional<JobReason> Driver::WhyItWaits(const JobRecord& record) const {
 }
 
 // Whoever watches a job that waits hears why, when that changes, and not too often.
-absl::Status Driver::TellWhoWatch() {
+absl::Status Coordinator::TellWhoWatch() {
   std::vector<JobRecord*> waiting;
   for (const auto& [name, record] : watched_) {
     if (record->queue.has_value()) waiting.push_back(record);
@@ -329,7 +330,7 @@ absl::Status Driver::TellWhoWatch() {
   return absl::OkStatus();
 }
 
-std::optional<Driver::PlanTask> Driver::NextTask() {
+std::optional<Coordinator::PlanTask> Coordinator::NextTask() {
   const std::optional<Placement> placement = ScanQueue();
   if (!placement.has_value()) return std::nullopt;
   PlanTask task;
@@ -346,7 +347,7 @@ std::optional<Driver::PlanTask> Driver::NextTask() {
   return task;
 }
 
-bool Driver::StillIdle(const PlanTask& task) const {
+bool Coordinator::StillIdle(const PlanTask& task) const {
   return std::ranges::all_of(task.workers,
                              [&](const PlacedWorker& placed) ABSL_NO_THREAD_SAFETY_ANALYSIS {
                                const RegisteredWorker* worker = registry_.Find(placed.worker);
@@ -356,7 +357,7 @@ bool Driver::StillIdle(const PlanTask& task) const {
 }
 
 // Only a spec that no workers could ever do ends its job; everything else may become better.
-absl::Status Driver::Refuse(JobRecord& record, const PlanTask& task, const absl::Status& why) {
+absl::Status Coordinator::Refuse(JobRecord& record, const PlanTask& task, const absl::Status& why) {
   const std::string reason(why.message());
   const int64_t memory = SmallestMemory(task.cluster);
   std::string code = kPlanDeferred;
@@ -377,7 +378,7 @@ absl::Status Driver::Refuse(JobRecord& record, const PlanTask& task, const absl:
   return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
 }
 
-absl::Status Driver::Place(const PlanTask& task, const absl::StatusOr<Plan>& plan) {
+absl::Status Coordinator::Place(const PlanTask& task, const absl::StatusOr<Plan>& plan) {
   JobRecord& record = *jobs_.at(task.job);
   if (!record.job.WantsWorkers(clock_.Now())) return absl::OkStatus();
   if (!plan.ok()) return Refuse(record, task, plan.status());
@@ -393,7 +394,7 @@ absl::Status Driver::Place(const PlanTask& task, const absl::StatusOr<Plan>& pla
 }
 
 // After a replay the plan comes from the store; null only if somebody has damaged it.
-std::shared_ptr<const Plan> Driver::PlanOf(JobRecord& record) {
+std::shared_ptr<const Plan> Coordinator::PlanOf(JobRecord& record) {
   if (record.plan != nullptr) return record.plan;
   const absl::StatusOr<std::string> bytes = store_.GetPlan(record.job.plan_hash());
   if (!bytes.ok()) return nullptr;
@@ -402,7 +403,7 @@ std::shared_ptr<const Plan> Driver::PlanOf(JobRecord& record) {
   return record.plan;
 }
 
-FleetMetrics Driver::Metrics() const {
+FleetMetrics Coordinator::Metrics() const {
   HeldLock lock(&mutex_, clock_, &lock_held_);
   FleetMetrics fleet;
   fleet.store_refuses = !store_status_.ok();

@@ -1,5 +1,5 @@
 // The top of the command line: global options, and the verbs below them.
-#include "cli/program.h"
+#include "cli/invocation.h"
 
 #include <CLI/CLI.hpp>
 
@@ -13,33 +13,33 @@
 
 namespace birkhoff {
 
-void BuildCommandLine(CLI::App& app, Program& program) {
+void BuildCommandLine(CLI::App& app, Invocation& invocation) {
   PrepareCommandLine(app);
   app.fallthrough();
   app.set_version_flag("--version", absl::StrCat("birkhoff ", kVersion));
-  program.server = kDefaultServer;
-  app.add_option("--server", program.server,
+  invocation.server = kDefaultServer;
+  app.add_option("--server", invocation.server,
                  "Address of the coordinator, for the verbs of a service")
       ->envname("BIRKHOFF_SERVER")
       ->type_name("HOST:PORT");
-  app.add_option("-o,--output", program.output, "Print for programs, or more")
+  app.add_option("-o,--output", invocation.output, "Print for programs, or more")
       ->check(CLI::IsMember({"json", "yaml", "wide"}));
   app.footer("birkhoff help VERB shows its options and an example.");
-  AddVerbs(app, program);
+  AddVerbs(app, invocation);
 }
 
-int RunProgram(int argc, const char* const* argv, Program program) {
+int RunProgram(int argc, const char* const* argv, Invocation invocation) {
   // What stands behind some verbs is known to another program.
   if (argc > 3 && argv[1] == absl::string_view(kCompleteWord)) {
     if (const OtherProgram* other = FindOtherProgram(argv[2])) {
-      return BecomeCompletion(*other, {argv + 3, argv + argc}, program.console);
+      return BecomeCompletion(*other, {argv + 3, argv + argc}, invocation.console);
     }
   }
   CLI::App app("Birkhoff trains transformers with manifold-constrained hyper-connections.",
                "birkhoff");
-  BuildCommandLine(app, program);
-  const std::optional<int> ended = ParseCommandLine(app, argc, argv, program.console);
-  return CloseOutput(program.console, ended ? *ended : program.chosen());
+  BuildCommandLine(app, invocation);
+  const std::optional<int> ended = ParseCommandLine(app, argc, argv, invocation.console);
+  return CloseOutput(invocation.console, ended ? *ended : invocation.chosen());
 }
 
 }  // namespace birkhoff

@@ -2,12 +2,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "coordinator/driver.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/held_lock.h"
+#include "coordinator/job_record.h"
 #include "core/base/overloaded.h"
 #include "core/base/status_macros.h"
 
 namespace birkhoff {
-absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
+absl::Status Coordinator::Handle(const WorkerMessage& message, WorkerLink* link) {
   absl::Status status;
   Aftermath aftermath;
   {
@@ -26,13 +28,13 @@ absl::Status Driver::Handle(const WorkerMessage& message, WorkerLink* link) {
   return status;
 }
 
-void Driver::Disconnected(WorkerLink* link) {
+void Coordinator::Disconnected(WorkerLink* link) {
   absl::MutexLock lock(&mutex_);
   // The lease goes on: the worker may come back in time.
   std::erase_if(links_, [&](const auto& entry) { return entry.second == link; });
 }
 
-absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link) {
+absl::Status Coordinator::HandleLocked(const WorkerMessage& message, WorkerLink* link) {
   MakeUpForGap(clock_.Now());  // before anybody's lease or grace begins anew
   if (const Hello* hello = std::get_if<Hello>(&message.payload)) {
     return OnHello(message, *hello, link);
@@ -62,7 +64,8 @@ absl::Status Driver::HandleLocked(const WorkerMessage& message, WorkerLink* link
       message.payload);
 }
 
-absl::Status Driver::OnHello(const WorkerMessage& message, const Hello& hello, WorkerLink* link) {
+absl::Status Coordinator::OnHello(const WorkerMessage& message, const Hello& hello,
+                                  WorkerLink* link) {
   Hello named = hello;
   named.resources.name = message.worker;
   const auto held = links_.find(message.worker);
@@ -89,8 +92,8 @@ absl::Status Driver::OnHello(const WorkerMessage& message, const Hello& hello, W
 }
 
 // The job whose rank speaks, or null where another attempt, worker or life speaks.
-JobRecord* Driver::RecordOfRank(const WorkerMessage& message, const std::string& job, int attempt,
-                                int rank) {
+JobRecord* Coordinator::RecordOfRank(const WorkerMessage& message, const std::string& job,
+                                     int attempt, int rank) {
   const auto found = jobs_.find(job);
   if (found == jobs_.end() || found->second->job.attempt() != attempt) return nullptr;
   const std::vector<JobRank>& ranks = found->second->job.ranks();
@@ -99,7 +102,7 @@ JobRecord* Driver::RecordOfRank(const WorkerMessage& message, const std::string&
   return ranks[rank].worker == speaker ? found->second.get() : nullptr;
 }
 
-void Driver::AnswerStale(const std::string& job, int attempt, WorkerLink* link) {
+void Coordinator::AnswerStale(const std::string& job, int attempt, WorkerLink* link) {
   const auto found = jobs_.find(job);
   if (found != jobs_.end()) {
     const Job& state = found->second->job;
@@ -113,8 +116,8 @@ void Driver::AnswerStale(const std::string& job, int attempt, WorkerLink* link) 
 }
 
 template <typename Said>
-absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int rank,
-                             WorkerLink* link) {
+absl::Status Coordinator::OnEvent(const WorkerMessage& message, const Said& said, int rank,
+                                  WorkerLink* link) {
   JobRecord* record = RecordOfRank(message, said.job, said.attempt, rank);
   if (record == nullptr) {
     AnswerStale(said.job, said.attempt, link);
@@ -146,8 +149,8 @@ absl::Status Driver::OnEvent(const WorkerMessage& message, const Said& said, int
 }
 
 // A rank that nobody waits for any more hears so, whatever was lost on the way before.
-absl::Status Driver::OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat,
-                                 WorkerLink* link) {
+absl::Status Coordinator::OnHeartbeat(const WorkerMessage& message, const Heartbeat& heartbeat,
+                                      WorkerLink* link) {
   if (!heartbeat.activity.has_value()) return absl::OkStatus();
   const RankActivity& activity = *heartbeat.activity;
   JobRecord* record = RecordOfRank(message, activity.job, activity.attempt, activity.rank);
@@ -159,7 +162,7 @@ absl::Status Driver::OnHeartbeat(const WorkerMessage& message, const Heartbeat& 
   return absl::OkStatus();
 }
 
-absl::Status Driver::OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link) {
+absl::Status Coordinator::OnMeet(const WorkerMessage& message, const Meet& meet, WorkerLink* link) {
   JobRecord* record = RecordOfRank(message, meet.job, meet.attempt, meet.rank);
   if (record == nullptr || record->job.ranks()[meet.rank].gone) {
     AnswerStale(meet.job, meet.attempt, link);
@@ -178,7 +181,7 @@ absl::Status Driver::OnMeet(const WorkerMessage& message, const Meet& meet, Work
   return absl::OkStatus();
 }
 
-void Driver::SendToRankOf(const JobRecord& record, int rank, CoordinatorMessage message) {
+void Coordinator::SendToRankOf(const JobRecord& record, int rank, CoordinatorMessage message) {
   const PlacedWorker& placed = record.job.ranks()[rank].worker;
   const auto link = links_.find(placed.worker);
   if (link == links_.end()) return;  // it hears it when it comes back
@@ -188,7 +191,7 @@ void Driver::SendToRankOf(const JobRecord& record, int rank, CoordinatorMessage 
   }
 }
 
-StartAttempt Driver::MakeStart(JobRecord& record, int rank) {
+StartAttempt Coordinator::MakeStart(JobRecord& record, int rank) {
   const Job& job = record.job;
   StartAttempt start;
   Assignment& assignment = start.assignment;
@@ -211,7 +214,7 @@ StartAttempt Driver::MakeStart(JobRecord& record, int rank) {
   return start;
 }
 
-void Driver::Perform(JobRecord& record, const std::vector<JobEffect>& effects) {
+void Coordinator::Perform(JobRecord& record, const std::vector<JobEffect>& effects) {
   for (const JobEffect& effect : effects) {
     if (const auto* start = std::get_if<StartRank>(&effect)) {
       const int rank = start->rank;
