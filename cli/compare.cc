@@ -87,8 +87,8 @@ absl::Status Widen(VariantReader& reader, Variant* variant) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ComparisonResult> Plan(const CompareOptions& options, const JobSpec& base,
-                                      VariantReader& reader) {
+absl::StatusOr<ComparisonResult> PlanComparison(const CompareOptions& options, const JobSpec& base,
+                                                VariantReader& reader) {
   ComparisonResult result;
   for (const std::string& text : options.sweeps) {
     ASSIGN_OR_RETURN(result.sweeps.emplace_back(), ParseSweep(text));
@@ -181,7 +181,7 @@ absl::StatusOr<ExitCode> Compare(CompareOptions options, const Invocation& invoc
   ASSIGN_OR_RETURN(const JobSpec base, reader.Read({}));
   options.out = AbsolutePath(options.out.empty() ? absl::StrCat("runs/", base.name, "-compare")
                                                  : options.out);
-  ASSIGN_OR_RETURN(ComparisonResult result, Plan(options, base, reader));
+  ASSIGN_OR_RETURN(ComparisonResult result, PlanComparison(options, base, reader));
   RETURN_IF_ERROR(Train(options, invocation, &result));
   const ExitCode code = CodeOf(result);
   if (code == ExitCode::kStopped) {

@@ -16,8 +16,8 @@
 namespace birkhoff {
 namespace {
 
-constexpr char kClearLine[] = "\r\x1b[K";                      // of a terminal
-constexpr absl::Duration kPatience = absl::Milliseconds(100);  // between looks at signals
+constexpr char kClearLine[] = "\r\x1b[K";                          // of a terminal
+constexpr absl::Duration kBetweenLooks = absl::Milliseconds(100);  // between looks at signals
 
 std::string JobOf(const ComparedRun& run) { return "jobs/" + run.spec.name; }
 
@@ -93,7 +93,7 @@ absl::Status ComparisonRun::Watch(std::vector<ComparedRun>* runs) {
     RETURN_IF_ERROR(HandleSignals(*runs));
     RETURN_IF_ERROR(service_->workers().Supervise());
     RETURN_IF_ERROR(
-        service_->coordinator().WaitForUpdates(JobOf(*waiting), seen, 1, kPatience).status());
+        service_->coordinator().WaitForUpdates(JobOf(*waiting), seen, 1, kBetweenLooks).status());
   }
 }
 

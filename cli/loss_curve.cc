@@ -8,7 +8,7 @@
 namespace birkhoff {
 namespace {
 
-constexpr size_t kMostPoints = 1024;
+constexpr size_t kMostLosses = 1024;
 constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 constexpr const char* kAscii[] = {"_", ".", "-", "~", "=", "+", "*", "#"};
 constexpr int kLevels = static_cast<int>(std::size(kBars));
@@ -21,12 +21,12 @@ void LossCurve::Add(double loss) {
   if (points_.empty()) first_ = loss;
   last_ = loss;
   if (points_.empty() || points_.back().count == stretch_) {
-    if (points_.size() == kMostPoints) {
-      for (size_t i = 0; i < kMostPoints / 2; ++i) {
+    if (points_.size() == kMostLosses) {
+      for (size_t i = 0; i < kMostLosses / 2; ++i) {
         points_[i] = {points_[2 * i].sum + points_[2 * i + 1].sum,
                       points_[2 * i].count + points_[2 * i + 1].count};
       }
-      points_.resize(kMostPoints / 2);
+      points_.resize(kMostLosses / 2);
       stretch_ *= 2;
     }
     points_.emplace_back();

@@ -74,9 +74,9 @@ std::vector<Problem> CheckBeginning(const SubmitRequest& submit) {
   return problems;
 }
 
-class Service final : public JobService, private v1::JobService::CallbackService {
+class GrpcJobService final : public JobService, private v1::JobService::CallbackService {
  public:
-  Service(Coordinator& coordinator, std::string version)
+  GrpcJobService(Coordinator& coordinator, std::string version)
       : coordinator_(coordinator), version_(std::move(version)), watches_(coordinator) {}
   grpc::Service* service() override { return this; }
   void EndWatches() override { watches_.Close(); }
@@ -213,7 +213,7 @@ class Service final : public JobService, private v1::JobService::CallbackService
 }  // namespace
 
 std::unique_ptr<JobService> JobService::New(Coordinator& coordinator, std::string version) {
-  return std::make_unique<Service>(coordinator, std::move(version));
+  return std::make_unique<GrpcJobService>(coordinator, std::move(version));
 }
 
 }  // namespace birkhoff

@@ -188,9 +188,9 @@ void Streams::Beat() {
   }
 }
 
-class Service final : public WorkerService, private v1::WorkerService::CallbackService {
+class GrpcWorkerService final : public WorkerService, private v1::WorkerService::CallbackService {
  public:
-  Service(Coordinator& coordinator, const WorkerServiceLimits& limits)
+  GrpcWorkerService(Coordinator& coordinator, const WorkerServiceLimits& limits)
       : coordinator_(coordinator), streams_(limits) {}
   grpc::Service* service() override { return this; }
   void EndStreams() override { streams_.Close(); }
@@ -209,7 +209,7 @@ class Service final : public WorkerService, private v1::WorkerService::CallbackS
 
 std::unique_ptr<WorkerService> WorkerService::New(Coordinator& coordinator,
                                                   const WorkerServiceLimits& limits) {
-  return std::make_unique<Service>(coordinator, limits);
+  return std::make_unique<GrpcWorkerService>(coordinator, limits);
 }
 
 }  // namespace birkhoff

@@ -54,7 +54,10 @@ echo "==> build: cmake --preset $preset, then ninja (some minutes on two cores)"
 if [ "$gpu" = yes ]; then
   configure_cuda
 else
-  cmake --preset "$preset" >/dev/null
+  # From nothing, many sources at a time; a folder that is there stays as it was configured.
+  unity=()
+  [ -e "$build/CMakeCache.txt" ] || unity=(-DBIRKHOFF_UNITY=ON)
+  cmake --preset "$preset" "${unity[@]}" >/dev/null
 fi
 cmake --build "$build" --parallel "$(nproc)" --target birkhoff birkhoffd birkhoff-worker birkhoff-data \
   birkhoff-inference

@@ -20,7 +20,10 @@ step() { printf '\n== %s\n' "$*"; }
 step "1/4 packages"
 install_packages
 step "2/4 build (release)"
-cmake --preset release >/dev/null
+# From nothing, many sources at a time; a folder that is there stays as it was configured.
+unity=()
+[ -e build/CMakeCache.txt ] || unity=(-DBIRKHOFF_UNITY=ON)
+cmake --preset release "${unity[@]}" >/dev/null
 cmake --build --preset release --parallel "$(nproc)"
 step "3/4 text"
 bash deploy/corpus.sh

@@ -38,7 +38,7 @@ constexpr int kNotExecuted = 127;
   ::_exit(kNotExecuted);
 }
 
-constexpr size_t kMostWords = 4096;
+constexpr size_t kMostFrames = 4096;
 
 }  // namespace
 
@@ -75,7 +75,7 @@ RankChild::RankChild(pid_t pid, std::unique_ptr<FramePipe> pipe, Callbacks callb
     : pid_(pid),
       pipe_(std::move(pipe)),
       callbacks_(std::move(callbacks)),
-      outbox_([this](const std::string& frame) { return pipe_->Write(frame).ok(); }, kMostWords) {
+      outbox_([this](const std::string& frame) { return pipe_->Write(frame).ok(); }, kMostFrames) {
   listener_ = std::thread([this] { Listen(); });
 }
 

@@ -15,8 +15,6 @@
 namespace birkhoff {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
 struct StepKey {
   const char* key;
   const char* title;

@@ -2,7 +2,6 @@
 #include "coordinator/page/run_series.h"
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
@@ -12,27 +11,26 @@
 namespace birkhoff {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+using ParsedJson = nlohmann::json;
 
 constexpr char kKindField[] = "model.residual.kind";
 
-double NumberOr(const Json& value) { return value.is_number() ? value.get<double>() : kNan; }
+double NumberOr(const ParsedJson& value) { return value.is_number() ? value.get<double>() : kNan; }
 
-void AddValues(const Json& values, size_t row, DepthColumn* column) {
+void AddValues(const ParsedJson& values, size_t row, DepthColumn* column) {
   column->resize(row + 1);
-  for (const Json& value : values) {
+  for (const ParsedJson& value : values) {
     column->back().push_back(NumberOr(value));
   }
 }
 
-std::vector<std::vector<double>> MatricesOf(const Json& json, const char* key, int64_t streams) {
+std::vector<std::vector<double>> MatricesOf(const ParsedJson& json, const char* key,
+                                            int64_t streams) {
   std::vector<std::vector<double>> matrices;
-  for (const Json& matrix : json.value(key, Json::array())) {
+  for (const ParsedJson& matrix : json.value(key, ParsedJson::array())) {
     if (!matrix.is_array() || static_cast<int64_t>(matrix.size()) != streams * streams) return {};
     auto& values = matrices.emplace_back();
-    for (const Json& value : matrix) values.push_back(NumberOr(value));
+    for (const ParsedJson& value : matrix) values.push_back(NumberOr(value));
   }
   return matrices;
 }
@@ -64,7 +62,7 @@ bool TellsRunsApart(const std::string& path) {
 }
 
 bool AddRow(std::string_view line, RunSeries* run) {
-  const Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const ParsedJson row = ParsedJson::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!row.is_object() || !row.contains("step") || !row["step"].is_number()) return false;
   const double step = row["step"].get<double>();
   if (!run->steps.empty() && step <= run->steps.back()) return false;
@@ -93,7 +91,7 @@ void AddRows(std::string_view text, RunSeries* run) {
 
 MeanMatrices ParseMatrices(std::string_view text) {
   MeanMatrices matrices;
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const ParsedJson json = ParsedJson::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto whole_number = [&json](const char* key) {
     return json.contains(key) && json[key].is_number_integer();
   };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -14,6 +15,7 @@
 
 namespace birkhoff {
 
+inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 // Values of one key, one per row; what is missing or null is NaN.
 using Column = std::vector<double>;
 // Of a key with one value per sub-layer: by row, then by sub-layer; rows without it are empty.

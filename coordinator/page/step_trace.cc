@@ -14,19 +14,19 @@
 namespace birkhoff {
 namespace {
 
-using Json = nlohmann::json;
+using ParsedJson = nlohmann::json;
 
 // What stands under a key, or what a thing without that key has.
-std::string TextAt(const Json& json, const char* key) {
+std::string TextAt(const ParsedJson& json, const char* key) {
   const auto value = json.find(key);
   return value != json.end() && value->is_string() ? value->get<std::string>() : "";
 }
-double NumberAt(const Json& json, const char* key) {
+double NumberAt(const ParsedJson& json, const char* key) {
   const auto value = json.find(key);
   return value != json.end() && value->is_number() ? value->get<double>() : NAN;
 }
-const Json& ObjectAt(const Json& json, const char* key) {
-  static const auto* const none = new Json(Json::object());
+const ParsedJson& ObjectAt(const ParsedJson& json, const char* key) {
+  static const auto* const none = new ParsedJson(ParsedJson::object());
   const auto value = json.find(key);
   return value != json.end() && value->is_object() ? *value : *none;
 }
@@ -59,13 +59,13 @@ class TimelineBuilder {
   std::map<Place, std::vector<TracedSpan>> spans_;
 };
 
-void AddEvent(const Json& event, TimelineBuilder* measured, TimelineBuilder* planned) {
+void AddEvent(const ParsedJson& event, TimelineBuilder* measured, TimelineBuilder* planned) {
   if (!event.is_object()) return;
   const double rank = NumberAt(event, "pid"), queue = NumberAt(event, "tid");
   constexpr double kMostIds = 1e6;
   if (!(rank >= 0.0 && rank < kMostIds && queue >= 0.0 && queue < kMostIds)) return;
   const TimelineBuilder::Place place = {static_cast<size_t>(rank), static_cast<int64_t>(queue)};
-  const Json& args = ObjectAt(event, "args");
+  const ParsedJson& args = ObjectAt(event, "args");
   if (TextAt(event, "name") == "thread_name") {
     measured->NameRow(place, TextAt(args, "name"));
     planned->NameRow(place, TextAt(args, "name"));
@@ -84,14 +84,14 @@ void AddEvent(const Json& event, TimelineBuilder* measured, TimelineBuilder* pla
 }  // namespace
 
 StepTrace ParseTrace(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const ParsedJson json = ParsedJson::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return {};
   const auto events = json.find("traceEvents");
   const double step = NumberAt(ObjectAt(json, "otherData"), "step");
   constexpr double kMostSteps = 1e15;
   if (events == json.end() || !events->is_array() || !(step >= 0.0 && step < kMostSteps)) return {};
   TimelineBuilder measured, planned;
-  for (const Json& event : *events) AddEvent(event, &measured, &planned);
+  for (const ParsedJson& event : *events) AddEvent(event, &measured, &planned);
   return {static_cast<int64_t>(step), measured.Take(), planned.Take()};
 }
 

@@ -22,7 +22,7 @@ constexpr absl::string_view kStepPrefix = "step-", kAttemptInfix = ".attempt-";
 constexpr absl::string_view kPartialSuffix = ".partial", kRemovingSuffix = ".removing";
 constexpr absl::string_view kSetAsideSuffix = ".set-aside";
 
-std::string Join(const std::string& directory, absl::string_view name) {
+std::string PathIn(const std::string& directory, absl::string_view name) {
   return absl::StrCat(directory, "/", name);
 }
 
@@ -88,7 +88,7 @@ absl::StatusOr<std::vector<std::string>> OwnFiles(Disk& disk, const std::string&
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List(path));
   for (const std::string& name : names) {
-    if (!IsOwnFileName(name) || disk.KindOf(Join(path, name)) != FileKind::kFile) {
+    if (!IsOwnFileName(name) || disk.KindOf(PathIn(path, name)) != FileKind::kFile) {
       return absl::FailedPreconditionError(
           absl::StrCat(path, ": holds ", name, ", which no checkpoint has; it stays"));
     }
@@ -99,8 +99,8 @@ absl::StatusOr<std::vector<std::string>> OwnFiles(Disk& disk, const std::string&
 // The manifest goes first: what is left without one is no checkpoint.
 absl::Status RemoveFiles(Disk& disk, const std::string& path,
                          const std::vector<std::string>& names) {
-  RETURN_IF_ERROR(disk.RemoveFile(Join(path, kManifestFile)));
-  for (const std::string& name : names) RETURN_IF_ERROR(disk.RemoveFile(Join(path, name)));
+  RETURN_IF_ERROR(disk.RemoveFile(PathIn(path, kManifestFile)));
+  for (const std::string& name : names) RETURN_IF_ERROR(disk.RemoveFile(PathIn(path, name)));
   return disk.RemoveDirectory(path);
 }
 
@@ -144,8 +144,8 @@ absl::StatusOr<std::vector<int64_t>> ListCheckpoints(Disk& disk, const std::stri
   ASSIGN_OR_RETURN(const auto names, OwnNames(disk, root));
   for (const auto& [name, parsed] : names) {
     if (parsed.kind != NameKind::kCommitted) continue;
-    const std::string path = Join(root, name);
-    const bool counts = disk.Exists(Join(path, kManifestFile)) || OwnFiles(disk, path).ok();
+    const std::string path = PathIn(root, name);
+    const bool counts = disk.Exists(PathIn(path, kManifestFile)) || OwnFiles(disk, path).ok();
     if (counts) steps.push_back(parsed.step);
   }
   std::sort(steps.rbegin(), steps.rend());
@@ -165,7 +165,7 @@ absl::Status PruneCheckpoints(Disk& disk, const std::string& root, int keep_last
   ASSIGN_OR_RETURN(const std::vector<int64_t> steps, ListCheckpoints(disk, root));
   std::vector<std::pair<int64_t, int64_t>> commits;  // and their steps
   for (const int64_t step : steps) {
-    if (!OwnFiles(disk, Join(root, CheckpointName(step))).ok()) continue;
+    if (!OwnFiles(disk, PathIn(root, CheckpointName(step))).ok()) continue;
     if (const auto commit = CommitOf(disk, root, step)) commits.emplace_back(*commit, step);
   }
   std::sort(commits.rbegin(), commits.rend());
@@ -190,16 +190,16 @@ absl::Status RemovePartials(Disk& disk, const std::string& root, const std::stri
 absl::StatusOr<std::string> SetAside(Disk& disk, const std::string& root, int64_t step) {
   const std::string name = CheckpointName(step);
   std::string aside = absl::StrCat(name, kSetAsideSuffix);
-  for (int number = 2; disk.KindOf(Join(root, aside)) != FileKind::kNone; ++number) {
+  for (int number = 2; disk.KindOf(PathIn(root, aside)) != FileKind::kNone; ++number) {
     aside = absl::StrCat(name, kSetAsideSuffix, "-", number);
   }
-  RETURN_IF_ERROR(disk.Rename(Join(root, name), Join(root, aside)));
+  RETURN_IF_ERROR(disk.Rename(PathIn(root, name), PathIn(root, aside)));
   RETURN_IF_ERROR(disk.SyncDirectory(root));
   return aside;
 }
 
 absl::Status RemoveCheckpoint(Disk& disk, const std::string& root, const std::string& name) {
-  const std::string path = Join(root, name);
+  const std::string path = PathIn(root, name);
   ASSIGN_OR_RETURN(const std::vector<std::string> names, OwnFiles(disk, path));
   if (absl::EndsWith(name, kRemovingSuffix)) return RemoveFiles(disk, path, names);
   const std::string removing = absl::StrCat(path, kRemovingSuffix);
@@ -225,10 +225,10 @@ absl::Status RemoveAllCheckpoints(Disk& disk, const std::string& root) {
 }
 
 absl::StatusOr<std::string> FindWeights(Disk& disk, const std::string& directory) {
-  if (disk.Exists(Join(directory, kManifestFile))) return directory;
-  for (const std::string& root : {directory, Join(directory, "checkpoints")}) {
+  if (disk.Exists(PathIn(directory, kManifestFile))) return directory;
+  for (const std::string& root : {directory, PathIn(directory, "checkpoints")}) {
     ASSIGN_OR_RETURN(const std::vector<int64_t> steps, ListCheckpoints(disk, root));
-    if (!steps.empty()) return Join(root, CheckpointName(steps.front()));
+    if (!steps.empty()) return PathIn(root, CheckpointName(steps.front()));
   }
   return absl::NotFoundError(
       absl::StrCat(directory, ": holds no committed checkpoint to take weights from; need a ",
@@ -236,7 +236,7 @@ absl::StatusOr<std::string> FindWeights(Disk& disk, const std::string& directory
 }
 
 bool WouldForget(const std::string& root, const std::string& directory) {
-  return LiesWithin(directory, root) || LiesWithin(Join(directory, "checkpoints"), root);
+  return LiesWithin(directory, root) || LiesWithin(PathIn(directory, "checkpoints"), root);
 }
 
 }  // namespace birkhoff

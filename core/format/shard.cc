@@ -47,19 +47,21 @@ std::string MakeHeader(std::span<const TensorView> tensors) {
   return bytes + text;
 }
 
-absl::Status Damaged(const std::string& path, const std::string& what) {
+absl::Status DamagedShard(const std::string& path, const std::string& what) {
   return absl::DataLossError(absl::StrCat(path, ": ", what));
 }
 
 // Length and JSON, as they stand in the file.
 absl::StatusOr<std::string> ReadHeaderBytes(Disk& disk, const std::string& path, int64_t size) {
-  if (size < kLengthBytes) return Damaged(path, absl::StrCat("cut short after ", size, " bytes"));
+  if (size < kLengthBytes)
+    return DamagedShard(path, absl::StrCat("cut short after ", size, " bytes"));
   ASSIGN_OR_RETURN(const std::string prefix, disk.ReadRange(path, 0, kLengthBytes));
   uint64_t length;
   std::memcpy(&length, prefix.data(), sizeof(length));
   if (length > kMaxHeaderBytes || static_cast<int64_t>(length) > size - kLengthBytes) {
-    return Damaged(path, absl::StrCat("the header says it has ", length, " bytes; the file has ",
-                                      size - kLengthBytes, " after the length"));
+    return DamagedShard(path,
+                        absl::StrCat("the header says it has ", length, " bytes; the file has ",
+                                     size - kLengthBytes, " after the length"));
   }
   return disk.ReadRange(path, 0, kLengthBytes + static_cast<int64_t>(length));
 }
@@ -96,8 +98,8 @@ absl::StatusOr<ShardHeader> ParseHeader(const std::string& path, const std::stri
       if (name == kMetadata) continue;
       StoredTensorInfo info = ParseTensor(entry, data_begin);
       if (info.offset < data_begin || info.bytes < 0 || info.offset > file_bytes - info.bytes) {
-        return Damaged(path, absl::StrCat("tensor ", name, " lies outside of the file's ",
-                                          file_bytes, " bytes"));
+        return DamagedShard(path, absl::StrCat("tensor ", name, " lies outside of the file's ",
+                                               file_bytes, " bytes"));
       }
       if (json.contains(kMetadata)) {
         info.checksum = json[kMetadata].value(absl::StrCat(kChecksumPrefix, name), std::string());
@@ -105,7 +107,7 @@ absl::StatusOr<ShardHeader> ParseHeader(const std::string& path, const std::stri
       header.tensors.emplace(name, std::move(info));
     }
   } catch (const std::exception& error) {  // what is not JSON, or has another shape
-    return Damaged(path, absl::StrCat("the header cannot be read: ", error.what()));
+    return DamagedShard(path, absl::StrCat("the header cannot be read: ", error.what()));
   }
   return header;
 }
@@ -138,7 +140,7 @@ absl::StatusOr<WrittenShard> WriteShard(Disk& disk, const std::string& path,
 
 absl::StatusOr<ShardHeader> ReadShardHeader(Disk& disk, const std::string& path) {
   const absl::StatusOr<int64_t> size = disk.Size(path);
-  if (absl::IsNotFound(size.status())) return Damaged(path, "missing");
+  if (absl::IsNotFound(size.status())) return DamagedShard(path, "missing");
   RETURN_IF_ERROR(size.status());
   ASSIGN_OR_RETURN(const std::string bytes, ReadHeaderBytes(disk, path, *size));
   return ParseHeader(path, bytes, *size);
