@@ -79,7 +79,8 @@ void CheckTokenFile(const JobSpec& spec, const std::string& field, const std::st
   const absl::StatusOr<std::unique_ptr<TokenFile>> file = TokenFile::Open(path);
   if (!file.ok()) {
     problems->push_back(
-        {field, std::string(file.status().message()), "a token file", PrepareRemedy(spec, path)});
+        {field, path, "a token file",
+         absl::StrCat(std::string(file.status().message()), "; ", PrepareRemedy(spec, path))});
     return;
   }
   if (const absl::Status status = (*file)->CheckVocabulary(spec.model.vocab_size); !status.ok()) {

@@ -146,9 +146,9 @@ TEST_F(SpecFileTest, NamesEveryTokenFileThatIsWrong) {
       {"data.train=[" + directory_ / "x" + ", " + directory_ / "t" + ", " + directory_ / "y" + "]",
        "data.validation=" + directory_ / "z"});
   ASSERT_EQ(problems.size(), 3u);
-  EXPECT_THAT(problems[0], ::testing::StartsWith("data.train[0].path: " + directory_ / "x.bin"));
-  EXPECT_THAT(problems[1], ::testing::StartsWith("data.train[2].path: " + directory_ / "y.bin"));
-  EXPECT_THAT(problems[2], ::testing::StartsWith("data.validation: " + directory_ / "z.bin"));
+  EXPECT_THAT(problems[0], ::testing::StartsWith("data.train[0].path: " + directory_ / "x is not"));
+  EXPECT_THAT(problems[1], ::testing::StartsWith("data.train[2].path: " + directory_ / "y is not"));
+  EXPECT_THAT(problems[2], ::testing::StartsWith("data.validation: " + directory_ / "z is not"));
   EXPECT_THAT(problems[2], ::testing::HasSubstr("prepare it with: birkhoff data tokenize"));
 }
 
