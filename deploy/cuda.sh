@@ -66,7 +66,7 @@ have_toolkit() {
 configure_cuda() {
   local wheels=
   have_toolkit || wheels=$cuda_wheels/nvidia
-  cmake --preset cuda "-DBIRKHOFF_CUDA_WHEELS=$wheels" >/dev/null
+  cmake --preset cuda "-DBIRKHOFF_CUDA_WHEELS=$wheels" "$@" >/dev/null
 }
 
 # Folders that may hold libraries of CUDA: CUDA_HOME's where it is named, what was fetched here, then those of Python's

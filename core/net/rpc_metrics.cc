@@ -36,17 +36,17 @@ constexpr const char* kCodes[] = {
     "DataLoss", "Unauthenticated"};
 constexpr size_t kNumCodes = std::size(kCodes);
 
-struct Method {
-  bool streams = false;
-  uint64_t started = 0;
-  std::array<uint64_t, kNumCodes> handled = {};
-  Histogram seconds{kSecondsBounds};
-};
-
 }  // namespace
 
 class RpcCounts {
  public:
+  struct Method {
+    bool streams = false;
+    uint64_t started = 0;
+    std::array<uint64_t, kNumCodes> handled = {};
+    Histogram seconds{kSecondsBounds};
+  };
+
   void Started(const std::string& name, bool streams) {
     absl::MutexLock lock(&mutex_);
     Method& method = methods_[name];
@@ -109,7 +109,7 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
   const std::shared_ptr<RpcCounts> counts_;
 };
 
-MetricLabels LabelsOf(const std::string& name, const Method& method) {
+MetricLabels LabelsOf(const std::string& name, const RpcCounts::Method& method) {
   const std::vector<std::string> parts = absl::StrSplit(absl::StripPrefix(name, "/"), '/');
   return {{"grpc_type", method.streams ? "stream" : "unary"},
           {"grpc_service", parts.front()},
