@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/packages.sh
+source deploy/configure.sh
 
 gpu=no
 if [ "${1:-}" = --gpu ]; then
@@ -54,10 +55,7 @@ echo "==> build: cmake --preset $preset, then ninja (some minutes on two cores)"
 if [ "$gpu" = yes ]; then
   configure_cuda
 else
-  # From nothing, many sources at a time; a folder that is there stays as it was configured.
-  unity=()
-  [ -e "$build/CMakeCache.txt" ] || unity=(-DBIRKHOFF_UNITY=ON)
-  cmake --preset "$preset" "${unity[@]}" >/dev/null
+  configure_release
 fi
 cmake --build "$build" --parallel "$(nproc)" --target birkhoff birkhoffd birkhoff-worker birkhoff-data \
   birkhoff-inference

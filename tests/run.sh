@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/packages.sh
+. deploy/configure.sh
 
 labels=(--label-exclude long)
 for argument in "$@"; do
@@ -20,10 +21,7 @@ step() { printf '\n== %s\n' "$*"; }
 step "1/4 packages"
 install_packages
 step "2/4 build (release)"
-# From nothing, many sources at a time; a folder that is there stays as it was configured.
-unity=()
-[ -e build/CMakeCache.txt ] || unity=(-DBIRKHOFF_UNITY=ON)
-cmake --preset release "${unity[@]}" >/dev/null
+configure_release
 cmake --build --preset release --parallel "$(nproc)"
 step "3/4 text"
 bash deploy/corpus.sh

@@ -176,12 +176,14 @@ class LayoutBuilder {
     int64_t& end = layout_.bytes[static_cast<int>(Home::kScratch)];
     const int64_t begin = end;
     int64_t largest = end;
-    for (const auto add : {&LayoutBuilder::AddAttentionScratch,
-                           &LayoutBuilder::AddFeedForwardScratch, &LayoutBuilder::AddHeadScratch}) {
+    const auto take_turn = [&](void (LayoutBuilder::*add)()) {
       end = begin;
       (this->*add)();
       largest = std::max(largest, end);
-    }
+    };
+    if (HasSubLayers()) take_turn(&LayoutBuilder::AddAttentionScratch);
+    if (HasSubLayers()) take_turn(&LayoutBuilder::AddFeedForwardScratch);
+    if (HasHead()) take_turn(&LayoutBuilder::AddHeadScratch);
     end = largest;
   }
   void AddWorkspace() {
@@ -214,21 +216,18 @@ class LayoutBuilder {
   }
 
   void AddAttentionScratch() {
-    if (!HasSubLayers()) return;
     AddScratch("qkv", qkv_);
     AddScalarScratch("log_sum_exp", model_.num_attention_heads);
     AddScratch("attention", queries_);
   }
 
   void AddFeedForwardScratch() {
-    if (!HasSubLayers()) return;
     AddScratch("gate_up", 2 * F_);
     AddScratch("hidden", F_);
   }
 
   // Logits of a few rows, and their gradient where it is of another type.
   void AddHeadScratch() {
-    if (!HasHead()) return;
     const int unit = request_.units.first;
     const int64_t elements = HeadRows(workspace_) * model_.vocab_size;
     AddScratch("contracted", C_);

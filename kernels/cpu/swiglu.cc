@@ -16,11 +16,17 @@ BIRKHOFF_INLINE V Sigmoid(V x) {
   return 1 / (1 + Exp(-x));
 }
 
+// Of both passes: the backward one gives the forward's bits.
+template <typename V>
+BIRKHOFF_INLINE V Activate(V gate, V sigmoid, V up) {
+  return gate * sigmoid * up;
+}
+
 template <typename T>
 void ForwardRow(const T* gate, const T* up, int64_t features, T* act) {
   ForLanesOf<T>(features, [&](LanesAt<T> at) {
     const Vec<T> g = at.Of(gate);
-    at.Put(g * Sigmoid(g) * at.Of(up), act);
+    at.Put(Activate(g, Sigmoid(g), at.Of(up)), act);
   });
 }
 
@@ -29,7 +35,7 @@ void BackwardRow(const T* gate, const T* up, const T* dact, int64_t features, T*
                  T* act) {
   ForLanesOf<T>(features, [&](LanesAt<T> at) {
     const Vec<T> g = at.Of(gate), u = at.Of(up), d = at.Of(dact), sigmoid = Sigmoid(g);
-    if (act != nullptr) at.Put(g * sigmoid * u, act);
+    if (act != nullptr) at.Put(Activate(g, sigmoid, u), act);
     // silu'(g) = sigmoid (1 + g (1 - sigmoid))
     at.Put(d * u * sigmoid * (T(1) + g * (T(1) - sigmoid)), dgate);
     at.Put(d * g * sigmoid, dup);

@@ -147,8 +147,9 @@ struct BackwardSizes {
     const int row = threads * 16;
     phi = columns.streams * columns.tiles * 4 * 4 * threads;
     y_stage = row;
-    // dX', x and dnorm; rows of 4 streams are passed on in 8.
-    stage = (columns.streams == 2 ? 5 : columns.streams == 3 ? 8 : 9) * row;
+    // Rows of dX', x and dnorm, and at least those through which dproducts phi^T is passed on.
+    const int rows = 2 * columns.streams + 1, passed = 2 * PaddedStreams(columns.streams);
+    stage = (rows > passed ? rows : passed) * row;
     parts = geometry.warps * kBackwardTileTokens * kDotPitch * 4;
     coefficients = kBackwardTileTokens * coefficient_pitch * 4;
     packets = kBackwardTileTokens * packet * 4;

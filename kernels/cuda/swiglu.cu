@@ -25,6 +25,9 @@ __device__ void StoreGroup(T* values, int64_t i, const float (&from)[K]) {
 // expf(-x) may be infinite, never NaN; the division is good to 2 ulp.
 __device__ float Sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
 
+// Of both passes: the backward one gives the forward's bits.
+__device__ float Activate(float gate, float sigmoid, float up) { return gate * sigmoid * up; }
+
 // visit(token, f) for the block's share: kThreads groups of K features from f on, of one row.
 template <int K, typename Visit>
 __device__ void ForGroups(int64_t tokens, int64_t features, Visit visit) {
@@ -47,7 +50,7 @@ __global__ __launch_bounds__(kThreads) void SwiGluForwardKernel(SwiGluForwardArg
     float act[K];
     for (int k = 0; k < K; ++k) {
       const float g = Load(gate.at[k]);
-      act[k] = g * Sigmoid(g) * Load(up.at[k]);
+      act[k] = Activate(g, Sigmoid(g), Load(up.at[k]));
     }
     StoreGroup(args.act + token * args.features, f, act);
   });
@@ -70,7 +73,7 @@ __global__ __launch_bounds__(kThreads) void SwiGluBackwardKernel(SwiGluBackwardA
       // silu'(g) = sigmoid (1 + g (1 - sigmoid))
       dgate[k] = dact * u * sigmoid * (1.0f + g * (1.0f - sigmoid));
       dup[k] = dact * g * sigmoid;
-      act[k] = g * sigmoid * u;  // in the order of the forward pass
+      act[k] = Activate(g, sigmoid, u);
     }
     StoreGroup(args.dgate_up + row, f, dgate);
     StoreGroup(args.dgate_up + row + args.features, f, dup);

@@ -64,28 +64,28 @@ class BackwardBlock {
   __device__ float* InverseScale() const { return reinterpret_cast<float*>(shared_) + 1; }
   __device__ unsigned char* Stage(int turn) const {
     return shared_ + BackwardSizes::kHead + sizes_.phi +
-           int(unsigned(turn) % BackwardSizes::kStages) * sizes_.stage;
+           InTurn(turn, BackwardSizes::kStages) * sizes_.stage;
   }
   __device__ unsigned char* YStage(int turn) const {
     return shared_ + BackwardSizes::kHead + sizes_.phi + BackwardSizes::kStages * sizes_.stage +
-           int(unsigned(turn) % BackwardSizes::kYStages) * sizes_.y_stage;
+           InTurn(turn, BackwardSizes::kYStages) * sizes_.y_stage;
   }
   __device__ float* Parts() const {
     return reinterpret_cast<float*>(YStage(0) + BackwardSizes::kYStages * sizes_.y_stage);
   }
   __device__ float* Coefficients(int turn) const {
-    return Parts() + (sizes_.parts + int(unsigned(turn) % BackwardSizes::kCoefficientStages) *
-                                         sizes_.coefficients) /
-                         4;
+    return Parts() +
+           (sizes_.parts + InTurn(turn, BackwardSizes::kCoefficientStages) * sizes_.coefficients) /
+               4;
   }
   __device__ uint32_t* Packets(int turn) const {
     float* after =
         Parts() + (sizes_.parts + BackwardSizes::kCoefficientStages * sizes_.coefficients) / 4;
-    return reinterpret_cast<uint32_t*>(after) + int(unsigned(turn) % 2) * sizes_.packets / 4;
+    return reinterpret_cast<uint32_t*>(after) + InTurn(turn, 2) * sizes_.packets / 4;
   }
   __device__ float* Received(int turn) const {
     return reinterpret_cast<float*>(Packets(0)) +
-           (2 * sizes_.packets + int(unsigned(turn) % 2) * sizes_.received) / 4;
+           (2 * sizes_.packets + InTurn(turn, 2) * sizes_.received) / 4;
   }
   __device__ float* Scratch() const { return Received(0) + 2 * sizes_.received / 4; }
   __device__ TurnBarriers Barriers() const {

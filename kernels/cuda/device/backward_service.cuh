@@ -41,31 +41,18 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, Fixed> {
   using Block::kCoefficients;
   using Block::kDots;
   using Block::kTile;
-  using Block::Lane;
   using Block::Parts;
   using Block::rank_;
   using Block::Received;
   using Block::sizes_;
   using Block::tiles_;
 
-  // H_post below, in pieces of 16 bytes at n = 4, else single numbers.
+  // H_post below.
   __device__ void Prefetch(int turn) const {
     if constexpr (kMerge) {
-      constexpr int kPiece = N == 4 ? 4 : 1, kPieces = N / kPiece;
-      float* to = Coefficients(turn);
-#pragma unroll 1
-      for (int i = Lane(); i < kTile * kPieces; i += 32) {
-        const int64_t t = int64_t{tiles_.Tile(turn)} * kTile + i / kPieces;
-        const int k = i % kPieces * kPiece;
-        float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
-        const bool valid = t < args_.tokens;
-        const float* source = args_.coefficients_below + (valid ? t : 0) * kCoefficients + N + k;
-        if constexpr (N == 4) {
-          CopyAsync16(at, source, valid);
-        } else {
-          CopyAsync4(at, source, valid);
-        }
-      }
+      CopyTokens<N, N>({args_.coefficients_below, kCoefficients, N,
+                        int64_t{tiles_.Tile(turn)} * kTile, args_.tokens},
+                       kTile, sizes_.coefficient_pitch, Coefficients(turn));
     }
   }
 };

@@ -55,26 +55,12 @@ class ForwardGatherer : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   using Block::sizes_;
   using Block::tiles_;
 
-  // H_post and H_res below: pieces of 16 bytes at n = 4, else single numbers.
+  // H_post and H_res below.
   __device__ void Prefetch(int turn) const {
     if constexpr (kMerge) {
-      constexpr int kPiece = N == 4 ? 4 : 1, kPieces = (N + N * N) / kPiece;
-      float* to = Coefficients(turn);
-#pragma unroll 1
-      for (int i = Lane(); i < kTile * kPieces; i += 32) {
-        const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + i / kPieces;
-        const int k = i % kPieces * kPiece;
-        float* at = to + i / kPieces * sizes_.coefficient_pitch + k;
-        const bool there = token < args_.tokens;
-        const float* from = args_.coefficients_below + (there ? token * kCoefficients + N + k : 0);
-        if constexpr (N == 4) {
-          CopyAsync16(at, from, there);
-        } else if (args_.coefficients_below == nullptr) {
-          *at = there ? 1.0f : 0.0f;
-        } else {
-          CopyAsync4(at, from, there);
-        }
-      }
+      CopyTokens<N, N + N * N>({args_.coefficients_below, kCoefficients, N,
+                                int64_t{tiles_.Tile(turn)} * kTile, args_.tokens},
+                               kTile, sizes_.coefficient_pitch, Coefficients(turn));
     }
   }
 

@@ -1,10 +1,39 @@
-// The warp of a single-pass kernel that adds up what the block's other warps have left, in their
-// order, and sends each token's sums to the block of the cluster that owns the token.
+// The warp of a single-pass kernel that brings the coefficients of the merge, adds up what the
+// block's other warps have left, in their order, and sends each token's sums to the block of the
+// cluster that owns the token.
 #pragma once
 
 #include "kernels/cuda/device/hopper.cuh"
 
 namespace birkhoff::cuda {
+
+// Of a tile's tokens from `first` on: floats k .. k + kCount of each, `stride` apart in memory and
+// `pitch` in shared memory, by copies of 16 bytes at n = 4, else of single numbers.  Null: the ones
+// of a plain residual.
+struct TokenFloats {
+  const float* from = nullptr;
+  int stride = 0, k = 0;
+  int64_t first = 0, tokens = 0;
+};
+template <int N, int kCount>
+__device__ inline void CopyTokens(const TokenFloats& of, int tile_tokens, int pitch, float* to) {
+  constexpr int kPiece = N == 4 ? 4 : 1, kPieces = kCount / kPiece;
+#pragma unroll 1
+  for (int i = int(threadIdx.x) % 32; i < tile_tokens * kPieces; i += 32) {
+    const int64_t token = of.first + i / kPieces;
+    const int piece = i % kPieces * kPiece;
+    float* at = to + i / kPieces * pitch + piece;
+    const bool there = token < of.tokens;
+    const float* from = of.from + (there ? token * of.stride + of.k + piece : 0);
+    if constexpr (N == 4) {
+      CopyAsync16(at, from, there);
+    } else if (of.from == nullptr) {
+      *at = there ? 1.0f : 0.0f;
+    } else {
+      CopyAsync4(at, from, there);
+    }
+  }
+}
 
 // [warps][tokens][pitch], of which `count` floats a token; both multiples of 4.
 struct WarpSums {

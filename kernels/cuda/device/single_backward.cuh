@@ -145,21 +145,22 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     const int token = tiles_.Tile(turn) * kTile + g_;
     const bool there = inside_ && token < args_.tokens;
     const unsigned row = unsigned(args_.channels) * 2;  // bytes
-    const char* dx_above = Row(args_.dx_above, there ? unsigned(token) * N : 0);
-    const char* x = Row(args_.x, there ? unsigned(token) * N : 0);
+    const int64_t of_streams = RowAt(there ? unsigned(token) * N : 0);
+    const int64_t of_token = RowAt(there ? unsigned(token) : 0);
+    const char* dx_above = reinterpret_cast<const char*>(args_.dx_above) + of_streams;
+    const char* x = reinterpret_cast<const char*>(args_.x) + of_streams;
     const SharedAt to = OwnOfFirst(Stage(turn));
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       CopyAsync16(Own(to, j), dx_above + j * row, there);
       CopyAsync16(Own(to, kRowX + j), x + j * row, there);
     }
-    CopyAsync16(Own(to, kRowDnorm), Row(args_.dnorm, there ? unsigned(token) : 0), there);
-    CopyAsync16(OwnOfFirst(YStage(turn)), Row(args_.y, there ? unsigned(token) : 0), there);
+    CopyAsync16(Own(to, kRowDnorm), reinterpret_cast<const char*>(args_.dnorm) + of_token, there);
+    CopyAsync16(OwnOfFirst(YStage(turn)), reinterpret_cast<const char*>(args_.y) + of_token, there);
   }
-  // This lane's channels of a row of C, or the first ones where it has none.
-  __device__ const char* Row(const bf16* from, unsigned row) const {
-    return reinterpret_cast<const char*>(from) + (inside_ ? channel_ : 0) * 2 +
-           uint64_t{row} * (unsigned(args_.channels) * 2);
+  // Bytes to this lane's channels of a row of C, or to the first ones where it has none.
+  __device__ int64_t RowAt(unsigned row) const {
+    return (inside_ ? channel_ : 0) * 2 + int64_t(uint64_t{row} * (unsigned(args_.channels) * 2));
   }
 
   // phi as the tensor cores' operand a, of 16 channels and 16 columns, and in the end 8: [warp][stream]
@@ -270,14 +271,14 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
         float e[4] = {};
         Multiply(a, b, e);
         const float first = t_ < 2 ? e[0] : e[2], second = t_ < 2 ? e[1] : e[3];
-        // A lane has a token's products with y (and nothing), or with high and low.
-        const bool of_g = kRests == 2 ? k == 1 : t_ % 2 != 0;
-        of_rest[p][k] = of_g ? first + second : first;
+        of_rest[p][k] = HasG(k) ? first + second : first;
       }
     }
     WarpBarrier();  // all have read g
     StoreDots(of_x, of_rest);
   }
+  // Of the k-th rests a lane has a token's products with high and low, or with y (and nothing).
+  __device__ bool HasG(int k) const { return kRests == 2 ? k == 1 : t_ % 2 != 0; }
   __device__ int PartsOffset() const {  // bytes
     return warp_ * kTile * BackwardSizes::kDotPitch * 4;
   }
@@ -325,8 +326,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
       StoreTwoIf(mine && !twice, pair + at, of_x[p][0], of_x[p][1]);
 #pragma unroll
       for (int k = 0; k < kRests; ++k) {
-        const bool of_g = kRests == 2 ? k == 1 : t_ % 2 != 0;
-        StoreIf(mine && of_g != above, rest + at, of_rest[p][k]);
+        StoreIf(mine && HasG(k) != above, rest + at, of_rest[p][k]);
       }
     }
   }
@@ -478,7 +478,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
     const int token = tiles_.Tile(turn) * kTile + g_;
     if (!inside_ || token >= args_.tokens) return;
     const SharedAt from = OwnOfFirst(Stage(turn));
-    char* to = const_cast<char*>(Row(args_.dx, unsigned(token) * N));
+    char* to = reinterpret_cast<char*>(args_.dx) + RowAt(unsigned(token) * N);
     float below[N], dy[8] = {};
     if constexpr (kMerge) LoadRow(Coefficients(turn) + g_ * sizes_.coefficient_pitch, below);
 #pragma unroll
@@ -495,9 +495,9 @@ class SingleBackward : private BackwardBlock<N, kTiles, Fixed>, private TileLane
       }
     }
     if constexpr (kMerge) {
-      *reinterpret_cast<uint4*>(const_cast<char*>(Row(args_.dy_below, unsigned(token)))) = {
-          PackBf16(dy[0], dy[1]), PackBf16(dy[2], dy[3]), PackBf16(dy[4], dy[5]),
-          PackBf16(dy[6], dy[7])};
+      char* below_to = reinterpret_cast<char*>(args_.dy_below) + RowAt(unsigned(token));
+      *reinterpret_cast<uint4*>(below_to) = {PackBf16(dy[0], dy[1]), PackBf16(dy[2], dy[3]),
+                                             PackBf16(dy[4], dy[5]), PackBf16(dy[6], dy[7])};
     }
   }
 

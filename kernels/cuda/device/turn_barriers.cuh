@@ -8,6 +8,10 @@
 
 namespace birkhoff::cuda {
 
+// Which of `count` that take turns is turn's.  Turns are not negative, which the compiler would
+// allow for at every use.
+__device__ inline int InTurn(int turn, int count) { return int(unsigned(turn) % unsigned(count)); }
+
 // Who waits for what, of turn t; a barrier of its own for even and odd turns where somebody may be
 // two phases ahead.
 //   PartsFull         all warps have left their sums        the gatherer
@@ -25,11 +29,9 @@ class TurnBarriers {
 
   __device__ uint64_t* PartsFull() const { return at_; }
   __device__ uint64_t* PartsFree() const { return at_ + 1; }
-  __device__ uint64_t* CoefficientsCome(int turn) const {
-    return at_ + 2 + int(unsigned(turn) % 2);
-  }
-  __device__ uint64_t* SumsCome(int turn) const { return at_ + 4 + int(unsigned(turn) % 2); }
-  __device__ uint64_t* ReturnsCome(int turn) const { return at_ + 6 + int(unsigned(turn) % 2); }
+  __device__ uint64_t* CoefficientsCome(int turn) const { return at_ + 2 + InTurn(turn, 2); }
+  __device__ uint64_t* SumsCome(int turn) const { return at_ + 4 + InTurn(turn, 2); }
+  __device__ uint64_t* ReturnsCome(int turn) const { return at_ + 6 + InTurn(turn, 2); }
 
   // Of one thread, for all.  warps: that own channels.
   __device__ void Init(int warps) const {

@@ -213,13 +213,7 @@ TEST(Saved, AreAsManyAsTheScheduleKeeps) {
     const Schedule schedule = *MakeSchedule(job.schedule, job.ranks, job.microbatches);
     for (int rank = 0; rank < job.ranks; ++rank) {
       for (const int stage : plan.ranks[rank].stages) {
-        int live = 0, most = 0;
-        for (const ScheduledOp& op : schedule.ranks[rank]) {
-          if (op.stage != stage) continue;
-          live += op.op == Op::kForward;
-          most = std::max(most, live);
-          live -= op.op == Op::kBackward || op.op == Op::kBackwardInput;
-        }
+        const int most = MostLive(schedule, rank, stage);
         const auto& buffers = plan.ranks[rank].buffers;
         const auto saved = std::count_if(buffers.begin(), buffers.end(), [&](const Buffer& buffer) {
           return buffer.home == Home::kSaved && buffer.stage == stage;

@@ -68,6 +68,17 @@ Plan CompileOrDie(const JobSpec& spec) {
   return *std::move(plan);
 }
 
+int MostLive(const Schedule& schedule, int rank, int stage) {
+  int live = 0, most = 0;
+  for (const ScheduledOp& op : schedule.ranks[rank]) {
+    if (op.stage != stage) continue;
+    live += op.op == Op::kForward;
+    most = std::max(most, live);
+    live -= op.op == Op::kBackward || op.op == Op::kBackwardInput;
+  }
+  return most;
+}
+
 int FindOp(const std::vector<Instruction>& program, Op op, int from) {
   for (int i = from; i < static_cast<int>(program.size()); ++i) {
     if (program[i].op == op) return i;

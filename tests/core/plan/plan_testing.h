@@ -6,6 +6,7 @@
 
 #include "core/base/rng.h"
 #include "core/plan/plan.h"
+#include "core/plan/schedule.h"
 #include "core/spec/job_spec.h"
 
 namespace birkhoff {
@@ -33,6 +34,9 @@ std::vector<SmallJob> SmallGrid(int max_ranks);
 
 // The compiled plan; aborts the test program if there is none.
 Plan CompileOrDie(const JobSpec& spec);
+
+// Micro-batches of a stage that a rank holds at once at most, between forward and backward.
+int MostLive(const Schedule& schedule, int rank, int stage);
 
 // Index of the first instruction of the kind, at or after `from`; aborts if there is none.
 int FindOp(const std::vector<Instruction>& program, Op op, int from = 0);

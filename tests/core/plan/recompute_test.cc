@@ -95,13 +95,7 @@ TEST(RecomputeBlocks, FollowFromWhatTheScheduleKeeps) {
             sublayers += u > 0 && u <= 2 * job.layers;
           }
           longest = std::max(longest, sublayers);
-          int live = 0, most = 0;
-          for (const ScheduledOp& op : schedule.ranks[rank]) {
-            if (op.stage != stage) continue;
-            live += op.op == Op::kForward;
-            most = std::max(most, live);
-            live -= op.op == Op::kBackward || op.op == Op::kBackwardInput;
-          }
+          const int most = MostLive(schedule, rank, stage);
           here += most * sublayers;
         }
         fullest = std::max(fullest, here);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "core/spec/load.h"
 #include "core/spec/validate.h"
+#include "tests/core/spec/read_spec.h"
 
 namespace birkhoff {
 namespace {
@@ -29,17 +30,8 @@ using ::testing::Not;
 
 constexpr char kSmallest[] = "data: {train: t}\n";
 
-std::vector<std::string> Lines(const std::vector<Problem>& problems) {
-  std::vector<std::string> lines;
-  for (const Problem& problem : problems) lines.push_back(ProblemToString(problem));
-  return lines;
-}
-
 JobSpec With(const std::string& path, const std::string& value) {
-  std::vector<Problem> problems;
-  const JobSpec spec = LoadJobSpec(kSmallest, {absl::StrCat(path, "=", value)}, &problems);
-  EXPECT_THAT(Lines(problems), IsEmpty());
-  return spec;
+  return Load(kSmallest, {absl::StrCat(path, "=", value)});
 }
 
 // All that is said of a job with this value, by reader and rules.

@@ -13,6 +13,7 @@
 #include "core/base/rng.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
+#include "tests/core/spec/read_spec.h"
 
 namespace birkhoff {
 namespace {
@@ -149,9 +150,7 @@ TEST(LoadNumberTest, EveryWrongItemOfAListIsNamedByItsPlace) {
   std::vector<Problem> problems;
   const JobSpec spec = LoadJobSpec(
       "data: {train: t}\nlr_schedule: {step_at: [0.5, x, [1], '2', .nan, 0.75]}\n", {}, &problems);
-  std::vector<std::string> lines;
-  for (const Problem& problem : problems) lines.push_back(ProblemToString(problem));
-  EXPECT_THAT(lines,
+  EXPECT_THAT(Lines(problems),
               ElementsAre("lr_schedule.step_at[1]: x is not allowed; need a finite number",
                           "lr_schedule.step_at[2]: a list is not allowed; need a finite number",
                           "lr_schedule.step_at[3]: 2 is not allowed; need a finite number",

@@ -12,6 +12,7 @@
 #include "core/base/rng.h"
 #include "core/spec/field.h"
 #include "core/spec/validate.h"
+#include "tests/core/spec/read_spec.h"
 
 namespace birkhoff {
 namespace {
@@ -22,22 +23,6 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr char kSmallest[] = "data: {train: data/corpus-train}\n";
-
-JobSpec Load(const std::string& yaml, const std::vector<std::string>& overrides = {}) {
-  std::vector<Problem> problems;
-  const JobSpec spec = LoadJobSpec(yaml, overrides, &problems);
-  EXPECT_THAT(problems, IsEmpty()) << ProblemsToStatus(problems);
-  return spec;
-}
-
-std::vector<std::string> ProblemsOf(const std::string& yaml,
-                                    const std::vector<std::string>& overrides = {}) {
-  std::vector<Problem> problems;
-  LoadJobSpec(yaml, overrides, &problems);
-  std::vector<std::string> lines;
-  for (const Problem& problem : problems) lines.push_back(ProblemToString(problem));
-  return lines;
-}
 
 TEST(LoadTest, FillsInEveryDefault) {
   JobSpec defaults;

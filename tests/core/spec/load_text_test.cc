@@ -11,6 +11,7 @@
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 #include "core/spec/validate.h"
+#include "tests/core/spec/read_spec.h"
 
 namespace birkhoff {
 namespace {
@@ -21,15 +22,6 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
-
-std::vector<std::string> ProblemsOf(const std::string& yaml,
-                                    const std::vector<std::string>& overrides = {}) {
-  std::vector<Problem> problems;
-  LoadJobSpec(yaml, overrides, &problems);
-  std::vector<std::string> lines;
-  for (const Problem& problem : problems) lines.push_back(ProblemToString(problem));
-  return lines;
-}
 
 std::string AllOf(const std::string& yaml) { return absl::StrJoin(ProblemsOf(yaml), "\n"); }
 

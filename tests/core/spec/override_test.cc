@@ -12,6 +12,7 @@
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 #include "core/spec/validate.h"
+#include "tests/core/spec/read_spec.h"
 
 namespace birkhoff {
 namespace {
@@ -23,19 +24,10 @@ using ::testing::SizeIs;
 
 constexpr char kFile[] = "data: {train: t, validation: v}\ntraining: {steps: 7}\n";
 
-JobSpec With(const std::vector<std::string>& overrides) {
-  std::vector<Problem> problems;
-  const JobSpec spec = LoadJobSpec(kFile, overrides, &problems);
-  EXPECT_THAT(problems, IsEmpty()) << ProblemsToStatus(problems);
-  return spec;
-}
+JobSpec With(const std::vector<std::string>& overrides) { return Load(kFile, overrides); }
 
 std::string SaidOf(const std::vector<std::string>& overrides) {
-  std::vector<Problem> problems;
-  LoadJobSpec(kFile, overrides, &problems);
-  return absl::StrJoin(problems, "\n", [](std::string* out, const Problem& problem) {
-    absl::StrAppend(out, ProblemToString(problem));
-  });
+  return absl::StrJoin(ProblemsOf(kFile, overrides), "\n");
 }
 
 TEST(Override, StandsAboveTheFileAndBelowTheNext) {

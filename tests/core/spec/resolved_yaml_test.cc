@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "core/spec/field.h"
 #include "core/spec/load.h"
+#include "tests/core/spec/read_spec.h"
 #include "tests/testing/random_spec.h"
 
 namespace birkhoff {
@@ -92,13 +93,6 @@ stability:
   max_restarts: 10
 device: auto
 )";
-
-JobSpec Load(const std::string& yaml) {
-  std::vector<Problem> problems;
-  const JobSpec spec = LoadJobSpec(yaml, {}, &problems);
-  EXPECT_THAT(problems, IsEmpty()) << ProblemsToStatus(problems) << "\n" << yaml;
-  return spec;
-}
 
 int64_t NumLines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 

@@ -14,6 +14,7 @@
 #include "core/spec/field.h"
 #include "core/spec/load.h"
 #include "core/spec/validate.h"
+#include "tests/core/spec/read_spec.h"
 
 namespace birkhoff {
 namespace {
@@ -22,12 +23,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-std::vector<std::string> Lines(const std::vector<Problem>& problems) {
-  std::vector<std::string> lines;
-  for (const Problem& problem : problems) lines.push_back(ProblemToString(problem));
-  return lines;
-}
 
 std::vector<std::string> FieldsOf(const std::vector<Problem>& problems) {
   std::vector<std::string> fields;

@@ -8,18 +8,13 @@
 #include <vector>
 
 #include "core/spec/load.h"
+#include "tests/core/spec/read_spec.h"
 
 namespace birkhoff {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-std::vector<std::string> Lines(const std::vector<Problem>& problems) {
-  std::vector<std::string> lines;
-  for (const Problem& problem : problems) lines.push_back(ProblemToString(problem));
-  return lines;
-}
 
 std::vector<std::string> ProblemsWith(const std::vector<std::string>& overrides) {
   JobSpec spec;
