@@ -224,7 +224,7 @@ std::string Residence(const BoundaryShape& shape, cuda::BoundaryPass pass,
   if (!config.single_pass) return cuda::ToString(config);
   const auto residence = pass == cuda::BoundaryPass::kForward
                              ? cuda::ForwardResidence(config, /*merge=*/true)
-                             : cuda::BackwardResidence(config, shape, /*merge=*/true);
+                             : cuda::BackwardResidence(config, shape);
   Ok(residence.status());
   char text[160];
   std::snprintf(text, sizeof(text), "%d clusters of %d, %d registers, %d bytes spilled, %d KB",

@@ -25,7 +25,9 @@
 // Everything is row-major.  T is the type of streams and activations, S = ScalarOf<T> (types.h)
 // that of coefficients, logits, parameters, products of matrices and gradients of parameters; T is
 // rounded once, where it is written.  Calls allocate nothing and keep nothing.  Same input, same
-// bits; a recompute gives the bits of forward.  No NaN comes from rows of zeros.
+// bits; a recompute gives the bits of forward, and a stage that ends or begins at a merge those of an
+// uncut run, where rows are aligned alike.  No NaN comes from rows of zeros.  On a GPU a value that is
+// not finite may reach its channel in seven neighbouring tokens.
 #pragma once
 
 #include <cstdint>

@@ -6,17 +6,21 @@
 //              read and norm                     reads X, writes norm_out       5
 //   recompute  source                            reads X, y, writes X, norm_out 10
 //
-// Where the configuration says so the forward pass is a single one (single_pass.h): 10 units.
+// Where the configuration says so the forward pass is a single one (single_pass.h): 10 units.  Where
+// that one merges on the tensor cores, the source of every other pass and sink does too.
 #include "kernels/boundary.h"
 
+#include <algorithm>
 #include <type_traits>
 
 #include "core/base/status_macros.h"
 #include "kernels/cuda/boundary_parts.h"
 #include "kernels/cuda/boundary_path.h"
 #include "kernels/cuda/device/mix.cuh"
+#include "kernels/cuda/device/mixed_source.cuh"
 #include "kernels/cuda/device/source.cuh"
 #include "kernels/cuda/mapping_dispatch.h"
+#include "kernels/cuda/single_pass_launch.h"
 #include "kernels/cuda/status.h"
 
 namespace birkhoff::cuda {
@@ -46,6 +50,18 @@ __global__ __launch_bounds__(kTokenThreads) void SourceKernel(BoundaryRecomputeA
     StorePack(Round(Scale(Read<N>(weight, x), inverse, gamma)), C - c, vector,
               args.norm_out + t * C + c);
   }
+}
+
+// The same at a merge, with the bits of device/mixed_forward.cuh.  A block owns a group of tokens, a
+// warp 32 channels at a time.  grid: tokens / group; shared: MixedSourceBytes a warp.  One pass.
+template <int N>
+__global__ __launch_bounds__(kMixedSourceWarps * 32) void MixedSourceKernel(MixedSourceArgs args) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  extern __shared__ __align__(128) unsigned char tiles[];
+  MixedSource<N>(args, tiles).Run();
+#else
+  __trap();
+#endif
 }
 
 // The sink of the forward pass: u (or h), 1 / rms, norm_out.  A block owns a token, a thread a few
@@ -118,8 +134,59 @@ __global__ __launch_bounds__(kMatrixThreads) void MatrixProductKernel(int64_t to
   }
 }
 
+// Whether X of the merge is to be made on the tensor cores.  Forward streams where the GPU has no room
+// for its kernel, and so must who makes the same X.
+absl::StatusOr<bool> MergesMixed(const BoundaryRecomputeArgs<bf16>& args, BoundaryPath path) {
+  if (args.source.kind != BoundarySource::kMerge) return false;
+  ASSIGN_OR_RETURN(const int capability, ComputeCapability());
+  const BoundaryConfig config =
+      MergeConfig({.shape = args.shape,
+                   .source = args.source.kind,
+                   .aligned = MovesPacks(args.shape.channels,
+                                         {args.x, args.source.x, args.source.y, args.norm_out}),
+                   .compute_capability = capability},
+                  path);
+  if (!config.mixed) return false;
+  ASSIGN_OR_RETURN(const KernelResidence residence, ForwardResidence(config, /*merge=*/true));
+  return residence.clusters > 0;
+}
+
+absl::Status RunMixedSource(const BoundaryRecomputeArgs<bf16>& from, StreamHandle stream) {
+  MixedSourceArgs args;
+  args.tokens = from.shape.tokens;
+  args.channels = int(from.shape.channels);
+  args.x_below = from.source.x;
+  args.y = from.source.y;
+  args.coefficients_below = from.source.coefficients;
+  args.x = from.x;
+  args.norm_out = from.norm_out;
+  if (from.sink == BoundarySink::kHead) {
+    args.weight = from.contract == StreamContract::kMean ? 1.0f / float(from.shape.streams) : 1.0f;
+  } else {
+    args.coefficients = from.coefficients;
+  }
+  args.norm_inv_rms = from.norm_inv_rms;
+  args.gamma = from.gamma;
+  const int64_t group = MixShapeOfStreams(from.shape.streams).group;
+  const auto grid = unsigned(CeilDivide(args.tokens, group));
+  const int warps = int(std::min<int64_t>(kMixedSourceWarps,
+                                          CeilDivide(from.shape.channels, int64_t{kWarpChannels})));
+  WithStreams(from.shape.streams, [&](auto n) {
+    if constexpr (n() >= 2 && n() <= 4) {
+      MixedSourceKernel<n()>
+          <<<grid, unsigned(warps) * 32, size_t(warps * MixedSourceBytes(n())), stream>>>(args);
+    }
+  });
+  return LaunchStatus("MixedSourceKernel");
+}
+
 template <typename T>
-absl::Status RunSource(const BoundaryRecomputeArgs<T>& args, StreamHandle stream) {
+absl::Status RunSource(const BoundaryRecomputeArgs<T>& args, StreamHandle stream,
+                       BoundaryPath path) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    ASSIGN_OR_RETURN(const bool mixed, MergesMixed(args, path));
+    if (mixed) return RunMixedSource(args, stream);
+  }
   const int64_t C = args.shape.channels;
   const BoundarySourceArgs<T>& source = args.source;
   const bool vector = MovesPacks(C, {args.x, source.embedding, source.x, source.y, args.norm_out});
@@ -202,7 +269,8 @@ absl::Status BoundaryForward(const BoundaryForwardArgs<T>& given, StreamHandle s
     if (config.single_pass) {
       if (args.source.kind == BoundarySource::kEmbed) {  // once a step
         RETURN_IF_ERROR(RunPrefix(args, stream));
-        RETURN_IF_ERROR(RunSource<T>({.shape = shape, .source = args.source, .x = args.x}, stream));
+        RETURN_IF_ERROR(
+            RunSource<T>({.shape = shape, .source = args.source, .x = args.x}, stream, path));
         args.source = {};
       }
       ASSIGN_OR_RETURN(const bool done, SinglePassForward(args, config, stream));
@@ -215,14 +283,16 @@ absl::Status BoundaryForward(const BoundaryForwardArgs<T>& given, StreamHandle s
     RETURN_IF_ERROR(FormCoefficients(shape, FloatParameters(args.parameters), args.logits,
                                      args.coefficients, stream));
   } else if (args.source.kind != BoundarySource::kReceived) {
-    RETURN_IF_ERROR(RunSource<T>({.shape = shape, .source = args.source, .x = args.x}, stream));
+    RETURN_IF_ERROR(
+        RunSource<T>({.shape = shape, .source = args.source, .x = args.x}, stream, path));
   }
   if (args.sink == BoundarySink::kNone) return absl::OkStatus();
   return RunReadNorm(args, stream);
 }
 
 template <typename T>
-absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& given, StreamHandle stream) {
+absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& given, StreamHandle stream,
+                               BoundaryPath path) {
   RETURN_IF_ERROR(Validate(given));
   BoundaryRecomputeArgs<T> args = given;
   if (args.sink == BoundarySink::kNone) args.norm_out = nullptr;
@@ -231,12 +301,16 @@ absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& given, StreamHand
   }
   const bool idle = args.source.kind == BoundarySource::kReceived && args.norm_out == nullptr;
   if (args.shape.tokens == 0 || idle) return absl::OkStatus();
-  return RunSource(args, stream);
+  return RunSource(args, stream, path);
 }
 
 template <typename T>
 absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args, StreamHandle stream) {
   return BoundaryForward(args, stream, BoundaryPath::kChosen);
+}
+template <typename T>
+absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& args, StreamHandle stream) {
+  return BoundaryRecompute(args, stream, BoundaryPath::kChosen);
 }
 
 template absl::Status BoundaryForward(const BoundaryForwardArgs<float>&, StreamHandle);
@@ -246,5 +320,9 @@ template absl::Status BoundaryForward(const BoundaryForwardArgs<float>&, StreamH
 template absl::Status BoundaryForward(const BoundaryForwardArgs<bf16>&, StreamHandle, BoundaryPath);
 template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<float>&, StreamHandle);
 template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<bf16>&, StreamHandle);
+template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<float>&, StreamHandle,
+                                        BoundaryPath);
+template absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<bf16>&, StreamHandle,
+                                        BoundaryPath);
 
 }  // namespace birkhoff::cuda

@@ -5,13 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/rounding.h"
+#include "kernels/cuda/mixed_forward.h"
 
 namespace birkhoff::cuda {
 namespace {
 
 constexpr int kMostCluster = 16;  // beyond 8 by the kernel's own wish
-// Channels that the largest cluster holds: 16 warps a block; 9, by their shared memory.
-constexpr int64_t kMostForward = 8192, kMostBackward = 4608;
+// Channels that the largest cluster holds: 16 warps a block; 5 boxes.
+constexpr int64_t kMostForward = 8192, kMostBackward = kMostCluster * kMostBoxes * kBoxChannels;
 constexpr int kMostHistory = 96;  // scalings of a token, n a step, that Sinkhorn's basis may keep
 
 // What the single pass would need, or nothing.
@@ -35,6 +36,9 @@ std::string Missing(const BoundaryDesc& desc) {
     return absl::StrCat("mapping ", mapping.name, "; need sinkhorn");
   }
   if (desc.pass == BoundaryPass::kForward) return "";
+  if (desc.compute_capability >= 100) {  // registers pass from warps to warps on Hopper alone
+    return absl::StrCat("compute capability ", desc.compute_capability, "; need 90");
+  }
   if (shape.kind != BoundaryKind::kMhc) return "backward of another kind; need mhc";
   if (shape.mapping != MappingKind::kSinkhorn && shape.mapping != MappingKind::kIdentity) {
     return absl::StrCat("backward of ", mapping.name, "; need sinkhorn");
@@ -52,10 +56,40 @@ int WarpsOf(int64_t channels, int cluster) {
 }
 
 // The smallest cluster whose blocks have the warps that keep their registers, else the largest.
-SinglePassGeometry GeometryOf(int64_t channels, int stages) {
+SinglePassGeometry ForwardGeometry(int64_t channels) {
   int cluster = 1;
   while (cluster < kMostCluster && WarpsOf(channels, cluster) > kUsualWarps) cluster *= 2;
-  return {cluster, WarpsOf(channels, cluster), stages};
+  return {cluster, WarpsOf(channels, cluster), 2};
+}
+
+// The smallest cluster that holds the channels.
+SinglePassGeometry BackwardGeometry(int64_t channels) {
+  const auto boxes = [&](int cluster) {
+    return int(CeilDivide(channels, int64_t{kBoxChannels} * cluster));
+  };
+  int cluster = 1;
+  while (cluster < kMostCluster && boxes(cluster) > kMostBoxes) cluster *= 2;
+  return {cluster, kBackwardWarps, kBackwardStages, std::max(boxes(cluster), kFewestBoxes)};
+}
+
+// The merge on the tensor cores: whole boxes, two warps each.  False where the kernel in registers
+// (device/single_forward.cuh) is to do it.
+bool SetMixed(const BoundaryShape& shape, BoundaryConfig& config) {
+  const auto boxes = [&](int cluster) {
+    return int(CeilDivide(shape.channels, int64_t{kBoxChannels} * cluster));
+  };
+  if (shape.kind != BoundaryKind::kMhc || config.columns.tiles > kMostMixedTiles) return false;
+  int cluster = 1;
+  while (cluster < kMostCluster && boxes(cluster) > kMostMixedBoxes) cluster *= 2;
+  if (boxes(cluster) > kMostMixedBoxes) return false;
+  const SinglePassGeometry geometry = {cluster, 2 * boxes(cluster), kMixedStages};
+  const int shared = MixedSizes(geometry, config.columns).total;
+  if (shared > kMostSharedBytes) return false;
+  config.mixed = true;
+  config.geometry = geometry;
+  config.shared_bytes = shared;
+  config.threads = (geometry.warps + kMixedServiceWarps) * 32;
+  return true;
 }
 
 BoundaryConfig Streaming(std::string why) {
@@ -85,8 +119,11 @@ BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t mos
   config.single_pass = true;
   config.columns = {shape.streams, int(CeilDivide(ProjectionColumns(shape), 8)),
                     shape.kind == BoundaryKind::kHc};
+  config.tile_tokens = forward ? kForwardTileTokens : kBackwardTileTokens;
+  config.most_clusters = CeilDivide(shape.tokens, config.tile_tokens);
+  if (forward && SetMixed(shape, config)) return config;
   SinglePassGeometry& geometry = config.geometry;
-  geometry = GeometryOf(shape.channels, forward ? 2 : BackwardSizes::kStages);
+  geometry = forward ? ForwardGeometry(shape.channels) : BackwardGeometry(shape.channels);
   const auto shared = [&] {
     return forward ? ForwardSizes(geometry, config.columns).total
                    : BackwardSizes(geometry, config.columns).total;
@@ -97,11 +134,15 @@ BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t mos
                                   " bytes of shared memory; need <= ", kMostSharedBytes));
   }
   config.shared_bytes = shared();
-  config.tile_tokens = forward ? kForwardTileTokens : kBackwardTileTokens;
-  config.threads = (geometry.warps + kServiceWarps) * 32;
-  config.most_clusters = CeilDivide(shape.tokens, config.tile_tokens);
+  config.threads = (geometry.warps + (forward ? kServiceWarps : kBackwardServiceWarps)) * 32;
   if (!forward) config.most_clusters = std::min(config.most_clusters, most_partials);
   return config;
+}
+
+BoundaryConfig MergeConfig(BoundaryDesc desc, BoundaryPath path) {
+  desc.pass = BoundaryPass::kForward;
+  desc.sink = BoundarySink::kSubLayer;
+  return ConfigOf(desc, path);
 }
 
 std::string ToString(const BoundaryConfig& config) {
@@ -110,8 +151,9 @@ std::string ToString(const BoundaryConfig& config) {
   }
   const SinglePassGeometry& geometry = config.geometry;
   return absl::StrCat("single pass: cluster ", geometry.cluster, ", ", geometry.warps, " + ",
-                      kServiceWarps, " warps, ", geometry.stages, " tiles of ", config.tile_tokens,
-                      " tokens, ", config.shared_bytes, " bytes shared");
+                      config.threads / 32 - geometry.warps, " warps, ", geometry.stages,
+                      " tiles of ", config.tile_tokens, " tokens, ", config.shared_bytes,
+                      " bytes shared");
 }
 
 }  // namespace birkhoff::cuda

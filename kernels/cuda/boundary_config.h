@@ -34,6 +34,7 @@ struct BoundaryConfig {
   bool single_pass = false;
   std::string why;  // streaming: what the single pass would need; empty where it was not wanted
   // Of a single pass:
+  bool mixed = false;  // forward: X is merged on the tensor cores (mixed_forward.h)
   SinglePassGeometry geometry = {};
   SinglePassColumns columns = {};
   int tile_tokens = 0;
@@ -47,7 +48,11 @@ struct BoundaryConfig {
 // `most_partials`: how many partial sums of the gradients of parameters a backward pass may keep.
 BoundaryConfig ConfigOf(const BoundaryDesc& desc, BoundaryPath path, int64_t most_partials = 1);
 
-// "single pass: cluster 8, 10 + 2 warps, 2 tiles of 16 tokens, 199760 bytes shared", or
+// That of the forward pass of a sub-layer, by whose arithmetic X of a merge is made whatever the pass
+// and the sink: a recompute, a head and a cut then have the bits of an uncut forward.
+BoundaryConfig MergeConfig(BoundaryDesc desc, BoundaryPath path);
+
+// "single pass: cluster 8, 10 + 4 warps, 2 tiles of 16 tokens, 221568 bytes shared", or
 // "streaming: C=100; need C % 8 == 0".
 std::string ToString(const BoundaryConfig& config);
 

@@ -9,11 +9,14 @@
 
 namespace birkhoff::cuda {
 
-// T: float, bf16.  X is the same to the bit by either path, other values within the contract.  A
-// single pass that cannot do the problem streams: ToString(ConfigOf(...)) says why.
+// T: float, bf16.  By either path within the contract; the bits of a path's recompute are those of its
+// forward.  A single pass that cannot do the problem streams: ToString(ConfigOf(...)) says why.
 template <typename T>
 absl::Status BoundaryForward(const BoundaryForwardArgs<T>& args, StreamHandle stream,
                              BoundaryPath path);
+template <typename T>
+absl::Status BoundaryRecompute(const BoundaryRecomputeArgs<T>& args, StreamHandle stream,
+                               BoundaryPath path);
 template <typename T>
 absl::Status BoundaryBackward(const BoundaryBackwardArgs<T>& args, StreamHandle stream,
                               BoundaryPath path);

@@ -12,14 +12,15 @@ namespace {
 constexpr int kBasisThreads = 64;
 
 // A cluster owns every so many tiles of 8 tokens.  grid: whole clusters, as many as are resident;
-// block: the warps that own channels and those that serve them; shared: BackwardSizes.  Reads dX', X, y, dnorm,
-// writes dX and dy_below, once each.
-template <int N, int kTiles, bool kSinkhorn, bool kMerge, typename Fixed>
-__global__ __launch_bounds__((Fixed::kMostWarps + kServiceWarps) * 32, 1) void SingleBackwardKernel(
-    const __grid_constant__ SingleBackwardArgs args) {
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  extern __shared__ __align__(128) unsigned char shared[];
-  SingleBackward<N, kTiles, kSinkhorn, kMerge, Fixed>(args, shared).Run();
+// block: the warps that own channels and those that serve them; shared: BackwardSizes.  Reads dX', X,
+// y, dnorm, writes dX and dy_below, once each.
+template <int N, int kTiles, bool kSinkhorn, int kBoxes>
+__global__ __launch_bounds__(
+    (kBackwardWarps + kBackwardServiceWarps) * 32,
+    1) void SingleBackwardKernel(const __grid_constant__ SingleBackwardArgs args) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDA_ARCH__)
+  extern __shared__ __align__(1024) unsigned char shared[];
+  SingleBackward<N, kTiles, kSinkhorn, kBoxes>(args, shared).Run();
 #else
   __trap();
 #endif
@@ -37,8 +38,8 @@ struct BasisArgs {
 // A thread owns a matrix of a token's basis.  grid: tokens (n - 1) / kBasisThreads; shared: n
 // scalings an iteration and thread.
 template <int N>
-__global__ __launch_bounds__(kBasisThreads, 5) void BasisKernel(BasisArgs args) {
-  extern __shared__ double scalings[];
+__global__ __launch_bounds__(kBasisThreads, 6) void BasisKernel(BasisArgs args) {
+  extern __shared__ float scalings[];
   const int64_t i = int64_t{blockIdx.x} * kBasisThreads + threadIdx.x;
   const int64_t t = i / (N - 1);
   if (t >= args.tokens) return;
@@ -52,7 +53,7 @@ __global__ __launch_bounds__(kBasisThreads, 5) void BasisKernel(BasisArgs args) 
 template <int N>
 void LaunchBasis(const BasisArgs& args, StreamHandle stream) {
   const int64_t matrices = args.tokens * (N - 1);
-  const size_t bytes = size_t(args.iterations) * N * kBasisThreads * sizeof(double);
+  const size_t bytes = size_t(args.iterations) * N * kBasisThreads * sizeof(float);
   BasisKernel<N>
       <<<unsigned((matrices + kBasisThreads - 1) / kBasisThreads), kBasisThreads, bytes, stream>>>(
           args);
@@ -158,52 +159,54 @@ absl::Status AddSums(const BoundaryBackwardArgs<bf16>& args, const BoundaryWorks
   return LaunchStatus("AddSumsKernel");
 }
 
-template <int N, int kTiles, bool kSinkhorn, bool kMerge>
-SinglePassKernel<SingleBackwardArgs> KernelOf(const SinglePassGeometry& geometry) {
-  if constexpr (N == 4 && kSinkhorn) {  // the shapes that pay most
-    using Wide = FixedGeometry<8, 10, BackwardSizes::kStages>;
-    using Narrow = FixedGeometry<8, 8, BackwardSizes::kStages>;
-    if (geometry == Wide::Of({})) return SingleBackwardKernel<N, kTiles, kSinkhorn, kMerge, Wide>;
-    if (geometry == Narrow::Of({})) {
-      return SingleBackwardKernel<N, kTiles, kSinkhorn, kMerge, Narrow>;
-    }
-  }
-  return SingleBackwardKernel<N, kTiles, kSinkhorn, kMerge, AnyGeometry<kUsualWarps>>;
-}
-
-template <bool kMerge>
-SinglePassKernel<SingleBackwardArgs> KernelOf(const BoundaryConfig& config, bool sinkhorn) {
-  const SinglePassGeometry& geometry = config.geometry;
-  switch (config.columns.streams) {
-    case 2:
-      return sinkhorn ? KernelOf<2, 1, true, kMerge>(geometry)
-                      : KernelOf<2, 1, false, kMerge>(geometry);
+template <int N, int kTiles, bool kSinkhorn>
+SinglePassKernel<SingleBackwardArgs> KernelOf(int boxes) {
+  static_assert(kFewestBoxes == 3 && kMostBoxes == 5);
+  switch (boxes) {
     case 3:
-      return sinkhorn ? KernelOf<3, 2, true, kMerge>(geometry)
-                      : KernelOf<3, 1, false, kMerge>(geometry);
+      return SingleBackwardKernel<N, kTiles, kSinkhorn, 3>;
+    case 4:
+      return SingleBackwardKernel<N, kTiles, kSinkhorn, 4>;
     default:
-      return sinkhorn ? KernelOf<4, 3, true, kMerge>(geometry)
-                      : KernelOf<4, 1, false, kMerge>(geometry);
+      return SingleBackwardKernel<N, kTiles, kSinkhorn, 5>;
   }
 }
 
 SinglePassKernel<SingleBackwardArgs> KernelOf(const BoundaryConfig& config,
-                                              const BoundaryShape& shape, bool merge) {
+                                              const BoundaryShape& shape) {
   const bool sinkhorn = shape.mapping == MappingKind::kSinkhorn;
-  return merge ? KernelOf<true>(config, sinkhorn) : KernelOf<false>(config, sinkhorn);
+  const int boxes = config.geometry.boxes;
+  switch (config.columns.streams) {
+    case 2:
+      return sinkhorn ? KernelOf<2, 1, true>(boxes) : KernelOf<2, 1, false>(boxes);
+    case 3:
+      return sinkhorn ? KernelOf<3, 2, true>(boxes) : KernelOf<3, 1, false>(boxes);
+    default:
+      return sinkhorn ? KernelOf<4, 3, true>(boxes) : KernelOf<4, 1, false>(boxes);
+  }
 }
 
-SingleBackwardArgs ArgsOf(const BoundaryBackwardArgs<bf16>& args, const BoundaryConfig& config,
-                          const BoundaryWorkspace& work) {
+absl::StatusOr<SingleBackwardArgs> ArgsOf(const BoundaryBackwardArgs<bf16>& args,
+                                          const BoundaryConfig& config,
+                                          const BoundaryWorkspace& work) {
+  const auto map_of = [&](const bf16* first, int streams) {
+    return TensorMapOf({.first = first,
+                        .tokens = args.shape.tokens,
+                        .streams = streams,
+                        .channels = int(args.shape.channels),
+                        .box_tokens = kBackwardTileTokens});
+  };
+  const int streams = args.shape.streams;
   SingleBackwardArgs out;
   out.tokens = args.shape.tokens;
   out.channels = int(args.shape.channels);
   out.columns = ProjectionColumns(args.shape);
   out.geometry = config.geometry;
-  out.dx_above = args.dx_above;
-  out.x = args.x;
-  out.y = args.y;
-  out.dnorm = args.dnorm;
+  ASSIGN_OR_RETURN(out.dx_above, map_of(args.dx_above, streams));
+  ASSIGN_OR_RETURN(out.x, map_of(args.x, streams));
+  ASSIGN_OR_RETURN(out.dx, map_of(args.dx, streams));
+  ASSIGN_OR_RETURN(out.y, map_of(args.y, 1));
+  ASSIGN_OR_RETURN(out.dnorm, map_of(args.dnorm, 1));
   out.norm_inv_rms = args.norm_inv_rms;
   out.coefficients = args.coefficients;
   out.logits = args.logits;
@@ -217,9 +220,8 @@ SingleBackwardArgs ArgsOf(const BoundaryBackwardArgs<bf16>& args, const Boundary
   out.suffix = args.suffix;
   if (args.source == BoundarySource::kMerge) {
     out.coefficients_below = args.coefficients_below;
-    out.dy_below = args.dy_below;
+    ASSIGN_OR_RETURN(out.dy_below, map_of(args.dy_below, 1));
   }
-  out.dx = args.dx;
   out.projection_partials = work.projection;
   out.gamma_partials = work.gamma;
   out.sums = work.sums;
@@ -231,22 +233,21 @@ SingleBackwardArgs ArgsOf(const BoundaryBackwardArgs<bf16>& args, const Boundary
 absl::StatusOr<bool> SinglePassBackward(const BoundaryBackwardArgs<bf16>& args,
                                         const BoundaryConfig& config, const BoundaryWorkspace& work,
                                         StreamHandle stream) {
-  const bool merge = args.source == BoundarySource::kMerge;
-  const auto kernel = KernelOf(config, args.shape, merge);
+  const auto kernel = KernelOf(config, args.shape);
   ASSIGN_OR_RETURN(const KernelResidence residence, ResidenceOf(kernel, config));
   if (residence.clusters == 0) return false;
   if (args.shape.mapping == MappingKind::kSinkhorn) {
     RETURN_IF_ERROR(FormBasis(args, work.basis(), stream));
   }
-  ASSIGN_OR_RETURN(const int64_t clusters,
-                   LaunchClusters(kernel, config, ArgsOf(args, config, work), stream));
+  ASSIGN_OR_RETURN(const SingleBackwardArgs kernel_args, ArgsOf(args, config, work));
+  ASSIGN_OR_RETURN(const int64_t clusters, LaunchClusters(kernel, config, kernel_args, stream));
   RETURN_IF_ERROR(AddSums(args, work, clusters, config.geometry.cluster, stream));
   return true;
 }
 
 absl::StatusOr<KernelResidence> BackwardResidence(const BoundaryConfig& config,
-                                                  const BoundaryShape& shape, bool merge) {
-  return ResidenceOf(KernelOf(config, shape, merge), config);
+                                                  const BoundaryShape& shape) {
+  return ResidenceOf(KernelOf(config, shape), config);
 }
 
 absl::StatusOr<int> ComputeCapability() {

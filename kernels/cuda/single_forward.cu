@@ -1,4 +1,5 @@
-// The forward boundary in a single pass: launches device/single_forward.cuh.
+// The forward boundary in a single pass: launches device/single_forward.cuh, or by mixed_forward.cu
+// the kernel that merges on the tensor cores.
 #include <type_traits>
 
 #include "core/base/status_macros.h"
@@ -24,12 +25,6 @@ __global__ __launch_bounds__((Fixed::kMostWarps + kServiceWarps) * 32, 1) void S
 
 template <int N, int kTiles, bool kPerRow, bool kMerge>
 SinglePassKernel<SingleForwardArgs> KernelOf(const SinglePassGeometry& geometry) {
-  if constexpr (N == 4 && kTiles == 3) {  // the shapes that pay most
-    using Wide = FixedGeometry<8, 10, 2>;
-    using Narrow = FixedGeometry<8, 8, 2>;
-    if (geometry == Wide::Of({})) return SingleForwardKernel<N, kTiles, kPerRow, kMerge, Wide>;
-    if (geometry == Narrow::Of({})) return SingleForwardKernel<N, kTiles, kPerRow, kMerge, Narrow>;
-  }
   if (geometry.warps <= kUsualWarps) {
     return SingleForwardKernel<N, kTiles, kPerRow, kMerge, AnyGeometry<kUsualWarps>>;
   }
@@ -103,8 +98,10 @@ SingleForwardArgs ArgsOf(const BoundaryForwardArgs<bf16>& args, const BoundaryCo
 absl::StatusOr<bool> SinglePassForward(const BoundaryForwardArgs<bf16>& args,
                                        const BoundaryConfig& config, StreamHandle stream) {
   const bool merge = args.source.kind == BoundarySource::kMerge;
+  const SingleForwardArgs usual = ArgsOf(args, config);
   ASSIGN_OR_RETURN(const int64_t clusters,
-                   LaunchClusters(KernelOf(config, merge), config, ArgsOf(args, config), stream));
+                   config.mixed ? LaunchMixedForward(usual, config, merge, stream)
+                                : LaunchClusters(KernelOf(config, merge), config, usual, stream));
   if (clusters == 0) return false;
   if (args.shape.kind != BoundaryKind::kResidual) {
     RETURN_IF_ERROR(FormCoefficients(args.shape, FloatParameters(args.parameters), args.logits,
@@ -114,7 +111,8 @@ absl::StatusOr<bool> SinglePassForward(const BoundaryForwardArgs<bf16>& args,
 }
 
 absl::StatusOr<KernelResidence> ForwardResidence(const BoundaryConfig& config, bool merge) {
-  return ResidenceOf(KernelOf(config, merge), config);
+  return config.mixed ? MixedResidence(config, merge)
+                      : ResidenceOf(KernelOf(config, merge), config);
 }
 
 }  // namespace birkhoff::cuda

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/tensor_map.h"
 #include "kernels/host_device.h"
 #include "kernels/types.h"
 
@@ -33,6 +34,7 @@ struct SinglePassGeometry {
   int cluster = 1;  // blocks: 1, 2, 4, 8, 16
   int warps = 1;    // of a block that own channels, 32 each: cluster * warps * 32 >= C
   int stages = 2;  // tiles in shared memory: 2, or 1 where there is no room; 3 in the backward pass
+  int boxes = 0;   // of kBoxChannels that a block owns, in the backward pass
   bool operator==(const SinglePassGeometry&) const = default;
 };
 
@@ -132,60 +134,63 @@ struct SingleForwardArgs {
 
 // ---- backward
 
-// Streams as the backward pass counts them: tokens and streams make rows of 8 for the tensor cores.
-BIRKHOFF_HOST_DEVICE constexpr int PaddedStreams(int streams) { return streams == 3 ? 4 : streams; }
+inline constexpr int kBackwardWarps = 8;  // that own channels: 8 of every box of 64
+// Warps beside them: a whole group, as registers pass from one to the other (device/hopper.cuh).
+inline constexpr int kBackwardServiceWarps = 4;
+// Registers of a thread after launch, where all have 168: sums of more boxes take more.
+BIRKHOFF_HOST_DEVICE constexpr int BackwardRegisters(int boxes) { return boxes > 4 ? 216 : 208; }
+BIRKHOFF_HOST_DEVICE constexpr int BackwardServiceRegisters(int boxes) {
+  return 3 * 168 - 2 * BackwardRegisters(boxes);
+}
+// Boxes that a block may own: fewer stand partly outside of C.
+inline constexpr int kFewestBoxes = 3, kMostBoxes = 5;
+inline constexpr int kBackwardStages = 3;  // tiles that are loading, have their dots, are applied
+inline constexpr int kBackwardBarriers = 2 * kBackwardStages + 6;  // device/backward_block.cuh
 
 struct BackwardSizes {
   BIRKHOFF_HOST_DEVICE constexpr BackwardSizes(SinglePassGeometry geometry,
                                                SinglePassColumns columns)
-      : threads(geometry.warps * 32),
-        owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
-        dots(DotsOf(PaddedStreams(columns.streams))),
-        // Of a token: H_post below.
-        coefficient_pitch(AlignUp(columns.streams, 4)),
-        packet(PacketOf(PaddedStreams(columns.streams), columns.tiles)) {
-    const int row = threads * 16;
-    phi = columns.streams * columns.tiles * 4 * 4 * threads;
-    y_stage = row;
-    // Rows of dX', x and dnorm, and at least those through which dproducts phi^T is passed on.
-    const int rows = 2 * columns.streams + 1, passed = 2 * PaddedStreams(columns.streams);
-    stage = (rows > passed ? rows : passed) * row;
-    parts = geometry.warps * kBackwardTileTokens * kDotPitch * 4;
-    coefficients = kBackwardTileTokens * coefficient_pitch * 4;
-    packets = kBackwardTileTokens * packet * 4;
-    received = AlignUp(geometry.cluster * owned * dots * 4, 16);
-    scratch = 128 * 4 + packet * 4;
-    total = kHead + phi + kStages * stage + kYStages * y_stage + parts +
-            kCoefficientStages * coefficients + 2 * packets + 2 * received + scratch +
-            kTurnBarriers * 8;
+      : owned(OwnedTokens(kBackwardTileTokens, geometry.cluster)),
+        box(kBackwardTileTokens * kBoxChannels * 2),
+        stage((2 * columns.streams + 2) * geometry.boxes * box) {
+    const int pairs = (columns.streams + 1) / 2;
+    phi = geometry.boxes * kBackwardWarps * 32 * PhiWordsOf(columns) * 4;
+    parts = kBackwardWarps * kBackwardTileTokens * DotsOf(columns.streams) * 4;
+    received = geometry.cluster * owned * DotsOf(columns.streams) * 4;
+    packets = kBackwardTileTokens * PacketOf(pairs, columns.tiles) * 4;
+    zeros = ZerosOf(pairs) * 4;
+    gamma = geometry.boxes * kBoxChannels * 4;
+    total = kBackwardStages * stage + phi + gamma + parts + 2 * received + 2 * packets + zeros +
+            3 * kScratch * 4 + kBackwardBarriers * 8 + kTail;
   }
-  // Of a token, `padded` streams: dX' with x, x with x (once where both halves of a pair would be
-  // twice), dX' with y, g with x.
-  BIRKHOFF_HOST_DEVICE static constexpr int DotsOf(int padded) {
-    return 2 * padded * padded - (padded == 4 ? 4 : 0) + 2 * padded;
-  }
-  // Words of a token (device/backward_block.cuh).  A row of it and the next token's lie an odd number
-  // of 16 bytes apart, so that banks of 8 rows differ.
-  BIRKHOFF_HOST_DEVICE static constexpr int PacketOf(int padded, int tiles) {
-    return (12 * tiles + 16 * padded + padded + 1 + 3) / 8 * 8 + 4;
-  }
-  static constexpr int kHead = 128;   // bytes; what follows lies as the banks do
-  static constexpr int kStages = 3;   // tiles that are loading, have their dots, are applied
-  static constexpr int kYStages = 2;  // y is done with after the dots
-  static constexpr int kCoefficientStages = 3;
-  // Floats from token to token of a warp's dots: an odd number of 16 bytes, so that banks of 8 rows
-  // differ; a warp's, 1,152 bytes, hold g as two bf16 before.
-  static constexpr int kDotPitch = 36;
 
-  int threads;            // of the warps that own channels
-  int owned;              // tokens that a block finishes
-  int dots;               // floats of a token
-  int coefficient_pitch;  // floats from token to token
-  int packet;             // words of a token
-  // Bytes, in this order: kHead of scratch, phi, the stages, y's stages, parts, coefficients,
-  // packets, received, scratch, barriers.
-  int phi = 0, stage = 0, y_stage = 0, parts = 0, coefficients = 0, packets = 0;
-  int received = 0, scratch = 0, total = 0;
+  // Sums over channels of a token: dX'_i . x_j [n, n], dX'_i . y, g . x_j, u . x_j; an odd number of
+  // 16 bytes, so that banks of 8 tokens differ.
+  BIRKHOFF_HOST_DEVICE static constexpr int DotsOf(int streams) {
+    return AlignUp(streams * streams + 3 * streams, 4);
+  }
+  // Words of phi that a lane has of 8 channels.
+  BIRKHOFF_HOST_DEVICE static constexpr int PhiWordsOf(SinglePassColumns columns) {
+    return AlignUp(columns.streams * columns.tiles, 4);
+  }
+  // Words of a token that do not depend on its sums (device/backward_block.cuh).
+  BIRKHOFF_HOST_DEVICE static constexpr int KnownOf(int pairs) {
+    return 8 * pairs * pairs + 4 * pairs + 8;
+  }
+  BIRKHOFF_HOST_DEVICE static constexpr int ZerosOf(int pairs) { return KnownOf(pairs) + 4; }
+  // Words of a token (device/backward_block.cuh); an odd number of 16 bytes too.
+  BIRKHOFF_HOST_DEVICE static constexpr int PacketOf(int pairs, int tiles) {
+    return (KnownOf(pairs) + 8 + 12 * tiles + 3) / 8 * 8 + 4;
+  }
+  static constexpr int kScratch = 48;  // words of a service warp: flows, or what is known
+  static constexpr int kTail = 16;     // bytes
+
+  int owned;  // tokens that a block finishes
+  int box;    // bytes of a box of one row a token
+  // Bytes, in this order: the stages, phi, gamma, parts, packets of an even and an odd turn, zeros,
+  // scratch, barriers, tail, received of an even and an odd turn.
+  int stage;
+  int phi = 0, gamma = 0, parts = 0, packets = 0, zeros = 0, received = 0, total = 0;
 };
 
 struct SingleBackwardArgs {
@@ -193,10 +198,9 @@ struct SingleBackwardArgs {
   int channels = 0;  // a multiple of 8
   int columns = 0;
   SinglePassGeometry geometry = {};
-  const bf16* dx_above = nullptr;
-  const bf16* x = nullptr;
-  const bf16* y = nullptr;
-  const bf16* dnorm = nullptr;
+  // Boxes of 8 tokens and all streams: dX', X, dX; of y, dnorm, dy_below.
+  TensorMap dx_above = {}, x = {}, dx = {};
+  TensorMap y = {}, dnorm = {}, dy_below = {};
   const float* norm_inv_rms = nullptr;
   const float* coefficients = nullptr;
   const float* logits = nullptr;
@@ -208,9 +212,7 @@ struct SingleBackwardArgs {
   const float* gamma = nullptr;
   const float* suffix_above = nullptr;
   float* suffix = nullptr;                    // null: not wanted
-  const float* coefficients_below = nullptr;  // null: no merge below
-  bf16* dx = nullptr;
-  bf16* dy_below = nullptr;
+  const float* coefficients_below = nullptr;  // null: no merge below, and no dy_below
   // What each cluster (or block, `sums`) adds up, for a second kernel.
   float* projection_partials = nullptr;  // [clusters, N C, columns]
   float* gamma_partials = nullptr;       // [clusters, C]

@@ -27,7 +27,13 @@ struct KernelResidence {
 // Of the kernels that a configuration chooses; for who measures them.
 absl::StatusOr<KernelResidence> ForwardResidence(const BoundaryConfig& config, bool merge);
 absl::StatusOr<KernelResidence> BackwardResidence(const BoundaryConfig& config,
-                                                  const BoundaryShape& shape, bool merge);
+                                                  const BoundaryShape& shape);
+
+// Of a forward pass that is `mixed` (boundary_config.h).
+absl::StatusOr<KernelResidence> MixedResidence(const BoundaryConfig& config, bool merge);
+absl::StatusOr<int64_t> LaunchMixedForward(const SingleForwardArgs& usual,
+                                           const BoundaryConfig& config, bool merge,
+                                           StreamHandle stream);
 
 template <typename Args>
 using SinglePassKernel = void (*)(const Args);

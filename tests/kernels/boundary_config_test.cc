@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/mixed_forward.h"
+
 namespace birkhoff::cuda {
 namespace {
 
@@ -25,13 +27,13 @@ TEST(BoundaryConfig, ChoosesTheSinglePassUnlessToldOtherwise) {
 
 TEST(BoundaryConfig, PrintsTheShapesThatPayMost) {
   EXPECT_EQ(Text(Desc(kForward, 2560)),
-            "single pass: cluster 8, 10 + 2 warps, 2 tiles of 16 tokens, 198992 bytes shared");
+            "single pass: cluster 8, 10 + 4 warps, 2 tiles of 16 tokens, 221568 bytes shared");
   EXPECT_EQ(Text(Desc(kForward, 2048)),
-            "single pass: cluster 8, 8 + 2 warps, 2 tiles of 16 tokens, 160848 bytes shared");
+            "single pass: cluster 8, 8 + 4 warps, 2 tiles of 16 tokens, 181376 bytes shared");
   EXPECT_EQ(Text(Desc(kBackward, 2560)),
-            "single pass: cluster 8, 10 + 2 warps, 3 tiles of 8 tokens, 232176 bytes shared");
+            "single pass: cluster 8, 8 + 4 warps, 3 tiles of 8 tokens, 232064 bytes shared");
   EXPECT_EQ(Text(Desc(kBackward, 2048)),
-            "single pass: cluster 8, 8 + 2 warps, 3 tiles of 8 tokens, 187888 bytes shared");
+            "single pass: cluster 8, 8 + 4 warps, 3 tiles of 8 tokens, 188800 bytes shared");
   EXPECT_EQ(Text(Desc(kForward, 8192)),
             "single pass: cluster 16, 16 + 2 warps, 1 tiles of 16 tokens, 231504 bytes shared");
 }
@@ -43,7 +45,7 @@ TEST(BoundaryConfig, SaysWhyItStreams) {
   EXPECT_EQ(why(Desc(kForward, 2560, 8)), "streaming: n=8; need n <= 4");
   EXPECT_EQ(why(Desc(kForward, 2560, 1)), "streaming: n=1; need n >= 2, or a plain residual");
   EXPECT_EQ(why(Desc(kForward, 12288)), "streaming: C=12288; need C <= 8192");
-  EXPECT_EQ(why(Desc(kBackward, 8192)), "streaming: C=8192; need C <= 4608");
+  EXPECT_EQ(why(Desc(kBackward, 8192)), "streaming: C=8192; need C <= 5120");
   EXPECT_EQ(why(Desc(BoundaryPass::kRecompute, 2560)), "streaming: recompute is one pass as it is");
   desc = Desc(kForward, 2560);
   desc.dtype = DType::kFloat32;
@@ -51,6 +53,9 @@ TEST(BoundaryConfig, SaysWhyItStreams) {
   desc = Desc(kForward, 2560);
   desc.compute_capability = 80;
   EXPECT_EQ(why(desc), "streaming: compute capability 80; need 90");
+  desc = Desc(kBackward, 2560);
+  desc.compute_capability = 100;
+  EXPECT_EQ(why(desc), "streaming: compute capability 100; need 90");
   desc = Desc(kForward, 2560);
   desc.aligned = false;
   EXPECT_EQ(why(desc), "streaming: a row is not aligned; need 16 bytes");
@@ -76,19 +81,55 @@ TEST(BoundaryConfig, CoversTheChannelsWithinWhatABlockMayHave) {
       for (int64_t channels = 8; channels <= 8192; channels += 8) {
         const BoundaryConfig config =
             ConfigOf(Desc(pass, channels, streams), BoundaryPath::kSinglePass, 25);
-        if (pass == kForward || channels <= 4608) {
+        if (pass == kForward || channels <= (streams == 4 ? 4096 : 5120)) {
           ASSERT_TRUE(config.single_pass) << channels << ": " << ToString(config);
         }
         if (!config.single_pass) continue;
         const SinglePassGeometry& geometry = config.geometry;
-        ASSERT_GE(geometry.cluster * geometry.warps * kWarpChannels, channels);
         ASSERT_LE(config.shared_bytes, kMostSharedBytes);
-        ASSERT_LE(geometry.warps, pass == kForward ? kMostWarps : kUsualWarps);
-        ASSERT_EQ(config.threads, (geometry.warps + kServiceWarps) * 32);
+        ASSERT_EQ(config.mixed, pass == kForward && channels <= 5120) << channels;
+        if (pass == kForward) {
+          ASSERT_GE(geometry.cluster * geometry.warps * kWarpChannels, channels);
+          ASSERT_LE(geometry.warps, config.mixed ? kUsualWarps : kMostWarps);
+          const int service = config.mixed ? kMixedServiceWarps : kServiceWarps;
+          ASSERT_EQ(config.threads, (geometry.warps + service) * 32);
+        } else {
+          ASSERT_GE(geometry.cluster * geometry.boxes * kBoxChannels, channels);
+          ASSERT_GE(geometry.boxes, kFewestBoxes);
+          ASSERT_LE(geometry.boxes, kMostBoxes);
+          ASSERT_EQ(config.threads, (kBackwardWarps + kBackwardServiceWarps) * 32);
+        }
         ASSERT_EQ(config.tile_tokens % 8, 0);
       }
     }
   }
+}
+
+TEST(BoundaryConfig, MergesOnTensorCoresWhateverThePassAndTheSink) {
+  for (const int64_t channels : {8, 100, 2560, 5120, 5128, 12288}) {
+    for (const DType dtype : {DType::kBfloat16, DType::kFloat32}) {
+      BoundaryDesc desc = Desc(kForward, channels);
+      desc.dtype = dtype;
+      const bool mixed = ConfigOf(desc, BoundaryPath::kChosen).mixed;
+      EXPECT_EQ(mixed, channels % 8 == 0 && channels <= 5120 && dtype == DType::kBfloat16);
+      for (const BoundaryPass pass : {kForward, BoundaryPass::kRecompute, kBackward}) {
+        for (const auto sink :
+             {BoundarySink::kSubLayer, BoundarySink::kHead, BoundarySink::kNone}) {
+          desc.pass = pass;
+          desc.sink = sink;
+          EXPECT_EQ(MergeConfig(desc, BoundaryPath::kChosen).mixed, mixed) << channels;
+          EXPECT_FALSE(MergeConfig(desc, BoundaryPath::kStreaming).mixed);
+        }
+      }
+    }
+  }
+  BoundaryDesc desc = Desc(kForward, 2560);
+  desc.shape.mapping = MappingKind::kPermutations;  // 32 columns
+  EXPECT_FALSE(ConfigOf(desc, BoundaryPath::kSinglePass).mixed);
+  desc.shape.mapping = MappingKind::kIdentity;
+  EXPECT_TRUE(ConfigOf(desc, BoundaryPath::kSinglePass).mixed);
+  desc.shape.kind = BoundaryKind::kHc;
+  EXPECT_FALSE(ConfigOf(desc, BoundaryPath::kSinglePass).mixed);
 }
 
 TEST(BoundaryConfig, MakesNoMoreClustersThanTilesOrPartialSums) {

@@ -14,8 +14,11 @@ class ForwardBlock {
  public:
   static constexpr SinglePassColumns kColumns = {N, kTiles, kPerRow};
   static constexpr int kTile = kForwardTileTokens;
-  static constexpr int kGram = N * (N + 1) / 2;
+  static constexpr bool kAnew = true;  // products of numbers beyond fp16 are not finite
   static constexpr int kCoefficients = 2 * N + N * N;
+
+  // Where x_i . x_j, i <= j, is among a token's.
+  __device__ static constexpr int GramOf(int i, int j) { return i * N - i * (i - 1) / 2 + j - i; }
 
   __device__ ForwardBlock(const SingleForwardArgs& args, unsigned char* shared)
       : args_(args),

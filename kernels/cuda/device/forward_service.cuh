@@ -1,6 +1,6 @@
 // The two warps of the single-pass forward kernel that own no channels: the gatherer, which brings
 // the coefficients of the merge and sends the block's sums, and the finisher of the tokens that the
-// block owns.
+// block owns.  Block: ForwardBlock; of the finisher and the prefix, MixedBlock too.
 #pragma once
 
 #include "kernels/cuda/device/forward_block.cuh"
@@ -9,72 +9,17 @@
 
 namespace birkhoff::cuda {
 
-template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed>
-class ForwardGatherer : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
+// P = H_res P below, of the tokens that the block owns: a lane an entry of a few tokens at a time, from
+// `first` on.
+template <typename Block>
+class ForwardPrefix : private Block {
  public:
-  using Block = ForwardBlock<N, kTiles, kPerRow, Fixed>;
   using Block::Block;
+  static constexpr int N = Block::kColumns.streams;
 
-  __device__ void Run() const {
-    const int turns = tiles_.Turns();
-    for (int turn = 0; turn < 2; ++turn) {
-      if (turn < turns) Prefetch(turn);
-      CopyCommit();
-    }
-    CopyWait<1>();
-    WarpArrive(Barriers().CoefficientsCome(0));
-    for (int turn = 0; turn < turns; ++turn) {
-      float below[N] = {};
-      if (kMerge && args_.prefix != nullptr) LoadPrefix(turn, 0, below);  // it takes its time
-      MBarrierWait(Barriers().PartsFull(), turn % 2);
-      CopyWait<0>();
-      if (turn + 1 < turns) WarpArrive(Barriers().CoefficientsCome(turn + 1));
-      SendSums({Parts(), geometry_.warps, kTile, sizes_.sum_pitch, sizes_.sums}, Received(turn),
-               rank_, sizes_.owned, Barriers().SumsCome(turn));
-      WarpArrive(Barriers().PartsFree());
-      if constexpr (kMerge) {
-        if (args_.prefix != nullptr) MultiplyPrefix(turn, below);
-      }
-      // The warps are done with the coefficients of this turn.
-      if (turn + 2 < turns) Prefetch(turn + 2);
-      CopyCommit();
-    }
-  }
-
- private:
-  using Block::args_;
-  using Block::Barriers;
-  using Block::Coefficients;
-  using Block::geometry_;
-  using Block::kCoefficients;
-  using Block::kTile;
-  using Block::Lane;
-  using Block::Parts;
-  using Block::rank_;
-  using Block::Received;
-  using Block::sizes_;
-  using Block::tiles_;
-
-  // H_post and H_res below.
-  __device__ void Prefetch(int turn) const {
-    if constexpr (kMerge) {
-      CopyTokens<N, N + N * N>({args_.coefficients_below, kCoefficients, N,
-                                int64_t{tiles_.Tile(turn)} * kTile, args_.tokens},
-                               kTile, sizes_.coefficient_pitch, Coefficients(turn));
-    }
-  }
-
-  // P of this block's tokens: a lane an entry of a few tokens at a time, from `first` on.
-  static constexpr int kEntries = N * N, kTokens = 32 / kEntries;
-  __device__ int64_t PrefixToken(int turn, int first) const {
-    const int own = first + Lane() / kEntries;
-    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + rank_ * sizes_.owned + own;
-    const bool mine = Lane() < kTokens * kEntries && own < sizes_.owned && token < args_.tokens;
-    return mine ? token : -1;
-  }
   // A column of P below.
-  __device__ void LoadPrefix(int turn, int first, float (&below)[N]) const {
-    const int64_t token = PrefixToken(turn, first);
+  __device__ void Load(int turn, int first, float (&below)[N]) const {
+    const int64_t token = TokenOf(turn, first);
     if (token < 0) return;
 #pragma unroll
     for (int m = 0; m < N; ++m) {
@@ -82,10 +27,10 @@ class ForwardGatherer : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
     }
   }
   // In double, all of a token read before any of it is written; `below` of the first tokens.
-  __device__ void MultiplyPrefix(int turn, float (&below)[N]) const {
+  __device__ void Multiply(int turn, float (&below)[N]) const {
     for (int first = 0; first < sizes_.owned; first += kTokens) {
-      if (first > 0) LoadPrefix(turn, first, below);
-      const int64_t token = PrefixToken(turn, first);
+      if (first > 0) Load(turn, first, below);
+      const int64_t token = TokenOf(turn, first);
       const int entry = Lane() % kEntries;
       double sum = 0.0;
       if (token >= 0) {
@@ -100,14 +45,84 @@ class ForwardGatherer : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
       if (token >= 0) args_.prefix[token * kEntries + entry] = float(sum);
     }
   }
+
+ private:
+  using Block::args_;
+  using Block::Coefficients;
+  using Block::kTile;
+  using Block::Lane;
+  using Block::rank_;
+  using Block::sizes_;
+  using Block::tiles_;
+  static constexpr int kEntries = N * N, kTokens = 32 / kEntries;
+
+  __device__ int64_t TokenOf(int turn, int first) const {
+    const int own = first + Lane() / kEntries;
+    const int64_t token = int64_t{tiles_.Tile(turn)} * kTile + rank_ * sizes_.owned + own;
+    const bool mine = Lane() < kTokens * kEntries && own < sizes_.owned && token < args_.tokens;
+    return mine ? token : -1;
+  }
+};
+
+template <typename Block, bool kMerge>
+class ForwardGatherer : private Block {
+ public:
+  using Block::Block;
+
+  __device__ void Run(const ForwardPrefix<Block>& prefix) const {
+    const int turns = tiles_.Turns();
+    for (int turn = 0; turn < 2; ++turn) {
+      if (turn < turns) Prefetch(turn);
+      CopyCommit();
+    }
+    CopyWait<1>();
+    WarpArrive(Barriers().CoefficientsCome(0));
+    const bool wanted = kMerge && args_.prefix != nullptr;
+    for (int turn = 0; turn < turns; ++turn) {
+      float below[N] = {};
+      if (wanted) prefix.Load(turn, 0, below);  // it takes its time
+      MBarrierWait(Barriers().PartsFull(), turn % 2);
+      CopyWait<0>();
+      if (turn + 1 < turns) WarpArrive(Barriers().CoefficientsCome(turn + 1));
+      SendSums({Parts(), geometry_.warps, kTile, sizes_.sum_pitch, sizes_.sums}, Received(turn),
+               rank_, sizes_.owned, Barriers().SumsCome(turn));
+      WarpArrive(Barriers().PartsFree());
+      if (wanted) prefix.Multiply(turn, below);
+      // The warps are done with the coefficients of this turn.
+      if (turn + 2 < turns) Prefetch(turn + 2);
+      CopyCommit();
+    }
+  }
+
+ private:
+  using Block::args_;
+  using Block::Barriers;
+  using Block::Coefficients;
+  using Block::geometry_;
+  using Block::kCoefficients;
+  using Block::kTile;
+  using Block::Parts;
+  using Block::rank_;
+  using Block::Received;
+  using Block::sizes_;
+  using Block::tiles_;
+  static constexpr int N = Block::kColumns.streams;
+
+  // H_post and H_res below.
+  __device__ void Prefetch(int turn) const {
+    if constexpr (kMerge) {
+      CopyTokens<N, N + N * N>({args_.coefficients_below, kCoefficients, N,
+                                int64_t{tiles_.Tile(turn)} * kTile, args_.tokens},
+                               kTile, sizes_.coefficient_pitch, Coefficients(turn));
+    }
+  }
 };
 
 // What stands between the sums of this block's tokens and norm_out, to all blocks.  Half a warp a
 // token: lanes share its columns, then each makes all that it needs.
-template <int N, int kTiles, bool kPerRow, bool kMerge, typename Fixed>
-class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
+template <typename Block, bool kMerge>
+class ForwardFinisher : private Block {
  public:
-  using Block = ForwardBlock<N, kTiles, kPerRow, Fixed>;
   using Block::Block;
 
   __device__ void Run() const {
@@ -134,8 +149,8 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   using Block::args_;
   using Block::Barriers;
   using Block::geometry_;
+  using Block::GramOf;
   using Block::kCoefficients;
-  using Block::kGram;
   using Block::kRows;
   using Block::kTile;
   using Block::Lane;
@@ -144,23 +159,27 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   using Block::Scales;
   using Block::sizes_;
   using Block::tiles_;
+  static constexpr int N = Block::kColumns.streams, kTiles = Block::kColumns.tiles;
+  static constexpr bool kPerRow = Block::kColumns.per_row;
   static constexpr int kShare = 16;
 
   // The sums of all blocks, in their order, of owned tokens `first` and the next.
   __device__ void AddBlocks(int turn, int first) const {
     const int lane = Lane() % kShare, own = first + Lane() / kShare;
     float* row = Received(turn) + own * sizes_.sums;
-    bool finite = true;
+    [[maybe_unused]] bool finite = true;
     for (int k = 4 * lane; own < sizes_.owned && k < sizes_.sums; k += 4 * kShare) {
       const float4 sum = AddFours(row + k, geometry_.cluster, sizes_.owned * sizes_.sums);
       *reinterpret_cast<float4*>(row + k) = sum;
       const float zero = 0.0f * sum.x + 0.0f * sum.y + 0.0f * sum.z + 0.0f * sum.w;
       finite = finite && (k >= sizes_.products || zero == 0.0f);
     }
-    if (kTiles > 0 && AnyLane(!finite)) {
-      for (int token = first; token < first + 2 && token < sizes_.owned; ++token) {
-        MultiplyAnew(args_, int64_t{tiles_.Tile(turn)} * kTile + rank_ * sizes_.owned + token,
-                     Received(turn) + token * sizes_.sums);
+    if constexpr (kTiles > 0 && Block::kAnew) {
+      if (AnyLane(!finite)) {
+        for (int token = first; token < first + 2 && token < sizes_.owned; ++token) {
+          MultiplyAnew(args_, int64_t{tiles_.Tile(turn)} * kTile + rank_ * sizes_.owned + token,
+                       Received(turn) + token * sizes_.sums);
+        }
       }
     }
     WarpBarrier();
@@ -250,15 +269,14 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
       return 1.0f;
     } else if constexpr (kPerRow) {
       const int stream = Lane() % kShare < N ? Lane() % kShare : 0;
-      return Inverse(gram[DiagonalOf(stream)] / float(args_.channels));
+      return Inverse(gram[GramOf(stream, stream)] / float(args_.channels));
     } else {
       float squares = 0.0f;
 #pragma unroll
-      for (int j = 0; j < N; ++j) squares += gram[DiagonalOf(j)];
+      for (int j = 0; j < N; ++j) squares += gram[GramOf(j, j)];
       return Inverse(squares / float(N * args_.channels));
     }
   }
-  __device__ static constexpr int DiagonalOf(int j) { return j * N - j * (j - 1) / 2; }
 
   // Lane j makes that of stream j; all get all.
   __device__ void Weights(float* row, float inverse_r, float alpha, float bias,
@@ -294,10 +312,10 @@ class ForwardFinisher : private ForwardBlock<N, kTiles, kPerRow, Fixed> {
   __device__ float InverseRms(const float* gram, const float (&weight)[N]) const {
     float sum = 0.0f;
 #pragma unroll
-    for (int i = 0, k = 0; i < N; ++i) {
+    for (int i = 0; i < N; ++i) {
 #pragma unroll
-      for (int j = i; j < N; ++j, ++k) {
-        sum = fmaf((i == j ? 1.0f : 2.0f) * weight[i] * weight[j], gram[k], sum);
+      for (int j = i; j < N; ++j) {
+        sum = fmaf((i == j ? 1.0f : 2.0f) * weight[i] * weight[j], gram[GramOf(i, j)], sum);
       }
     }
     // A NaN stays; what cancels below zero is zero.

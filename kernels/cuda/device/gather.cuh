@@ -52,6 +52,17 @@ __device__ inline float4 AddFours(const float* from, int count, int stride) {
   return sum;
 }
 
+template <int kCount>
+__device__ inline float4 AddFours(const float* from, int stride) {
+  float4 sum = *reinterpret_cast<const float4*>(from);
+#pragma unroll
+  for (int k = 1; k < kCount; ++k) {
+    const float4 more = *reinterpret_cast<const float4*>(from + k * stride);
+    sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
+  }
+  return sum;
+}
+
 // Token t's sums to `received` [blocks][owned][count] in block t / owned, as those of block `rank`.
 __device__ inline void SendSums(const WarpSums& parts, float* received, int rank, int owned,
                                 uint64_t* barrier) {

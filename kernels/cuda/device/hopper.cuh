@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/tensor_map.h"
+
 namespace birkhoff::cuda {
 
 // An address in this block's shared memory, for arithmetic on its bits.
@@ -59,6 +61,49 @@ __device__ inline void Store16(void* to, uint4 words) {
                : "memory");
 }
 
+// ---- the copy engine: boxes (tensor_map.h) to and from shared memory, of one thread for all
+
+// The box at `channel` and `token` to `to`, at a multiple of 128 bytes; zeros for what the array does
+// not have.  All its bytes are counted on `barrier`.  `map`: in the kernel's arguments.
+__device__ inline void LoadBox(SharedAt to, const TensorMap& map, int channel, int token,
+                               uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, "
+      "{%2, %3, %4}], [%5];" ::"r"(to),
+      "l"(&map), "r"(channel), "r"(token), "r"(0), "r"(SharedAddress(barrier))
+      : "memory");
+}
+// The box from shared memory, where BoxesReady was said of it; what the array does not have is not
+// written.
+__device__ inline void StoreBox(const TensorMap& map, int channel, int token, SharedAt from) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%1, %2, %3}], [%4];" ::"l"(&map),
+      "r"(channel), "r"(token), "r"(0), "r"(from)
+      : "memory");
+}
+// Of who wrote to shared memory what the copy engine is to read or overwrite, before the barrier.
+__device__ inline void BoxesReady() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Ends a set of StoreBox.
+__device__ inline void BoxesCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+// Until all sets but the last kSets have been read from shared memory.
+template <int kSets>
+__device__ inline void BoxesRead() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kSets) : "memory");
+}
+// Until all have been written to global memory.
+__device__ inline void BoxesStored() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+
+// ---- registers: of all warps of a group of four, whose first has a number that 4 divides
+
+template <int kRegisters>
+__device__ inline void TakeRegisters() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ inline void GiveRegisters() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
 // ---- numbers
 
 // Two floats rounded to nearest even, `low` in the lower half.
@@ -91,13 +136,19 @@ __device__ inline float HighBf16Anew(uint32_t word) {
   asm volatile("and.b32 %0, %1, 0xffff0000;" : "=f"(value) : "r"(word));
   return value;
 }
-// 1 / x to the last digit or two, x positive and normal (or NaN): without the slow path, and so
-// without the call, of the division.
+// 1 / x to the last digit, x normal.
+__device__ inline float Reciprocal(float x) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
+// 1 / x to the last digit or two, from 20 bits; x positive and normal (or NaN): without the slow
+// path, and so without the call, of the division.
 __device__ inline double Reciprocal(double x) {
   double r;
   asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(r) : "d"(x));
 #pragma unroll
-  for (int step = 0; step < 3; ++step) r = fma(fma(-x, r, 1.0), r, r);
+  for (int step = 0; step < 2; ++step) r = fma(fma(-x, r, 1.0), r, r);
   return r;
 }
 
@@ -127,6 +178,13 @@ __device__ inline uint32_t Placed(uint32_t word, uint32_t zero) {
   uint32_t placed;
   asm volatile("xor.b32 %0, %1, %2;" : "=r"(placed) : "r"(word), "r"(zero));
   return placed;
+}
+
+// Whatever a register holds: for rows of an operand whose results nobody reads.
+__device__ inline uint32_t AnyWord() {
+  uint32_t word;
+  asm("" : "=r"(word));
+  return word;
 }
 
 // ---- warps
@@ -178,6 +236,15 @@ __device__ inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uin
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a0), "r"(a1), "r"(b0));
 }
+// The same, where it stands among the loads and stores of matrices: work to wait with, which the
+// compiler would put off.
+__device__ inline void MmaBf16ShortHere(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(b0));
+}
 // Four 8 x 8 matrices of 16-bit elements: lane l gives the address of row l % 8 of matrix l / 8, and
 // gets columns 2t, 2t + 1 of row g of each.
 __device__ inline void LoadMatrices(uint32_t (&words)[4], SharedAt row) {
@@ -191,6 +258,25 @@ __device__ inline void LoadTransposed(uint32_t (&words)[4], SharedAt row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
                : "r"(row)
+               : "memory");
+}
+// One of them.
+__device__ inline uint32_t LoadMatrix(SharedAt row) {
+  uint32_t word;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
+               : "=r"(word)
+               : "r"(row)
+               : "memory");
+  return word;
+}
+// What LoadMatrices would give, written; and one of them.
+__device__ inline void StoreMatrices(SharedAt row, const uint32_t (&words)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(row),
+               "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
+               : "memory");
+}
+__device__ inline void StoreMatrix(SharedAt row, uint32_t word) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x1.shared.b16 [%0], {%1};" ::"r"(row), "r"(word)
                : "memory");
 }
 // What LoadTransposed would give, written.

@@ -1,7 +1,8 @@
-// The forward boundary in one pass over memory: 10 units of C at a merge of n = 4.  A group of
-// warps owns a slice of the channels of a tile of 16 tokens, which a lane keeps in registers from
-// the merge to norm_out; what crosses channels goes through shared memory, then to the block of the
-// cluster that owns the token, and comes back as n + 1 numbers a token.
+// The forward boundary in one pass over memory, 10 units of C at a merge of n = 4, where
+// device/mixed_forward.cuh does not make it (boundary_config.h).  A group of warps owns a slice of the
+// channels of a tile of 16 tokens, which a lane keeps in registers from the merge to norm_out; what
+// crosses channels goes through shared memory, then to the block of the cluster that owns the token,
+// and comes back as n + 1 numbers a token.
 //
 //   wait for the tile, start loading the next one
 //   X = H_res x + H_post y, rounded, stored          fp32, in the order of device/mix.cuh
@@ -48,9 +49,9 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed>, private T
     if (service < 0) {
       WorkAll();
     } else if (service == 0) {
-      ForwardGatherer<N, kTiles, kPerRow, kMerge, Fixed>(args_, shared_).Run();
+      ForwardGatherer<Block, kMerge>(args_, shared_).Run(ForwardPrefix<Block>(args_, shared_));
     } else {
-      ForwardFinisher<N, kTiles, kPerRow, kMerge, Fixed>(args_, shared_).Run();
+      ForwardFinisher<Block, kMerge>(args_, shared_).Run();
     }
     ClusterBarrier();  // nobody leaves while others may send to it
   }

@@ -21,18 +21,26 @@ struct PlainScaling {
   static constexpr Real kStart = 1;
   __device__ static float Exp(float x) { return expf(x); }
   __device__ static double Exp(double x) { return exp(x); }
-  __device__ static float Inverse(float x) { return __fdividef(1.0f, x); }
-  __device__ static double Inverse(double x) { return Reciprocal(x); }
 
   __device__ static Real Kernel(float logit) { return Exp(Real(logit)); }
-  __device__ static Real Entry(Real kernel, Real a, Real b) { return kernel * a * b; }
+  // Of a row, and of the whole: the former serves two steps.
+  __device__ static Real Scaled(Real kernel, Real a) { return kernel * a; }
+  __device__ static Real Entry(Real scaled, Real b) { return scaled * b; }
+  // What makes the sum of kCount terms that are scaled 1.
+  template <int kCount>
+  __device__ static Real BalanceScaled(const Real (&scaled)[kCount]) {
+    Real sum = scaled[0];
+#pragma unroll
+    for (int k = 1; k < kCount; ++k) sum += scaled[k];
+    return Reciprocal(sum);
+  }
   // What makes the sum of kCount terms 1.
   template <int kCount, typename Term>
   __device__ static Real Balance(const Term& kernel, const Real (&scaling)[kCount]) {
     Real sum = 0;
 #pragma unroll
     for (int k = 0; k < kCount; ++k) sum += kernel(k) * scaling[k];
-    return Inverse(sum);
+    return Reciprocal(sum);
   }
 };
 
@@ -42,7 +50,13 @@ struct LogarithmicScaling {
   static constexpr Real kStart = 0;
 
   __device__ static Real Kernel(float logit) { return Real(logit); }
-  __device__ static Real Entry(Real kernel, Real a, Real b) { return exp(kernel + a + b); }
+  __device__ static Real Scaled(Real kernel, Real a) { return kernel + a; }
+  __device__ static Real Entry(Real scaled, Real b) { return exp(scaled + b); }
+  template <int kCount>
+  __device__ static Real BalanceScaled(const Real (&scaled)[kCount]) {
+    const Real zeros[kCount] = {};
+    return Balance([&](int k) { return scaled[k]; }, zeros);
+  }
   template <int kCount, typename Term>
   __device__ static Real Balance(const Term& kernel, const Real (&scaling)[kCount]) {
     Real largest = kernel(0) + scaling[0], sum = 0;
@@ -55,10 +69,10 @@ struct LogarithmicScaling {
 };
 
 // Where a thread keeps the scalings a that each iteration begins with: a_i of iteration t at
-// [(t N + i) stride].
+// [(t N + i) stride].  Rounded, they are the scalings of a point that lies as near.
 struct ScalingHistory {
   int stride = 0;
-  double* at = nullptr;
+  float* at = nullptr;
 };
 
 // Column scalings from row scalings, and back.
@@ -72,6 +86,13 @@ template <int N, typename Scaling, typename Real>
 __device__ inline void BalanceRows(const Real (&kernel)[N][N], const Real (&b)[N], Real (&a)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) a[i] = Scaling::Balance([&](int j) { return kernel[i][j]; }, b);
+}
+
+// What flows back through an entry, off the entry's own gradient and off that of the other scaling.
+template <typename Real>
+__device__ inline void Flow(Real gradient, Real entry, Real& of_entry, Real& of_other) {
+  of_entry = fma(-gradient, entry, of_entry);
+  of_other = fma(-gradient, entry, of_other);
 }
 
 // B_k of logits whose largest is 0.
@@ -93,32 +114,47 @@ __device__ inline void BasisMatrixBy(const float (&centred)[N][N], int iteration
 #pragma unroll 1
   for (int t = 0; t < iterations; ++t) {
 #pragma unroll
-    for (int i = 0; i < N; ++i) history.at[(t * N + i) * history.stride] = double(a[i]);
+    for (int i = 0; i < N; ++i) history.at[(t * N + i) * history.stride] = float(a[i]);
     BalanceColumns<N, Scaling>(kernel, a, b);
     BalanceRows<N, Scaling>(kernel, b, a);
   }
 
   // Back from f = e_k - e_{N-1}.
   Real to_a[N] = {}, to_b[N];  // gradients of log a and log b at the step at hand
+  Real after[N][N];            // the kernel with the scalings a that the step at hand has made
 #pragma unroll
   for (int j = 0; j < N; ++j) to_b[j] = j == k ? 1 : j == N - 1 ? -1 : 0;
 #pragma unroll 1
   for (int t = iterations - 1; t >= 0; --t) {
-    Real before[N];
+    Real scaled[N][N];
 #pragma unroll
-    for (int i = 0; i < N; ++i) before[i] = Real(history.at[(t * N + i) * history.stride]);
-    BalanceColumns<N, Scaling>(kernel, before, b);
+    for (int i = 0; i < N; ++i) {
+      const Real before = Real(history.at[(t * N + i) * history.stride]);
+#pragma unroll
+      for (int j = 0; j < N; ++j) scaled[i][j] = Scaling::Scaled(kernel[i][j], before);
+    }
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      Real column[N];
+#pragma unroll
+      for (int i = 0; i < N; ++i) column[i] = scaled[i][j];
+      b[j] = Scaling::BalanceScaled(column);
+    }
     if (t < iterations - 1) {  // back through a, which the rows made
+      if constexpr (sizeof(Real) > sizeof(float)) {
+        BalanceRows<N, Scaling>(kernel, b, a);
+#pragma unroll
+        for (int e = 0; e < N * N; ++e) {
+          after[e / N][e % N] = Scaling::Scaled(kernel[e / N][e % N], a[e / N]);
+        }
+      }
 #pragma unroll
       for (int j = 0; j < N; ++j) to_b[j] = 0;
 #pragma unroll
       for (int i = 0; i < N; ++i) {
 #pragma unroll
-        for (int j = 0; j < N; ++j) {
-          const Real flow = to_a[i] * Scaling::Entry(kernel[i][j], a[i], b[j]);
-          matrix[i][j] -= flow;
-          to_b[j] -= flow;
-        }
+        for (int j = 0; j < N; ++j)
+          Flow(to_a[i], Scaling::Entry(after[i][j], b[j]), matrix[i][j], to_b[j]);
       }
     }
 #pragma unroll
@@ -126,11 +162,9 @@ __device__ inline void BasisMatrixBy(const float (&centred)[N][N], int iteration
       to_a[i] = 0;
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        const Real flow = to_b[j] * Scaling::Entry(kernel[i][j], before[i], b[j]);
-        matrix[i][j] -= flow;
-        to_a[i] -= flow;
+        Flow(to_b[j], Scaling::Entry(scaled[i][j], b[j]), matrix[i][j], to_a[i]);
+        after[i][j] = scaled[i][j];
       }
-      a[i] = before[i];
     }
   }
 #pragma unroll
@@ -143,6 +177,18 @@ __device__ inline void BasisMatrixBy(const float (&centred)[N][N], int iteration
 // Logits that spread further make matrices so near a permutation that flows cancel to the last
 // digits of a float; and beyond the second limit a double cannot hold the scalings.
 inline constexpr float kFloatSpread = 8.0f, kDoubleSpread = 200.0f;
+
+// A call, so that the usual way has its registers.
+template <int N>
+__device__ __noinline__ void RareBasisMatrix(const float (&centred)[N][N], float spread,
+                                             int iterations, int k, const ScalingHistory& history,
+                                             float* out) {
+  if (spread <= kDoubleSpread) {
+    BasisMatrixBy<N, PlainScaling<double>>(centred, iterations, k, history, out);
+  } else {
+    BasisMatrixBy<N, LogarithmicScaling>(centred, iterations, k, history, out);
+  }
+}
 
 // B_k for the logits of a token; out: [N, N].
 template <int N, typename Logit>
@@ -159,10 +205,8 @@ __device__ inline void BasisMatrix(const Logit& logit, int iterations, int k,
   for (int e = 0; e < N * N; ++e) centred[e / N][e % N] -= largest;
   if (largest - smallest <= kFloatSpread) {
     BasisMatrixBy<N, PlainScaling<float>>(centred, iterations, k, history, out);
-  } else if (largest - smallest <= kDoubleSpread) {
-    BasisMatrixBy<N, PlainScaling<double>>(centred, iterations, k, history, out);
   } else {
-    BasisMatrixBy<N, LogarithmicScaling>(centred, iterations, k, history, out);
+    RareBasisMatrix<N>(centred, largest - smallest, iterations, k, history, out);
   }
 }
 

@@ -44,7 +44,7 @@ inline BoundaryWeights<double> Doubles(const BoundaryWeights<float>& weights) {
 }
 
 struct ForwardReference {
-  std::vector<bf16> x_rounded;  // of fp32 arithmetic in the order of the streaming kernels
+  std::vector<bf16> x_rounded;
   std::vector<double> x, logits, coefficients, norm_out, norm_inv_rms, prefix;  // of x_rounded
 };
 
@@ -66,31 +66,35 @@ struct BoundaryProblem {
         coefficients_below(Normal<float>(tokens * CoefficientsPerToken(shape), 16, 0.5)),
         matrices(Normal<float>(tokens * streams * streams, 17)) {}
 
+  // In the order of the streaming kernels.
   std::vector<bf16> MergeInFloat() const {
-    const int n = shape.streams;
-    const int64_t C = shape.channels;
     std::vector<bf16> out(x.size());
-    for (int64_t t = 0; t < shape.tokens; ++t) {
-      for (int i = 0; i < n; ++i) {
-        for (int64_t c = 0; c < C; ++c) {
-          const auto h = [&](int k) {
-            const int64_t stride = CoefficientsPerToken(shape);
-            return stride == 0 ? 1.0f : coefficients_below[size_t(t * stride + k)];
-          };
-          float sum = h(n + i) * ToFloat(y[size_t(t * C + c)]);
-          for (int j = 0; j < n; ++j) {
-            sum = std::fma(h(2 * n + i * n + j), ToFloat(x[size_t((t * n + j) * C + c)]), sum);
-          }
-          out[size_t((t * n + i) * C + c)] = ToBf16(sum);
-        }
-      }
+    for (size_t at = 0; at < x.size(); ++at) {
+      float sum = 0.0f;
+      ForTerms(at, [&](float h, float value, bool first) {
+        sum = first ? h * value : std::fma(h, value, sum);
+      });
+      out[at] = ToBf16(sum);
+    }
+    return out;
+  }
+  // sizes: sums of magnitudes.
+  std::vector<double> MergeExactly(std::vector<double>& sizes) const {
+    std::vector<double> out(x.size());
+    sizes.assign(x.size(), 0.0);
+    for (size_t at = 0; at < x.size(); ++at) {
+      ForTerms(at, [&](float h, float value, bool) {
+        out[at] += double(h) * double(value);
+        sizes[at] += std::abs(double(h) * double(value));
+      });
     }
     return out;
   }
 
-  ForwardReference Forward(bool merge) const {
+  ForwardReference Forward(bool merge) const { return ForwardOf(merge ? MergeInFloat() : x); }
+  ForwardReference ForwardOf(const std::vector<bf16>& x_rounded) const {
     ForwardReference out;
-    out.x_rounded = merge ? MergeInFloat() : x;
+    out.x_rounded = x_rounded;
     BoundaryState<double> state(shape);
     state.x = Doubles(out.x_rounded);
     const BoundaryWeights<double> wide = Doubles(weights);
@@ -120,6 +124,22 @@ struct BoundaryProblem {
   BoundaryWeights<float> weights;
   std::vector<bf16> x, y, above, dnorm;
   std::vector<float> coefficients_below, matrices;
+
+ private:
+  // term(coefficient, what it is multiplied with, whether it is the first) of an element of X.
+  template <typename Term>
+  void ForTerms(size_t at, const Term& term) const {
+    const int64_t C = shape.channels, n = shape.streams, c = int64_t(at) % C;
+    const int64_t i = int64_t(at) / C % n, t = int64_t(at) / C / n;
+    const int64_t stride = CoefficientsPerToken(shape);
+    const auto h = [&](int64_t k) {
+      return stride == 0 ? 1.0f : coefficients_below[size_t(t * stride + k)];
+    };
+    term(h(n + i), ToFloat(y[size_t(t * C + c)]), true);
+    for (int64_t j = 0; j < n; ++j) {
+      term(h(2 * n + i * n + j), ToFloat(x[size_t((t * n + j) * C + c)]), false);
+    }
+  }
 };
 
 }  // namespace emulation

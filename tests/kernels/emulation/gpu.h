@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/base/check.h"
+#include "kernels/cuda/tensor_map.h"
 #include "kernels/types.h"
 
 #define BIRKHOFF_EMULATED_GPU
@@ -59,12 +60,21 @@ struct Warp {
   alignas(16) unsigned char in[32][64], out[32][64];
 };
 
+// What the copy engine was told to do and has not done.
+struct Box {
+  cuda::BoxedRows rows;
+  int channel, token;
+  unsigned char* shared;
+  uint64_t* barrier;  // null: to be stored
+};
+
 struct Block {
   std::vector<unsigned char> memory;
   unsigned char* shared = nullptr;  // 1024-byte aligned
   int bytes = 0;
   Meeting barrier;  // of all its threads
   std::vector<Warp> warps;
+  std::deque<Box> loads, stores;
 };
 
 struct Cluster {
@@ -378,6 +388,7 @@ inline float LowBf16Anew(uint32_t word) { return LowBf16(word); }
 inline float HighBf16Anew(uint32_t word) { return HighBf16(word); }
 
 inline uint32_t Placed(uint32_t word, uint32_t zero) { return word ^ zero; }
+inline uint32_t AnyWord() { return 0xffffffffu; }  // NaN
 inline void StoreIf(bool wanted, float* to, float value) {
   if (wanted) *to = value;
 }
@@ -440,6 +451,9 @@ inline void MmaBf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t
 inline void MmaBf16Short(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
   MmaInto(d, {{d[0], d[1], d[2], d[3]}, {a0, a1, 0, 0}, {b0, 0}}, true, true);
 }
+inline void MmaBf16ShortHere(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0) {
+  MmaBf16Short(d, a0, a1, b0);
+}
 
 // Which two elements of an 8 x 8 matrix a lane has.
 struct Element {
@@ -449,16 +463,19 @@ inline Element ElementOf(int lane, int k, bool transposed) {
   const int outer = lane / 4, inner = lane % 4 * 2 + k;
   return transposed ? Element{inner, outer} : Element{outer, inner};
 }
+// kCount 8 x 8 matrices, whose rows the first 8 kCount lanes give.
+template <int kCount>
 struct MatrixWords {
-  uint32_t at[4];
+  uint32_t at[kCount];
 };
-inline void LoadMatrices(uint32_t (&words)[4], SharedAt at, bool transposed) {
+template <int kCount>
+MatrixWords<kCount> LoadMatrices(SharedAt at, bool transposed) {
   const void* const row = reinterpret_cast<const void*>(at);
   emulation::InBlock(row, emulation::Here().rank, 16);
-  const auto got = emulation::Together<MatrixWords>(row, [&](const void* const* in,
-                                                             MatrixWords* out) {
+  return emulation::Together<MatrixWords<kCount>>(row, [&](const void* const* in,
+                                                           MatrixWords<kCount>* out) {
     for (int lane = 0; lane < 32; ++lane) {
-      for (int m = 0; m < 4; ++m) {
+      for (int m = 0; m < kCount; ++m) {
         uint16_t pair[2];
         for (int k = 0; k < 2; ++k) {
           const Element element = ElementOf(lane, k, transposed);
@@ -469,34 +486,46 @@ inline void LoadMatrices(uint32_t (&words)[4], SharedAt at, bool transposed) {
       }
     }
   });
-  std::memcpy(words, got.at, sizeof(words));
 }
-inline void LoadMatrices(uint32_t (&words)[4], SharedAt row) { LoadMatrices(words, row, false); }
-inline void LoadTransposed(uint32_t (&words)[4], SharedAt row) { LoadMatrices(words, row, true); }
-inline void StoreTransposed(SharedAt at, const uint32_t (&words)[4]) {
-  void* const row = reinterpret_cast<void*>(at);
+template <int kCount>
+void StoreMatrices(SharedAt at, const uint32_t* words, bool transposed) {
   struct Given {
     void* row;
-    uint32_t at[4];
+    uint32_t at[kCount];
   };
-  emulation::InBlock(row, emulation::Here().rank, 16);
-  emulation::Together<char>(
-      Given{row, {words[0], words[1], words[2], words[3]}}, [](const Given* in, char* out) {
-        for (int lane = 0; lane < 32; ++lane) {
-          out[lane] = 0;
-          for (int m = 0; m < 4; ++m) {
-            for (int k = 0; k < 2; ++k) {
-              const Element element = ElementOf(lane, k, true);
-              const auto half = uint16_t(in[lane].at[m] >> 16 * k);
-              std::memcpy(
-                  static_cast<unsigned char*>(in[8 * m + element.row].row) + element.column * 2,
-                  &half, 2);
-            }
-          }
+  Given given = {reinterpret_cast<void*>(at), {}};
+  std::memcpy(given.at, words, sizeof(given.at));
+  emulation::InBlock(given.row, emulation::Here().rank, 16);
+  emulation::Together<char>(given, [&](const Given* in, char* out) {
+    for (int lane = 0; lane < 32; ++lane) {
+      out[lane] = 0;
+      for (int m = 0; m < kCount; ++m) {
+        for (int k = 0; k < 2; ++k) {
+          const Element element = ElementOf(lane, k, transposed);
+          const auto half = uint16_t(in[lane].at[m] >> 16 * k);
+          std::memcpy(static_cast<unsigned char*>(in[8 * m + element.row].row) + element.column * 2,
+                      &half, 2);
         }
-      });
+      }
+    }
+  });
+}
+inline void LoadMatrices(uint32_t (&words)[4], SharedAt row) {
+  std::memcpy(words, LoadMatrices<4>(row, false).at, sizeof(words));
+}
+inline uint32_t LoadMatrix(SharedAt row) { return LoadMatrices<1>(row, false).at[0]; }
+inline void LoadTransposed(uint32_t (&words)[4], SharedAt row) {
+  std::memcpy(words, LoadMatrices<4>(row, true).at, sizeof(words));
+}
+inline void StoreMatrices(SharedAt row, const uint32_t (&words)[4]) {
+  StoreMatrices<4>(row, words, false);
+}
+inline void StoreMatrix(SharedAt row, uint32_t word) { StoreMatrices<1>(row, &word, false); }
+inline void StoreTransposed(SharedAt row, const uint32_t (&words)[4]) {
+  StoreMatrices<4>(row, words, true);
 }
 
+inline float Reciprocal(float x) { return 1.0f / x; }
 inline double Reciprocal(double x) { return 1.0 / x; }
 inline float InverseRoot(float x) { return 1.0f / std::sqrt(x); }
 inline int ThreadIndex() { return int(threadIdx.x); }
@@ -524,10 +553,117 @@ inline void MBarrierExpect(uint64_t* at, int bytes) {
   Barrier(at).bytes += bytes;
   MBarrierArrive(at);
 }
+
+// ---- the copy engine.  What a map stands for lies in the map itself; late, a box is loaded when
+// somebody waits for it, and stored when somebody waits for that.
+
+inline TensorMap EmulatedMap(const BoxedRows& rows) {
+  static_assert(sizeof(rows) <= sizeof(TensorMap));
+  TensorMap map = {};
+  std::memcpy(map.opaque, &rows, sizeof(rows));
+  return map;
+}
+inline int BoxBytes(const BoxedRows& rows) {
+  return rows.streams * rows.box_tokens * kBoxChannels * 2;
+}
+// work(piece of 16 bytes in shared memory, its place in global memory or null) for all of a box.
+template <typename Work>
+void ForBox(const emulation::Box& box, const Work& work) {
+  const BoxedRows& rows = box.rows;
+  for (int s = 0, row = 0; s < rows.streams; ++s) {
+    for (int t = 0; t < rows.box_tokens; ++t, ++row) {
+      for (int piece = 0; piece < 8; ++piece) {
+        unsigned char* line = box.shared + row * 128;
+        const auto order = int(reinterpret_cast<uintptr_t>(line) / 128 % 8);
+        const int c = box.channel + 8 * piece;
+        const int64_t token = box.token + t;
+        const bool there = c < rows.channels && token < rows.tokens;
+        const bf16* at =
+            there
+                ? rows.first + (token * rows.TokenRows() + s * rows.stream_rows) * rows.channels + c
+                : nullptr;
+        work(line + (piece ^ order) * 16, const_cast<bf16*>(at));
+      }
+    }
+  }
+}
+inline void Arrived(const emulation::Box& box) {
+  ForBox(box, [](unsigned char* shared, const bf16* global) {
+    if (global == nullptr) {
+      std::memset(shared, 0, 16);
+    } else {
+      std::memcpy(shared, global, 16);
+    }
+  });
+  emulation::MBarrier& barrier = Barrier(box.barrier);
+  barrier.bytes -= BoxBytes(box.rows);
+  emulation::Settle(barrier);
+}
+inline void Stored(const emulation::Box& box) {
+  ForBox(box, [](const unsigned char* shared, bf16* global) {
+    if (global != nullptr) std::memcpy(global, shared, 16);
+  });
+}
+inline emulation::Box BoxOf(SharedAt shared, const TensorMap& map, int channel, int token,
+                            uint64_t* barrier) {
+  emulation::Box box = {{}, channel, token, reinterpret_cast<unsigned char*>(shared), barrier};
+  std::memcpy(&box.rows, map.opaque, sizeof(box.rows));
+  BIRKHOFF_CHECK(shared % 128 == 0, "a box is not aligned");
+  emulation::InBlock(box.shared, emulation::Here().rank, 128);
+  emulation::InBlock(box.shared + BoxBytes(box.rows) - 128, emulation::Here().rank, 128);
+  return box;
+}
+inline void LoadBox(SharedAt to, const TensorMap& map, int channel, int token, uint64_t* barrier) {
+  const emulation::Box box = BoxOf(to, map, channel, token, barrier);
+  if (emulation::TheMachine().late_copies) {
+    emulation::Here().in->loads.push_back(box);
+  } else {
+    Arrived(box);
+  }
+}
+inline void StoreBox(const TensorMap& map, int channel, int token, SharedAt from) {
+  const emulation::Box box = BoxOf(from, map, channel, token, nullptr);
+  if (emulation::TheMachine().late_copies) {
+    emulation::Here().in->stores.push_back(box);
+  } else {
+    Stored(box);
+  }
+}
+inline void BoxesReady() {}
+inline void BoxesCommit() {}
+inline void BoxesStored() {
+  auto& stores = emulation::Here().in->stores;
+  for (; !stores.empty(); stores.pop_front()) Stored(stores.front());
+}
+// As if all sets had been asked for: of one set at a time in flight.
+template <int kSets>
+void BoxesRead() {
+  static_assert(kSets == 0, "the emulation keeps no sets");
+  BoxesStored();
+}
+template <int kRegisters>
+void TakeRegisters() {}
+template <int kRegisters>
+void GiveRegisters() {}
+
 // A phase that ended unseen, and another behind it, would look like one that has not ended.
 inline void MBarrierWait(uint64_t* at, int parity) {
   emulation::MBarrier& barrier = Barrier(at);
-  emulation::WaitUntil([&] { return barrier.phase % 2 != parity; });
+  auto& loads = emulation::Here().in->loads;
+  emulation::WaitUntil([&] {
+    if (barrier.phase % 2 == parity) {
+      for (size_t i = 0; i < loads.size();) {
+        if (loads[i].barrier != at) {
+          ++i;
+          continue;
+        }
+        const emulation::Box box = loads[i];
+        loads.erase(loads.begin() + std::ptrdiff_t(i));
+        Arrived(box);
+      }
+    }
+    return barrier.phase % 2 != parity;
+  });
 }
 inline void SendBytes(void* to, int rank, const void* from, int bytes, uint64_t* at) {
   std::memcpy(emulation::InBlock(to, rank, bytes), from, size_t(bytes));
