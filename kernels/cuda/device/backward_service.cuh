@@ -220,11 +220,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, kBoxes> {
 
   // which: of even turns, of odd ones.
   __device__ BackwardFinisher(const SingleBackwardArgs& args, unsigned char* shared, int which)
-      : Block(args, shared),
-        which_(which),
-        alpha_(args.alpha[Lane() < N       ? 0
-                          : Lane() < 2 * N ? 1
-                                           : 2]) {}
+      : Block(args, shared), which_(which), alpha_(args.alpha[PartOf(Lane())]) {}
 
   __device__ void Run() const {
     Sums sums;
@@ -272,6 +268,9 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, kBoxes> {
 
   // Asked anew each time: what the compiler makes of it beforehand takes more registers than there are.
   __device__ static int Lane() { return ThreadIndex() % 32; }
+
+  // Whose coefficient a lane has: H_pre's, H_post's, H_res's.
+  __device__ static int PartOf(int lane) { return lane < N ? 0 : lane < 2 * N ? 1 : 2; }
 
   // Gradients of bias (a lane a column) and alpha, over this finisher's tokens.
   struct Sums {
@@ -489,8 +488,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, kBoxes> {
     if (lane < kLogits) to[3 + lane] = float(sums.bias);
 #pragma unroll
     for (int part = 0; part < 3; ++part) {
-      const int mine = lane < N ? 0 : lane < 2 * N ? 1 : 2;
-      double sum = mine == part && lane < kLogits ? sums.alpha : 0.0;
+      double sum = PartOf(lane) == part && lane < kLogits ? sums.alpha : 0.0;
 #pragma unroll
       for (int lanes = 16; lanes > 0; lanes /= 2) sum += ShuffleXor(sum, lanes);
       if (lane == 0) to[part] = float(sum);
