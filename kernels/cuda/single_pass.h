@@ -1,11 +1,13 @@
 // What the host and the single-pass kernels of the boundary agree on: arguments, and how a block's
 // shared memory is cut up.
 //
-// A cluster of `cluster` blocks shares each tile of tokens; a block owns 32 `warps` channels of all
-// streams, a warp 32, a lane 8 (16 bytes of bf16) of one token, and of a second one in the forward
-// pass: lane 4 g + t holds channels 8 t .. 8 t + 7 of tokens g and g + 8 of the tile.  That is at
-// once what copies move, what the elementwise arithmetic needs, and an operand of the tensor cores
-// (device/hopper.cuh), so that the tile stays in registers.
+// A cluster of `cluster` blocks shares each tile of tokens.  Backward a block owns boxes of 64 channels
+// of all streams, a warp 8 channels of every box (device/single_backward.cuh).  So it is forward too
+// where a merge is made by the tensor cores (mixed_forward.h).  In the other forward kernel a block
+// owns 32 `warps` channels, a warp 32, a lane 8 (16 bytes of bf16) of two tokens: lane 4 g + t holds
+// channels 8 t .. 8 t + 7 of tokens g and g + 8 of the tile.  That is at once what copies move, what
+// the elementwise arithmetic needs, and an operand of the tensor cores (device/hopper.cuh), so that
+// the tile stays in registers.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +22,8 @@ inline constexpr int kForwardTileTokens = 16;
 inline constexpr int kBackwardTileTokens = 8;
 inline constexpr int kWarpChannels = 32;
 
-// Warps of a block beside those that own channels: one adds up what those leave, and sends it; one
-// finishes the tokens that the block owns.
+// Warps of a forward block beside those that own channels: one adds up what those leave, and sends it;
+// one finishes the tokens that the block owns.
 inline constexpr int kServiceWarps = 2;
 // Warps that own channels: at 10 (and 2 more) a lane has 168 registers, which is what it needs; at
 // 16 it has 96 and spills.
