@@ -51,38 +51,38 @@ std::string Missing(const BoundaryDesc& desc) {
   return "";
 }
 
-int WarpsOf(int64_t channels, int cluster) {
-  return int(CeilDivide(channels, int64_t{kWarpChannels} * cluster));
+// Pieces of `width` channels that each block of a cluster owns.
+struct Share {
+  int cluster, pieces;
+};
+// The smallest cluster whose blocks own `most` pieces or fewer, else the largest.
+Share ShareOf(int64_t channels, int width, int most) {
+  Share share = {1, int(CeilDivide(channels, int64_t{width}))};
+  while (share.cluster < kMostCluster && share.pieces > most) {
+    share.cluster *= 2;
+    share.pieces = int(CeilDivide(channels, int64_t{width} * share.cluster));
+  }
+  return share;
 }
 
-// The smallest cluster whose blocks have the warps that keep their registers, else the largest.
+// Of warps that keep their registers, if there is room.
 SinglePassGeometry ForwardGeometry(int64_t channels) {
-  int cluster = 1;
-  while (cluster < kMostCluster && WarpsOf(channels, cluster) > kUsualWarps) cluster *= 2;
-  return {cluster, WarpsOf(channels, cluster), 2};
+  const Share warps = ShareOf(channels, kWarpChannels, kUsualWarps);
+  return {warps.cluster, warps.pieces, 2};
 }
 
-// The smallest cluster that holds the channels.
 SinglePassGeometry BackwardGeometry(int64_t channels) {
-  const auto boxes = [&](int cluster) {
-    return int(CeilDivide(channels, int64_t{kBoxChannels} * cluster));
-  };
-  int cluster = 1;
-  while (cluster < kMostCluster && boxes(cluster) > kMostBoxes) cluster *= 2;
-  return {cluster, kBackwardWarps, kBackwardStages, std::max(boxes(cluster), kFewestBoxes)};
+  const Share boxes = ShareOf(channels, kBoxChannels, kMostBoxes);
+  return {boxes.cluster, kBackwardWarps, kBackwardStages, std::max(boxes.pieces, kFewestBoxes)};
 }
 
 // The merge on the tensor cores: whole boxes, two warps each.  False where the kernel in registers
 // (device/single_forward.cuh) is to do it.
 bool SetMixed(const BoundaryShape& shape, BoundaryConfig& config) {
-  const auto boxes = [&](int cluster) {
-    return int(CeilDivide(shape.channels, int64_t{kBoxChannels} * cluster));
-  };
   if (shape.kind != BoundaryKind::kMhc || config.columns.tiles > kMostMixedTiles) return false;
-  int cluster = 1;
-  while (cluster < kMostCluster && boxes(cluster) > kMostMixedBoxes) cluster *= 2;
-  if (boxes(cluster) > kMostMixedBoxes) return false;
-  const SinglePassGeometry geometry = {cluster, 2 * boxes(cluster), kMixedStages};
+  const Share boxes = ShareOf(shape.channels, kBoxChannels, kMostMixedBoxes);
+  if (boxes.pieces > kMostMixedBoxes) return false;
+  const SinglePassGeometry geometry = {boxes.cluster, 2 * boxes.pieces, kMixedStages};
   const int shared = MixedSizes(geometry, config.columns).total;
   if (shared > kMostSharedBytes) return false;
   config.mixed = true;

@@ -105,14 +105,16 @@ class BackwardBlock {
   __device__ static int Lane() { return int(threadIdx.x) % 32; }
   // The tokens that this block finishes: none, of a cluster of more blocks than a tile has tokens.
   __device__ int Owned() const { return rank_ * sizes_.owned < kTile ? sizes_.owned : 0; }
+  // Of the tile's tokens; of all.
+  __device__ int OwnedLocal(int own) const { return rank_ * sizes_.owned + own; }
   __device__ int64_t OwnedToken(int turn, int own) const {
-    return int64_t{tiles_.Tile(turn)} * kTile + rank_ * sizes_.owned + own;
+    return int64_t{tiles_.Tile(turn)} * kTile + OwnedLocal(own);
   }
   // Words of an owned token's packet, from `first` on, to all blocks: four lanes a block.
   template <int kWords>
   __device__ void SendWords(int turn, int own, int first, const uint32_t* words) const {
     static_assert(kWords % 4 == 0);
-    uint32_t* to = Packets(turn) + (rank_ * sizes_.owned + own) * kPacket + first;
+    uint32_t* to = Packets(turn) + OwnedLocal(own) * kPacket + first;
     const int lane = ThreadIndex() % 32;
 #pragma unroll 1
     for (int block = lane / 4; block < cluster_; block += 8) {

@@ -6,16 +6,11 @@
 #pragma once
 
 #include "kernels/cuda/device/backward_block.cuh"
+#include "kernels/cuda/device/bf16_parts.cuh"
 #include "kernels/cuda/device/gates.cuh"
 #include "kernels/cuda/device/gather.cuh"
 
 namespace birkhoff::cuda {
-
-// What bf16 leaves of a value; a value as bf16 in one half of a word.
-__device__ inline float Rest(float value) { return value - LowBf16(PackBf16(value, 0.0f)); }
-__device__ inline uint32_t InHalf(float value, int half) {
-  return PackBf16(value, 0.0f) << (16 * half);
-}
 
 template <int N, int kTiles, int kBoxes>
 class BackwardMover : private BackwardBlock<N, kTiles, kBoxes> {
@@ -63,38 +58,31 @@ class BackwardMover : private BackwardBlock<N, kTiles, kBoxes> {
   using Block::tiles_;
 
   // x and dnorm; then dX' and y, in whose places results stand.
-  __device__ void LoadRead(int turn) const {
-    const SharedAt stage = Stage(turn);
-    const int channel = FirstChannel(), token = FirstToken(turn);
-#pragma unroll 1
-    for (int q = 0; q < kBoxes; ++q) {
-      const int c = channel + q * kBoxChannels;
-      uint64_t* come = Barriers().TileCome(turn);
-      LoadBox(stage + kAtX + q * N * kBox, args_.x, c, token, come);
-      LoadBox(stage + kAtNorm + q * kBox, args_.dnorm, c, token, come);
-    }
-  }
-  __device__ void LoadOverwritten(int turn) const {
-    const SharedAt stage = Stage(turn);
-    const int channel = FirstChannel(), token = FirstToken(turn);
-#pragma unroll 1
-    for (int q = 0; q < kBoxes; ++q) {
-      const int c = channel + q * kBoxChannels;
-      uint64_t* come = Barriers().TileCome(turn);
-      LoadBox(stage + q * N * kBox, args_.dx_above, c, token, come);
-      LoadBox(stage + kAtY + q * kBox, args_.y, c, token, come);
-    }
+  __device__ void LoadRead(int turn) const { Load(turn, kAtX, args_.x, kAtNorm, args_.dnorm); }
+  __device__ void LoadOverwritten(int turn) const { Load(turn, 0, args_.dx_above, kAtY, args_.y); }
+  // Boxes of all streams and of one row a token, to their places in the stage.
+  __device__ void Load(int turn, int at_streams, const TensorMap& streams, int at_row,
+                       const TensorMap& row) const {
+    uint64_t* const come = Barriers().TileCome(turn);
+    ForBoxes(turn, [&](SharedAt stage, int q, int c, int token) {
+      LoadBox(stage + at_streams + q * N * kBox, streams, c, token, come);
+      LoadBox(stage + at_row + q * kBox, row, c, token, come);
+    });
   }
   __device__ void Store(int turn) const {
+    ForBoxes(turn, [&](SharedAt stage, int q, int c, int token) {
+      StoreBox(args_.dx, c, token, stage + q * N * kBox);
+      if (args_.coefficients_below == nullptr) return;
+      StoreBox(args_.dy_below, c, token, stage + kAtY + q * kBox);
+    });
+  }
+  // work(stage, box, its first channel, first token)
+  template <typename Work>
+  __device__ void ForBoxes(int turn, const Work& work) const {
     const SharedAt stage = Stage(turn);
     const int channel = FirstChannel(), token = FirstToken(turn);
 #pragma unroll 1
-    for (int q = 0; q < kBoxes; ++q) {
-      const int c = channel + q * kBoxChannels;
-      StoreBox(args_.dx, c, token, stage + q * N * kBox);
-      if (args_.coefficients_below == nullptr) continue;
-      StoreBox(args_.dy_below, c, token, stage + kAtY + q * kBox);
-    }
+    for (int q = 0; q < kBoxes; ++q) work(stage, q, channel + q * kBoxChannels, token);
   }
 };
 
@@ -142,6 +130,7 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, kBoxes> {
   using Block::kPairs;
   using Block::kTile;
   using Block::Owned;
+  using Block::OwnedLocal;
   using Block::OwnedToken;
   using Block::Parts;
   using Block::rank_;
@@ -151,7 +140,6 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, kBoxes> {
   using Block::tiles_;
   // As with the finishers.
   __device__ static int Lane() { return ThreadIndex() % 32; }
-  __device__ int OwnedLocal(int own) const { return rank_ * sizes_.owned + own; }
   __device__ uint32_t* Words() const {
     return reinterpret_cast<uint32_t*>(Scratch(kGathererScratch));
   }
@@ -164,11 +152,8 @@ class BackwardGatherer : private BackwardBlock<N, kTiles, kBoxes> {
     for (int first = 0; first < kTile; first += kTokens) {
       const int token = first + lane / kFours;
       if (lane >= kTokens * kFours || token >= kTile) continue;
-      const float4 sum = AddFours<kBackwardWarps>(Parts() + token * kDots + k, kTile * kDots);
-      float* to = Received(turn) + (rank_ * sizes_.owned + token % sizes_.owned) * kDots + k;
-      Send16(to, token / sizes_.owned,
-             {FloatBits(sum.x), FloatBits(sum.y), FloatBits(sum.z), FloatBits(sum.w)},
-             Barriers().SumsCome(turn));
+      SendFour({Parts(), kBackwardWarps, kTile, kDots, kDots}, token, k,
+               {Received(turn), rank_, sizes_.owned, Barriers().SumsCome(turn)});
     }
   }
 
@@ -257,9 +242,9 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, kBoxes> {
   using Block::kPacketScalars;
   using Block::kTile;
   using Block::Owned;
+  using Block::OwnedLocal;
   using Block::OwnedToken;
   using Block::Packets;
-  using Block::rank_;
   using Block::Received;
   using Block::Scratch;
   using Block::sizes_;
@@ -372,7 +357,7 @@ class BackwardFinisher : private BackwardBlock<N, kTiles, kBoxes> {
   __device__ void FinishToken(int turn, int own, const Saved& saved, const Ready& ready, bool valid,
                               Sums& sums) const {
     const int lane = Lane();
-    const int local = rank_ * sizes_.owned + own;
+    const int local = OwnedLocal(own);
     const float inverse = saved.inverse, per_channel = 1.0f / float(args_.channels);
     uint32_t* packet = Packets(turn) + local * kPacket;  // where it is sent too
 

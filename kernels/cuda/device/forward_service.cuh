@@ -9,14 +9,20 @@
 
 namespace birkhoff::cuda {
 
-// P = H_res P below, of the tokens that the block owns: a lane an entry of a few tokens at a time, from
-// `first` on.
+// What a merge takes of the coefficients below: H_post and H_res, as they stand; and P = H_res P below,
+// of the tokens that the block owns: a lane an entry of a few tokens at a time, from `first` on.
 template <typename Block>
 class ForwardPrefix : private Block {
  public:
   using Block::Block;
   static constexpr int N = Block::kColumns.streams;
 
+  // Starts to bring a tile's H_post and H_res.
+  __device__ void Prefetch(int turn) const {
+    CopyTokens<N, N + N * N>({args_.coefficients_below, Block::kCoefficients, N,
+                              int64_t{tiles_.Tile(turn)} * kTile, args_.tokens},
+                             kTile, sizes_.coefficient_pitch, Coefficients(turn));
+  }
   // A column of P below.
   __device__ void Load(int turn, int first, float (&below)[N]) const {
     const int64_t token = TokenOf(turn, first);
@@ -72,7 +78,7 @@ class ForwardGatherer : private Block {
   __device__ void Run(const ForwardPrefix<Block>& prefix) const {
     const int turns = tiles_.Turns();
     for (int turn = 0; turn < 2; ++turn) {
-      if (turn < turns) Prefetch(turn);
+      if (kMerge && turn < turns) prefix.Prefetch(turn);
       CopyCommit();
     }
     CopyWait<1>();
@@ -84,12 +90,12 @@ class ForwardGatherer : private Block {
       MBarrierWait(Barriers().PartsFull(), turn % 2);
       CopyWait<0>();
       if (turn + 1 < turns) WarpArrive(Barriers().CoefficientsCome(turn + 1));
-      SendSums({Parts(), geometry_.warps, kTile, sizes_.sum_pitch, sizes_.sums}, Received(turn),
-               rank_, sizes_.owned, Barriers().SumsCome(turn));
+      SendSums({Parts(), geometry_.warps, kTile, sizes_.sum_pitch, sizes_.sums},
+               {Received(turn), rank_, sizes_.owned, Barriers().SumsCome(turn)});
       WarpArrive(Barriers().PartsFree());
       if (wanted) prefix.Multiply(turn, below);
       // The warps are done with the coefficients of this turn.
-      if (turn + 2 < turns) Prefetch(turn + 2);
+      if (kMerge && turn + 2 < turns) prefix.Prefetch(turn + 2);
       CopyCommit();
     }
   }
@@ -97,9 +103,7 @@ class ForwardGatherer : private Block {
  private:
   using Block::args_;
   using Block::Barriers;
-  using Block::Coefficients;
   using Block::geometry_;
-  using Block::kCoefficients;
   using Block::kTile;
   using Block::Parts;
   using Block::rank_;
@@ -107,15 +111,6 @@ class ForwardGatherer : private Block {
   using Block::sizes_;
   using Block::tiles_;
   static constexpr int N = Block::kColumns.streams;
-
-  // H_post and H_res below.
-  __device__ void Prefetch(int turn) const {
-    if constexpr (kMerge) {
-      CopyTokens<N, N + N * N>({args_.coefficients_below, kCoefficients, N,
-                                int64_t{tiles_.Tile(turn)} * kTile, args_.tokens},
-                               kTile, sizes_.coefficient_pitch, Coefficients(turn));
-    }
-  }
 };
 
 // What stands between the sums of this block's tokens and norm_out, to all blocks.  Half a warp a

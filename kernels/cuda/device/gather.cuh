@@ -52,29 +52,36 @@ __device__ inline float4 AddFours(const float* from, int count, int stride) {
   return sum;
 }
 
-template <int kCount>
-__device__ inline float4 AddFours(const float* from, int stride) {
-  float4 sum = *reinterpret_cast<const float4*>(from);
-#pragma unroll
-  for (int k = 1; k < kCount; ++k) {
-    const float4 more = *reinterpret_cast<const float4*>(from + k * stride);
-    sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
-  }
-  return sum;
-}
+// Where sums of a token go: [blocks][owned][count] in the shared memory of its owner, block
+// token / owned, as those of block `rank`.
+struct SumsReceiver {
+  float* at = nullptr;  // in this block
+  int rank = 0, owned = 1;
+  uint64_t* barrier = nullptr;
+};
 
-// Token t's sums to `received` [blocks][owned][count] in block t / owned, as those of block `rank`.
-__device__ inline void SendSums(const WarpSums& parts, float* received, int rank, int owned,
-                                uint64_t* barrier) {
+// Four sums of a token, from the k-th on.
+__device__ inline void SendFour(const WarpSums& parts, int token, int k, const SumsReceiver& to) {
+  const float4 sum =
+      AddFours(parts.at + token * parts.pitch + k, parts.warps, parts.tokens * parts.pitch);
+  Send16(to.at + (to.rank * to.owned + token % to.owned) * parts.count + k, token / to.owned,
+         {FloatBits(sum.x), FloatBits(sum.y), FloatBits(sum.z), FloatBits(sum.w)}, to.barrier);
+}
+// All of a tile's.
+__device__ inline void SendSums(const WarpSums& parts, const SumsReceiver& to) {
   const int fours = parts.count / 4;
 #pragma unroll 1
   for (int i = int(threadIdx.x) % 32; i < parts.tokens * fours; i += 32) {
-    const int token = i / fours, k = i % fours * 4;
-    const float4 sum =
-        AddFours(parts.at + token * parts.pitch + k, parts.warps, parts.tokens * parts.pitch);
-    float* to = received + (rank * owned + token % owned) * parts.count + k;
-    Send16(to, token / owned,
-           {FloatBits(sum.x), FloatBits(sum.y), FloatBits(sum.z), FloatBits(sum.w)}, barrier);
+    SendFour(parts, i / fours, i % fours * 4, to);
+  }
+}
+
+// Of all threads of a block: gamma of channels first .. first + count - 1, zeros beyond the last.
+__device__ inline void LoadGamma(const float* gamma, int channels, int first, int count,
+                                 float* to) {
+#pragma unroll 1
+  for (int i = ThreadIndex(); i < count; i += int(blockDim.x)) {
+    to[i] = first + i < channels ? gamma[first + i] : 0.0f;
   }
 }
 

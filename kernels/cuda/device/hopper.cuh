@@ -21,13 +21,10 @@ __device__ inline SharedAt SharedAddress(const void* pointer) {
 // ---- copies from global to shared memory, this thread's own until CopyWait
 
 // Zeros where `there` is false; `from` is then not read.
-__device__ inline void CopyAsync16(SharedAt to, const void* from, bool there) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
-               "r"(there ? 16 : 0)
-               : "memory");
-}
 __device__ inline void CopyAsync16(void* to, const void* from, bool there) {
-  CopyAsync16(SharedAddress(to), from, there);
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(SharedAddress(to)),
+               "l"(from), "r"(there ? 16 : 0)
+               : "memory");
 }
 __device__ inline void CopyAsync4(void* to, const void* from, bool there) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(SharedAddress(to)), "l"(from),
@@ -44,15 +41,6 @@ __device__ inline void CopyWait() {
 
 // Keeps the compiler from moving loads and stores across: what is loaded early takes registers.
 __device__ inline void KeepOrder() { asm volatile("" ::: "memory"); }
-
-__device__ inline uint4 LoadShared16(SharedAt from) {
-  uint4 words;
-  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
-               : "r"(from)
-               : "memory");
-  return words;
-}
 
 // 16 bytes to global memory, in one piece wherever the registers lie.
 __device__ inline void Store16(void* to, uint4 words) {
@@ -117,12 +105,6 @@ __device__ inline uint32_t PackF16(float low, float high) {
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
   return word;
 }
-// The lower half of a word that PackF16 made, as a float.
-__device__ inline float LowF16(uint32_t word) {
-  float value;
-  asm("{.reg .f16 l, h;\n mov.b32 {l, h}, %1;\n cvt.f32.f16 %0, l;}" : "=f"(value) : "r"(word));
-  return value;
-}
 __device__ inline float LowBf16(uint32_t word) { return __uint_as_float(word << 16); }
 __device__ inline float HighBf16(uint32_t word) { return __uint_as_float(word & 0xffff0000u); }
 // The same once more: the compiler does not keep what it has unpacked before.
@@ -164,13 +146,6 @@ __device__ inline void StoreIf(bool wanted, float* to, float value) {
                    SharedAddress(to)),
                "f"(value), "r"(uint32_t(wanted)));
 }
-// Both of them, to 8 bytes.
-__device__ inline void StoreTwoIf(bool wanted, float* to, float first, float second) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.u32 p, %3, 0;\n@p st.shared.v2.f32 [%0], {%1, %2};\n}" ::"r"(
-          SharedAddress(to)),
-      "f"(first), "f"(second), "r"(uint32_t(wanted)));
-}
 
 // `word`, where `zero` is 0 and the compiler does not know it: a register of its own for an operand
 // of the tensor cores, which wants four in a row, filled once rather than for every product.
@@ -200,12 +175,6 @@ __device__ inline float ShuffleFrom(float value, int lane) {
 }
 __device__ inline bool AnyLane(bool value) { return __any_sync(0xffffffffu, value) != 0; }
 __device__ inline void WarpBarrier() { __syncwarp(); }
-
-// Bytes of `word`, and zeros: byte k of the result is byte s of `word` for s < 4, else 0, where s is
-// the k-th hexadecimal digit of `selector` from below.
-__device__ inline uint32_t ChooseBytes(uint32_t word, uint32_t selector) {
-  return __byte_perm(word, 0, selector);
-}
 
 // d += a b on the tensor cores, of 16 x 16 (or 16 x 8) and 16 x 8 (or 8 x 8) elements.  Lane
 // 4 g + t of the warp holds
@@ -277,12 +246,6 @@ __device__ inline void StoreMatrices(SharedAt row, const uint32_t (&words)[4]) {
 }
 __device__ inline void StoreMatrix(SharedAt row, uint32_t word) {
   asm volatile("stmatrix.sync.aligned.m8n8.x1.shared.b16 [%0], {%1};" ::"r"(row), "r"(word)
-               : "memory");
-}
-// What LoadTransposed would give, written.
-__device__ inline void StoreTransposed(SharedAt row, const uint32_t (&words)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(row),
-               "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
                : "memory");
 }
 

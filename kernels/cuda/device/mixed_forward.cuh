@@ -40,7 +40,7 @@ class MixedForward : private MixedBlock<N, kTiles, Fixed> {
       boxes.Begin();
     }
     LoadPhi();
-    LoadGamma();
+    LoadGamma(args_.gamma, args_.channels, Block::FirstChannel(), sizes_.threads, Gamma());
     ClearPadding();
     __syncthreads();
     ClusterBarrier();
@@ -146,13 +146,6 @@ class MixedForward : private MixedBlock<N, kTiles, Fixed> {
   __device__ float PhiOf(int j, int c, int column) const {
     if (column >= args_.columns || c >= args_.channels) return 0.0f;
     return args_.projection[(int64_t{j} * args_.channels + c) * args_.columns + column];
-  }
-  __device__ void LoadGamma() const {
-    const int first = rank_ * sizes_.threads;
-#pragma unroll 1
-    for (int i = int(threadIdx.x); i < sizes_.threads; i += int(blockDim.x)) {
-      Gamma()[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
-    }
   }
   // The fourth of three streams, which no box brings: products with zeros are zeros only of numbers.
   __device__ void ClearPadding() const {

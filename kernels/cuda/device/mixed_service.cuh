@@ -104,7 +104,7 @@ class MixedCoefficients : private Block {
   __device__ void Run(const ForwardPrefix<Block>& prefix) const {
     const int turns = tiles_.Turns();
     for (int turn = 0; turn < 2; ++turn) {
-      if (turn < turns) Prefetch(turn);
+      if (turn < turns) prefix.Prefetch(turn);
       CopyCommit();
     }
     const bool wanted = args_.prefix != nullptr;
@@ -119,7 +119,7 @@ class MixedCoefficients : private Block {
       WarpArrive(Barriers().CoefficientsCome(turn));
       if (wanted) prefix.Multiply(turn, below);
       WarpBarrier();
-      if (turn + 2 < turns) Prefetch(turn + 2);
+      if (turn + 2 < turns) prefix.Prefetch(turn + 2);
       CopyCommit();
     }
   }
@@ -128,11 +128,8 @@ class MixedCoefficients : private Block {
   using Block::args_;
   using Block::Barriers;
   using Block::Coefficients;
-  using Block::FirstToken;
-  using Block::kCoefficients;
   using Block::kGroups;
   using Block::kGroupWords;
-  using Block::kTile;
   using Block::Lane;
   using Block::sizes_;
   using Block::tiles_;
@@ -140,11 +137,6 @@ class MixedCoefficients : private Block {
   using Mix = typename Block::Mix;
   static constexpr int N = Block::kColumns.streams;
 
-  __device__ void Prefetch(int turn) const {
-    CopyTokens<N, N + N * N>(
-        {args_.coefficients_below, kCoefficients, N, FirstToken(turn), args_.tokens}, kTile,
-        sizes_.coefficient_pitch, Coefficients(turn));
-  }
   __device__ void Split(int turn) const {
 #pragma unroll 1
     for (int group = 0; group < kGroups; ++group) {
@@ -172,8 +164,8 @@ class MixedGatherer : private Block {
   __device__ void Run() const {
     for (int turn = 0; turn < tiles_.Turns(); ++turn) {
       MBarrierWait(Barriers().PartsFull(), turn % 2);
-      SendSums({Parts(), geometry_.warps, kTile, sizes_.sum_pitch, sizes_.sums}, Received(turn),
-               rank_, sizes_.owned, Barriers().SumsCome(turn));
+      SendSums({Parts(), geometry_.warps, kTile, sizes_.sum_pitch, sizes_.sums},
+               {Received(turn), rank_, sizes_.owned, Barriers().SumsCome(turn)});
       WarpArrive(Barriers().PartsFree());
     }
   }

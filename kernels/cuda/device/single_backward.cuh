@@ -46,10 +46,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, kBoxes> {
       mover.Start();
     }
     LoadPhi();
-    for (int c = thread_; c < kBoxes * kBoxChannels; c += int(blockDim.x)) {
-      const int channel = FirstChannel() + c;
-      Gamma()[c] = channel < args_.channels ? args_.gamma[channel] : 0.0f;
-    }
+    LoadGamma(args_.gamma, args_.channels, FirstChannel(), kBoxes * kBoxChannels, Gamma());
     if (thread_ < Block::kZeros) Zeros()[thread_] = 0;
     __syncthreads();
     ClusterBarrier();
@@ -115,9 +112,7 @@ class SingleBackward : private BackwardBlock<N, kTiles, kBoxes> {
   using Block::Packets;
   using Block::Parts;
   using Block::Phi;
-  using Block::rank_;
   using Block::shared_;
-  using Block::sizes_;
   using Block::Stage;
   using Block::tiles_;
   using Block::Zeros;

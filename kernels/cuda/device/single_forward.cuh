@@ -43,7 +43,8 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed>, private T
       Barriers().Init(geometry_.warps);
     }
     LoadPhi();
-    LoadGamma();
+    const int width = geometry_.warps * kWarpChannels;
+    LoadGamma(args_.gamma, args_.channels, rank_ * width, width, Gamma());
     __syncthreads();
     ClusterBarrier();
     if (service < 0) {
@@ -126,13 +127,6 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed>, private T
         }
         words[i] = {PackF16(at[0], at[1]), PackF16(at[2], at[3])};
       }
-    }
-  }
-  __device__ void LoadGamma() const {
-    const int width = geometry_.warps * kWarpChannels, first = rank_ * width;
-#pragma unroll 1
-    for (int i = thread_; i < width; i += int(blockDim.x)) {
-      Gamma()[i] = first + i < args_.channels ? args_.gamma[first + i] : 0.0f;
     }
   }
   // Of this thread's share of channels first .. first + there - 1: rows of them are contiguous.

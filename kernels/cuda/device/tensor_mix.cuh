@@ -7,6 +7,7 @@
 // bf16, 16 bits and more, so that rows of H_res still sum to 1; sums are fp32.
 #pragma once
 
+#include "kernels/cuda/device/bf16_parts.cuh"
 #include "kernels/cuda/device/hopper.cuh"
 #include "kernels/cuda/mixed_forward.h"
 
@@ -39,18 +40,18 @@ class TensorMix {
     for (int k = 0; k < 4; ++k) {
       const int i = row + k % 2 * kHalf, j = column + k / 2 * kHalf;
       const float value = meets && i < N && j < N ? h[N + i * N + j] : 0.0f;
-      weights.high[k] = Placed16(High(value), token);
-      weights.low[k] = Placed16(Low(value), token);
+      weights.high[k] = InHalf(value, token % 2);
+      weights.low[k] = InHalf(Rest(value), token % 2);
     }
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
       const int i = row + k * kHalf;
       const float value = meets && i < N ? h[i] : 0.0f;
       if constexpr (kPostWords == 4) {
-        weights.post[k] = Placed16(High(value), token);
-        weights.post[2 + k] = Placed16(Low(value), token);
+        weights.post[k] = InHalf(value, token % 2);
+        weights.post[2 + k] = InHalf(Rest(value), token % 2);
       } else {  // the tokens' high ones, then their low ones
-        weights.post[k] = Placed16(column == 0 ? High(value) : Low(value), token);
+        weights.post[k] = InHalf(column == 0 ? value : Rest(value), token % 2);
       }
     }
     return weights;
@@ -117,12 +118,6 @@ class TensorMix {
   __device__ static uint32_t Of(const uint32_t (&x)[2][4], int c, int half) {
     return x[c / 2][c % 2 * 2 + half];
   }
-  __device__ static uint32_t High(float value) { return PackBf16(value, 0.0f); }
-  __device__ static uint32_t Low(float value) {
-    return PackBf16(value - LowBf16(High(value)), 0.0f);
-  }
-  // Into the half of a word that is the token's.
-  __device__ static uint32_t Placed16(uint32_t half, int token) { return half << token % 2 * 16; }
 };
 
 }  // namespace birkhoff::cuda

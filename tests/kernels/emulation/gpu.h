@@ -344,16 +344,6 @@ inline void CopyAsync(void* to, const void* from, int bytes, bool there) {
 using SharedAt = uintptr_t;
 inline SharedAt SharedAddress(const void* pointer) { return SharedAt(pointer); }
 inline void CopyAsync16(void* to, const void* from, bool there) { CopyAsync(to, from, 16, there); }
-inline void CopyAsync16(SharedAt to, const void* from, bool there) {
-  CopyAsync16(reinterpret_cast<void*>(to), from, there);
-}
-inline uint4 LoadShared16(SharedAt from) {
-  const void* const pointer = reinterpret_cast<const void*>(from);
-  emulation::InBlock(pointer, emulation::Here().rank, 16);
-  uint4 words;
-  std::memcpy(&words, pointer, 16);
-  return words;
-}
 inline void CopyAsync4(void* to, const void* from, bool there) { CopyAsync(to, from, 4, there); }
 inline void CopyCommit() { emulation::Here().copies.emplace_back(); }
 template <int kSets>
@@ -379,7 +369,6 @@ inline uint32_t PackBf16(float low, float high) {
 inline uint32_t PackF16(float low, float high) {
   return uint32_t{emulation::ToF16(low)} | uint32_t{emulation::ToF16(high)} << 16;
 }
-inline float LowF16(uint32_t word) { return emulation::FromF16(uint16_t(word)); }
 inline float BitsFloat(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline uint32_t FloatBits(float value) { return std::bit_cast<uint32_t>(value); }
 inline float LowBf16(uint32_t word) { return BitsFloat(word << 16); }
@@ -392,21 +381,6 @@ inline uint32_t AnyWord() { return 0xffffffffu; }  // NaN
 inline void StoreIf(bool wanted, float* to, float value) {
   if (wanted) *to = value;
 }
-inline void StoreTwoIf(bool wanted, float* to, float first, float second) {
-  if (!wanted) return;
-  emulation::InBlock(to, emulation::Here().rank, 8);
-  to[0] = first, to[1] = second;
-}
-inline uint32_t ChooseBytes(uint32_t word, uint32_t selector) {
-  uint32_t chosen = 0;
-  for (int k = 0; k < 4; ++k) {
-    const uint32_t from = selector >> 4 * k & 15;
-    BIRKHOFF_CHECK(from < 8, "no such byte");
-    if (from < 4) chosen |= (word >> 8 * from & 255) << 8 * k;
-  }
-  return chosen;
-}
-
 template <typename T>
 T ShuffleXor(T value, int lanes) {
   return emulation::Together<T>(value, [&](const T* in, T* out) {
@@ -488,7 +462,7 @@ MatrixWords<kCount> LoadMatrices(SharedAt at, bool transposed) {
   });
 }
 template <int kCount>
-void StoreMatrices(SharedAt at, const uint32_t* words, bool transposed) {
+void StoreMatrices(SharedAt at, const uint32_t* words) {
   struct Given {
     void* row;
     uint32_t at[kCount];
@@ -501,7 +475,7 @@ void StoreMatrices(SharedAt at, const uint32_t* words, bool transposed) {
       out[lane] = 0;
       for (int m = 0; m < kCount; ++m) {
         for (int k = 0; k < 2; ++k) {
-          const Element element = ElementOf(lane, k, transposed);
+          const Element element = ElementOf(lane, k, false);
           const auto half = uint16_t(in[lane].at[m] >> 16 * k);
           std::memcpy(static_cast<unsigned char*>(in[8 * m + element.row].row) + element.column * 2,
                       &half, 2);
@@ -518,13 +492,9 @@ inline void LoadTransposed(uint32_t (&words)[4], SharedAt row) {
   std::memcpy(words, LoadMatrices<4>(row, true).at, sizeof(words));
 }
 inline void StoreMatrices(SharedAt row, const uint32_t (&words)[4]) {
-  StoreMatrices<4>(row, words, false);
+  StoreMatrices<4>(row, words);
 }
-inline void StoreMatrix(SharedAt row, uint32_t word) { StoreMatrices<1>(row, &word, false); }
-inline void StoreTransposed(SharedAt row, const uint32_t (&words)[4]) {
-  StoreMatrices<4>(row, words, true);
-}
-
+inline void StoreMatrix(SharedAt row, uint32_t word) { StoreMatrices<1>(row, &word); }
 inline float Reciprocal(float x) { return 1.0f / x; }
 inline double Reciprocal(double x) { return 1.0 / x; }
 inline float InverseRoot(float x) { return 1.0f / std::sqrt(x); }
