@@ -14,7 +14,6 @@ class ForwardBlock {
  public:
   static constexpr SinglePassColumns kColumns = {N, kTiles, kPerRow};
   static constexpr int kTile = kForwardTileTokens;
-  static constexpr bool kAnew = true;  // products of numbers beyond fp16 are not finite
   static constexpr int kCoefficients = 2 * N + N * N;
 
   // Where x_i . x_j, i <= j, is among a token's.

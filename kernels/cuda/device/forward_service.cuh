@@ -115,7 +115,7 @@ class ForwardGatherer : private Block {
 
 // What stands between the sums of this block's tokens and norm_out, to all blocks.  Half a warp a
 // token: lanes share its columns, then each makes all that it needs.
-template <typename Block, bool kMerge>
+template <typename Block>
 class ForwardFinisher : private Block {
  public:
   using Block::Block;
@@ -145,8 +145,6 @@ class ForwardFinisher : private Block {
   using Block::Barriers;
   using Block::geometry_;
   using Block::GramOf;
-  using Block::kCoefficients;
-  using Block::kRows;
   using Block::kTile;
   using Block::Lane;
   using Block::rank_;
@@ -162,69 +160,11 @@ class ForwardFinisher : private Block {
   __device__ void AddBlocks(int turn, int first) const {
     const int lane = Lane() % kShare, own = first + Lane() / kShare;
     float* row = Received(turn) + own * sizes_.sums;
-    [[maybe_unused]] bool finite = true;
     for (int k = 4 * lane; own < sizes_.owned && k < sizes_.sums; k += 4 * kShare) {
-      const float4 sum = AddFours(row + k, geometry_.cluster, sizes_.owned * sizes_.sums);
-      *reinterpret_cast<float4*>(row + k) = sum;
-      const float zero = 0.0f * sum.x + 0.0f * sum.y + 0.0f * sum.z + 0.0f * sum.w;
-      finite = finite && (k >= sizes_.products || zero == 0.0f);
-    }
-    if constexpr (kTiles > 0 && Block::kAnew) {
-      if (AnyLane(!finite)) {
-        for (int token = first; token < first + 2 && token < sizes_.owned; ++token) {
-          MultiplyAnew(args_, int64_t{tiles_.Tile(turn)} * kTile + rank_ * sizes_.owned + token,
-                       Received(turn) + token * sizes_.sums);
-        }
-      }
+      *reinterpret_cast<float4*>(row + k) =
+          AddFours(row + k, geometry_.cluster, sizes_.owned * sizes_.sums);
     }
     WarpBarrier();
-  }
-
-  // X phi of one token in fp32, by this warp alone, from what X is made of: of numbers beyond fp16.
-  // Rare; a call, so that the usual way has its registers.
-  __device__ __noinline__ static void MultiplyAnew(const SingleForwardArgs& args, int64_t token,
-                                                   float* row) {
-    if (token >= args.tokens) return;
-    constexpr int kColumns = kTiles * 8;
-    float sums[kRows][kColumns > 0 ? kColumns : 1] = {};
-    for (int c = Lane(); c < args.channels; c += 32) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) {
-        const float x = Merged(args, token, j, c);
-#pragma unroll
-        for (int column = 0; column < kColumns; ++column) {
-          if (column >= args.columns) continue;
-          float& sum = sums[kPerRow ? j : 0][column];
-          sum = fmaf(x, Block::PhiOf(args, j, c, column), sum);
-        }
-      }
-    }
-#pragma unroll
-    for (int of = 0; of < kRows; ++of) {
-#pragma unroll
-      for (int column = 0; column < kColumns; ++column) {
-        float sum = sums[of][column];
-        for (int lanes = 16; lanes > 0; lanes /= 2) sum += ShuffleXor(sum, lanes);
-        if (Lane() == 0) row[of * kColumns + column] = sum;
-      }
-    }
-  }
-  // As SingleForward merges it.
-  __device__ static float Merged(const SingleForwardArgs& args, int64_t token, int i, int c) {
-    if constexpr (!kMerge) {
-      return LowBf16(args.x[(token * N + i) * args.channels + c].bits);
-    } else {
-      const float* h = args.coefficients_below == nullptr
-                           ? nullptr
-                           : args.coefficients_below + token * kCoefficients + N;
-      float sum =
-          __fmul_rn(h == nullptr ? 1.0f : h[i], LowBf16(args.y[token * args.channels + c].bits));
-      for (int j = 0; j < N; ++j) {
-        sum = fmaf(h == nullptr ? 1.0f : h[N + i * N + j],
-                   LowBf16(args.x_below[(token * N + j) * args.channels + c].bits), sum);
-      }
-      return LowBf16(PackBf16(sum, 0.0f));
-    }
   }
 
   // `bias`: of H_pre, lane j that of stream j.

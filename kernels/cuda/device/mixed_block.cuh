@@ -44,7 +44,6 @@ template <int N, int kTiles, typename Fixed>
 class MixedBlock {
  public:
   static constexpr SinglePassColumns kColumns = {N, kTiles, false};
-  static constexpr bool kAnew = false;  // products are finite wherever X is
   static constexpr int kTile = kForwardTileTokens;
   static constexpr int kCoefficients = 2 * N + N * N;
   using Mix = TensorMix<N>;
@@ -68,8 +67,6 @@ class MixedBlock {
         tiles_(args.usual.tokens, kTile, geometry_.cluster) {}
 
  protected:
-  static constexpr int kRows = 1;  // rows of products of a token
-
   __device__ static int Lane() { return int(threadIdx.x) % 32; }
   __device__ int FirstToken(int turn) const { return tiles_.Tile(turn) * kTile; }
   __device__ int FirstChannel() const { return rank_ * sizes_.boxes * kBoxChannels; }

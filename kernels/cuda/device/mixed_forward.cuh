@@ -49,7 +49,7 @@ class MixedForward : private MixedBlock<N, kTiles, Fixed> {
     } else if (service == 0) {
       MixedGatherer<Block>(boxed_, shared_).Run();
     } else if (service == 1) {
-      ForwardFinisher<Block, kMerge>(boxed_, shared_).Run();
+      ForwardFinisher<Block>(boxed_, shared_).Run();
     } else if (service == 2) {
       if (Lane() == 0) boxes.Run();
     } else {

@@ -12,8 +12,8 @@
 //   norm_out = gamma u / rms                         fp32, in the order of device/mix.cuh
 //
 // phi is rounded to fp16 under a power of two of the block's own (11 significant bits, as tf32); X
-// is exact in fp16 up to 65504; products of a token with a larger one are not finite, and made anew
-// by the warp that finishes the token.
+// is exact in fp16 up to 65504.  Products with a larger one are not finite, and the warp makes them
+// once more under a power of two of the token's own.
 #pragma once
 
 #include "kernels/cuda/device/forward_block.cuh"
@@ -52,7 +52,7 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed>, private T
     } else if (service == 0) {
       ForwardGatherer<Block, kMerge>(args_, shared_).Run(ForwardPrefix<Block>(args_, shared_));
     } else {
-      ForwardFinisher<Block, kMerge>(args_, shared_).Run();
+      ForwardFinisher<Block>(args_, shared_).Run();
     }
     ClusterBarrier();  // nobody leaves while others may send to it
   }
@@ -237,40 +237,87 @@ class SingleForward : private ForwardBlock<N, kTiles, kPerRow, Fixed>, private T
   __device__ void Project(const Lanes& x) const {
     float* part = Parts() + warp_ * kTile * sizes_.sum_pitch;
     if constexpr (kTiles > 0) {
-      float products[kRows][kTiles][4] = {};
-      const uint2* phi = Phi() + warp_ * kPhiRows * kTiles * 64 + Lane();
-#pragma unroll
-      for (int m = 0; m < 2; ++m) {
-#pragma unroll
-        for (int j = 0; j < N; ++j) {
-          uint32_t a[4];
-#pragma unroll
-          for (int k = 0; k < 4; ++k) {
-            const uint32_t word = x[k % 2][j][2 * m + k / 2];
-            a[k] = PackF16(LowBf16Anew(word), HighBf16Anew(word));
-          }
-#pragma unroll
-          for (int z = 0; z < kTiles; ++z) {
-            const uint2 b = phi[(((kPerRow ? 0 : j) * kTiles + z) * 2 + m) * 32];
-            MmaF16(products[kPerRow ? j : 0][z], a, b.x, b.y);
-          }
-        }
-      }
+      Products products = {};
+      MultiplyPhi(x, AsItIs(), products);
+      const float factor = *InverseScale();
       float* at = part + g_ * sizes_.sum_pitch + 2 * t_;
-#pragma unroll
-      for (int row = 0; row < kRows; ++row) {
-#pragma unroll
-        for (int z = 0; z < kTiles; ++z) {
-          StoreProducts(products[row][z], at + (row * kTiles + z) * 8);
-        }
-      }
+      StoreProducts(products, {{factor, factor}}, at);
+      if (AnyLane(!AreFinite(products))) Anew().ProjectLarge(x, at);
     }
     GramSums(x, part);
   }
-  __device__ void StoreProducts(const float (&d)[4], float* at) const {
-    const float factor = *InverseScale();
-    *reinterpret_cast<float2*>(at) = {d[0] * factor, d[1] * factor};
-    *reinterpret_cast<float2*>(at + 8 * sizes_.sum_pitch) = {d[2] * factor, d[3] * factor};
+  // Again, of a tile with numbers beyond fp16.  Rare.
+  __device__ void ProjectLarge(const Lanes& x, float* at) const {
+    ByToken scales, factors;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float largest = 0.0f;
+#pragma unroll
+      for (int i = 0; i < 4 * N; ++i) {
+        const uint32_t word = x[half][i / 4][i % 4];
+        largest = fmaxf(largest, fmaxf(fabsf(LowBf16(word)), fabsf(HighBf16(word))));
+      }
+      largest = fmaxf(largest, ShuffleXor(largest, 1));  // the token's lanes
+      largest = fmaxf(largest, ShuffleXor(largest, 2));
+      scales.of[half] = largest < 0x1p16f ? 1.0f : PowerBelow(largest, 10);  // 1: the same bits
+      factors.of[half] = *InverseScale() * InversePower(scales.of[half]);
+    }
+    Products products = {};
+    MultiplyPhi(x, scales, products);
+    StoreProducts(products, factors, at);
+  }
+
+  using Products = float[kRows][kTiles > 0 ? kTiles : 1][4];
+  // Of tokens g and g + 8.
+  struct ByToken {
+    float of[2];
+    __device__ float operator()(float value, int half) const { return value * of[half]; }
+  };
+  struct AsItIs {
+    __device__ float operator()(float value, int) const { return value; }
+  };
+
+  template <typename Scale>
+  __device__ void MultiplyPhi(const Lanes& x, const Scale& scale, Products& products) const {
+    const uint2* phi = Phi() + warp_ * kPhiRows * kTiles * 64 + Lane();
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        uint32_t a[4];
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          const uint32_t word = x[k % 2][j][2 * m + k / 2];
+          a[k] = PackF16(scale(LowBf16Anew(word), k % 2), scale(HighBf16Anew(word), k % 2));
+        }
+#pragma unroll
+        for (int z = 0; z < kTiles; ++z) {
+          const uint2 b = phi[(((kPerRow ? 0 : j) * kTiles + z) * 2 + m) * 32];
+          MmaF16(products[kPerRow ? j : 0][z], a, b.x, b.y);
+        }
+      }
+    }
+  }
+  __device__ static bool AreFinite(const Products& products) {
+    float zero = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kRows * kTiles * 4; ++i) {
+      zero = fmaf(0.0f, products[i / 4 / kTiles][i / 4 % kTiles][i % 4], zero);
+    }
+    return zero == 0.0f;
+  }
+  __device__ void StoreProducts(const Products& products, const ByToken& factors, float* at) const {
+#pragma unroll
+    for (int row = 0; row < kRows; ++row) {
+#pragma unroll
+      for (int z = 0; z < kTiles; ++z) {
+        const float(&d)[4] = products[row][z];
+        float* to = at + (row * kTiles + z) * 8;
+        *reinterpret_cast<float2*>(to) = {factors(d[0], 0), factors(d[1], 0)};
+        *reinterpret_cast<float2*>(to + 8 * sizes_.sum_pitch) = {factors(d[2], 1),
+                                                                 factors(d[3], 1)};
+      }
+    }
   }
   // x_i . x_j of tokens g and g + 8: the diagonals of products of tokens with tokens.
   __device__ void GramSums(const Lanes& x, float* part) const {
