@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/alignment.h"
 #include "core/base/check.h"
 #include "core/spec/model.h"
@@ -43,6 +44,7 @@ class LayoutBuilder {
     AddMessages();
     for (int unit = first_sublayer_; unit < last_sublayer_; ++unit) AddSubLayer(unit);
     if (HasHead()) AddHead();
+    AddEvaluation();
     AddRecompute();
     AddScratch();
     return std::move(layout_);
@@ -144,97 +146,125 @@ class LayoutBuilder {
     Add(unit, Home::kSaved, "dnorm", C_);  // the forward pass forms the gradient with the loss
   }
 
-  // Blocks share one buffer: each starts at its beginning, the largest gives its size.
-  void AddRecompute() {
-    int64_t& end = layout_.bytes[static_cast<int>(Home::kRecompute)];
-    int64_t largest = 0;
-    for (const UnitRange& block : layout_.recompute_blocks) {
-      end = 0;
-      for (int unit = block.first; unit < block.last; ++unit) {
-        if (unit > block.first) Add(unit, Home::kRecompute, "x", n_ * C_);
-        Add(unit, Home::kRecompute, "norm", C_);
-      }
-      largest = std::max(largest, end);
-    }
-    end = largest;
+  // Adds to a home from `start` on, over what stands there and is not alive at once; the end of it.
+  template <typename Add>
+  int64_t AddTurn(Home home, int64_t start, Add add) {
+    int64_t& end = layout_.bytes[static_cast<int>(home)];
+    const int64_t before = std::exchange(end, start);
+    add();
+    const int64_t after = end;
+    end = std::max(before, after);
+    return after;
   }
 
-  // Each is used by the forward pass without a saved place (recompute, evaluation), and again, for
-  // the gradient of the same thing, by the backward pass.
-  void AddScratch() {
-    if (!HasSubLayers() && !HasHead()) return AddEmbeddingScratch();
-    AddScalarScratch("p", n_ * n_);
-    AddScratch("x", n_ * C_);
-    AddScratch("norm", C_);
-    AddScalarScratch("inverse_rms", 1);
-    if (HasSubLayers()) AddSubLayerScratch();
-    AddWorkspace();
-    AddTurns();
-  }
-  // Attention, feed-forward and head leave nothing to each other here: they share the last bytes.
-  void AddTurns() {
-    int64_t& end = layout_.bytes[static_cast<int>(Home::kScratch)];
-    const int64_t begin = end;
-    int64_t largest = end;
-    const auto take_turn = [&](void (LayoutBuilder::*add)()) {
-      end = begin;
-      (this->*add)();
-      largest = std::max(largest, end);
-    };
-    if (HasSubLayers()) take_turn(&LayoutBuilder::AddAttentionScratch);
-    if (HasSubLayers()) take_turn(&LayoutBuilder::AddFeedForwardScratch);
-    if (HasHead()) take_turn(&LayoutBuilder::AddHeadScratch);
-    end = largest;
-  }
-  void AddWorkspace() {
-    AddBytes(request_.units.first, Home::kScratch, "workspace", scalar_,
-             WorkspaceBytes(model_, workspace_));
-    const int64_t measures = MeasuresWorkspaceBytes(request_.processor);
-    if (measures > 0) {
-      AddBytes(request_.units.first, Home::kScratch, "measures", scalar_, measures);
+  // Blocks share one buffer.
+  void AddRecompute() {
+    for (const UnitRange& block : layout_.recompute_blocks) {
+      AddTurn(Home::kRecompute, 0, [&] {
+        for (int unit = block.first; unit < block.last; ++unit) {
+          if (unit > block.first) Add(unit, Home::kRecompute, "x", n_ * C_);
+          Add(unit, Home::kRecompute, "norm", C_);
+        }
+      });
     }
   }
-  // An embedding alone: a GPU sorts its tokens by id.
-  void AddEmbeddingScratch() {
-    if (request_.processor == Processor::kCuda) AddWorkspace();
+
+  // A pass that keeps nothing has the buffer of what is saved to itself.  Attention, feed-forward
+  // and head leave nothing to each other there.
+  void AddEvaluation() {
+    const int64_t begin = AddTurn(Home::kSaved, 0, [&] { AddEvaluatedAlways(); });
+    layout_.evaluation_bytes = begin;
+    const auto add_turn = [&](auto add) {
+      layout_.evaluation_bytes =
+          std::max(layout_.evaluation_bytes, AddTurn(Home::kSaved, begin, add));
+    };
+    if (HasSubLayers()) {
+      add_turn([&] {
+        AddEvaluated("qkv", qkv_);
+        AddEvaluatedScalars("log_sum_exp", model_.num_attention_heads);
+        AddEvaluated("attention", queries_);
+      });
+      add_turn([&] { AddEvaluated("gate_up", 2 * F_); });
+    }
+    if (HasHead()) add_turn([&] { AddEvaluated("contracted", C_); });
+  }
+  void AddEvaluatedAlways() {
+    if (!HasSubLayers() && !HasHead()) return;
+    AddEvaluated("norm", C_);
+    AddEvaluatedScalars("inverse_rms", 1);
+    if (!HasSubLayers()) return;
+    AddEvaluated("x", n_ * C_);
+    AddEvaluated("y", C_);
+    if (IsPlain()) return;
+    AddEvaluatedScalars("coefficients.0", CoefficientColumns());  // even sub-layers
+    AddEvaluatedScalars("coefficients.1", CoefficientColumns());  // odd sub-layers
+    AddEvaluatedScalars("logits", NumSavedLogits(model_));
+  }
+  void AddEvaluated(const char* name, int64_t columns) {
+    Add(request_.units.first, Home::kSaved, absl::StrCat("evaluation.", name), columns);
+  }
+  void AddEvaluatedScalars(const char* name, int64_t columns) {
+    AddScalars(request_.units.first, Home::kSaved, absl::StrCat("evaluation.", name), columns);
+  }
+
+  void AddScratch() {
+    // An embedding alone: a GPU sorts its tokens by id.
+    const bool embeds = !HasSubLayers() && !HasHead();
+    if (embeds && request_.processor != Processor::kCuda) return;
+    if (HasHead()) AddScratchScalars("p", n_ * n_);
+    AddScratchBytes("workspace", WorkspaceBytes(model_, workspace_));
+    const int64_t measures = MeasuresWorkspaceBytes(request_.processor);
+    if (measures > 0) AddScratchBytes("measures", measures);
+    if (!embeds) AddTurns();
+  }
+
+  // What is not alive at once has the same bytes; here a line is an order of offsets.
+  //   forward:   the larger of norm, hidden and attention's workspace | x
+  //   head:      norm | vocabulary | dvocabulary
+  //   backward:  norm | dy | dqkv | attention's workspace
+  //              norm | dy | dhidden
+  // Backward, norm is first the gradient of attention's output and then that of the norm.
+  void AddTurns() {
+    const int64_t begin = layout_.BytesOf(Home::kScratch);
+    const auto add_from = [&](int64_t start, auto add) {
+      return AddTurn(Home::kScratch, start, add);
+    };
+    const int64_t attention = AttentionWorkspaceBytes(model_, workspace_);
+    const int64_t after_norm = add_from(begin, [&] { AddScratch("norm", C_); });
+    if (HasSubLayers()) {
+      add_from(begin, [&] { AddScratchBytes("workspace.attention", attention); });
+      add_from(begin, [&] { AddScratch("hidden", F_); });
+      if (ForwardNeedsX()) AddScratch("x", n_ * C_);  // behind all of these
+      const int64_t after_dy = add_from(after_norm, [&] { AddScratch("dy", C_); });
+      add_from(after_dy, [&] {
+        AddScratch("dqkv", qkv_);
+        AddScratchBytes("workspace.dattention", attention);
+      });
+      add_from(after_dy, [&] { AddScratch("dhidden", F_); });
+    }
+    if (HasHead()) add_from(after_norm, [&] { AddVocabulary(); });
+  }
+  // X that is not saved, on its way up; at the head it ends.
+  bool ForwardNeedsX() const { return HasHead() || Recomputes(); }
+
+  // Logits of a few rows, and their gradient where it is of another type.
+  void AddVocabulary() {
+    const int64_t elements = HeadRows(workspace_) * model_.vocab_size;
+    AddScratchBytes("vocabulary", elements * SizeOf(scalar_));
+    if (stream_ != scalar_) {
+      AddBytes(request_.units.first, Home::kScratch, "dvocabulary", stream_,
+               elements * SizeOf(stream_));
+    }
   }
 
   void AddScratch(const char* name, int64_t columns) {
     Add(request_.units.first, Home::kScratch, name, columns);
   }
-  void AddScalarScratch(const char* name, int64_t columns) {
+  void AddScratchScalars(const char* name, int64_t columns) {
     AddScalars(request_.units.first, Home::kScratch, name, columns);
   }
-
-  void AddSubLayerScratch() {
-    AddScratch("y", C_);
-    if (!IsPlain()) {
-      AddScalarScratch("coefficients.0", CoefficientColumns());  // even sub-layers
-      AddScalarScratch("coefficients.1", CoefficientColumns());  // odd sub-layers
-      AddScalarScratch("logits", NumSavedLogits(model_));
-    }
-  }
-
-  void AddAttentionScratch() {
-    AddScratch("qkv", qkv_);
-    AddScalarScratch("log_sum_exp", model_.num_attention_heads);
-    AddScratch("attention", queries_);
-  }
-
-  void AddFeedForwardScratch() {
-    AddScratch("gate_up", 2 * F_);
-    AddScratch("hidden", F_);
-  }
-
-  // Logits of a few rows, and their gradient where it is of another type.
-  void AddHeadScratch() {
-    const int unit = request_.units.first;
-    const int64_t elements = HeadRows(workspace_) * model_.vocab_size;
-    AddScratch("contracted", C_);
-    AddBytes(unit, Home::kScratch, "vocabulary", scalar_, elements * SizeOf(scalar_));
-    if (stream_ != scalar_) {
-      AddBytes(unit, Home::kScratch, "dvocabulary", stream_, elements * SizeOf(stream_));
-    }
+  void AddScratchBytes(const char* name, int64_t bytes) {
+    AddBytes(request_.units.first, Home::kScratch, name, scalar_, bytes);
   }
 
   const LayoutRequest& request_;

@@ -29,7 +29,8 @@ enum class Home {
   // embedding.
   kInput,
   // forward -> backward-input: coefficients, logits, y, attention state; X where it is not
-  // recomputed; the gradient that the head has formed in its forward.
+  // recomputed; the gradient that the head has formed in its forward.  In a pass that keeps nothing
+  // sub-layers take turns in its first bytes: "evaluation.x", "evaluation.norm", ...
   kSaved,
   // forward -> backward-weight: operands of weight gradients, which are attention output, gate and
   // up, and norm outputs where they are not recomputed.
@@ -45,8 +46,7 @@ enum class Home {
   kPending,
   // recompute -> backward-input of the same segment: X and norm outputs of one block at a time.
   kRecompute,
-  // Within one instruction; one per rank.  Attention, feed-forward and head take turns in its last
-  // bytes.
+  // Within one instruction; one per rank.  The last bytes serve one use after the other.
   kScratch,
 };
 inline constexpr int kNumHomes = 10;
@@ -69,6 +69,8 @@ struct StageLayout {
   std::vector<UnitRange> recompute_blocks;
   std::vector<StoredTensor> tensors;
   int64_t bytes[kNumHomes] = {};  // size of each home's buffer; 0 where the stage has none
+  // Of kSaved's: what a pass that keeps nothing needs of it.
+  int64_t evaluation_bytes = 0;
 
   int64_t BytesOf(Home home) const { return bytes[static_cast<int>(home)]; }
   // The tensor, or null.  Names are unique per (unit, home).

@@ -1,5 +1,5 @@
-// Calls share one workspace, so the largest need counts.  Sizes and block counts are those of the
-// kernels, written down once more: nothing in core may include them.
+// Calls but attention's share one workspace, so the largest need counts.  Sizes and block counts are
+// those of the kernels, written down once more: nothing in core may include them.
 #include "core/spec/workspace.h"
 
 #include <algorithm>
@@ -30,14 +30,17 @@ constexpr int64_t kPartialNormBytes = 16;     // GradientNorm, kernels/adamw.h
 constexpr int64_t kGainBlocks = 256;          // partial sums of gains, at most
 constexpr int64_t kMostStreams = 8;           // beside them a matrix
 
-int64_t CpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
+int64_t CpuBoundaryBytes(const ModelSpec& model, const WorkspaceRequest& request) {
   const int64_t n = NumStreams(model);
-  const int64_t sequence = std::min<int64_t>(request.sequence_length, request.tokens);
-  const int64_t attention = 2 * std::min(kKernelBlock, sequence) * sequence;
-  const int64_t boundary =
+  const int64_t elements =
       kKernelBlock * (model.hidden_size + n + 2 * n + n * n + NumSavedLogits(model)) +
       2 * n * model.residual.sinkhorn_iterations * kKernelLanes;
-  return std::max(attention, boundary) * SizeOf(ScalarType(request.precision));
+  return elements * SizeOf(ScalarType(request.precision));
+}
+
+int64_t CpuAttentionBytes(const WorkspaceRequest& request) {
+  const int64_t sequence = std::min<int64_t>(request.sequence_length, request.tokens);
+  return 2 * std::min(kKernelBlock, sequence) * sequence * SizeOf(ScalarType(request.precision));
 }
 
 // Coefficients and their gradients by token, then partial sums of the gradients of parameters.
@@ -73,18 +76,17 @@ int64_t GpuAttentionBytes(const ModelSpec& model, const WorkspaceRequest& reques
   return request.tokens / length * heads * padded * of_row + kAttentionSlack;
 }
 
-int64_t GpuBytes(const ModelSpec& model, const WorkspaceRequest& request) {
-  // Losses of HeadRows take less than products.
-  return Aligned(std::max({kProductBytes, GpuBoundaryBytes(model, request),
-                           GpuAttentionBytes(model, request)})) +
-         kLibraryAlignment;
-}
-
 }  // namespace
 
 int64_t WorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request) {
-  return request.processor == Processor::kCuda ? GpuBytes(model, request)
-                                               : CpuBytes(model, request);
+  if (request.processor == Processor::kCpu) return CpuBoundaryBytes(model, request);
+  // Losses of HeadRows take less than products.
+  return Aligned(std::max(kProductBytes, GpuBoundaryBytes(model, request))) + kLibraryAlignment;
+}
+
+int64_t AttentionWorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request) {
+  if (request.processor == Processor::kCpu) return CpuAttentionBytes(request);
+  return Aligned(GpuAttentionBytes(model, request)) + kLibraryAlignment;
 }
 
 int64_t MeasuresWorkspaceBytes(Processor processor) {

@@ -19,8 +19,10 @@ struct WorkspaceRequest {
   int sequence_length = 0;
 };
 
-// Shared by the calls of one compute stream: products, attention, boundaries, cross entropy.
+// Shared by the calls of one compute stream: products, boundaries, cross entropy.
 int64_t WorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request);
+// Of attention, forward or backward.
+int64_t AttentionWorkspaceBytes(const ModelSpec& model, const WorkspaceRequest& request);
 // Of gains and mixing, which may run beside them; 0: none is needed.
 int64_t MeasuresWorkspaceBytes(Processor processor);
 // Of the norm over `num_parameters` parameters of `elements` elements.

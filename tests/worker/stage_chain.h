@@ -268,6 +268,7 @@ class StageChain {
   TransformerStage<T>& stage(int index) { return links_[index]->stage; }
   const StageBuffers& buffers(int index) const { return links_[index]->buffers; }
   Stream& stream() { return *stream_; }
+  Device& device() { return *device_; }
   // Waits for the stream and reads what it has left.
   void Finish() {
     parameters_.DownloadGradients(*stream_);

@@ -259,7 +259,7 @@ TEST(Stage, EvaluationHasTheLossOfTrainingAndTouchesNothing) {
   }
 }
 
-// An evaluation forward gets no buffers but these.
+// An evaluation forward gets no buffers but these: of what is saved as much as it is said to need.
 TEST(Stage, EvaluationNeedsNoBuffersThatAreKept) {
   const ModelSpec model = SmallModel(ResidualKind::kMhc);
   Parameters<float> parameters = RandomParameters<float>(model, /*seed=*/15);
@@ -270,6 +270,10 @@ TEST(Stage, EvaluationNeedsNoBuffersThatAreKept) {
   for (const Home home : {Home::kBatch, Home::kScratch}) {
     few.at[static_cast<int>(home)] = chain.buffers(0).Of(home);
   }
+  const StageLayout& layout = chain.stage(0).layout();
+  EXPECT_LT(layout.evaluation_bytes, layout.BytesOf(Home::kSaved));
+  const auto evaluation = chain.device().Allocate(layout.evaluation_bytes).value();
+  few.at[static_cast<int>(Home::kSaved)] = evaluation->data();
   few.batch = chain.buffers(0).batch;
   chain.ResetSums();
   chain.stage(0).Forward(chain.stream(), few, StageMode::kEvaluate, batch.NumTargets());

@@ -1,4 +1,4 @@
-// Evaluation needs the micro-batch and scratch: nothing is kept for a backward pass.
+// Evaluation needs the micro-batch, its part of what is saved, and scratch: nothing is kept.
 #include "worker/inference/whole_model.h"
 
 #include "core/base/status_macros.h"
@@ -28,9 +28,11 @@ absl::StatusOr<std::unique_ptr<WholeModel>> WholeModel::Create(const TrainedMode
       trained.Lookup(), *whole->backend_, whole->share_->data().As<double>(), whole->beside_);
   const StageLayout& layout = whole->stage_->layout();
   ASSIGN_OR_RETURN(whole->batch_, device.Allocate(layout.BytesOf(Home::kBatch)));
+  ASSIGN_OR_RETURN(whole->evaluation_, device.Allocate(layout.evaluation_bytes));
   ASSIGN_OR_RETURN(whole->scratch_, device.Allocate(layout.BytesOf(Home::kScratch)));
   ASSIGN_OR_RETURN(whole->image_, device.AllocateHost(layout.BytesOf(Home::kBatch)));
   whole->buffers_.at[static_cast<int>(Home::kBatch)] = whole->batch_->data();
+  whole->buffers_.at[static_cast<int>(Home::kSaved)] = whole->evaluation_->data();
   whole->buffers_.at[static_cast<int>(Home::kScratch)] = whole->scratch_->data();
   return whole;
 }

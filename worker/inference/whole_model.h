@@ -45,7 +45,7 @@ class WholeModel {
 
   Device* device_ = nullptr;
   std::unique_ptr<Backend<float>> backend_;
-  std::unique_ptr<DeviceMemory> share_, logits_, batch_, scratch_;
+  std::unique_ptr<DeviceMemory> share_, logits_, batch_, evaluation_, scratch_;
   std::unique_ptr<HostMemory> image_;
   Beside beside_;
   std::unique_ptr<TransformerStage<float>> stage_;

@@ -55,7 +55,7 @@ void AttendToBatch(const SubLayerCall<T>& call) {
                                                       .v = qkv + widths.queries + widths.keys,
                                                       .out = tensors.attention,
                                                       .lse = tensors.log_sum_exp,
-                                                      .workspace = launch.workspace}));
+                                                      .workspace = tensors.workspace}));
 }
 
 // The same over all rows of the cache, which hold the batch by now.
@@ -75,7 +75,7 @@ void AttendToCache(const SubLayerCall<T>& call, const KeyValueCache<T>& cache, i
                                                       .v = rows + widths.keys,
                                                       .kv_stride = cache.width(),
                                                       .out = tensors.attention,
-                                                      .workspace = launch.workspace}));
+                                                      .workspace = tensors.workspace}));
 }
 
 // y = what was attended to W_out^T.
@@ -129,7 +129,7 @@ void AttentionBackwardInput(const SubLayerCall<T>& call) {
                                          .dq = dqkv,
                                          .dk = dqkv + widths.queries,
                                          .dv = dqkv + widths.queries + widths.keys,
-                                         .workspace = launch.workspace}));
+                                         .workspace = tensors.workspace}));
   // Turned back: dq and dk before the rotation, and from them the gradient of the norm.
   Must(launch.backend.RopeBackward(launch.stream, RopeOf(call, dqkv)));
   LinearBackwardInput<T>(launch, widths.Qkv(call.tokens()), dqkv, weights.inner, tensors.dnorm);

@@ -21,6 +21,10 @@ Place FirstPresent(std::initializer_list<Place> places) {
   return {};
 }
 
+Place FindEvaluated(const StageLayout& layout, const std::string& name) {
+  return FindStagePlace(layout, Home::kSaved, ("evaluation." + name).c_str());
+}
+
 // X at boundary `unit`: a sub-layer's, or the stage's end.
 Place FindX(const StageLayout& layout, UnitRange sublayers, int unit, Pass pass) {
   if (unit == sublayers.first) {
@@ -32,18 +36,18 @@ Place FindX(const StageLayout& layout, UnitRange sublayers, int unit, Pass pass)
   if (pass == Pass::kBackward) {
     return FirstPresent({Find(layout, unit, Home::kRecompute, "x"), saved});
   }
-  const Place scratch = FindStagePlace(layout, Home::kScratch, "x");
   const Place leaving =
       unit == sublayers.last ? FindStagePlace(layout, Home::kOutput, "x") : Place{};
-  if (pass == Pass::kEvaluate) return FirstPresent({leaving, scratch});
-  return FirstPresent({leaving, saved, scratch});
+  if (pass == Pass::kEvaluate) return FirstPresent({leaving, FindEvaluated(layout, "x")});
+  return FirstPresent({leaving, saved, FindStagePlace(layout, Home::kScratch, "x")});
 }
 
 Place FindNorm(const StageLayout& layout, int unit, Pass pass) {
-  const Place scratch = FindStagePlace(layout, Home::kScratch, "norm");
-  if (pass == Pass::kEvaluate) return scratch;
+  if (pass == Pass::kEvaluate) return FindEvaluated(layout, "norm");
   const Place kept = Find(layout, unit, Home::kKept, "norm");
-  if (pass == Pass::kForward) return FirstPresent({kept, scratch});
+  if (pass == Pass::kForward) {
+    return FirstPresent({kept, FindStagePlace(layout, Home::kScratch, "norm")});
+  }
   return FirstPresent({Find(layout, unit, Home::kRecompute, "norm"), kept});
 }
 
@@ -51,24 +55,22 @@ const char* InnerName(const ModelSpec& model, int unit) {
   return KindOfUnit(model, unit) == UnitKind::kAttention ? "qkv" : "gate_up";
 }
 
-SubLayerPlaces FindScratch(const StageLayout& layout, const ModelSpec& model, int unit) {
-  const auto scratch = [&layout](const char* name) {
-    return FindStagePlace(layout, Home::kScratch, name);
-  };
+SubLayerPlaces FindEvaluatedSubLayer(const StageLayout& layout, const ModelSpec& model, int unit) {
+  const auto find = [&layout](const char* name) { return FindEvaluated(layout, name); };
   // A boundary reads the coefficients below while it writes those above: they take turns.
-  return {.coefficients = scratch(unit % 2 == 0 ? "coefficients.0" : "coefficients.1"),
-          .logits = scratch("logits"),
-          .norm = scratch("norm"),
-          .inverse_rms = scratch("inverse_rms"),
-          .y = scratch("y"),
-          .inner = scratch(InnerName(model, unit)),
-          .log_sum_exp = scratch("log_sum_exp"),
-          .attention = scratch("attention")};
+  return {.coefficients = find(unit % 2 == 0 ? "coefficients.0" : "coefficients.1"),
+          .logits = find("logits"),
+          .norm = find("norm"),
+          .inverse_rms = find("inverse_rms"),
+          .y = find("y"),
+          .inner = find(InnerName(model, unit)),
+          .log_sum_exp = find("log_sum_exp"),
+          .attention = find("attention")};
 }
 
 SubLayerPlaces FindSubLayer(const StageLayout& layout, const ModelSpec& model, int unit,
                             Pass pass) {
-  if (pass == Pass::kEvaluate) return FindScratch(layout, model, unit);
+  if (pass == Pass::kEvaluate) return FindEvaluatedSubLayer(layout, model, unit);
   const bool attention = KindOfUnit(model, unit) == UnitKind::kAttention;
   return {
       .coefficients = Find(layout, unit, Home::kSaved, "coefficients"),
@@ -101,15 +103,19 @@ StagePlaces FindPlaces(const StageLayout& layout, const ModelSpec& model, Pass p
       places.sublayers.push_back(FindSubLayer(layout, model, unit, pass));
     }
   }
+  const bool backward = pass == Pass::kBackward;
+  places.hidden = FindStagePlace(layout, Home::kScratch, backward ? "dhidden" : "hidden");
+  places.attention_workspace = FindStagePlace(
+      layout, Home::kScratch, backward ? "workspace.dattention" : "workspace.attention");
   if (layout.units.last < NumUnits(model)) return places;
   const int head = layout.units.last - 1;
-  const auto find = [&](Home home, const char* name) {
-    return pass == Pass::kEvaluate ? FindStagePlace(layout, Home::kScratch, name)
-                                   : Find(layout, head, home, name);
+  const auto find = [&](const char* name) {
+    return pass == Pass::kEvaluate ? FindEvaluated(layout, name)
+                                   : Find(layout, head, Home::kSaved, name);
   };
   places.head_norm = FindNorm(layout, head, pass);
-  places.contracted = find(Home::kSaved, "contracted");
-  places.head_inverse_rms = find(Home::kSaved, "inverse_rms");
+  places.contracted = find("contracted");
+  places.head_inverse_rms = find("inverse_rms");
   places.dnorm = Find(layout, head, Home::kSaved, "dnorm");
   return places;
 }
@@ -126,8 +132,12 @@ std::vector<GradientPlaces> FindGradientPlaces(const StageLayout& layout, const 
                         Find(layout, unit, Home::kPending, "d" + inner),
                         FirstPresent({Find(layout, unit, Home::kPending, "norm"), kept})});
     } else {
-      places.push_back({FindStagePlace(layout, Home::kScratch, "y"),
-                        FindStagePlace(layout, Home::kScratch, inner.c_str()), kept});
+      // Gate and up are read for the last time where their gradients are formed.
+      const bool attention = KindOfUnit(model, unit) == UnitKind::kAttention;
+      places.push_back({FindStagePlace(layout, Home::kScratch, "dy"),
+                        attention ? FindStagePlace(layout, Home::kScratch, "dqkv")
+                                  : Find(layout, unit, Home::kKept, inner),
+                        kept});
     }
   }
   return places;

@@ -41,7 +41,7 @@ struct GradientPlaces {
 
 enum class Pass {
   kForward,   // of training: fills what is kept
-  kEvaluate,  // keeps nothing: sub-layers take turns in scratch
+  kEvaluate,  // keeps nothing: sub-layers take turns where it would stand
   kBackward,  // reads what is kept, or rebuilt by recompute
 };
 
@@ -54,6 +54,8 @@ struct StagePlaces {
   Place contracted;        // [T, C], what the head's norm reads
   Place head_inverse_rms;  // [T]
   Place dnorm;             // [T, C], gradient of the head's norm; not written in kEvaluate
+  Place hidden;            // [T, F], a feed-forward's
+  Place attention_workspace;
 };
 
 StagePlaces FindPlaces(const StageLayout& layout, const ModelSpec& model, Pass pass);

@@ -23,9 +23,10 @@ struct SubLayerTensors {
   ScalarOf<T>* log_sum_exp = nullptr;  // [Hq, t]; attention only
   T* attention = nullptr;              // [t, Hq D]; attention only
   const T* dy = nullptr;               // [t, C]
-  T* dinner = nullptr;                 // gradient of the first product's output
-  T* dnorm = nullptr;                  // [t, C]
-  T* middle = nullptr;  // scratch, as wide as the second product's input: [t, Hq D] or [t, F]
+  T* dinner = nullptr;  // gradient of the first product's output; of gate and up maybe `inner`
+  T* dnorm = nullptr;   // [t, C]
+  T* middle = nullptr;  // gradient of attention's output, maybe `dnorm`; hidden [t, F] or its own
+  void* workspace = nullptr;  // attention's: AttentionWorkspaceBytes of core/spec/workspace.h
 };
 
 // One sub-layer of one micro-batch.  Borrowed.

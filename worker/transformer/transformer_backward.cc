@@ -119,7 +119,7 @@ void TransformerStage<T>::BackwardBoundary(const Call& call, UnitRange segment, 
   args.dx_above = call.At(from_next_stage ? dx_in_ : dx_);
   args.x = call.At(call.places.x[boundary]);
   args.y = call.At(places.y);
-  args.dnorm = call.At(norm_scratch_);
+  args.dnorm = call.At(dnorm_);
   args.norm_inv_rms = call.ScalarsAt(places.inverse_rms);
   args.coefficients = call.ScalarsAt(places.coefficients);
   args.logits = call.ScalarsAt(places.logits);

@@ -32,9 +32,7 @@ TransformerStage<T>::TransformerStage(const LayoutRequest& request, const Weight
       s_in_(FindStagePlace(layout_, Home::kGradientIn, "s")),
       dx_(FindStagePlace(layout_, Home::kGradientOut, "dx")),
       s_(FindStagePlace(layout_, Home::kGradientOut, "s")),
-      norm_scratch_(FindStagePlace(layout_, Home::kScratch, "norm")),
-      attention_scratch_(FindStagePlace(layout_, Home::kScratch, "attention")),
-      hidden_scratch_(FindStagePlace(layout_, Home::kScratch, "hidden")),
+      dnorm_(FindStagePlace(layout_, Home::kScratch, "norm")),
       workspace_(FindStagePlace(layout_, Home::kScratch, "workspace")),
       measures_workspace_(FindStagePlace(layout_, Home::kScratch, "measures")),
       logits_(FindStagePlace(layout_, Home::kScratch, "vocabulary")),
@@ -56,25 +54,29 @@ TransformerStage<T>::TransformerStage(const LayoutRequest& request, const Weight
 // The plan's formula must cover what the backend asks for.
 template <typename T>
 void TransformerStage<T>::CheckWorkspace(const LayoutRequest& request) const {
-  const StoredTensor* workspace = layout_.Find(layout_.units.first, Home::kScratch, "workspace");
-  if (workspace == nullptr) return;
+  const auto bytes = [&](const char* name) {
+    const StoredTensor* tensor = layout_.Find(layout_.units.first, Home::kScratch, name);
+    return tensor == nullptr ? 0 : tensor->bytes;
+  };
+  if (!workspace_.Present()) return;
   const int64_t length = std::min<int64_t>(request.sequence_length, request.tokens);
   const std::vector<int> lengths(length > 0 ? request.tokens / length : 0,
                                  static_cast<int>(length));
   const PackedSequences packed(lengths);
   const AttentionShape attention = AttentionShapeOf(model_, packed.shape());
   const int64_t needed = std::max({
-      backend_.AttentionWorkspaceBytes(attention),
       backend_.BoundaryWorkspaceBytes(BoundaryShapeOf(model_, request.tokens)),
       backend_.GemmWorkspaceBytes(),
       backend_.CrossEntropyWorkspaceBytes(head_rows_, model_.vocab_size),
   });
-  BIRKHOFF_CHECK(workspace->bytes >= needed, "core/spec/workspace.cc gives kernels too little");
-  const StoredTensor* measures = layout_.Find(layout_.units.first, Home::kScratch, "measures");
-  BIRKHOFF_CHECK((measures == nullptr ? 0 : measures->bytes) >=
-                     std::max(backend_.GainWorkspaceBytes(NumStreams(model_), request.tokens),
-                              backend_.MixingWorkspaceBytes()),
-                 "core/spec/workspace.cc gives measures too little");
+  BIRKHOFF_CHECK(bytes("workspace") >= needed, "core/spec/workspace.cc gives kernels too little");
+  BIRKHOFF_CHECK(!forward_.attention_workspace.Present() ||
+                     bytes("workspace.attention") >= backend_.AttentionWorkspaceBytes(attention),
+                 "core/spec/workspace.cc gives attention too little");
+  BIRKHOFF_CHECK(
+      bytes("measures") >= std::max(backend_.GainWorkspaceBytes(NumStreams(model_), request.tokens),
+                                    backend_.MixingWorkspaceBytes()),
+      "core/spec/workspace.cc gives measures too little");
 }
 
 template <typename T>
@@ -103,8 +105,8 @@ void TransformerStage<T>::Forward(Stream& stream, const StageBuffers& buffers, S
   const bool train = mode == StageMode::kTrain;
   const Call call = Begin(stream, buffers, train ? forward_ : evaluate_);
   Walk(call, /*with_gains=*/train);
+  beside_.Join(stream);  // logits may stand where X has ended
   if (HasHead()) Loss(call, mode, target_tokens);
-  beside_.Join(stream);
 }
 
 template <typename T>
@@ -215,8 +217,9 @@ SubLayerCall<T> TransformerStage<T>::SubLayerOf(const Call& call, int index) con
            .attention = call.At(places.attention),
            .dy = call.At(gradients.dy),
            .dinner = call.At(gradients.dinner),
-           .dnorm = call.At(norm_scratch_),
-           .middle = call.At(IsAttention(index) ? attention_scratch_ : hidden_scratch_)},
+           .dnorm = call.At(dnorm_),
+           .middle = call.At(IsAttention(index) ? dnorm_ : call.places.hidden),
+           .workspace = call.places.attention_workspace.template In<void>(call.buffers).address()},
           call.at_once};
 }
 

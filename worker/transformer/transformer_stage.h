@@ -123,7 +123,7 @@ class TransformerStage final : public StageModule {
   Place received_p_, p_;  // P below the stage (absent with the embedding), and the working P
   Place dx_in_, s_in_;    // from the next stage; absent with the head
   Place dx_, s_;          // the working gradient, what leaves the stage in the end
-  Place norm_scratch_, attention_scratch_, hidden_scratch_, workspace_, measures_workspace_;
+  Place dnorm_, workspace_, measures_workspace_;
   Place logits_, dlogits_;  // of some rows; the second absent where one type serves both
   int64_t head_rows_ = 0;   // that they hold
   // Whether the next gradient of a product is added: by sub-layer, and of the head.

@@ -4,8 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
-#include <tuple>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,47 +40,113 @@ LayoutRequest Request(ResidualKind kind, UnitRange units, int recompute_block) {
 
 int64_t Aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// Which of those that share a home's memory a tensor belongs to: recompute blocks share all of it,
-// attention, feed-forward and head the last bytes of kScratch.  -1: nobody else has its bytes.
-int TurnOf(const StageLayout& layout, const StoredTensor& tensor) {
-  if (tensor.home == Home::kRecompute) {
-    for (size_t i = 0; i < layout.recompute_blocks.size(); ++i) {
-      if (tensor.unit < layout.recompute_blocks[i].last) return static_cast<int>(i);
-    }
-  }
-  if (tensor.home != Home::kScratch) return -1;
-  const std::vector<std::vector<std::string>> turns = {{"qkv", "log_sum_exp", "attention"},
-                                                       {"gate_up", "hidden"},
-                                                       {"contracted", "vocabulary", "dvocabulary"}};
-  for (size_t i = 0; i < turns.size(); ++i) {
-    if (std::ranges::count(turns[i], tensor.name) > 0) return static_cast<int>(i);
-  }
-  return -1;
+// Tensors of one home that hold something at once.
+using Alive = std::vector<const StoredTensor*>;
+
+constexpr std::string_view kEvaluated = "evaluation.";
+
+bool IsEvaluated(const StoredTensor& tensor) { return tensor.name.starts_with(kEvaluated); }
+bool IsWorkspace(const StoredTensor& tensor) { return tensor.name.starts_with("workspace"); }
+// "logits" of "evaluation.logits".
+std::string WhatItIs(const StoredTensor& tensor) {
+  return tensor.name.substr(IsEvaluated(tensor) ? kEvaluated.size() : 0);
 }
 
-void ExpectSound(const StageLayout& layout) {
-  std::vector<StoredTensor> tensors = layout.tensors;
-  std::sort(tensors.begin(), tensors.end(), [&](const StoredTensor& a, const StoredTensor& b) {
-    return std::make_tuple(a.home, TurnOf(layout, a), a.offset) <
-           std::make_tuple(b.home, TurnOf(layout, b), b.offset);
-  });
-  int64_t totals[kNumHomes] = {}, alone[kNumHomes] = {};  // ends of all, and of what nobody shares
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const StoredTensor& tensor = tensors[i];
-    const bool follows = i > 0 && tensors[i - 1].home == tensor.home &&
-                         TurnOf(layout, tensors[i - 1]) == TurnOf(layout, tensor);
-    const int64_t end = follows ? tensors[i - 1].offset + Aligned(tensors[i - 1].bytes)
-                                : alone[static_cast<int>(tensor.home)];
-    EXPECT_EQ(tensor.offset, end) << HomeName(tensor.home) << " " << tensor.name;
-    EXPECT_GT(tensor.bytes, 0) << tensor.name;
-    EXPECT_EQ(layout.Find(tensor.unit, tensor.home, tensor.name)->offset, tensor.offset)
-        << tensor.name << " is not unique";
-    int64_t& total = totals[static_cast<int>(tensor.home)];
-    total = std::max(total, tensor.offset + Aligned(tensor.bytes));
-    if (TurnOf(layout, tensor) < 0) alone[static_cast<int>(tensor.home)] = total;
+// Those of `names`, beside those that are alive always.
+Alive Named(const StageLayout& layout, Home home, std::vector<std::string> always,
+            const std::vector<std::string>& names) {
+  always.insert(always.end(), names.begin(), names.end());
+  Alive alive;
+  for (const StoredTensor& tensor : layout.tensors) {
+    if (tensor.home == home && std::ranges::count(always, tensor.name) > 0) {
+      alive.push_back(&tensor);
+    }
   }
-  for (int home = 0; home < kNumHomes; ++home) {
-    EXPECT_EQ(layout.bytes[home], totals[home]) << HomeName(static_cast<Home>(home));
+  return alive;
+}
+
+template <typename Belongs>
+Alive Those(const StageLayout& layout, Belongs belongs) {
+  Alive alive;
+  for (const StoredTensor& tensor : layout.tensors) {
+    if (belongs(tensor)) alive.push_back(&tensor);
+  }
+  return alive;
+}
+
+// Every tensor of the home is in one of these at least.
+std::vector<Alive> AliveIn(const StageLayout& layout, Home home) {
+  std::vector<Alive> all;
+  const auto add = [&](std::vector<std::string> always,
+                       const std::vector<std::vector<std::string>>& turns) {
+    for (const auto& turn : turns) all.push_back(Named(layout, home, always, turn));
+  };
+  if (home == Home::kScratch) {
+    add({"p", "workspace", "measures"}, {{"norm", "x"},
+                                         {"hidden", "x"},
+                                         {"workspace.attention", "x"},
+                                         {"norm", "vocabulary", "dvocabulary"},
+                                         {"norm", "dy", "dqkv", "workspace.dattention"},
+                                         {"norm", "dy", "dhidden"}});
+  } else if (home == Home::kRecompute) {
+    for (const UnitRange& block : layout.recompute_blocks) {
+      all.push_back(Those(layout, [&](const StoredTensor& tensor) {
+        return tensor.home == home && tensor.unit >= block.first && tensor.unit < block.last;
+      }));
+    }
+  } else {
+    all.push_back(Those(layout, [&](const StoredTensor& tensor) {
+      return tensor.home == home && !IsEvaluated(tensor);
+    }));
+  }
+  if (home == Home::kSaved) {
+    add({"evaluation.x", "evaluation.norm", "evaluation.inverse_rms", "evaluation.y",
+         "evaluation.coefficients.0", "evaluation.coefficients.1", "evaluation.logits"},
+        {{"evaluation.qkv", "evaluation.log_sum_exp", "evaluation.attention"},
+         {"evaluation.gate_up"},
+         {"evaluation.contracted"}});
+  }
+  return all;
+}
+
+// The bytes of what is alive at once, which do not overlap.
+int64_t BytesOf(Alive alive) {
+  std::sort(alive.begin(), alive.end(),
+            [](const StoredTensor* a, const StoredTensor* b) { return a->offset < b->offset; });
+  int64_t end = 0, bytes = 0;
+  for (const StoredTensor* tensor : alive) {
+    EXPECT_GE(tensor->offset, end) << HomeName(tensor->home) << " " << tensor->name;
+    EXPECT_EQ(tensor->offset % 64, 0) << tensor->name;
+    EXPECT_GT(tensor->bytes, 0) << tensor->name;
+    end = tensor->offset + Aligned(tensor->bytes);
+    bytes += Aligned(tensor->bytes);
+  }
+  return bytes;
+}
+
+// No home is larger than what is alive in it at once.
+void ExpectSound(const StageLayout& layout) {
+  size_t found = 0;
+  for (int h = 0; h < kNumHomes; ++h) {
+    const Home home = static_cast<Home>(h);
+    int64_t most = 0, evaluated = 0;
+    std::set<const StoredTensor*> seen;
+    for (const Alive& alive : AliveIn(layout, home)) {
+      const int64_t bytes = BytesOf(alive);
+      most = std::max(most, bytes);
+      if (!alive.empty() && IsEvaluated(*alive.front())) evaluated = std::max(evaluated, bytes);
+      seen.insert(alive.begin(), alive.end());
+    }
+    EXPECT_EQ(layout.bytes[h], most) << HomeName(home);
+    if (home == Home::kSaved) {
+      EXPECT_EQ(layout.evaluation_bytes, evaluated);
+    }
+    found += seen.size();
+  }
+  EXPECT_EQ(found, layout.tensors.size());
+  for (const StoredTensor& tensor : layout.tensors) {
+    EXPECT_EQ(layout.Find(tensor.unit, tensor.home, tensor.name), &tensor)
+        << tensor.name << " is not unique";
   }
 }
 
@@ -193,13 +260,13 @@ TEST(Footprint, Bf16HalvesStreamsAndActivationsOnly) {
   int rounded = 0, kept = 0;
   for (const StoredTensor& tensor : half.tensors) {
     const StoredTensor* other = full.Find(tensor.unit, tensor.home, tensor.name);
-    if (other == nullptr || tensor.name == "workspace") continue;  // only here: see below
+    if (other == nullptr || IsWorkspace(tensor)) continue;  // only here: see below
     const bool is_rounded = tensor.dtype == DType::kBfloat16;
     EXPECT_EQ(tensor.bytes * (is_rounded ? 2 : 1), other->bytes) << tensor.name;
     (is_rounded ? rounded : kept) += 1;
     for (const char* name : {"coefficients", "logits", "inverse_rms", "log_sum_exp", "p", "s",
                              "vocabulary", "positions", "inputs", "targets"}) {
-      EXPECT_FALSE(is_rounded && tensor.name == name) << name;
+      EXPECT_FALSE(is_rounded && WhatItIs(tensor) == name) << name;
     }
   }
   EXPECT_GT(rounded, 20);
@@ -238,15 +305,14 @@ TEST(Footprint, GatesLogitsGainsAndTheLossNeverLeaveFp32) {
                                             "p",
                                             "s",
                                             "vocabulary",
-                                            "workspace",
                                             "measures"};
     const std::vector<std::string> tokens = {"positions", "inputs", "targets"};
     const auto among = [&tensor](const std::vector<std::string>& names) {
-      return std::find(names.begin(), names.end(), tensor.name) != names.end();
+      return std::find(names.begin(), names.end(), WhatItIs(tensor)) != names.end();
     };
-    const DType want = among(exact)    ? DType::kFloat32
-                       : among(tokens) ? DType::kInt32
-                                       : DType::kBfloat16;
+    const DType want = among(exact) || IsWorkspace(tensor) ? DType::kFloat32
+                       : among(tokens)                     ? DType::kInt32
+                                                           : DType::kBfloat16;
     EXPECT_EQ(tensor.dtype, want) << tensor.name;
   }
 }
@@ -259,7 +325,7 @@ std::string Print(const StageLayout& layout) {
     const int64_t elements = tensor.bytes / SizeOf(tensor.dtype);
     absl::StrAppend(&text, HomeName(tensor.home), " ", tensor.unit, " ", tensor.name, " ",
                     DTypeName(tensor.dtype), " ",
-                    tensor.name == "workspace" || tensor.name == "measures"
+                    IsWorkspace(tensor) || tensor.name == "measures"
                         ? absl::StrCat(tensor.bytes, " bytes")
                     : tensor.name.ends_with("vocabulary") ? absl::StrCat(elements / 19, " rows")
                                                           : absl::StrCat(elements / kTokens),
@@ -304,21 +370,29 @@ TEST(Footprint, AWholeModelByHand) {
             "saved 3 contracted bf16 16\n"
             "saved 3 inverse_rms fp32 1\n"
             "saved 3 dnorm bf16 16\n"
+            "saved 0 evaluation.norm bf16 16\n"
+            "saved 0 evaluation.inverse_rms fp32 1\n"
+            "saved 0 evaluation.x bf16 64\n"
+            "saved 0 evaluation.y bf16 16\n"
+            "saved 0 evaluation.coefficients.0 fp32 24\n"
+            "saved 0 evaluation.coefficients.1 fp32 24\n"
+            "saved 0 evaluation.logits fp32 25\n"
+            "saved 0 evaluation.qkv bf16 32\n"
+            "saved 0 evaluation.log_sum_exp fp32 4\n"
+            "saved 0 evaluation.attention bf16 16\n"
+            "saved 0 evaluation.gate_up bf16 40\n"
+            "saved 0 evaluation.contracted bf16 16\n"
             "scratch 0 p fp32 16\n"
-            "scratch 0 x bf16 64\n"
+            "scratch 0 workspace fp32 33554688 bytes\n"
+            "scratch 0 measures fp32 139264 bytes\n"
             "scratch 0 norm bf16 16\n"
-            "scratch 0 inverse_rms fp32 1\n"
-            "scratch 0 y bf16 16\n"
-            "scratch 0 coefficients.0 fp32 24\n"
-            "scratch 0 coefficients.1 fp32 24\n"
-            "scratch 0 logits fp32 25\n"
-            "scratch 0 workspace fp32 33554688 bytes\nscratch 0 measures fp32 139264 bytes\n"
-            "scratch 0 qkv bf16 32\n"
-            "scratch 0 log_sum_exp fp32 4\n"
-            "scratch 0 attention bf16 16\n"
-            "scratch 0 gate_up bf16 40\n"
+            "scratch 0 workspace.attention fp32 1540352 bytes\n"
             "scratch 0 hidden bf16 20\n"
-            "scratch 0 contracted bf16 16\n"
+            "scratch 0 x bf16 64\n"
+            "scratch 0 dy bf16 16\n"
+            "scratch 0 dqkv bf16 32\n"
+            "scratch 0 workspace.dattention fp32 1540352 bytes\n"
+            "scratch 0 dhidden bf16 20\n"
             "scratch 0 vocabulary fp32 24 rows\n"
             "scratch 0 dvocabulary bf16 24 rows\n");
 }
@@ -351,20 +425,26 @@ TEST(Footprint, AStageOfThePlainResidualByHand) {
             "saved 3 log_sum_exp fp32 4\n"
             "kept 3 attention fp32 16\n"
             "pending 3 dqkv fp32 32\n"
+            "saved 2 evaluation.norm fp32 16\n"
+            "saved 2 evaluation.inverse_rms fp32 1\n"
+            "saved 2 evaluation.x fp32 16\n"
+            "saved 2 evaluation.y fp32 16\n"
+            "saved 2 evaluation.qkv fp32 32\n"
+            "saved 2 evaluation.log_sum_exp fp32 4\n"
+            "saved 2 evaluation.attention fp32 16\n"
+            "saved 2 evaluation.gate_up fp32 40\n"
             "recompute 2 norm fp32 16\n"
             "recompute 3 x fp32 16\n"
             "recompute 3 norm fp32 16\n"
-            "scratch 2 p fp32 1\n"
-            "scratch 2 x fp32 16\n"
-            "scratch 2 norm fp32 16\n"
-            "scratch 2 inverse_rms fp32 1\n"
-            "scratch 2 y fp32 16\n"
             "scratch 2 workspace fp32 6656 bytes\n"
-            "scratch 2 qkv fp32 32\n"
-            "scratch 2 log_sum_exp fp32 4\n"
-            "scratch 2 attention fp32 16\n"
-            "scratch 2 gate_up fp32 40\n"
-            "scratch 2 hidden fp32 20\n");
+            "scratch 2 norm fp32 16\n"
+            "scratch 2 workspace.attention fp32 512 bytes\n"
+            "scratch 2 hidden fp32 20\n"
+            "scratch 2 x fp32 16\n"
+            "scratch 2 dy fp32 16\n"
+            "scratch 2 dqkv fp32 32\n"
+            "scratch 2 workspace.dattention fp32 512 bytes\n"
+            "scratch 2 dhidden fp32 20\n");
 }
 
 TEST(Footprint, AnEmbeddingAloneHasWorkspaceOnAGpuOnly) {
