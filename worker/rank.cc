@@ -86,17 +86,17 @@ Rank::Rank(const Assignment& assignment, const Environment& environment)
 Rank::~Rank() { activity_.Follow(nullptr); }
 
 absl::Status Rank::Init() {
-  activity_.Begin("builds the model");
+  Starts("model", "builds the model");
   RETURN_IF_ERROR(BuildModel());
-  activity_.Begin(absl::StrCat("opens the data, from ", spec().data.train.front().path));
+  Starts("data", absl::StrCat("opens the data, from ", spec().data.train.front().path));
   ASSIGN_OR_RETURN(data_, DataSource::Open(spec()));
-  activity_.Begin("makes room for its plan");
+  Starts("room for the plan", "makes room for its plan");
   RETURN_IF_ERROR(BuildExecutor());
-  activity_.Begin(absl::StrCat("takes ", CheckpointRoot(assignment_)));
+  Starts("checkpoints", absl::StrCat("takes ", CheckpointRoot(assignment_)));
   if (assignment_.rank == 0) {
     ASSIGN_OR_RETURN(owner_, TakeRoot(*env_.disk, assignment_));
   }
-  activity_.Begin(absl::StrCat("resumes from ", CheckpointRoot(assignment_)));
+  Starts("weights", absl::StrCat("resumes from ", CheckpointRoot(assignment_)));
   ASSIGN_OR_RETURN(const ResumePoint point, Resume(assignment_, *store_, data_->facts(), *env_.disk,
                                                    *env_.transport, *env_.device));
   progress_ = point.progress;
@@ -110,6 +110,7 @@ absl::Status Rank::Init() {
                                                  progress_.step, may_replace));
     RETURN_IF_ERROR(WriteJobFile());
   }
+  Starts("room for a copy", "makes room for the copy that checkpoints are written from");
   Checkpointer::Parts parts = {&assignment_,  store_.get(),    env_.device, env_.disk,
                                env_.listener, &data_->facts(), owner_.get()};
   parts.activity = &activity_;
@@ -120,6 +121,11 @@ absl::Status Rank::Init() {
   env_.listener->Send(RankReady{assignment_.job, assignment_.attempt, assignment_.rank,
                                 progress_.step, point.note, point.notice});
   return absl::OkStatus();
+}
+
+void Rank::Starts(const char* phase, std::string what) {
+  start_times_.Begin(phase, env_.clock->Now());
+  activity_.Begin(std::move(what));
 }
 
 absl::StatusOr<bool> Rank::RunStep() {
@@ -201,9 +207,13 @@ absl::Status Rank::BuildExecutor() {
 
 absl::StatusOr<bool> Rank::StepOrEnd() {
   if (progress_.step >= spec().training.steps || stopped_) return false;
+  if (!started_) start_times_.Begin("first step", env_.clock->Now());
   if (next_step_ == progress_.step) Launch();
   if (MayRunAhead()) Launch();
   RETURN_IF_ERROR(Land());
+  if (!std::exchange(started_, true) && env_.log != nullptr) {
+    env_.log(start_times_.Describe(env_.clock->Now()));
+  }
   const bool in_flight = next_step_ > progress_.step;  // then nothing is due between the two
   StepReport report = Report();
   if (ValidationIsDueAfter(progress_.step)) {

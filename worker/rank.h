@@ -29,6 +29,7 @@
 #include "worker/parameter_store.h"
 #include "worker/rank_listener.h"
 #include "worker/rank_model.h"
+#include "worker/start_times.h"
 #include "worker/step_state.h"
 #include "worker/transport.h"
 
@@ -70,6 +71,8 @@ class Rank final : private StepHooks {
  private:
   Rank(const Assignment& assignment, const Environment& environment);
   absl::Status Init();
+  // A phase of the start: in the log as `phase`, for who looks as `what`.
+  void Starts(const char* phase, std::string what);
   const JobSpec& spec() const { return assignment_.spec; }
   const Plan& plan() const { return assignment_.plan; }
   absl::Status WriteJobFile();
@@ -132,7 +135,9 @@ class Rank final : private StepHooks {
   Progress progress_;                 // of finished steps
   int64_t next_step_ = 0;             // to be launched: progress_.step, and those in flight
   std::vector<Instant> launched_at_;  // by slot
-  Activity unwatched_;                // where nobody looks
+  StartTimes start_times_;            // until the first step has landed
+  bool started_ = false;
+  Activity unwatched_;  // where nobody looks
   Activity& activity_;
   Instant landed_at_;             // the last step
   bool training_ = true;          // which program runs

@@ -37,16 +37,11 @@ WorkspaceRequest Cuda(int64_t tokens, int length, Precision precision, bool dete
           .sequence_length = length};
 }
 
-// 64 rows of probabilities and as many of their gradients, or 64 tokens of a boundary.
-TEST(WorkspaceBytes, OnACpuIsAttentionOrABoundary) {
+TEST(WorkspaceBytes, OnACpuIs64TokensOfABoundary) {
   // n = 4: streams' means of C, then 4, 8 and 16 coefficients and 25 logits; 8 tokens' iterations.
   const int64_t boundary = 64 * (64 + 4 + 8 + 16 + 25) + 2 * 4 * 5 * 8;
   EXPECT_EQ(WorkspaceBytes(Model(ResidualKind::kMhc, 4), Cpu(8, 8)), 4 * boundary);
-  EXPECT_EQ(WorkspaceBytes(Model(ResidualKind::kMhc, 4), Cpu(1024, 1024)), 4 * 2 * 64 * 1024);
-  EXPECT_EQ(WorkspaceBytes(Model(ResidualKind::kMhc, 4), Cpu(256, 1024)), 4 * 2 * 64 * 256)
-      << "of a sequence, not more than there are tokens";
-  EXPECT_EQ(WorkspaceBytes(Model(ResidualKind::kMhc, 4), Cpu(4096, 1024)), 4 * 2 * 64 * 1024)
-      << "one sequence at a time";
+  EXPECT_EQ(WorkspaceBytes(Model(ResidualKind::kMhc, 4), Cpu(1024, 1024)), 4 * boundary);
   // Plain: one stream, and 1 + 2 + 1 of what is 1 and one logit.
   EXPECT_EQ(WorkspaceBytes(Model(ResidualKind::kResidual, 4), Cpu(8, 8)),
             4 * (64 * (64 + 1 + 2 + 1 + 1) + 2 * 5 * 8));
@@ -54,12 +49,23 @@ TEST(WorkspaceBytes, OnACpuIsAttentionOrABoundary) {
             4 * (64 * (64 + 2 + 4 + 4 + 10) + 2 * 2 * 5 * 8));
 }
 
+// 64 rows of probabilities and as many of their gradients.
+TEST(AttentionWorkspaceBytes, OnACpuAreRowsOfOneSequence) {
+  const ModelSpec model = Model(ResidualKind::kMhc, 4);
+  EXPECT_EQ(AttentionWorkspaceBytes(model, Cpu(8, 8)), 4 * 2 * 8 * 8);
+  EXPECT_EQ(AttentionWorkspaceBytes(model, Cpu(1024, 1024)), 4 * 2 * 64 * 1024);
+  EXPECT_EQ(AttentionWorkspaceBytes(model, Cpu(256, 1024)), 4 * 2 * 64 * 256)
+      << "of a sequence, not more than there are tokens";
+  EXPECT_EQ(AttentionWorkspaceBytes(model, Cpu(4096, 1024)), 4 * 2 * 64 * 1024)
+      << "one sequence at a time";
+}
+
 TEST(WorkspaceBytes, OnACpuDoublesTakeTwice) {
-  for (const int length : {8, 1024}) {
-    WorkspaceRequest request = Cpu(1024, length);
-    const int64_t single = WorkspaceBytes(Model(ResidualKind::kMhc, 4), request);
+  for (const auto bytes : {WorkspaceBytes, AttentionWorkspaceBytes}) {
+    WorkspaceRequest request = Cpu(1024, 1024);
+    const int64_t single = bytes(Model(ResidualKind::kMhc, 4), request);
     request.precision = Precision::kFp64;
-    EXPECT_EQ(WorkspaceBytes(Model(ResidualKind::kMhc, 4), request), 2 * single);
+    EXPECT_EQ(bytes(Model(ResidualKind::kMhc, 4), request), 2 * single);
   }
 }
 
@@ -72,10 +78,10 @@ TEST(WorkspaceBytes, OnAGpuIsAtLeastWhatTheProductsAskFor) {
 }
 
 // 4 heads of 16 channels, 65,536 tokens in sequences of 1,000, padded to 1,024.
-TEST(WorkspaceBytes, OnAGpuAttentionKeepsRowsAndSquaresOfScores) {
+TEST(AttentionWorkspaceBytes, OnAGpuAreRowsAndSquaresOfScores) {
   const ModelSpec model = Model(ResidualKind::kResidual, 1);
   const auto bytes = [](const ModelSpec& of, Precision precision, bool deterministic) {
-    return WorkspaceBytes(of, Cuda(200'000, 1000, precision, deterministic));
+    return AttentionWorkspaceBytes(of, Cuda(200'000, 1000, precision, deterministic));
   };
   const auto whole = [](int64_t of_row) {
     return (200 * 4 * 1024 * of_row + kMiB + 63) / 64 * 64 + 256;
@@ -112,7 +118,7 @@ TEST(WorkspaceBytes, OnAGpuABoundaryKeepsTokensAndPartialSums) {
     ModelSpec model = Model(c.kind, c.streams);
     model.hidden_size = c.width;
     model.num_attention_heads = model.num_key_value_heads = 1;
-    const WorkspaceRequest request = Cuda(c.tokens, 0, Precision::kFp32, false);  // no attention
+    const WorkspaceRequest request = Cuda(c.tokens, 0, Precision::kFp32, false);
     const int64_t floats = c.tokens * c.of_token + c.tokens / 8 * c.of_8 + c.chunks * c.projection;
     EXPECT_EQ(WorkspaceBytes(model, request), (4 * floats + kMiB + 63) / 64 * 64 + 256)
         << c.streams << " " << c.width;
@@ -122,13 +128,16 @@ TEST(WorkspaceBytes, OnAGpuABoundaryKeepsTokensAndPartialSums) {
 TEST(WorkspaceBytes, NeverShrinksWithTokensStreamsOrWidth) {
   for (const ResidualKind kind : {ResidualKind::kResidual, ResidualKind::kHc, ResidualKind::kMhc}) {
     for (const Processor processor : {Processor::kCpu, Processor::kCuda}) {
-      int64_t last = 0;
+      int64_t last = 0, last_attention = 0;
       for (int64_t tokens = 64; tokens <= 1 << 18; tokens *= 2) {
         WorkspaceRequest request = Cuda(tokens, 64, Precision::kFp32, true);
         request.processor = processor;
         const int64_t bytes = WorkspaceBytes(Model(kind, 4), request);
+        const int64_t attention = AttentionWorkspaceBytes(Model(kind, 4), request);
         EXPECT_GE(bytes, last) << tokens;
+        EXPECT_GE(attention, last_attention) << tokens;
         last = bytes;
+        last_attention = attention;
       }
       last = 0;
       for (int streams = 1; streams <= 8; ++streams) {
