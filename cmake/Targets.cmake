@@ -105,7 +105,7 @@ function(birkhoff_test name)
   # What CI runs under sanitizers and without optimisation, and what tests/gpu.sh carries to a GPU, has one target each that
   # builds just those tests.
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE folder)
-  if(folder MATCHES "^tests/(core|coordinator|kernels)" AND NOT "long" IN_LIST arg_LABELS
+  if(folder MATCHES "^tests/(${BIRKHOFF_SANITIZED_ROOMS})" AND NOT "long" IN_LIST arg_LABELS
      AND NOT "gpu" IN_LIST arg_LABELS AND NOT "fibers" IN_LIST arg_LABELS)
     set_property(TEST ${name} APPEND PROPERTY LABELS sanitized)
   endif()
