@@ -52,19 +52,6 @@ std::string WhatItIs(const StoredTensor& tensor) {
   return tensor.name.substr(IsEvaluated(tensor) ? kEvaluated.size() : 0);
 }
 
-// Those of `names`, beside those that are alive always.
-Alive Named(const StageLayout& layout, Home home, std::vector<std::string> always,
-            const std::vector<std::string>& names) {
-  always.insert(always.end(), names.begin(), names.end());
-  Alive alive;
-  for (const StoredTensor& tensor : layout.tensors) {
-    if (tensor.home == home && std::ranges::count(always, tensor.name) > 0) {
-      alive.push_back(&tensor);
-    }
-  }
-  return alive;
-}
-
 template <typename Belongs>
 Alive Those(const StageLayout& layout, Belongs belongs) {
   Alive alive;
@@ -72,6 +59,15 @@ Alive Those(const StageLayout& layout, Belongs belongs) {
     if (belongs(tensor)) alive.push_back(&tensor);
   }
   return alive;
+}
+
+// Those of `names`, beside those that are alive always.
+Alive Named(const StageLayout& layout, Home home, std::vector<std::string> always,
+            const std::vector<std::string>& names) {
+  always.insert(always.end(), names.begin(), names.end());
+  return Those(layout, [&](const StoredTensor& tensor) {
+    return tensor.home == home && std::ranges::count(always, tensor.name) > 0;
+  });
 }
 
 // Every tensor of the home is in one of these at least.
